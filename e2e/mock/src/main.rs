@@ -1,0 +1,3 @@
+//! A scripted LLM provider.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! One WebAssembly file that makes Envoy an LLM gateway.
+
+pub mod json;

@@ -1,0 +1,3 @@
+//! The `llm-proxy` command.
+
+fn main() {}
