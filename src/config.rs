@@ -1,0 +1,175 @@
+//! What a configuration means: valid by construction.
+//!
+//! A document is read in two steps. [`file`] has the keys as a person writes them; [`Gateway`] is
+//! what they mean, with variables expanded, defaults filled in and names resolved. Whoever holds a
+//! [`Gateway`] checks nothing again.
+
+mod build;
+pub mod endpoint;
+mod error;
+pub mod file;
+mod read;
+pub mod value;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use self::build::Environment;
+pub use self::endpoint::{Address, Endpoint};
+pub use self::error::{ConfigError, ConfigErrors, KeyPath};
+pub use self::value::Placement;
+use crate::model::ModelRule;
+use crate::name::BackendName;
+use crate::provider::ProviderType;
+use crate::route::Route;
+use crate::secret::Secret;
+
+/// A gateway: its backends and which requests go to them.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// Where the rendered Envoy listens.
+    pub listen: Address,
+    /// Where the rendered Envoy's admin interface listens.
+    pub admin: Address,
+    /// The largest request body, in bytes.
+    pub max_request_bytes: u64,
+    /// At least one; the names differ.
+    pub backends: Vec<Rc<Backend>>,
+    /// In order of precedence. Empty only where [`Plugin::backend`] or metadata decides.
+    pub routes: Vec<Route>,
+    /// What concerns one instance of the module.
+    pub plugin: Plugin,
+}
+
+/// What concerns one instance of the module.
+#[derive(Clone, Debug)]
+pub struct Plugin {
+    /// Where it sits.
+    pub placement: Placement,
+    /// Whether headers can wait for the body.
+    pub hold_headers: bool,
+    /// For which backend it speaks where no metadata says so.
+    pub backend: Option<Rc<Backend>>,
+}
+
+/// One provider account or server.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its name.
+    pub name: BackendName,
+    /// Its kind.
+    pub provider: ProviderType,
+    /// Where it lives.
+    pub endpoint: Endpoint,
+    /// Where to connect instead.
+    pub address: Option<Address>,
+    /// The full path for chat completions, with its query, where it is irregular.
+    pub chat_path: Option<String>,
+    /// What to do about the body's `model`.
+    pub model: ModelRule,
+    /// What to do about other members of the body, without `model` and `stream`.
+    pub members: Vec<MemberRule>,
+    /// Who authenticates, and how.
+    pub auth: Auth,
+    /// Headers to set: lower-case name and value. None of them is in `auth`.
+    pub headers: Vec<(Rc<str>, Secret)>,
+    /// Query parameters to add, encoded: `a=b&c=d`.
+    pub query: Option<Secret>,
+    /// Time to the first byte of the reply, per attempt.
+    pub timeout: Duration,
+    /// Extra attempts.
+    pub max_retries: u32,
+    /// TLS, where the endpoint uses it.
+    pub tls: Tls,
+}
+
+/// Who authenticates at the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// We do: with this header, where it is not among [`Backend::headers`] or in the query.
+    Gateway(Option<(Rc<str>, Secret)>),
+    /// The client does: its own credential is passed on in this header.
+    Client(KeyHeader),
+    /// Nobody: the provider knows no keys.
+    Nobody,
+}
+
+/// The header in which a provider expects its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHeader {
+    /// Lower case.
+    pub name: Rc<str>,
+    /// What stands before the key, its space included.
+    pub prefix: Rc<str>,
+}
+
+/// What to do about one member of a JSON body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRule {
+    /// The member's name.
+    pub name: String,
+    /// Its value as JSON text.
+    pub value: Rc<str>,
+    /// Whether it is written always, or only where the client's is absent or `null`.
+    pub always: bool,
+}
+
+/// TLS towards a provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// CA certificates (PEM) instead of the system's.
+    pub ca_file: Option<String>,
+    /// The name for SNI and certificate instead of the endpoint's host.
+    pub server_name: Option<String>,
+    /// Whether the certificate goes unchecked.
+    pub insecure: bool,
+}
+
+impl Gateway {
+    /// Reads a configuration: YAML or JSON.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with its key path.
+    pub fn parse(text: &str, environment: &dyn Environment) -> Result<Self, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let gateway = read_file(text, &mut errors)
+            .and_then(|file| build::gateway(&file, environment, &mut errors));
+        gateway.filter(|_| errors.is_empty()).ok_or(errors)
+    }
+
+    /// The backend with this name.
+    pub fn backend(&self, name: &str) -> Option<&Rc<Backend>> {
+        self.backends
+            .iter()
+            .find(|backend| backend.name.as_str() == name)
+    }
+
+    /// Whether any request may be larger than this many bytes.
+    pub fn allows(&self, request_bytes: u64) -> bool {
+        request_bytes <= self.max_request_bytes
+    }
+}
+
+/// Reads a configuration as it is written, without expanding or resolving anything.
+///
+/// # Errors
+///
+/// Everything that does not fit the keys, each with its key path.
+pub fn parse_file(text: &str) -> Result<file::Gateway, ConfigErrors> {
+    let mut errors = ConfigErrors::default();
+    let file = read_file(text, &mut errors);
+    file.filter(|_| errors.is_empty()).ok_or(errors)
+}
+
+fn read_file(text: &str, errors: &mut ConfigErrors) -> Option<file::Gateway> {
+    use self::read::FromValue;
+
+    match read::parse(text) {
+        Ok(value) => file::Gateway::from_value(&value, &KeyPath::root(), errors),
+        Err(message) => {
+            errors.push(&KeyPath::root(), message);
+            None
+        }
+    }
+}

@@ -1,0 +1,600 @@
+//! From what is written to what it means: expands, defaults, resolves and checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::endpoint::{Address, Endpoint};
+use super::error::{ConfigErrors, KeyPath};
+use super::value::{Span, Template};
+use super::{Auth, Backend, Gateway, KeyHeader, MemberRule, Plugin, Tls, file};
+use crate::model::{Aliases, Glob, ModelRule};
+use crate::name::{BackendName, RouteName};
+use crate::operation::Operation;
+use crate::provider::{KeyPlace, ProviderType};
+use crate::route::{Host, Route};
+use crate::secret::Secret;
+
+/// Where `${NAME}` comes from.
+pub trait Environment {
+    /// The value of a variable.
+    fn variable(&self, name: &str) -> Option<String>;
+
+    /// The value of a variable that authenticates. Who only renders can do without.
+    fn secret(&self, name: &str) -> Option<String> {
+        self.variable(name)
+    }
+}
+
+impl<F: Fn(&str) -> Option<String>> Environment for F {
+    fn variable(&self, name: &str) -> Option<String> {
+        self(name)
+    }
+}
+
+/// Builds a gateway, or notes everything that keeps it from being one.
+pub fn gateway(
+    file: &file::Gateway,
+    environment: &dyn Environment,
+    errors: &mut ConfigErrors,
+) -> Option<Gateway> {
+    let mut build = Build {
+        environment,
+        errors,
+    };
+    let root = KeyPath::root();
+    let listen = build.listener(file.listen.as_deref(), DEFAULT_LISTEN, &root.key("listen"));
+    let admin = build.listener(file.admin.as_deref(), DEFAULT_ADMIN, &root.key("admin"));
+    let backends = build.backends(file);
+    let routes = build.routes(file, &backends);
+    let plugin = build.plugin(file, &backends);
+    let max_request_bytes = file
+        .max_request_bytes
+        .map_or(DEFAULT_MAX_REQUEST_BYTES, |size| size.0);
+    Some(Gateway {
+        listen: listen?,
+        admin: admin?,
+        max_request_bytes,
+        backends,
+        routes,
+        plugin,
+    })
+}
+
+struct Build<'a> {
+    environment: &'a dyn Environment,
+    errors: &'a mut ConfigErrors,
+}
+
+impl Build<'_> {
+    fn listener(&mut self, written: Option<&str>, default: &str, at: &KeyPath) -> Option<Address> {
+        let parsed = Address::parse(written.unwrap_or(default));
+        let address = self.noted(parsed, at)?;
+        if !address.is_ip {
+            self.errors
+                .push(at, format!("{:?} is not an IP address", address.host));
+            return None;
+        }
+        Some(address)
+    }
+
+    fn backends(&mut self, file: &file::Gateway) -> Vec<Rc<Backend>> {
+        let at = KeyPath::root().key("backends");
+        if file.backends.is_empty() {
+            self.errors.push(&at, "at least one backend is required");
+        }
+        let mut seen = BTreeSet::new();
+        let mut backends = Vec::new();
+        for (index, backend) in file.backends.iter() {
+            let at = at.index(index);
+            if !seen.insert(backend.name.as_str()) {
+                let message = format!("{:?} is the name of another backend, too", backend.name);
+                self.errors.push(&at.key("name"), message);
+            }
+            backends.extend(self.backend(backend, &at).map(Rc::new));
+        }
+        backends
+    }
+
+    fn backend(&mut self, file: &file::Backend, at: &KeyPath) -> Option<Backend> {
+        let name = self.noted(BackendName::new(&file.name), &at.key("name"));
+        let at = &at.key("config");
+        let absent = file::BackendConfig::default();
+        let config = file.config.as_ref().unwrap_or(&absent);
+        let provider = file.provider.0;
+
+        let endpoint = self.endpoint(config, provider, at);
+        let address = self.text(config.address.as_ref(), &at.key("address"));
+        let address =
+            address.and_then(|text| self.noted(Address::parse(&text), &at.key("address")));
+        let chat_path = self.text(config.path.as_ref(), &at.key("path"));
+        if let Some(path) = &chat_path
+            && Operation::of(path, None).is_err()
+        {
+            self.errors.push(
+                &at.key("path"),
+                format!("{path:?} is not a path such as /v1/chat"),
+            );
+        }
+        let headers = self.headers(config, provider, at);
+        let auth = self.auth(config, provider, &headers, at);
+        let query = self.query(config, at);
+        Some(Backend {
+            name: name?,
+            provider,
+            endpoint: endpoint?,
+            address,
+            chat_path,
+            model: self.model(config, at),
+            members: self.members(config, at),
+            auth,
+            headers,
+            query,
+            timeout: config
+                .timeout
+                .map_or(DEFAULT_TIMEOUT, |Span(timeout)| timeout),
+            max_retries: config.max_retries.unwrap_or(0),
+            tls: self.tls(config, at),
+        })
+    }
+
+    fn endpoint(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> Option<Endpoint> {
+        let at = &at.key("endpoint");
+        let preset = provider.preset();
+        let text = match &config.endpoint {
+            Some(_) => self.text(config.endpoint.as_ref(), at)?,
+            None => match preset.origin {
+                Some(origin) => origin.to_owned(),
+                None => {
+                    self.errors
+                        .push(at, format!("required for type {:?}", provider.as_str()));
+                    return None;
+                }
+            },
+        };
+        let endpoint = self.noted(Endpoint::parse(&text, &preset), at)?;
+        let tls = config.tls.as_ref();
+        if !endpoint.is_tls && tls.is_some() {
+            self.errors.push(
+                at,
+                "is plain http, so tls has no meaning; use https or remove tls",
+            );
+        }
+        Some(endpoint)
+    }
+
+    /// The extra headers, `auth.header` and the organization among them.
+    fn headers(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> Vec<(Rc<str>, Secret)> {
+        let mut headers = BTreeMap::new();
+        let organization = [
+            ("orgId", "openai-organization", &config.org_id),
+            ("projectId", "openai-project", &config.project_id),
+        ];
+        for (key, header, value) in organization {
+            let Some(value) = value else { continue };
+            if !provider.has_organizations() {
+                let message = format!("has no meaning for type {:?}", provider.as_str());
+                self.errors.push(&at.key(key), message);
+            }
+            headers.extend(
+                self.header_value(value, &at.key(key))
+                    .map(|it| (header.into(), it)),
+            );
+        }
+        let auth = config.auth.as_ref().and_then(|auth| auth.header.as_ref());
+        let maps = [
+            (config.headers.as_ref(), at.key("headers")),
+            (auth, at.key("auth").key("header")),
+        ];
+        for (map, at) in maps {
+            for (name, value) in map.into_iter().flatten() {
+                let name_at = at.key(name);
+                let name = self.header_name(name, &name_at);
+                let value = self.header_value(value, &name_at);
+                headers.extend(name.zip(value));
+            }
+        }
+        headers.into_iter().collect()
+    }
+
+    fn auth(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        headers: &[(Rc<str>, Secret)],
+        at: &KeyPath,
+    ) -> Auth {
+        let header = match &config.auth_header {
+            Some(written) => {
+                let at = at.key("authHeader");
+                let name = self.header_name(&written.name, &at.key("name"));
+                let prefix = written.prefix.clone().unwrap_or_default();
+                if !is_header_value(&prefix) {
+                    self.errors.push(&at.key("prefix"), UNPRINTABLE);
+                }
+                KeyHeader {
+                    name: name.unwrap_or_default(),
+                    prefix: prefix.into(),
+                }
+            }
+            None => KeyHeader {
+                name: "authorization".into(),
+                prefix: "Bearer ".into(),
+            },
+        };
+        let is_elsewhere = config.auth.is_some() || headers.iter().any(|it| it.0 == header.name);
+        match &config.api_key {
+            Some(template) => {
+                let key = self.header_value(template, &at.key("apiKey"));
+                if headers.iter().any(|it| it.0 == header.name) {
+                    let message = format!("would be sent as {}, which is set twice", header.name);
+                    self.errors.push(&at.key("apiKey"), message);
+                }
+                Auth::Gateway(key.map(|key| {
+                    (
+                        header.name,
+                        Secret::new([&*header.prefix, &*key.expose()].concat()),
+                    )
+                }))
+            }
+            None if is_elsewhere => Auth::Gateway(None),
+            None if config.auth_header.is_none() && provider.preset().key == KeyPlace::Nowhere => {
+                Auth::Nobody
+            }
+            None => Auth::Client(header),
+        }
+    }
+
+    fn query(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Option<Secret> {
+        let query = config.auth.as_ref()?.query.as_ref()?;
+        let at = at.key("auth").key("query");
+        let mut encoded = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in query {
+            if let Some(value) = self.secret(value, &at.key(name)) {
+                encoded.append_pair(name, &value);
+            }
+        }
+        Some(encoded.finish())
+            .filter(|query| !query.is_empty())
+            .map(Secret::new)
+    }
+
+    fn model(&mut self, config: &file::BackendConfig, at: &KeyPath) -> ModelRule {
+        let always = self.model_name(config.model.as_ref(), &at.key("model"));
+        let default = self.model_name(config.default_model.as_ref(), &at.key("defaultModel"));
+        let aliases_at = at.key("modelAliases");
+        let mut aliases = Vec::new();
+        for (name, model) in config.model_aliases.iter().flatten() {
+            let at = aliases_at.key(name);
+            if name.trim_end_matches('*').contains('*') || name.ends_with("**") {
+                self.errors.push(&at, "may have one '*', at its end");
+            }
+            let model = self.model_name(Some(model), &at);
+            aliases.extend(model.map(|model| (name.clone(), model)));
+        }
+        let serves = config.models.as_ref();
+        if serves.is_some_and(Vec::is_empty) {
+            self.errors
+                .push(&at.key("models"), "an empty list would refuse every model");
+        }
+        let serves = serves.map(|globs| globs.iter().map(|glob| Glob::new(glob)).collect());
+        ModelRule {
+            always,
+            default,
+            aliases: Aliases::new(aliases),
+            serves,
+        }
+    }
+
+    fn model_name(&mut self, template: Option<&Template>, at: &KeyPath) -> Option<Rc<str>> {
+        let model = self.text(template, at)?;
+        if model.trim().is_empty() || model.chars().any(char::is_control) {
+            self.errors
+                .push(at, format!("{model:?} is not the name of a model"));
+        }
+        Some(Rc::from(model))
+    }
+
+    fn members(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Vec<MemberRule> {
+        let mut members = Vec::new();
+        let overrides = config
+            .overrides
+            .iter()
+            .flatten()
+            .map(|it| ("overrides", it));
+        let defaults = config.defaults.iter().flatten().map(|it| ("defaults", it));
+        let mut seen = BTreeSet::new();
+        for (key, (name, value)) in overrides.chain(defaults) {
+            let at = at.key(key).key(name);
+            match name.as_str() {
+                "model" => self.errors.push(&at, "use model or defaultModel instead"),
+                "stream" => self.errors.push(&at, "is the client's to decide"),
+                // A member that is overridden needs no default.
+                _ if !seen.insert(name) => {}
+                _ => {
+                    let value: Rc<str> = Value::to_string(value).into();
+                    members.push(MemberRule {
+                        name: name.clone(),
+                        value,
+                        always: key == "overrides",
+                    });
+                }
+            }
+        }
+        members
+    }
+
+    fn tls(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Tls {
+        let at = at.key("tls");
+        let absent = file::Tls::default();
+        let tls = config.tls.as_ref().unwrap_or(&absent);
+        let insecure = tls.insecure.unwrap_or(false);
+        if insecure && tls.ca_file.is_some() {
+            self.errors
+                .push(&at.key("insecure"), "excludes caFile: what should hold?");
+        }
+        Tls {
+            ca_file: self.text(tls.ca_file.as_ref(), &at.key("caFile")),
+            server_name: self.text(tls.server_name.as_ref(), &at.key("serverName")),
+            insecure,
+        }
+    }
+
+    fn routes(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) -> Vec<Route> {
+        let at = KeyPath::root().key("routes");
+        let Some(routes) = &file.routes else {
+            return self.implied_routes(file, backends);
+        };
+        let mut seen = BTreeSet::new();
+        let mut built = Vec::new();
+        for (index, route) in routes.iter() {
+            let at = at.index(index);
+            let name = route
+                .name
+                .clone()
+                .unwrap_or_else(|| format!("route-{}", index + 1));
+            if !seen.insert(name.clone()) {
+                let message = format!("{name:?} is the name of another route, too");
+                self.errors.push(&at.key("name"), message);
+            }
+            let name = self.noted(RouteName::new(&name), &at.key("name"));
+            let backend = self.known_backend(file, &route.backend, &at.key("backend"), backends);
+            let path = self.route_path(route.path.as_deref().unwrap_or("/"), &at.key("path"));
+            let methods = self.methods(route, &at.key("methods"));
+            let headers = self.matched_headers(route, &at.key("headers"));
+            let hosts = self.hosts(route, &at.key("hosts"));
+            let model = route.model.as_deref().map(Template::literal);
+            let model = self.model_name(model.as_ref(), &at.key("model"));
+            if let (Some(name), Some(backend)) = (name, backend) {
+                built.push(Route {
+                    name,
+                    path,
+                    methods,
+                    headers,
+                    hosts,
+                    backend,
+                    model,
+                });
+            }
+        }
+        built
+    }
+
+    /// Without routes everything goes to the only backend, unless something else decides.
+    fn implied_routes(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) -> Vec<Route> {
+        let is_plugin = file.placement.is_some() || file.backend.is_some();
+        if let ([backend], 1) = (backends, file.backends.len()) {
+            let name = RouteName::new("default").ok();
+            return name
+                .into_iter()
+                .map(|name| everything(name, backend))
+                .collect();
+        }
+        if file.backends.len() > 1 && !is_plugin {
+            let message = "required where there are several backends";
+            self.errors.push(&KeyPath::root().key("routes"), message);
+        }
+        Vec::new()
+    }
+
+    fn route_path(&mut self, path: &str, at: &KeyPath) -> String {
+        if Operation::of(path, None).is_err() || path.contains(['?', '#', '*']) {
+            let message = format!("{path:?} is not a path such as /v1: no query, no '*', no '..'");
+            self.errors.push(at, message);
+        }
+        path.trim_end_matches('/').to_owned()
+    }
+
+    fn methods(&mut self, route: &file::Route, at: &KeyPath) -> Vec<String> {
+        let methods = route.methods.as_deref().unwrap_or_default();
+        for (index, method) in methods.iter().enumerate() {
+            if !METHODS.contains(&method.as_str()) {
+                let message = format!("{method:?} is not one of {}", METHODS.join(", "));
+                self.errors.push(&at.index(index), message);
+            }
+        }
+        methods.to_vec()
+    }
+
+    fn matched_headers(&mut self, route: &file::Route, at: &KeyPath) -> Vec<(String, String)> {
+        let mut headers = Vec::new();
+        for (name, value) in route.headers.iter().flatten() {
+            let name = self.header_name(name, &at.key(name));
+            headers.extend(name.map(|name| (name.to_string(), value.clone())));
+        }
+        headers
+    }
+
+    fn hosts(&mut self, route: &file::Route, at: &KeyPath) -> Vec<Host> {
+        let mut hosts = Vec::new();
+        for (index, text) in route.hosts.iter().flatten().enumerate() {
+            let host = Host::new(text);
+            if host.is_none() {
+                let message = format!("{text:?} is not a host name such as a.example or *.example");
+                self.errors.push(&at.index(index), message);
+            }
+            hosts.extend(host);
+        }
+        hosts
+    }
+
+    fn plugin(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) -> Plugin {
+        let at = KeyPath::root().key("backend");
+        let backend = file
+            .backend
+            .as_ref()
+            .and_then(|name| self.known_backend(file, name, &at, backends));
+        Plugin {
+            placement: file.placement.unwrap_or_default(),
+            hold_headers: file.hold_headers.unwrap_or(false),
+            backend,
+        }
+    }
+
+    fn known_backend(
+        &mut self,
+        file: &file::Gateway,
+        name: &str,
+        at: &KeyPath,
+        backends: &[Rc<Backend>],
+    ) -> Option<Rc<Backend>> {
+        let written: Vec<&str> = file
+            .backends
+            .iter()
+            .map(|(_, it)| it.name.as_str())
+            .collect();
+        // A backend that could not be read has been reported; it is not missing as well.
+        if !written.contains(&name) && file.backends.is_whole() {
+            let message = format!(
+                "no backend is named {name:?}; there are {}",
+                written.join(", ")
+            );
+            self.errors.push(at, message);
+        }
+        backends
+            .iter()
+            .find(|backend| backend.name.as_str() == name)
+            .cloned()
+    }
+
+    /// The text of a key, expanded.
+    fn text(&mut self, template: Option<&Template>, at: &KeyPath) -> Option<String> {
+        let environment = self.environment;
+        self.expanded(template?, at, |name| environment.variable(name))
+    }
+
+    /// The text of a key that authenticates, expanded.
+    fn secret(&mut self, template: &Template, at: &KeyPath) -> Option<String> {
+        let environment = self.environment;
+        self.expanded(template, at, |name| environment.secret(name))
+    }
+
+    fn expanded(
+        &mut self,
+        template: &Template,
+        at: &KeyPath,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Option<String> {
+        match template.expand(lookup) {
+            Ok(text) if text.is_empty() => {
+                self.errors.push(at, empty(template));
+                None
+            }
+            Ok(text) => Some(text),
+            Err(name) => {
+                self.errors
+                    .push(at, format!("environment variable {name} is not set"));
+                None
+            }
+        }
+    }
+
+    fn header_value(&mut self, template: &Template, at: &KeyPath) -> Option<Secret> {
+        let value = self.secret(template, at)?;
+        if !is_header_value(&value) {
+            self.errors.push(at, UNPRINTABLE);
+            return None;
+        }
+        Some(Secret::new(value))
+    }
+
+    fn header_name(&mut self, name: &str, at: &KeyPath) -> Option<Rc<str>> {
+        let lower = name.to_ascii_lowercase();
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if lower.is_empty() || !lower.bytes().all(token) {
+            self.errors
+                .push(at, format!("{name:?} is not the name of a header"));
+            return None;
+        }
+        if FRAMING_HEADERS.contains(&lower.as_str()) {
+            self.errors
+                .push(at, format!("{name:?} is decided by the proxy"));
+            return None;
+        }
+        Some(lower.into())
+    }
+
+    fn noted<T>(&mut self, result: Result<T, impl ToString>, at: &KeyPath) -> Option<T> {
+        result
+            .map_err(|error| self.errors.push(at, error.to_string()))
+            .ok()
+    }
+}
+
+fn everything(name: RouteName, backend: &Rc<Backend>) -> Route {
+    Route {
+        name,
+        path: String::new(),
+        methods: Vec::new(),
+        headers: Vec::new(),
+        hosts: Vec::new(),
+        backend: Rc::clone(backend),
+        model: None,
+    }
+}
+
+/// Why a template came to nothing.
+fn empty(template: &Template) -> String {
+    match template.variables().next() {
+        Some(name) => format!("environment variable {name} is empty"),
+        None => "is empty; remove the key, or give it a value".to_owned(),
+    }
+}
+
+/// Whether a value can stand in a header: printable ASCII and spaces.
+fn is_header_value(value: &str) -> bool {
+    value.bytes().all(|b| matches!(b, 0x20..=0x7e))
+}
+
+const UNPRINTABLE: &str = "has a character that cannot stand in a header; only printable ASCII can";
+
+/// Headers by which a message is framed or routed: a value from a configuration would break it.
+const FRAMING_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+const DEFAULT_LISTEN: &str = "127.0.0.1:10000";
+const DEFAULT_ADMIN: &str = "127.0.0.1:9901";
+const DEFAULT_MAX_REQUEST_BYTES: u64 = 32 << 20;
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,0 +1,167 @@
+//! What a person writes: the keys of `gateway.yaml` and of the plugin configuration.
+//!
+//! This is the one declaration of the schema: reader, writer and JSON Schema come from it. The
+//! types keep what was written; [`Gateway`](super::Gateway) is what it means.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::read::{FromValue, keys};
+use super::value::{ByteSize, Provider, Span, Template};
+
+keys! {
+    /// An LLM gateway: which requests go to which provider.
+    pub struct Gateway {
+        /// Where the rendered Envoy listens: `host:port`. Default: `127.0.0.1:10000`.
+        "listen" => listen: Option<String>,
+        /// Where the rendered Envoy's admin interface listens: `host:port`. Default:
+        /// `127.0.0.1:9901`.
+        "admin" => admin: Option<String>,
+        /// The largest request body, for example `32MiB` (the default). A larger one is
+        /// answered with 413.
+        "maxRequestBytes" => max_request_bytes: Option<ByteSize>,
+        /// The provider accounts and servers.
+        "backends" => backends: List<Backend>,
+        /// Which requests go to which backend: the first that matches, in this order. May be left
+        /// out where there is one backend.
+        "routes" => routes: Option<List<Route>>,
+        /// Plugin configuration only: where the module sits. `listener` (the default) once per
+        /// request, `upstream` once per attempt. The native command sets it in what it renders.
+        "placement" => placement: Option<Placement>,
+        /// Plugin configuration only: `true` promises that Envoy's `allow_on_headers_stop_iteration`
+        /// is set, so that headers can wait for the body. Default: `false`.
+        "holdHeaders" => hold_headers: Option<bool>,
+        /// Plugin configuration only: the backend for which this plugin speaks, where neither the
+        /// route's nor the endpoint's metadata names one.
+        "backend" => backend: Option<String>,
+    }
+}
+
+keys! {
+    /// One provider account or server.
+    pub struct Backend {
+        /// The name by which routes refer to it.
+        "name" => name: String,
+        /// The kind of provider.
+        "type" => provider: Provider,
+        /// How to reach it and what to send.
+        "config" => config: Option<BackendConfig>,
+    }
+}
+
+keys! {
+    /// How to reach a backend and what to send. Text may contain `${NAME}`, or be `$NAME`: an
+    /// environment variable. `$$` is a dollar sign.
+    #[derive(Default)]
+    pub struct BackendConfig {
+        /// The key, usually `${NAME}`: read in the proxy's environment, never written into what is
+        /// rendered. Absent: the client's own credential goes upstream.
+        "apiKey" => api_key: Option<Template>,
+        /// `openai` only: the organization, sent as `OpenAI-Organization`.
+        "orgId" => org_id: Option<Template>,
+        /// `openai` only: the project, sent as `OpenAI-Project`.
+        "projectId" => project_id: Option<Template>,
+        /// The provider's URL. Without a path, the type's base path is used; a path that ends in an
+        /// operation such as `/chat/completions` is cut back to its base. The scheme decides TLS.
+        "endpoint" => endpoint: Option<Template>,
+        /// `host:port` to connect to instead of the endpoint's own host; authority, SNI and
+        /// certificate name stay the endpoint's.
+        "address" => address: Option<Template>,
+        /// The full path for chat completions, where a provider's is irregular. Its query is kept.
+        "path" => path: Option<Template>,
+        /// The model that is always written, whatever the client sent.
+        "model" => model: Option<Template>,
+        /// The model that is written when the client's is absent, `null`, empty or blank.
+        "defaultModel" => default_model: Option<Template>,
+        /// From a client's model name to the provider's: exact names first, then the longest
+        /// `prefix*`, then `*`.
+        "modelAliases" => model_aliases: Option<BTreeMap<String, Template>>,
+        /// What the backend serves, as names with `*` for any text. A model that none of them
+        /// matches is answered with 404.
+        "models" => models: Option<Vec<String>>,
+        /// The header that carries `apiKey`. Default: `Authorization: Bearer `.
+        "authHeader" => auth_header: Option<AuthHeader>,
+        /// Further headers and query parameters that authenticate.
+        "auth" => auth: Option<Auth>,
+        /// Extra request headers.
+        "headers" => headers: Option<BTreeMap<String, Template>>,
+        /// Body members that are filled in where the client's are absent or `null`.
+        "defaults" => defaults: Option<BTreeMap<String, Value>>,
+        /// Body members that are always written, whatever the client sent.
+        "overrides" => overrides: Option<BTreeMap<String, Value>>,
+        /// Time to the first byte of the reply, per attempt, for example `30s`. Default: `60s`. A
+        /// stream that has started is not cut.
+        "timeout" => timeout: Option<Span>,
+        /// Extra attempts when the provider cannot be reached, times out, or answers 429 or 5xx.
+        /// Default: 0.
+        "maxRetries" => max_retries: Option<u32>,
+        /// TLS towards the provider.
+        "tls" => tls: Option<Tls>,
+    }
+}
+
+keys! {
+    /// The header that carries the key.
+    pub struct AuthHeader {
+        /// The header's name, for example `api-key`.
+        "name" => name: String,
+        /// What stands before the key in the header's value, for example `Bearer ` with its space.
+        /// Default: nothing.
+        "prefix" => prefix: Option<String>,
+    }
+}
+
+keys! {
+    /// Further headers and query parameters that authenticate.
+    #[derive(Default)]
+    pub struct Auth {
+        /// Headers, by name.
+        "header" => header: Option<BTreeMap<String, Template>>,
+        /// Query parameters, by name.
+        "query" => query: Option<BTreeMap<String, Template>>,
+    }
+}
+
+keys! {
+    /// TLS towards the provider. Whether it is used at all is decided by the endpoint's scheme.
+    #[derive(Default)]
+    pub struct Tls {
+        /// A file of CA certificates (PEM) to trust instead of the system's.
+        "caFile" => ca_file: Option<Template>,
+        /// The name for SNI and for the certificate. Default: the endpoint's host.
+        "serverName" => server_name: Option<Template>,
+        /// `true`: the provider's certificate is not checked. For experiments only.
+        "insecure" => insecure: Option<bool>,
+    }
+}
+
+keys! {
+    /// Which requests go to a backend. Everything that is given must match.
+    pub struct Route {
+        /// A name for logs. Default: `route-N`, from 1.
+        "name" => name: Option<String>,
+        /// The path itself and whatever follows it after a `/`. Default: `/`, every path.
+        "path" => path: Option<String>,
+        /// HTTP methods. Default: all.
+        "methods" => methods: Option<Vec<String>>,
+        /// Headers and their exact values.
+        "headers" => headers: Option<BTreeMap<String, String>>,
+        /// Host names, exact or `*.example.com`. Default: all.
+        "hosts" => hosts: Option<Vec<String>>,
+        /// The name of the backend.
+        "backend" => backend: String,
+        /// The model that is always written on this route, before the backend's own rules.
+        "model" => model: Option<String>,
+    }
+}
+
+impl Gateway {
+    /// The configuration as JSON, with the keys that were written, in the order of declaration.
+    pub fn to_json(&self) -> Value {
+        self.to_value().unwrap_or_default()
+    }
+}
+
+pub use super::read::List;
+pub use super::value::Placement;

@@ -1,0 +1,397 @@
+//! The scalar types of a configuration: text with variables, spans of time, sizes, choices.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::error::{ConfigErrors, KeyPath};
+use super::read::{FromValue, expected, nearest};
+use crate::provider::ProviderType;
+
+/// Text in which `${NAME}`, or `$NAME` as the whole text, stands for an environment variable.
+///
+/// `$$` is a dollar sign. Any other `$` is itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(String);
+
+/// A part of a [`Template`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part<'a> {
+    Text(&'a str),
+    Variable(&'a str),
+}
+
+impl Template {
+    /// A template that stands for one variable.
+    pub fn variable(name: &str) -> Self {
+        Self(format!("${{{name}}}"))
+    }
+
+    /// A template without variables, which expands to `text`.
+    pub fn literal(text: &str) -> Self {
+        Self(text.replace('$', "$$"))
+    }
+
+    /// The text as written.
+    pub fn as_written(&self) -> &str {
+        &self.0
+    }
+
+    /// The names of the variables, in order of appearance.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.parts().into_iter().filter_map(|part| match part {
+            Part::Variable(name) => Some(name),
+            Part::Text(_) => None,
+        })
+    }
+
+    /// The text with every variable replaced by what `lookup` gives.
+    ///
+    /// # Errors
+    ///
+    /// The name of the first variable for which `lookup` gives nothing.
+    pub fn expand(&self, lookup: impl Fn(&str) -> Option<String>) -> Result<String, String> {
+        let mut text = String::with_capacity(self.0.len());
+        for part in self.parts() {
+            match part {
+                Part::Text(part) => text.push_str(part),
+                Part::Variable(name) => {
+                    text.push_str(&lookup(name).ok_or_else(|| name.to_owned())?);
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    fn parts(&self) -> Vec<Part<'_>> {
+        if let Some(name) = self.0.strip_prefix('$').filter(|name| is_variable(name)) {
+            return vec![Part::Variable(name)];
+        }
+        let mut parts = Vec::new();
+        let mut rest = self.0.as_str();
+        while let Some((text, after)) = rest.split_once('$') {
+            parts.push(Part::Text(text));
+            let braced = after
+                .strip_prefix('{')
+                .and_then(|after| after.split_once('}'));
+            rest = match braced {
+                Some((name, after)) if is_variable(name) => {
+                    parts.push(Part::Variable(name));
+                    after
+                }
+                _ => {
+                    parts.push(Part::Text("$"));
+                    after.strip_prefix('$').unwrap_or(after)
+                }
+            };
+        }
+        parts.push(Part::Text(rest));
+        parts
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    let starts_well = name
+        .chars()
+        .next()
+        .is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    starts_well && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+impl FromValue for Template {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        String::from_value(value, at, errors).map(Self)
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        self.0.to_value()
+    }
+}
+
+/// A span of time: a number and `ms`, `s`, `m` or `h`. More than zero, at most 24 hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl Span {
+    fn parse(text: &str) -> Option<Self> {
+        let (number, unit) =
+            text.split_at_checked(text.find(|c: char| c.is_ascii_alphabetic())?)?;
+        let milliseconds: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return None,
+        };
+        let number: u64 = number.trim_end().parse().ok()?;
+        let span = Duration::from_millis(number.checked_mul(milliseconds)?);
+        (!span.is_zero() && span <= MAX_SPAN).then_some(Self(span))
+    }
+}
+
+impl FromValue for Span {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        let what = "a time such as 500ms, 30s or 5m, at most 24h";
+        let Some(text) = value.as_str() else {
+            return expected(what, value, at, errors);
+        };
+        Self::parse(text).or_else(|| {
+            errors.push(at, format!("{text:?} is not {what}"));
+            None
+        })
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(Value::String(format!("{}ms", self.0.as_millis())))
+    }
+}
+
+/// A number of bytes: a whole number, alone or with `B`, `KiB`, `MiB`, `GiB`, `KB`, `MB` or `GB`.
+/// 1 byte to 2 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteSize(pub u64);
+
+impl ByteSize {
+    fn parse(text: &str) -> Option<Self> {
+        let end = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let (number, unit) = text.split_at_checked(end)?;
+        let unit: u64 = match unit.trim_start() {
+            "" | "B" => 1,
+            "KB" => 1_000,
+            "MB" => 1_000_000,
+            "GB" => 1_000_000_000,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return None,
+        };
+        Self::checked(number.parse::<u64>().ok()?.checked_mul(unit)?)
+    }
+
+    fn checked(bytes: u64) -> Option<Self> {
+        (1..=MAX_BYTE_SIZE).contains(&bytes).then_some(Self(bytes))
+    }
+}
+
+impl FromValue for ByteSize {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        let what = "a size such as 512KiB or 32MiB, at most 2GiB";
+        let size = match value {
+            Value::String(text) => Self::parse(text),
+            Value::Number(number) => number.as_u64().and_then(Self::checked),
+            _ => return expected(what, value, at, errors),
+        };
+        size.or_else(|| {
+            errors.push(at, format!("{value} is not {what}"));
+            None
+        })
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(Value::from(self.0))
+    }
+}
+
+/// Where the module sits in Envoy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// In the HTTP connection manager: once per request, before routing.
+    #[default]
+    Listener,
+    /// On a cluster: once per attempt, after a host was picked.
+    Upstream,
+}
+
+impl Placement {
+    const ALL: [(&'static str, Self); 2] =
+        [("listener", Self::Listener), ("upstream", Self::Upstream)];
+}
+
+impl FromValue for Placement {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        choice(&Self::ALL, value, at, errors)
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        choice_name(&Self::ALL, self)
+    }
+}
+
+/// A backend's `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provider(pub ProviderType);
+
+impl FromValue for Provider {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        choice(
+            &ProviderType::ALL.map(|it| (it.as_str(), Self(it))),
+            value,
+            at,
+            errors,
+        )
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(Value::from(self.0.as_str()))
+    }
+}
+
+fn choice<T: Copy>(
+    all: &[(&str, T)],
+    value: &Value,
+    at: &KeyPath,
+    errors: &mut ConfigErrors,
+) -> Option<T> {
+    let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+    let Some(text) = value.as_str() else {
+        return expected(&format!("one of {}", names.join(", ")), value, at, errors);
+    };
+    let found = all.iter().find(|(name, _)| *name == text);
+    if found.is_none() {
+        let hint = match nearest(text, &names) {
+            Some(near) => format!("; did you mean {near:?}?"),
+            None => String::new(),
+        };
+        errors.push(
+            at,
+            format!("{text:?} is not one of {}{hint}", names.join(", ")),
+        );
+    }
+    found.map(|(_, choice)| *choice)
+}
+
+fn choice_name<T: PartialEq>(all: &[(&str, T)], choice: &T) -> Option<Value> {
+    all.iter()
+        .find(|(_, it)| it == choice)
+        .map(|(name, _)| Value::from(*name))
+}
+
+const MAX_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_BYTE_SIZE: u64 = 2 << 30;
+
+/// The JSON Schemas of these types, for editors. The readers above decide.
+#[cfg(not(target_family = "wasm"))]
+mod schema {
+    use std::borrow::Cow;
+
+    use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+    use super::{ByteSize, Placement, Provider, ProviderType, Span, Template};
+
+    macro_rules! schema {
+        ($type:ty, $name:literal, $schema:expr) => {
+            impl JsonSchema for $type {
+                fn schema_name() -> Cow<'static, str> {
+                    Cow::Borrowed($name)
+                }
+
+                fn inline_schema() -> bool {
+                    true
+                }
+
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    $schema
+                }
+            }
+        };
+    }
+
+    schema!(Template, "Template", json_schema!({"type": "string"}));
+    schema!(
+        Span,
+        "Span",
+        json_schema!({"type": "string", "pattern": "^[0-9]+ *(ms|s|m|h)$", "examples": ["30s"]})
+    );
+    schema!(
+        ByteSize,
+        "ByteSize",
+        json_schema!({
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": super::MAX_BYTE_SIZE},
+                {"type": "string", "pattern": "^[0-9]+ *([KMG]i?)?B?$", "examples": ["32MiB"]}
+            ]
+        })
+    );
+    schema!(
+        Placement,
+        "Placement",
+        json_schema!({"enum": Placement::ALL.map(|(name, _)| name)})
+    );
+    schema!(
+        Provider,
+        "Provider",
+        json_schema!({"enum": ProviderType::ALL.map(ProviderType::as_str)})
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_expand_variables_and_keep_other_dollars() {
+        let lookup = |name: &str| (name == "A").then(|| "x".to_owned());
+        let expand = |text: &str| Template(text.to_owned()).expand(lookup);
+        for (text, expected) in [
+            ("$A", "x"),
+            ("${A}", "x"),
+            ("https://${A}.example", "https://x.example"),
+            ("${A}${A}", "xx"),
+            ("a$A", "a$A"),
+            ("$$A", "$A"),
+            ("$${A}", "${A}"),
+            ("${", "${"),
+            ("${a-b}", "${a-b}"),
+            ("$", "$"),
+            ("price: 5$", "price: 5$"),
+            ("", ""),
+        ] {
+            assert_eq!(expand(text).as_deref(), Ok(expected), "{text}");
+        }
+        assert_eq!(expand("${A}${B}"), Err("B".to_owned()));
+        for text in ["$A", "a$$b", "${A}"] {
+            let literal = Template::literal(text);
+            assert_eq!(literal.expand(|_| None).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn spans_and_sizes_need_their_units() {
+        let millis = |text: &str| Span::parse(text).map(|span| span.0.as_millis());
+        assert_eq!(millis("500ms"), Some(500));
+        assert_eq!(millis("30s"), Some(30_000));
+        assert_eq!(millis("5m"), Some(300_000));
+        assert_eq!(millis("24h"), Some(86_400_000));
+        for text in [
+            "",
+            "30",
+            "s",
+            "0s",
+            "25h",
+            "1.5s",
+            "-1s",
+            "30S",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(millis(text), None, "{text}");
+        }
+        let bytes = |text: &str| ByteSize::parse(text).map(|size| size.0);
+        assert_eq!(bytes("32MiB"), Some(33_554_432));
+        assert_eq!(bytes("1 KB"), Some(1_000));
+        assert_eq!(bytes("7"), Some(7));
+        for text in [
+            "",
+            "MiB",
+            "0",
+            "3GiB",
+            "1.5MiB",
+            "-1",
+            "1mib",
+            "99999999999999999999",
+        ] {
+            assert_eq!(bytes(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Which model is asked for: names with `*`, aliases, and the rule that decides.
+
+use std::rc::Rc;
+
+use crate::operation::ModelMember;
+
+/// A name in which `*` stands for any text, also none. Letters count as they are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob(Rc<str>);
+
+impl Glob {
+    /// The glob that `pattern` writes.
+    pub fn new(pattern: &str) -> Self {
+        Self(Rc::from(pattern))
+    }
+
+    /// Whether `name` is one that it describes.
+    ///
+    /// ```
+    /// use llm_proxy::model::Glob;
+    /// assert!(Glob::new("claude-*").matches("claude-3-5-sonnet"));
+    /// assert!(!Glob::new("claude-*").matches("gpt-4o"));
+    /// ```
+    pub fn matches(&self, name: &str) -> bool {
+        let Some((head, tail)) = self.0.split_once('*') else {
+            return *self.0 == *name;
+        };
+        let Some(mut rest) = name.strip_prefix(head) else {
+            return false;
+        };
+        // Between two stars the first place where a part fits is as good as any other.
+        let Some((middle, last)) = tail.rsplit_once('*') else {
+            return rest.ends_with(tail);
+        };
+        for part in middle.split('*') {
+            match rest.split_once(part) {
+                Some((_, after)) => rest = after,
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// From a client's model name to the provider's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aliases {
+    /// In order of precedence: exact names, then prefixes from the longest to `*`.
+    entries: Vec<(Alias, Rc<str>)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Alias {
+    Exact(String),
+    Prefix(String),
+}
+
+impl Aliases {
+    /// Orders the entries. A name that ends in `*` is a prefix.
+    pub fn new(entries: impl IntoIterator<Item = (String, Rc<str>)>) -> Self {
+        let alias = |name: String| match name.strip_suffix('*') {
+            Some(prefix) => Alias::Prefix(prefix.to_owned()),
+            None => Alias::Exact(name),
+        };
+        let mut entries: Vec<_> = entries
+            .into_iter()
+            .map(|(name, model)| (alias(name), model))
+            .collect();
+        entries.sort_by_key(|(alias, _)| match alias {
+            Alias::Exact(_) => (0, 0),
+            Alias::Prefix(prefix) => (1, usize::MAX - prefix.len()),
+        });
+        Self { entries }
+    }
+
+    /// The provider's name for `model`, if there is an alias for it.
+    pub fn resolve(&self, model: &str) -> Option<&Rc<str>> {
+        let fits = |alias: &Alias| match alias {
+            Alias::Exact(name) => name == model,
+            Alias::Prefix(prefix) => model.starts_with(prefix),
+        };
+        self.entries
+            .iter()
+            .find(|(alias, _)| fits(alias))
+            .map(|(_, model)| model)
+    }
+}
+
+/// What a backend does about `model`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelRule {
+    /// Written always.
+    pub always: Option<Rc<str>>,
+    /// Written where the client names none.
+    pub default: Option<Rc<str>>,
+    /// Applied to the client's name.
+    pub aliases: Aliases,
+    /// The only models that may be asked for; `None`: any.
+    pub serves: Option<Vec<Glob>>,
+}
+
+/// What the client's body says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked<'a> {
+    /// No member, `null`, or a blank string.
+    Nothing,
+    /// A name.
+    Model(&'a str),
+    /// A value that is no string.
+    NotText,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The body stays as it is.
+    Keep,
+    /// This model is written.
+    Write(Rc<str>),
+    /// The request cannot be sent.
+    Refuse(Unusable),
+}
+
+/// Why a request's model cannot be used. Caused by the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// There is none, and no default.
+    Missing,
+    /// It is not a string.
+    NotText,
+    /// The backend does not serve it.
+    NotServed,
+}
+
+impl ModelRule {
+    /// Whether the body must be read at all: whether anything can come of it.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Decides.
+    pub fn choose(&self, asked: Asked<'_>, member: ModelMember) -> Choice {
+        let absent = asked == Asked::Nothing;
+        if let Some(model) = &self.always
+            && !(absent && member == ModelMember::Incidental)
+        {
+            return Choice::Write(Rc::clone(model));
+        }
+        match asked {
+            Asked::Nothing => match (&self.default, member) {
+                (_, ModelMember::Incidental) | (None, ModelMember::Optional) => Choice::Keep,
+                (Some(model), _) => Choice::Write(Rc::clone(model)),
+                (None, ModelMember::Required) => Choice::Refuse(Unusable::Missing),
+            },
+            Asked::NotText => Choice::Refuse(Unusable::NotText),
+            Asked::Model(name) => match self.aliases.resolve(name) {
+                Some(model) => Choice::Write(Rc::clone(model)),
+                None if self.serves(name) => Choice::Keep,
+                None => Choice::Refuse(Unusable::NotServed),
+            },
+        }
+    }
+
+    fn serves(&self, model: &str) -> bool {
+        let globs = self.serves.as_ref();
+        globs.is_none_or(|globs| globs.iter().any(|glob| glob.matches(model)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (glob, name, expected) in [
+            ("gpt-4o", "gpt-4o", true),
+            ("gpt-4o", "gpt-4o-mini", false),
+            ("gpt-*", "gpt-", true),
+            ("gpt-*", "GPT-4", false),
+            ("*", "", true),
+            ("*-mini", "gpt-4o-mini", true),
+            ("a*a", "a", false),
+            ("a*b*c", "aXbYc", true),
+            ("a*b*c", "acb", false),
+            ("a*b*b", "ab", false),
+            ("**", "x", true),
+            ("a**b", "ab", true),
+        ] {
+            assert_eq!(Glob::new(glob).matches(name), expected, "{glob} {name}");
+        }
+    }
+
+    #[test]
+    fn the_longest_alias_wins_and_exact_names_come_first() {
+        let entry = |name: &str, model: &str| (name.to_owned(), Rc::from(model));
+        let aliases = Aliases::new([
+            entry("*", "any"),
+            entry("gpt-*", "family"),
+            entry("gpt-4o*", "longer"),
+            entry("gpt-4o", "exact"),
+        ]);
+        for (asked, expected) in [
+            ("gpt-4o", "exact"),
+            ("gpt-4o-mini", "longer"),
+            ("gpt-3", "family"),
+            ("x", "any"),
+        ] {
+            assert_eq!(
+                aliases.resolve(asked).map(|it| &**it),
+                Some(expected),
+                "{asked}"
+            );
+        }
+        assert_eq!(Aliases::default().resolve("x"), None);
+    }
+
+    #[test]
+    fn the_rule_decides_by_precedence() {
+        use Asked::{Model, NotText, Nothing};
+        use ModelMember::{Incidental, Optional, Required};
+        let write = |model: &str| Choice::Write(Rc::from(model));
+        let empty = ModelRule::default();
+        let fill = ModelRule {
+            default: Some(Rc::from("d")),
+            ..ModelRule::default()
+        };
+        let force = ModelRule {
+            always: Some(Rc::from("m")),
+            ..fill.clone()
+        };
+        let alias = ModelRule {
+            aliases: Aliases::new([("a".to_owned(), Rc::from("b"))]),
+            serves: Some(vec![Glob::new("s*")]),
+            ..fill.clone()
+        };
+        for (rule, asked, member, expected) in [
+            (&empty, Nothing, Required, Choice::Refuse(Unusable::Missing)),
+            (&empty, Nothing, Optional, Choice::Keep),
+            (&empty, Model("x"), Required, Choice::Keep),
+            (
+                &empty,
+                NotText,
+                Incidental,
+                Choice::Refuse(Unusable::NotText),
+            ),
+            (&fill, Nothing, Required, write("d")),
+            (&fill, Nothing, Optional, write("d")),
+            (&fill, Nothing, Incidental, Choice::Keep),
+            (&fill, Model("x"), Required, Choice::Keep),
+            (&force, Nothing, Required, write("m")),
+            (&force, Nothing, Incidental, Choice::Keep),
+            (&force, Model("x"), Incidental, write("m")),
+            (&force, NotText, Required, write("m")),
+            (&alias, Model("a"), Required, write("b")),
+            (&alias, Model("s1"), Required, Choice::Keep),
+            (
+                &alias,
+                Model("t"),
+                Required,
+                Choice::Refuse(Unusable::NotServed),
+            ),
+        ] {
+            assert_eq!(rule.choose(asked, member), expected, "{asked:?} {member:?}");
+        }
+    }
+}

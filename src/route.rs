@@ -1,0 +1,163 @@
+//! Which backend a request goes to.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crate::config::Backend;
+use crate::name::RouteName;
+
+/// Requests that go to one backend: everything that is given must match.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: RouteName,
+    /// The path itself and whatever follows it after a `/`. No trailing `/`; empty is every path.
+    pub path: String,
+    /// Upper-case methods; empty is every method.
+    pub methods: Vec<String>,
+    /// Lower-case names and exact values.
+    pub headers: Vec<(String, String)>,
+    /// Host names; empty is every host.
+    pub hosts: Vec<Host>,
+    /// Where its requests go.
+    pub backend: Rc<Backend>,
+    /// The model that is always written.
+    pub model: Option<Rc<str>>,
+}
+
+/// A host name, or every name below one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// This name, lower case.
+    Exact(String),
+    /// Every name that ends in this, lower case, `.` included.
+    Below(String),
+}
+
+impl Host {
+    /// Reads `name` or `*.name`.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        let below = text
+            .strip_prefix('*')
+            .filter(|below| below.starts_with('.'));
+        let name = below.map_or(text.as_str(), |below| below.trim_start_matches('.'));
+        if name.is_empty() || name.contains(['*', '/', ':', ' ']) {
+            return None;
+        }
+        Some(match below {
+            Some(below) => Self::Below(below.to_owned()),
+            None => Self::Exact(text),
+        })
+    }
+
+    /// Whether an authority, with or without a port, is one of these hosts.
+    pub fn matches(&self, authority: &str) -> bool {
+        let port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+        let host = match authority.rsplit_once(':') {
+            Some((host, digits)) if port(digits) => host,
+            _ => authority,
+        };
+        match self {
+            Self::Exact(name) => host.eq_ignore_ascii_case(name),
+            Self::Below(suffix) => host.to_ascii_lowercase().ends_with(suffix.as_str()),
+        }
+    }
+
+    /// Whether this matches every host that `other` matches.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(a), Self::Exact(b)) => a == b,
+            (Self::Below(a), Self::Exact(b) | Self::Below(b)) => b.ends_with(a.as_str()),
+            (Self::Exact(_), Self::Below(_)) => false,
+        }
+    }
+}
+
+/// What a route is chosen by.
+pub struct Request<'a> {
+    /// The path with its query.
+    pub path: &'a str,
+    /// Upper case.
+    pub method: &'a str,
+    /// Host, perhaps with a port.
+    pub authority: &'a str,
+    /// The value of a header, by lower-case name.
+    pub header: &'a dyn Fn(&str) -> Option<&'a [u8]>,
+}
+
+/// What routing came to.
+#[derive(Debug)]
+pub enum Routed<'r> {
+    /// The first route that matches.
+    Route(&'r Route),
+    /// Only the method is wrong; these are allowed.
+    WrongMethod(BTreeSet<&'r str>),
+    /// No route matches.
+    Nowhere,
+}
+
+/// Chooses the first route that matches.
+pub fn choose<'r>(routes: &'r [Route], request: &Request<'_>) -> Routed<'r> {
+    let mut allowed = BTreeSet::new();
+    for route in routes
+        .iter()
+        .filter(|route| route.matches_all_but_method(request))
+    {
+        if route.methods.is_empty() || route.methods.iter().any(|it| it == request.method) {
+            return Routed::Route(route);
+        }
+        allowed.extend(route.methods.iter().map(String::as_str));
+    }
+    match allowed.is_empty() {
+        true => Routed::Nowhere,
+        false => Routed::WrongMethod(allowed),
+    }
+}
+
+/// Pairs of routes (later, earlier) where every request of the later one matches the earlier.
+pub fn unreachable(routes: &[Route]) -> Vec<(&Route, &Route)> {
+    let mut pairs = Vec::new();
+    for (number, later) in routes.iter().enumerate() {
+        let earlier = routes
+            .iter()
+            .take(number)
+            .find(|earlier| earlier.covers(later));
+        pairs.extend(earlier.map(|earlier| (later, earlier)));
+    }
+    pairs
+}
+
+impl Route {
+    fn matches_all_but_method(&self, request: &Request<'_>) -> bool {
+        let header = |(name, value): &(String, String)| {
+            (request.header)(name).is_some_and(|found| found == value.as_bytes())
+        };
+        path_is_below(request.path, &self.path)
+            && (self.hosts.is_empty() || self.hosts.iter().any(|it| it.matches(request.authority)))
+            && self.headers.iter().all(header)
+    }
+
+    /// Whether this route matches every request that `other` matches.
+    fn covers(&self, other: &Self) -> bool {
+        let all_in = |mine: &[String], others: &[String]| {
+            mine.is_empty() || (!others.is_empty() && others.iter().all(|it| mine.contains(it)))
+        };
+        let hosts = self.hosts.is_empty()
+            || (!other.hosts.is_empty()
+                && other
+                    .hosts
+                    .iter()
+                    .all(|host| self.hosts.iter().any(|it| it.covers(host))));
+        path_is_below(&other.path, &self.path)
+            && all_in(&self.methods, &other.methods)
+            && self.headers.iter().all(|it| other.headers.contains(it))
+            && hosts
+    }
+}
+
+/// Whether `path`, its query aside, is `base` or continues it after a `/`.
+fn path_is_below(path: &str, base: &str) -> bool {
+    let rest = path.strip_prefix(base);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+}
