@@ -101,7 +101,10 @@ enum Request {
 }
 
 /// What the reply waits for.
-#[allow(clippy::enum_variant_names, reason = "a state is named for what it waits for")]
+#[allow(
+    clippy::enum_variant_names,
+    reason = "a state is named for what it waits for"
+)]
 enum Reply {
     /// Headers, or a body that passes unread.
     ExpectNothing,
