@@ -66,6 +66,62 @@ async fn a_stream_is_what_openai_sends() {
 }
 
 #[tokio::test]
+async fn a_tool_that_must_be_called_is_called_and_asked_for_json_is_json() {
+    let provider = Provider::start().await;
+    let tools = json!([{"type": "function", "function": {"name": "f", "parameters": {}}}]);
+    let extra = json!({"tools": tools, "tool_choice": "required"});
+    let (_, body) = provider.chat("api.openai.com", "/v1", extra).await;
+    let choice = &body["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls");
+    assert_eq!(choice["message"]["tool_calls"][0]["function"]["name"], "f");
+
+    let extra = json!({"response_format": {"type": "json_object"}, "n": 2});
+    let (_, body) = provider.chat("api.openai.com", "/v1", extra).await;
+    let content = body["choices"][1]["message"]["content"].as_str().unwrap();
+    assert!(serde_json::from_str::<Value>(content).unwrap()["answer"].is_string());
+}
+
+#[tokio::test]
+async fn the_text_of_all_content_parts_is_echoed_and_long_text_is_cut() {
+    let provider = Provider::start().await;
+    let parts = json!([
+        {"type": "text", "text": "What is"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+        {"type": "text", "text": "this?"},
+    ]);
+    let long = "ä".repeat(201);
+    for (content, echoed) in [(parts, "What is this? ("), (json!(long), "ä… (")] {
+        let extra = json!({"messages": [{"role": "user", "content": content}]});
+        let (_, body) = provider.chat("llm.example", "/v1", extra).await;
+        let text = body["choices"][0]["message"]["content"].as_str().unwrap();
+        assert!(text.contains(echoed), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn mistral_counts_tokens_unasked_and_must_not_be_asked() {
+    let provider = Provider::start().await;
+    let (status, body) = provider
+        .chat(
+            "api.mistral.ai",
+            "/v1",
+            json!({"stream": true, "stream_options": {"include_usage": true}}),
+        )
+        .await;
+    assert_eq!(status, 422);
+    assert_eq!(
+        body["message"]["detail"][0]["loc"],
+        json!(["body", "stream_options", "include_usage"])
+    );
+    let request = provider.chat_request("api.mistral.ai", "/v1", json!({"stream": true}));
+    assert!(
+        text(provider.send(request).await)
+            .await
+            .contains("\"usage\":{")
+    );
+}
+
+#[tokio::test]
 async fn both_encodings_of_an_embedding_are_the_same_numbers() {
     let provider = Provider::start().await;
     let mut vectors = Vec::new();
@@ -600,6 +656,18 @@ async fn no_script_excuses_a_leak() {
     assert_eq!(provider.send_plain(request).await.status(), 400);
     let left = provider.control("GET", "/replies", Value::Null).await;
     assert_eq!(left["remaining"], 1);
+}
+
+#[tokio::test]
+async fn a_lenient_provider_serves_what_leaked() {
+    let mut options = options();
+    options.lenient = true;
+    let provider = Provider::start_with(options).await;
+    let mut request = provider.chat_request("llm.example", "/v1", json!({}));
+    request
+        .headers_mut()
+        .insert("x-forwarded-for", "10.0.0.1".parse().unwrap());
+    assert_eq!(provider.send_plain(request).await.status(), 200);
 }
 
 #[tokio::test]
