@@ -234,7 +234,9 @@ fn becomes(config: &str, path: &str, body: &str, expected: Result<&str, (u16, &s
 tests! {
     fn the_model_rules_splice_and_keep_every_other_byte() {
         const PATH: &str = "/v1/chat/completions";
-        let rows: &[(&str, &str, Result<&str, (u16, &str)>)] = &[
+        /// Configuration, body, and what becomes of it: a body, or a status and a parameter.
+        type Row = (&'static str, &'static str, Result<&'static str, (u16, &'static str)>);
+        let rows: &[Row] = &[
             // Nothing to do: numbers, order, escapes and space stay.
             ("", r#" {"model":"a\u0062","n":12345678901234567890,"x":1.0e+05 , "y":"\/é😀"} "#,
              Ok(r#" {"model":"a\u0062","n":12345678901234567890,"x":1.0e+05 , "y":"\/é😀"} "#)),
