@@ -1,6 +1,6 @@
 //! What a configuration means: valid by construction.
 //!
-//! A document is read in two steps. [`file`] has the keys as a person writes them; [`Gateway`] is
+//! A document is read in two steps. [`mod@file`] has the keys as a person writes them; [`Gateway`] is
 //! what they mean, with variables expanded, defaults filled in and names resolved. Whoever holds a
 //! [`Gateway`] checks nothing again.
 
@@ -10,6 +10,8 @@ mod error;
 pub mod file;
 mod protobuf;
 mod read;
+#[cfg(not(target_family = "wasm"))]
+pub mod schema;
 pub mod value;
 
 use std::rc::Rc;

@@ -460,9 +460,9 @@ impl Exchange {
 }
 
 /// Whether a status is worth another attempt: the provider is busy or broken, and may not be the
-/// next time.
-pub fn is_retriable(status: u16) -> bool {
-    RETRIABLE_STATUSES.contains(&status)
+/// next time. The rendered retry policies say the same.
+fn is_retriable(status: u16) -> bool {
+    status == 429 || status >= 500
 }
 
 /// The path of a request at its backend, with the queries of the client and of the configuration.
@@ -538,9 +538,6 @@ fn is_encoded(headers: &Headers<'_>) -> bool {
 
 /// The header by which the filter, in the listener, tells Envoy's routes which backend it chose.
 pub const BACKEND_HEADER: &str = "x-llm-proxy-backend";
-
-/// Statuses after which another attempt may succeed. 529 is Anthropic's "overloaded".
-pub const RETRIABLE_STATUSES: [u16; 6] = [429, 500, 502, 503, 504, 529];
 
 const FIRST_ERROR: u16 = 400;
 

@@ -51,6 +51,10 @@ pub mod config;
 pub mod exchange;
 pub mod route;
 
-// Shells.
+// Shells: natively a command, in Envoy a filter.
+#[cfg(not(target_family = "wasm"))]
+pub mod cli;
 #[cfg(target_os = "wasi")]
 mod filter;
+#[cfg(not(target_family = "wasm"))]
+pub mod render;
