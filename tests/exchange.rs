@@ -505,6 +505,81 @@ tests! {
         }
     }
 
+    fn azure_has_the_model_in_its_path() {
+        let ask = |config: &str, path: &str, body: &str| {
+            let gateway = gateway(&format!(
+                "placement: upstream
+holdHeaders: true
+backends:
+- name: b
+  type: azure-openai
+  config: {{endpoint: 'https://r.openai.azure.com/openai/v1/', apiKey: $KEY, {config}}}"
+            ));
+            let mut answers = chunkings(body.as_bytes()).into_iter().map(|chunks| {
+                let wire = send(
+                    &mut Exchange::new(Rc::clone(&gateway)),
+                    &post(path),
+                    &Host::default(),
+                    &chunks,
+                );
+                match wire.reply {
+                    Some(reply) => Err(reply.status),
+                    None => {
+                        assert_eq!(wire.header(":authority"), Some("r.openai.azure.com"));
+                        assert_eq!(wire.header("api-key"), Some("sk-ours"));
+                        assert_eq!(wire.header("authorization"), None);
+                        let body = String::from_utf8(wire.passed.clone()).unwrap();
+                        Ok((wire.header(":path").unwrap().to_owned(), body))
+                    }
+                }
+            });
+            let first = answers.next().unwrap();
+            assert!(answers.all(|it| it == first));
+            first
+        };
+        let dated = "apiVersion: 2024-10-21";
+        for (config, path, body, sent_path, sent_body) in [
+            (dated, "/v1/chat/completions", r#"{"x":1,"model":"d-1"}"#,
+             "/openai/deployments/d-1/chat/completions?api-version=2024-10-21", r#"{"x":1,"model":"d-1"}"#),
+            ("apiVersion: 2024-10-21, modelAliases: {gpt-4o: prod}", "/v1/embeddings?x=1", r#"{"model":"gpt-4o"}"#,
+             "/openai/deployments/prod/embeddings?api-version=2024-10-21&x=1", r#"{"model":"prod"}"#),
+            ("apiVersion: 2024-10-21, defaultModel: d", "/v1/chat/completions", "{}",
+             "/openai/deployments/d/chat/completions?api-version=2024-10-21", r#"{"model":"d"}"#),
+            ("apiVersion: 2024-10-21, deploymentName: p", "/v1/chat/completions", r#"{"model":"a"}"#,
+             "/openai/deployments/p/chat/completions?api-version=2024-10-21", r#"{"model":"p"}"#),
+            (dated, "/v1/responses", r#"{"model":"d"}"#,
+             "/openai/responses?api-version=2024-10-21", r#"{"model":"d"}"#),
+            ("apiVersion: preview", "/v1/responses", r#"{"model":"d"}"#,
+             "/openai/v1/responses?api-version=preview", r#"{"model":"d"}"#),
+            ("deploymentName: p", "/v1/chat/completions", r#"{"model":"a"}"#,
+             "/openai/v1/chat/completions", r#"{"model":"p"}"#),
+        ] {
+            let expected = Ok((sent_path.to_owned(), sent_body.to_owned()));
+            assert_eq!(ask(config, path, body), expected, "{config} {path}");
+        }
+        for body in [r#"{"model":"../x"}"#, r#"{"model":"a/b"}"#, r#"{"model":"a%2fb"}"#, "{}"] {
+            assert_eq!(ask(dated, "/v1/chat/completions", body), Err(400), "{body}");
+        }
+        // A body without a model in JSON needs the deployment from the configuration.
+        let upload = [
+            (":method", "POST"),
+            (":path", "/v1/audio/transcriptions"),
+            ("content-type", "multipart/form-data; boundary=x"),
+        ];
+        for (config, expected) in [(dated, None), ("apiVersion: 2024-10-21, deploymentName: p", Some(
+            "/openai/deployments/p/audio/transcriptions?api-version=2024-10-21"
+        ))] {
+            let gateway = gateway(&format!(
+                "placement: upstream\nholdHeaders: true\nbackends: [{{name: b, type: azure-openai, \
+                 config: {{endpoint: 'https://r.example', {config}}}}}]"
+            ));
+            let wire = send(&mut Exchange::new(gateway), &upload, &Host::default(), &[b"--x"]);
+            assert_eq!(wire.reply.map(|it| it.status), expected.is_none().then_some(400));
+            let path = wire.headers.iter().find(|(name, _)| name == ":path");
+            assert_eq!(expected, expected.and(path.map(|(_, path)| path.as_str())));
+        }
+    }
+
     fn in_the_listener_the_first_matching_route_decides() {
         let gateway = gateway(
             "holdHeaders: true

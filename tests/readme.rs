@@ -86,11 +86,11 @@ fn providers() -> String {
         let origin = preset
             .origin
             .map_or("(give one)".to_owned(), |origin| format!("`{origin}`"));
-        writeln!(
-            text,
-            "| `{}` | {origin} | `{}` |",
-            preset.name, preset.base_path
-        )
+        let base_path = match preset.base_path {
+            "" => "by `apiVersion`".to_owned(),
+            path => format!("`{path}`"),
+        };
+        writeln!(text, "| `{}` | {origin} | {base_path} |", preset.name)
         .unwrap();
     }
     text
