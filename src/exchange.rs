@@ -249,18 +249,18 @@ impl Exchange {
                 next: Next::Hold,
                 ..Step::default()
             },
-            Reply::ExpectError { is_json: true, .. } if !ends => {
-                // Nobody's error text is that long: it is data, whatever the status.
-                self.reply = Reply::ExpectNothing;
-                Step::default()
-            }
-            Reply::ExpectError { status, .. } => {
-                self.reply = if ends {
-                    Reply::ExpectNothing
-                } else {
-                    Reply::ExpectEnd
+            Reply::ExpectError { status, is_json } => {
+                let body = read();
+                // Too long to wait for: its beginning tells.
+                if !ends && is_json && provider_error::begins_well(&body) {
+                    self.reply = Reply::ExpectNothing;
+                    return Step::default();
+                }
+                self.reply = match ends {
+                    true => Reply::ExpectNothing,
+                    false => Reply::ExpectEnd,
                 };
-                let body = match provider_error::reshape(status, &read()) {
+                let body = match provider_error::reshape(status, &body) {
                     Some(reshaped) => BodyChange::Replace(reshaped),
                     None => BodyChange::Keep,
                 };
@@ -504,14 +504,16 @@ fn upstream_path(
     if path.is_empty() {
         path.push('/');
     }
-    let client = asked
-        .split_once('?')
-        .map(|(_, query)| query)
-        .filter(|query| !query.is_empty());
-    let ours = backend.query.as_ref().map(|query| query.expose());
-    for query in client.into_iter().chain(ours.as_deref()) {
+    let ours = backend.query.as_ref();
+    let client = asked.split_once('?').map_or("", |(_, query)| query);
+    let client = client.split('&').filter(|pair| {
+        // A client cannot put its own value beside one of ours.
+        !pair.is_empty() && !ours.is_some_and(|ours| ours.sets(pair))
+    });
+    let ours = ours.map(|ours| ours.encoded.expose());
+    for pair in client.chain(ours.as_deref()) {
         path.push(if path.contains('?') { '&' } else { '?' });
-        path.push_str(query);
+        path.push_str(pair);
     }
     Ok(path)
 }

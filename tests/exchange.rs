@@ -432,8 +432,8 @@ tests! {
             ("path: /odd/chat?v=2", "/v1/chat/completions", "/odd/chat?v=2"),
             ("path: /odd/chat?v=2", "/v1/chat/completions?a=b", "/odd/chat?v=2&a=b"),
             ("path: /odd/chat?v=2", "/v1/models", "/base/models"),
-            ("auth: {query: {key: '$KEY', 'a b': c&d}}", "/v1/models?x=1",
-             "/base/models?x=1&a+b=c%26d&key=sk-ours"),
+            ("auth: {query: {key: '$KEY', 'a b': c&d}}", "/v1/models?x=1&key=theirs&%6bey=t&a+b&y",
+             "/base/models?x=1&y&a+b=c%26d&key=sk-ours"),
         ] {
             assert_eq!(path(config, asked), expected, "{config} {asked}");
         }
@@ -722,7 +722,7 @@ backends:
             assert_eq!(wire.header("content-length"), None);
             assert_eq!(wire.header("retry-after"), Some("7"));
         }
-        let ours = br#"{"error": {"message":"m", "code":1e3}}"#;
+        let ours = br#"{"error": {"message":"m", "code":1e3,"type":null,"param":"x" }}"#;
         let wire = reply("429", "application/json", &[ours]);
         assert_eq!(wire.passed, ours);
         let wire = reply("500", "text/html", &[b"<html>", b"<title>Oh</title>"]);
@@ -744,6 +744,10 @@ backends:
         json.extend_from_slice(&long);
         let wire = reply("500", "application/json", &[&json, b"\"}}"]);
         assert_eq!(wire.passed.len(), json.len() + 3);
+        let mut json = br#"{"detail":""#.to_vec();
+        json.extend_from_slice(&long);
+        let wire = reply("500", "application/json", &[&json, b"\"}"]);
+        assert!(wire.passed.starts_with(br#"{"error":{"message":"{\"detail"#));
 
         // What is compressed cannot be read.
         let mut exchange = Exchange::new(held("model: m"));

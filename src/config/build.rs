@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
 use super::value::{Span, Template};
-use super::{Auth, Backend, Gateway, KeyHeader, MemberRule, Plugin, Tls, file};
+use super::{Auth, Backend, Gateway, KeyHeader, MemberRule, Plugin, Query, Tls, file};
 use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
@@ -313,7 +313,7 @@ impl Build<'_> {
         }
     }
 
-    fn query(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Option<Secret> {
+    fn query(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Option<Query> {
         let query = config.auth.as_ref()?.query.as_ref()?;
         let at = at.key("auth").key("query");
         let mut encoded = url::form_urlencoded::Serializer::new(String::new());
@@ -322,9 +322,11 @@ impl Build<'_> {
                 encoded.append_pair(name, &value);
             }
         }
-        Some(encoded.finish())
-            .filter(|query| !query.is_empty())
-            .map(Secret::new)
+        let names: Vec<String> = query.keys().cloned().collect();
+        (!names.is_empty()).then(|| Query {
+            names,
+            encoded: Secret::new(encoded.finish()),
+        })
     }
 
     fn model(
