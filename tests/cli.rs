@@ -130,8 +130,9 @@ fn check_warns_of_what_is_hardly_meant() {
     let home = Home::new("check-warnings");
     home.write(
         "gateway.yaml",
-        "{backends: [{name: a, type: xai}, {name: b, type: groq}], routes: [\
-         {path: /v1, backend: a}, {name: never, path: /v1/models, methods: [GET], backend: a}]}",
+        "{backends: [{name: a, type: xai, config: {tls: {insecure: true}}}, \
+         {name: b, type: groq}], routes: [{path: /v1, backend: a}, \
+         {name: never, path: /v1/models, methods: [GET], backend: a}]}",
     );
     let done = home.run(&["check", "gateway.yaml"]);
     assert_eq!(done.code, Some(0));
@@ -140,6 +141,8 @@ fn check_warns_of_what_is_hardly_meant() {
         done.stderr,
         "warning: routes[1]: \"never\" never matches: \"route-1\" comes first and matches all of \
          it\n\
+         warning: backends[0].config.tls.insecure: whoever answers gets the key; for experiments \
+         only\n\
          warning: backends[1]: no route leads to \"b\"\n"
     );
 }
