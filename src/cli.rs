@@ -229,6 +229,12 @@ fn warn_about(source: &Source) {
                 "warning: backends[{index}]: no route leads to {name:?}"
             ));
         }
+        if backend.tls.insecure {
+            complain(&format!(
+                "warning: backends[{index}].config.tls.insecure: whoever answers gets the key; \
+                 for experiments only"
+            ));
+        }
     }
 }
 

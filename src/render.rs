@@ -14,7 +14,9 @@ use serde_json::{Map, Value};
 
 pub use self::secrets::Variable;
 use crate::config::value::{ByteSize, Template};
-use crate::config::{Backend, ConfigErrors, Environment, Gateway, Placement, file, parse_file};
+use crate::config::{
+    Backend, ConfigErrors, Environment, Gateway, KeyPath, Placement, file, parse_file,
+};
 
 /// A configuration that is ready to be rendered.
 #[derive(Debug)]
@@ -35,6 +37,12 @@ impl Source {
     /// Everything that is wrong with it, each with its key path.
     pub fn parse(text: &str, environment: &dyn Environment) -> Result<Self, ConfigErrors> {
         let gateway = Gateway::parse(text, environment)?;
+        if gateway.routes.is_empty() {
+            // A plugin can do without, where metadata decides; a proxy cannot.
+            let mut errors = ConfigErrors::default();
+            errors.push(&KeyPath::root().key("routes"), "at least one is required");
+            return Err(errors);
+        }
         let mut written = parse_file(text)?;
         let variables = secrets::take(&mut written, environment);
         for backend in written.backends.iter_mut() {
