@@ -14,17 +14,20 @@
 //! # Invariants
 //!
 //! * A reply that is no error is never read, held or counted: a stream stays a stream.
+//! * Every attempt starts from what the client sent: host, path, length, body.
 //! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`].
 
 mod body;
 mod firewall;
 mod metadata;
+mod original;
 mod provider_error;
 
 use std::rc::Rc;
 
 use self::body::{BodyEdit, Pushed};
 pub use self::metadata::RouteMetadata;
+use self::original::Original;
 use crate::config::{Auth, Backend, Gateway, Placement};
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::json::Splice;
@@ -43,6 +46,12 @@ pub trait Surroundings {
 
     /// Which attempt this is, from 1, where the host counts them.
     fn attempt(&self) -> Option<u64>;
+
+    /// What an earlier attempt of this request has [kept](Self::keep).
+    fn kept(&self) -> Option<Vec<u8>>;
+
+    /// Keeps bytes for the next attempt of this request.
+    fn keep(&self, bytes: &[u8]);
 }
 
 /// What is to be done now.
@@ -287,12 +296,21 @@ impl Exchange {
         surroundings: &dyn Surroundings,
     ) -> Result<Step, Refusal> {
         let method = headers.text(":method").unwrap_or_default();
-        let path = headers.text(":path").ok_or(Refusal::InvalidPath)?;
         self.is_head = method == "HEAD";
-        let content_length = headers
-            .text("content-length")
-            .and_then(|it| it.parse().ok());
-        if content_length.is_some_and(|length: u64| length > self.gateway.max_request_bytes) {
+        let kept = match self.gateway.plugin.placement {
+            Placement::Listener => None,
+            Placement::Upstream => surroundings.kept().and_then(|it| Original::decode(&it)),
+        };
+        let is_first = kept.is_none();
+        let original = kept
+            .or_else(|| Original::of(headers))
+            .ok_or(Refusal::InvalidPath)?;
+        if is_first && self.gateway.plugin.placement == Placement::Upstream {
+            surroundings.keep(&original.encode());
+        }
+        let path = original.path.as_str();
+        let too_large = |length| length > self.gateway.max_request_bytes;
+        if original.content_length.is_some_and(too_large) {
             return Err(Refusal::TooLarge(self.gateway.max_request_bytes));
         }
 
@@ -316,7 +334,7 @@ impl Exchange {
         };
         let needs_model = upstream.is_none();
         let mut step = Step {
-            headers: self.readdressed(&backend, upstream, headers),
+            headers: self.readdressed(&backend, upstream, headers, is_first),
             ..Step::default()
         };
 
@@ -339,7 +357,7 @@ impl Exchange {
             backend,
             target.model,
             member,
-            content_length,
+            original.content_length,
             holds,
             needs_model,
         );
@@ -424,11 +442,13 @@ impl Exchange {
     }
 
     /// The header edits that make the request one to `backend`; `path` where it is known by now.
+    /// `is_first`: no earlier attempt has changed the headers.
     fn readdressed(
         &self,
         backend: &Backend,
         path: Option<String>,
         headers: &Headers<'_>,
+        is_first: bool,
     ) -> Vec<HeaderEdit> {
         let is_listener = self.gateway.plugin.placement == Placement::Listener;
         let mut edits = Vec::with_capacity(16);
@@ -440,7 +460,13 @@ impl Exchange {
                 set.push((Rc::clone(name), value.expose().into()))
             }
             Auth::Client(header) => {
-                let key = firewall::client_key(headers);
+                let key = match is_first {
+                    true => firewall::client_key(headers),
+                    // The last attempt has put it where it belongs.
+                    false => headers
+                        .text(&header.name)
+                        .and_then(|value| value.strip_prefix(&*header.prefix)),
+                };
                 set.extend(key.map(|key| {
                     (
                         Rc::clone(&header.name),

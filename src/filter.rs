@@ -201,7 +201,18 @@ impl Surroundings for Host {
         let bytes = host::property(&["upstream", "request_attempt_count"])?;
         bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
     }
+
+    fn kept(&self) -> Option<Vec<u8>> {
+        host::property(&[KEPT])
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        host::set_property(&[KEPT], bytes);
+    }
 }
 
 /// The namespace of our metadata in Envoy's configuration.
 const METADATA_NAMESPACE: &str = "llm-proxy";
+
+/// The name of what an attempt keeps for the next one, in Envoy's filter state.
+const KEPT: &str = "llm-proxy.original";

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use llm_proxy::config::Gateway;
@@ -39,6 +40,7 @@ struct Host {
     route: Option<Vec<u8>>,
     backend: Option<&'static str>,
     attempt: Option<u64>,
+    kept: RefCell<Option<Vec<u8>>>,
 }
 
 impl Surroundings for Host {
@@ -52,6 +54,14 @@ impl Surroundings for Host {
 
     fn attempt(&self) -> Option<u64> {
         self.attempt
+    }
+
+    fn kept(&self) -> Option<Vec<u8>> {
+        self.kept.borrow().clone()
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        self.kept.borrow_mut().get_or_insert(bytes.to_vec());
     }
 }
 
@@ -580,6 +590,38 @@ backends:
         }
     }
 
+    fn the_second_attempt_starts_from_what_the_client_sent() {
+        for (config, path) in [
+            ("apiKey: $KEY, model: longer-than-before, auth: {query: {code: $KEY}}", "/v1/chat/completions?a=1"),
+            ("authHeader: {name: x-api-key, prefix: 'K '}, model: m", "/team/v1/chat/completions"),
+            ("path: /odd/chat?v=2, model: longer-than-before", "/v1/chat/completions"),
+            ("model: longer-than-before", "/v1/embeddings"),
+        ] {
+            let gateway = held(config);
+            let body = format!(r#"{{"model":"a","input":"{}"}}"#, "x".repeat(300));
+            let length = body.len().to_string();
+            let mut headers = post(path);
+            headers.extend([("content-length", &*length), ("authorization", "Bearer sk-client")]);
+            let host = Host::default();
+            let chunks: Vec<&[u8]> = body.as_bytes().chunks(100).collect();
+            let first = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &host, &chunks);
+            assert_eq!(first.reply, None, "{config}");
+            let length = first.passed.len().to_string();
+            assert_eq!(first.header("content-length"), Some(&*length));
+            // Envoy has one header map for all attempts, and the client's body for each.
+            let changed: Vec<(&str, &str)> =
+                first.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let second = send(&mut Exchange::new(gateway), &changed, &host, &chunks);
+            let sorted = |wire: &Wire| {
+                let mut headers = wire.headers.clone();
+                headers.sort();
+                headers
+            };
+            assert_eq!(sorted(&second), sorted(&first), "{config}");
+            assert_eq!(second.passed, first.passed, "{config}");
+        }
+    }
+
     fn in_the_listener_the_first_matching_route_decides() {
         let gateway = gateway(
             "holdHeaders: true
@@ -645,7 +687,7 @@ backends:
         );
         let ask = |route: &[(&str, &str)], backend: Option<&'static str>| {
             let route = (!route.is_empty()).then(|| pairs::encode(route));
-            let host = Host { route, backend, attempt: None };
+            let host = Host { route, backend, ..Host::default() };
             let mut exchange = Exchange::new(Rc::clone(&gateway));
             let wire = send(&mut exchange, &post("/team/x"), &host, &[br#"{"model":"c"}"#]);
             match wire.reply {
