@@ -37,7 +37,10 @@ enum Command {
         file: PathBuf,
     },
     /// Write the configuration of a proxy
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  llm-proxy render envoy gateway.yaml --output envoy.yaml"
+    )]
     Render(Render),
     /// Start Envoy as the gateway
     #[command(after_help = "Examples:

@@ -5,15 +5,15 @@
 //! [`Variable`] of our own.
 
 pub mod envoy;
-mod secrets;
+mod templates;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-pub use self::secrets::Variable;
-use crate::config::value::{ByteSize, Template};
+pub use self::templates::Variable;
+use crate::config::value::ByteSize;
 use crate::config::{
     Backend, ConfigErrors, Environment, Gateway, KeyPath, Placement, file, parse_file,
 };
@@ -44,10 +44,8 @@ impl Source {
             return Err(errors);
         }
         let mut written = parse_file(text)?;
-        let variables = secrets::take(&mut written, environment);
-        for backend in written.backends.iter_mut() {
-            expand(backend, environment);
-        }
+        let variables = templates::take_literals(&mut written, environment);
+        templates::expand_texts(&mut written, environment);
         Ok(Self {
             gateway,
             written,
@@ -95,7 +93,7 @@ impl Source {
             .backends
             .iter()
             .filter(|(_, backend)| used.contains(backend.name.as_str()))
-            .flat_map(|(_, backend)| secrets::names(backend))
+            .flat_map(|(_, backend)| templates::names(backend))
             .collect()
     }
 
@@ -125,38 +123,6 @@ impl Environment for WithoutKeys<'_> {
 
     fn secret(&self, _: &str) -> Option<String> {
         Some("absent".to_owned())
-    }
-}
-
-/// Replaces the variables in what does not authenticate by their values: the proxy's environment
-/// need not have them.
-fn expand(backend: &mut file::Backend, environment: &dyn Environment) {
-    let Some(config) = &mut backend.config else {
-        return;
-    };
-    let tls = config.tls.as_mut();
-    let (ca_file, server_name) = match tls {
-        Some(tls) => (tls.ca_file.as_mut(), tls.server_name.as_mut()),
-        None => (None, None),
-    };
-    let texts = [
-        config.endpoint.as_mut(),
-        config.address.as_mut(),
-        config.path.as_mut(),
-        config.model.as_mut(),
-        config.default_model.as_mut(),
-        ca_file,
-        server_name,
-    ];
-    let aliases = config
-        .model_aliases
-        .iter_mut()
-        .flat_map(|it| it.values_mut());
-    for template in texts.into_iter().flatten().chain(aliases) {
-        // The gateway was built from the same text: every variable has a value.
-        if let Ok(text) = template.expand(|name| environment.variable(name)) {
-            *template = Template::literal(&text);
-        }
     }
 }
 

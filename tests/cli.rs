@@ -180,6 +180,7 @@ fn every_help_has_an_example() {
     for command in [
         &[][..],
         &["check"],
+        &["render"],
         &["render", "envoy"],
         &["run"],
         &["schema"],

@@ -210,6 +210,48 @@ fn what_is_rendered_means_the_same_to_the_module() {
 }
 
 #[test]
+fn only_what_authenticates_is_left_to_the_environment() {
+    let text = r#"
+        backends:
+        - name: a
+          type: azure-openai
+          config:
+            apiKey: ${SECRET_1}
+            endpoint: https://${TEXT}.example
+            address: "${TEXT}.example:8443"
+            deploymentName: ${TEXT}
+            apiVersion: ${VERSION}
+            modelAliases: {a: "${TEXT}"}
+            headers: {x-a: "${SECRET_2}"}
+            auth: {header: {x-b: "${SECRET_3}"}, query: {c: "${SECRET_4}"}}
+            tls: {caFile: "${TEXT}", serverName: "${TEXT}"}
+        - name: b
+          type: openai
+          config:
+            orgId: ${SECRET_5}
+            projectId: ${SECRET_6}
+            path: /${TEXT}
+            model: ${TEXT}
+            defaultModel: ${TEXT}
+        routes: [{path: /a, backend: a}, {path: /b, backend: b}]
+    "#;
+    let texts = |name: &str| match name {
+        "TEXT" => Some("text".to_owned()),
+        "VERSION" => Some("2024-10-21".to_owned()),
+        _ => None,
+    };
+    let source = Source::parse_without_keys(text, &texts).unwrap();
+    let expected: Vec<String> = (1..=6).map(|number| format!("SECRET_{number}")).collect();
+    assert_eq!(
+        source.variable_names().into_iter().collect::<Vec<_>>(),
+        expected
+    );
+    let rendered = yaml(&source, &machine(), "gateway.yaml").unwrap();
+    let variables = rendered.matches("${").count();
+    assert_eq!(variables, expected.len(), "{rendered}");
+}
+
+#[test]
 fn plugins_share_one_vm() {
     let bootstrap = rendered(
         "{backends: [{name: a, type: xai, config: {apiKey: $A}}, \
