@@ -72,8 +72,8 @@ pub enum BodyChange {
     #[default]
     Keep,
     /// They become this.
-    Replace(String),
-    /// These ranges change, counted in bytes from the start of the whole body.
+    Replace(Vec<u8>),
+    /// These ranges of them change.
     Splice(Vec<Splice>),
 }
 
@@ -99,8 +99,10 @@ pub struct Exchange {
     is_head: bool,
     /// The path that was asked for and the route's own, while the provider's waits for the model.
     asked: Option<(String, Option<String>)>,
-    /// Bytes of the request's body that have been seen.
-    received: u64,
+    /// Bytes of the request's body that have gone on.
+    passed: u64,
+    /// Bytes of it that have been seen and wait.
+    held: usize,
 }
 
 /// What the request waits for.
@@ -143,7 +145,8 @@ impl Exchange {
             backend: None,
             is_head: false,
             asked: None,
-            received: 0,
+            passed: 0,
+            held: 0,
         }
     }
 
@@ -160,24 +163,44 @@ impl Exchange {
         }
     }
 
-    /// A piece of the request's body has arrived: `length` bytes that `read` gives.
+    /// More of the request's body has arrived: `at_hand` bytes wait or have just come, which `read`
+    /// gives from a place on.
     pub fn request_body<'a>(
         &mut self,
-        length: usize,
+        at_hand: usize,
         ends: bool,
-        read: impl FnOnce() -> &'a [u8],
+        read: impl FnOnce(usize) -> &'a [u8],
     ) -> Step {
-        self.received = self.received.saturating_add(length as u64);
+        let step = self.more_of_the_body(at_hand, ends, read);
+        match step.next {
+            Next::Hold => self.held = at_hand,
+            Next::Continue | Next::Reply(_) => {
+                self.passed = self.passed.saturating_add(at_hand as u64);
+                self.held = 0;
+            }
+        }
+        step
+    }
+
+    fn more_of_the_body<'a>(
+        &mut self,
+        at_hand: usize,
+        ends: bool,
+        read: impl FnOnce(usize) -> &'a [u8],
+    ) -> Step {
         if matches!(self.request, Request::Refused) {
             return Step::default();
         }
-        if self.received > self.gateway.max_request_bytes {
+        if self.passed.saturating_add(at_hand as u64) > self.gateway.max_request_bytes {
             return self.refuse(&Refusal::TooLarge(self.gateway.max_request_bytes));
         }
         let Request::ExpectBody(edit) = &mut self.request else {
             return Step::default();
         };
-        let bytes = if length == 0 { &[] } else { read() };
+        let bytes = match at_hand > self.held {
+            true => read(self.held),
+            false => &[],
+        };
         match edit.push(bytes, ends) {
             Ok(Pushed::Hold) => Step {
                 next: Next::Hold,
@@ -185,7 +208,7 @@ impl Exchange {
             },
             Ok(Pushed::Pass {
                 mut headers,
-                splices,
+                mut splices,
             }) => {
                 if let (Some((asked, base)), Some(backend)) = (self.asked.take(), &self.backend) {
                     let model = edit.chosen_model();
@@ -193,6 +216,10 @@ impl Exchange {
                         Ok(path) => headers.push(HeaderEdit::set(":path", path)),
                         Err(refusal) => return self.refuse(&refusal),
                     }
+                }
+                for splice in &mut splices {
+                    splice.range.start = splice.range.start.saturating_sub(self.passed);
+                    splice.range.end = splice.range.end.saturating_sub(self.passed);
                 }
                 let body = match splices.is_empty() {
                     true => BodyChange::Keep,
@@ -246,15 +273,21 @@ impl Exchange {
         step
     }
 
-    /// A piece of the reply's body has arrived: `held` bytes are now at hand, which `read` gives.
-    pub fn reply_body(&mut self, held: usize, ends: bool, read: impl FnOnce() -> Vec<u8>) -> Step {
+    /// More of the reply's body has arrived: `at_hand` bytes wait or have just come, which `read`
+    /// gives.
+    pub fn reply_body(
+        &mut self,
+        at_hand: usize,
+        ends: bool,
+        read: impl FnOnce() -> Vec<u8>,
+    ) -> Step {
         match self.reply {
             Reply::ExpectNothing => Step::default(),
             Reply::ExpectEnd => Step {
-                body: BodyChange::Replace(String::new()),
+                body: BodyChange::Replace(Vec::new()),
                 ..Step::default()
             },
-            Reply::ExpectError { .. } if !ends && held <= MAX_ERROR_BYTES => Step {
+            Reply::ExpectError { .. } if !ends && at_hand <= MAX_ERROR_BYTES => Step {
                 next: Next::Hold,
                 ..Step::default()
             },
@@ -270,7 +303,7 @@ impl Exchange {
                     false => Reply::ExpectEnd,
                 };
                 let body = match provider_error::reshape(status, &body) {
-                    Some(reshaped) => BodyChange::Replace(reshaped),
+                    Some(reshaped) => BodyChange::Replace(reshaped.into_bytes()),
                     None => BodyChange::Keep,
                 };
                 Step {

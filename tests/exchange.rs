@@ -73,9 +73,8 @@ struct Wire {
     headers: Pairs,
     /// What has gone on.
     passed: Vec<u8>,
-    /// What waits, and how many bytes of the original have gone on before it.
+    /// What waits.
     held: Vec<u8>,
-    offset: u64,
     /// The reply that ended it.
     reply: Option<LocalReply>,
     /// Whether headers had gone on before that.
@@ -118,20 +117,18 @@ impl Wire {
                 self.headers.insert(place, pair);
             }
         }
-        let arrived = self.held.len() as u64;
         match step.body {
             BodyChange::Keep => {}
-            BodyChange::Replace(text) => self.held = text.into_bytes(),
+            BodyChange::Replace(bytes) => self.held = bytes,
             BodyChange::Splice(splices) => {
                 let mut out = Vec::new();
-                json::apply(&self.held, self.offset, &splices, &mut out).unwrap();
+                json::apply(&self.held, 0, &splices, &mut out).unwrap();
                 self.held = out;
             }
         }
         match step.next {
             Next::Hold => {}
             Next::Continue => {
-                self.offset += arrived;
                 self.passed.append(&mut self.held);
                 self.started = true;
             }
@@ -150,7 +147,9 @@ fn send(exchange: &mut Exchange, headers: &[(&str, &str)], host: &Host, chunks: 
             return wire;
         }
         wire.held.extend_from_slice(chunk);
-        let step = exchange.request_body(chunk.len(), number + 1 == chunks.len(), || chunk);
+        let ends = number + 1 == chunks.len();
+        let at_hand = wire.held.clone();
+        let step = exchange.request_body(at_hand.len(), ends, |from| &at_hand[from..]);
         wire.apply(step);
     }
     wire
@@ -353,7 +352,7 @@ tests! {
         assert_eq!(step.next, Next::Hold);
         wire.apply(step);
         wire.held.extend_from_slice(&first.as_bytes()[..100]);
-        let step = exchange.request_body(100, false, || &first.as_bytes()[..100]);
+        let step = exchange.request_body(100, false, |_| &first.as_bytes()[..100]);
         wire.apply(step);
         assert_eq!(wire.held.len(), 0, "the first piece has gone on");
         assert_eq!(wire.header("content-length"), Some(&*(first.len() + 3).to_string()));
@@ -368,7 +367,8 @@ tests! {
         for (number, chunk) in chunks.iter().enumerate() {
             wire.held.extend_from_slice(chunk);
             let ends = number + 1 == chunks.len();
-            let step = exchange.request_body(chunk.len(), ends, || chunk);
+            let at_hand = wire.held.clone();
+            let step = exchange.request_body(at_hand.len(), ends, |from| &at_hand[from..]);
             wire.apply(step);
             most = most.max(wire.held.len());
         }
