@@ -7,6 +7,8 @@
 //!
 //! Source: <https://platform.openai.com/docs/api-reference/chat>, read 2026-11-21.
 
+pub mod openai;
+
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
@@ -59,6 +61,9 @@ pub struct Request<'a> {
     /// Every other member that is present and not `null`, by name, with its JSON text. What a
     /// dialect does not take out of here and cannot express is refused by name.
     pub other: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// Paths of members below the top level that the conversation has no place for, such as
+    /// `messages[2].name`: what they say would be lost, so they are refused by name too.
+    pub unplaced: Vec<String>,
 }
 
 /// One message of a [`Request`].
@@ -144,7 +149,8 @@ pub enum PartKind<'a> {
 /// A call of a function, in a request or a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCall<'a> {
-    /// Unique within the conversation.
+    /// Unique within the conversation. In a reply, empty where the provider has none: then one is
+    /// made.
     pub id: Cow<'a, str>,
     /// The function's name.
     pub name: Cow<'a, str>,
@@ -267,7 +273,7 @@ pub enum Delta {
         /// Not empty.
         text: String,
     },
-    /// The signature of the thinking.
+    /// The signature of the thinking, whole.
     ReasoningSignature {
         /// Of which choice.
         choice: u64,
@@ -280,7 +286,7 @@ pub enum Delta {
         choice: u64,
         /// Counts the calls of the choice, from 0.
         index: u64,
-        /// Its id.
+        /// Its id; empty where the provider has none: then one is made.
         id: String,
         /// The function.
         name: String,

@@ -62,6 +62,27 @@ pub struct Options {
     pub drops_unsupported: bool,
 }
 
+impl Options {
+    /// What becomes of a parameter that the dialect cannot express: left out, or refused.
+    ///
+    /// # Errors
+    ///
+    /// Unless the options let it be dropped.
+    pub fn lose(
+        self,
+        param: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Result<(), Unsupported> {
+        if self.drops_unsupported {
+            return Ok(());
+        }
+        Err(Unsupported {
+            param: param.into(),
+            message: message.into(),
+        })
+    }
+}
+
 /// A request in the provider's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
