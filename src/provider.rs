@@ -3,6 +3,7 @@
 //! This is the one list of types. A type that speaks OpenAI's dialect is a row of
 //! [`ProviderType::preset`], nothing more.
 
+pub mod anthropic;
 pub mod dialect;
 
 /// What kind of provider a backend is: a backend's `type`.
