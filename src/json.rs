@@ -22,6 +22,8 @@ mod splice;
 mod string;
 #[cfg(test)]
 mod tests;
+mod text;
+mod write;
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -31,6 +33,8 @@ use number::Number;
 pub use splice::{InvalidSplices, Splice, apply};
 use string::{Fault, Within};
 pub use string::{decode_string, encode_string};
+pub use text::Text;
+pub use write::Writer;
 
 /// The most objects and arrays that may be open at once, the root included.
 pub const MAX_DEPTH: usize = 512;

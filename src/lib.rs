@@ -39,12 +39,15 @@ pub mod json;
 pub mod name;
 pub mod pairs;
 pub mod secret;
+pub mod sse;
 
 // Meaning.
+pub mod chat;
 pub mod model;
 pub mod operation;
 pub mod provider;
 pub mod refusal;
+pub mod usage;
 
 // Policy.
 pub mod config;

@@ -4,6 +4,7 @@
 //! [`ProviderType::preset`], nothing more.
 
 pub mod azure;
+pub mod dialect;
 
 use std::borrow::Cow;
 

@@ -13,7 +13,7 @@
 //! instructions depends on details of how they are written.
 
 use std::borrow::Cow;
-use std::fmt::Write;
+use std::io::Write;
 
 /// What the next byte of a string belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,22 +239,49 @@ pub fn decode_string(text: &[u8]) -> Option<Cow<'_, str>> {
 /// assert_eq!(llm_proxy::json::encode_string("a\"b\n"), r#""a\"b\n""#);
 /// ```
 pub fn encode_string(value: &str) -> String {
-    let mut text = String::with_capacity(value.len() + 2);
-    text.push('"');
-    for character in value.chars() {
-        match character {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\u{8}' => text.push_str("\\b"),
-            '\t' => text.push_str("\\t"),
-            '\n' => text.push_str("\\n"),
-            '\u{c}' => text.push_str("\\f"),
-            '\r' => text.push_str("\\r"),
-            // Writing to a `String` cannot fail.
-            '\0'..' ' => _ = write!(text, "\\u{:04x}", u32::from(character)),
-            _ => text.push(character),
+    let mut text = Vec::with_capacity(value.len() + 2);
+    write(value, &mut text);
+    // Whole characters are copied, and the escapes are ASCII.
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Appends the JSON text of a string, quotes included: see [`encode_string`].
+pub(super) fn write(value: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    write_inner(value, out);
+    out.push(b'"');
+}
+
+/// Appends the JSON text of a string without its quotes.
+pub(super) fn write_inner(value: &str, out: &mut Vec<u8>) {
+    let mut rest = value.as_bytes();
+    loop {
+        // Bytes beyond ASCII are copied one by one up to the next plain run: they need no escape.
+        let run = plain_len(rest);
+        let (plain, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
+        out.extend_from_slice(plain);
+        rest = after;
+        let Some((&byte, after)) = rest.split_first() else {
+            return;
+        };
+        rest = after;
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            // Writing to a vector cannot fail.
+            0..0x20 => _ = write!(out, "\\u{byte:04x}"),
+            _ => {
+                out.push(byte);
+                let run = rest.iter().take_while(|&&byte| byte >= 0x80).count();
+                let (beyond, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
+                out.extend_from_slice(beyond);
+                rest = after;
+            }
         }
     }
-    text.push('"');
-    text
 }

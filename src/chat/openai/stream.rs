@@ -1,0 +1,406 @@
+//! Writing a streamed reply.
+
+use super::reply::{Stamp, extra_content, finish_reason, is_known, usage};
+use crate::chat::Delta;
+use crate::json::Writer;
+use crate::refusal::ErrorBody;
+use crate::sse;
+use crate::usage::Usage;
+
+/// Writes deltas as `chat.completion.chunk` events.
+///
+/// One id, time and model for the whole stream; the role once per choice, in a chunk of its own; one
+/// `finish_reason` per choice; the usage chunk only for a client that asked; then exactly one
+/// `[DONE]`. A stream that fails ends with one error event and without `[DONE]`.
+#[derive(Debug)]
+pub struct ChunkWriter {
+    stamp: Stamp,
+    /// What the model is called where the provider does not say.
+    model: String,
+    include_usage: bool,
+    /// Every chunk up to its choices, once it is known.
+    head: Option<String>,
+    /// By number.
+    choices: Vec<Choice>,
+    usage: Usage,
+    is_finished: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Choice {
+    has_role: bool,
+    has_stopped: bool,
+}
+
+/// More choices than any provider gives: a number beyond them is not worth memory.
+const MAX_CHOICES: u64 = 1024;
+
+impl ChunkWriter {
+    /// A writer at the start of a stream. `model` is what it is called where the provider does not
+    /// say.
+    pub fn new(model: impl Into<String>, stamp: Stamp, include_usage: bool) -> Self {
+        Self {
+            stamp,
+            model: model.into(),
+            include_usage,
+            head: None,
+            choices: Vec::new(),
+            usage: Usage::default(),
+            is_finished: false,
+        }
+    }
+
+    /// Whether the stream is complete or has failed: nothing more will be written.
+    pub fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
+    /// What the stream has cost so far.
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// Appends the events that a delta becomes.
+    pub fn write(&mut self, delta: &Delta, out: &mut Vec<u8>) {
+        if self.is_finished {
+            return;
+        }
+        match delta {
+            Delta::Start { id, model } => {
+                if self.head.is_none() {
+                    self.head = Some(self.new_head(id, model));
+                }
+                self.role(0, out);
+            }
+            Delta::Text { choice, text } => {
+                self.delta(*choice, out, |json| json.key("content").string(text));
+            }
+            Delta::Reasoning { choice, text } => self.delta(*choice, out, |json| {
+                json.key("reasoning_content").string(text);
+            }),
+            Delta::ReasoningSignature { choice, signature } => self.delta(*choice, out, |json| {
+                json.key("reasoning_signature").string(signature);
+            }),
+            Delta::ToolCallStart {
+                choice,
+                index,
+                id,
+                name,
+                signature,
+            } => {
+                let id = self.stamp.call_id(id, *choice, *index);
+                self.call(*choice, out, |json| {
+                    json.key("index").number(*index);
+                    json.key("id").string(&id);
+                    json.key("type").string("function");
+                    json.key("function").object(|json| {
+                        json.key("name").string(name);
+                        json.key("arguments").string("");
+                    });
+                    if let Some(signature) = signature {
+                        extra_content(json, signature);
+                    }
+                });
+            }
+            Delta::ToolCallArguments {
+                choice,
+                index,
+                fragment,
+            } => self.call(*choice, out, |json| {
+                json.key("index").number(*index);
+                json.key("function").object(|json| {
+                    json.key("arguments").string(fragment);
+                });
+            }),
+            Delta::Stop { choice, reason } => {
+                self.role(*choice, out);
+                if let Some(state) = self.choice(*choice)
+                    && !std::mem::replace(&mut state.has_stopped, true)
+                {
+                    self.chunk(*choice, out, Some(finish_reason(reason)), |_| {});
+                }
+            }
+            Delta::Usage(usage) => self.usage = *usage,
+            Delta::Error {
+                status,
+                message,
+                code,
+            } => {
+                let body = ErrorBody::new(*status, message.as_str());
+                self.fail(&body.with_code(code.as_deref().map(Into::into)), out);
+            }
+            Delta::Ping => sse::write_comment(" ping", out),
+            Delta::End => self.end(out),
+        }
+    }
+
+    /// Ends the stream with an error event. After the end, nothing.
+    pub fn fail(&mut self, error: &ErrorBody<'_>, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.is_finished, true) {
+            sse::write_data(&error.to_json(), out);
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        if self.include_usage && is_known(&self.usage) {
+            let used = self.usage;
+            self.event(out, |json| {
+                json.key("choices").array(|_| {});
+                json.key("usage");
+                usage(json, &used);
+            });
+        }
+        out.extend_from_slice(b"data: [DONE]\n\n");
+        self.is_finished = true;
+    }
+
+    /// The chunk with the role, unless the choice had it.
+    fn role(&mut self, choice: u64, out: &mut Vec<u8>) {
+        if let Some(state) = self.choice(choice)
+            && !std::mem::replace(&mut state.has_role, true)
+        {
+            self.chunk(choice, out, None, |json| {
+                json.key("role").string("assistant");
+                json.key("content").string("");
+            });
+        }
+    }
+
+    /// A chunk with a piece of a tool call.
+    fn call(&mut self, choice: u64, out: &mut Vec<u8>, call: impl FnOnce(&mut Writer)) {
+        self.delta(choice, out, |json| {
+            json.key("tool_calls").array(|json| json.object(call));
+        });
+    }
+
+    /// A chunk with a piece of a choice, after its role and before its end.
+    fn delta(&mut self, choice: u64, out: &mut Vec<u8>, members: impl FnOnce(&mut Writer)) {
+        self.role(choice, out);
+        if self.choice(choice).is_some_and(|state| !state.has_stopped) {
+            self.chunk(choice, out, None, members);
+        }
+    }
+
+    fn chunk(
+        &mut self,
+        choice: u64,
+        out: &mut Vec<u8>,
+        stop: Option<&str>,
+        members: impl FnOnce(&mut Writer),
+    ) {
+        let include_usage = self.include_usage;
+        self.event(out, |json| {
+            json.key("choices").array(|json| {
+                json.object(|json| {
+                    json.key("index").number(choice);
+                    json.key("delta").object(members);
+                    json.key("logprobs").null();
+                    match stop {
+                        Some(stop) => json.key("finish_reason").string(stop),
+                        None => json.key("finish_reason").null(),
+                    }
+                });
+            });
+            // > All other chunks will also include a usage field, but with a null value.
+            if include_usage {
+                json.key("usage").null();
+            }
+        });
+    }
+
+    /// An event: the head, and the members after it. JSON text has no line ends.
+    fn event(&mut self, out: &mut Vec<u8>, members: impl FnOnce(&mut Writer)) {
+        let head = match self.head.take() {
+            Some(head) => head,
+            None => self.new_head("", ""),
+        };
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(head.as_bytes());
+        self.head = Some(head);
+        let mut json = Writer::after(std::mem::take(out));
+        members(&mut json);
+        json.close_object();
+        *out = json.into_bytes();
+        out.extend_from_slice(b"\n\n");
+    }
+
+    fn new_head(&self, id: &str, model: &str) -> String {
+        let mut json = Writer::default();
+        json.open_object();
+        json.key("id").string(&self.stamp.reply_id(id));
+        json.key("object").string("chat.completion.chunk");
+        json.key("created").number(self.stamp.created);
+        let model = if model.is_empty() { &self.model } else { model };
+        json.key("model").string(model);
+        // The comma before what follows.
+        let mut head = String::from_utf8(json.into_bytes()).unwrap_or_default();
+        head.push(',');
+        head
+    }
+
+    fn choice(&mut self, choice: u64) -> Option<&mut Choice> {
+        if choice >= MAX_CHOICES {
+            return None;
+        }
+        let index = usize::try_from(choice).ok()?;
+        if self.choices.len() <= index {
+            self.choices.resize(index + 1, Choice::default());
+        }
+        self.choices.get_mut(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::StopReason;
+
+    fn written(deltas: &[Delta], include_usage: bool) -> String {
+        let stamp = Stamp {
+            created: 5,
+            nonce: 7,
+        };
+        let mut writer = ChunkWriter::new("asked", stamp, include_usage);
+        let mut out = Vec::new();
+        for delta in deltas {
+            writer.write(delta, &mut out);
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    fn start() -> Delta {
+        Delta::Start {
+            id: "i".into(),
+            model: "m".into(),
+        }
+    }
+
+    fn text(choice: u64, text: &str) -> Delta {
+        Delta::Text {
+            choice,
+            text: text.into(),
+        }
+    }
+
+    fn stop(choice: u64) -> Delta {
+        Delta::Stop {
+            choice,
+            reason: StopReason::Stop,
+        }
+    }
+
+    const HEAD: &str =
+        r#"data: {"id":"i","object":"chat.completion.chunk","created":5,"model":"m","choices":["#;
+
+    #[test]
+    fn a_stream_of_text() {
+        let deltas = [
+            start(),
+            start(),
+            text(0, "a\n"),
+            Delta::Ping,
+            stop(0),
+            stop(0),
+            Delta::End,
+        ];
+        let expected = [
+            r#"{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]}"#,
+            r#"{"index":0,"delta":{"content":"a\n"},"logprobs":null,"finish_reason":null}]}"#,
+            "",
+            r#"{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]}"#,
+        ]
+        .map(|text| match text {
+            "" => ": ping\n\n".to_owned(),
+            text => format!("{HEAD}{text}\n\n"),
+        })
+        .concat()
+            + "data: [DONE]\n\n";
+        assert_eq!(written(&deltas, false), expected);
+    }
+
+    #[test]
+    fn usage_comes_last_for_a_client_that_asked() {
+        let usage = Delta::Usage(Usage {
+            prompt: Some(1),
+            completion: Some(2),
+            cached: Some(1),
+            reasoning: Some(2),
+            ..Usage::default()
+        });
+        let deltas = [start(), usage, stop(0), Delta::End];
+        let all = written(&deltas, true);
+        let expected = concat!(
+            r#""choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"#,
+            r#""prompt_tokens_details":{"cached_tokens":1},"#,
+            r#""completion_tokens_details":{"reasoning_tokens":2}}}"#,
+            "\n\ndata: [DONE]\n\n"
+        );
+        assert!(all.ends_with(expected), "{all}");
+        assert_eq!(all.matches(r#""usage":null"#).count(), 2);
+        assert!(!written(&deltas, false).contains("usage"));
+    }
+
+    #[test]
+    fn an_error_ends_the_stream_without_done() {
+        let error = Delta::Error {
+            status: 503,
+            message: "busy".into(),
+            code: Some("overloaded_error".into()),
+        };
+        let all = written(&[start(), error, text(0, "b"), Delta::End], true);
+        let expected = concat!(
+            r#"data: {"error":{"message":"busy","type":"server_error","param":null,"#,
+            r#""code":"overloaded_error"}}"#,
+            "\n\n"
+        );
+        assert!(all.ends_with(expected), "{all}");
+    }
+
+    #[test]
+    fn every_choice_has_its_role_once_and_says_nothing_after_its_end() {
+        let deltas = [
+            start(),
+            text(1, "x"),
+            text(1, "y"),
+            stop(1),
+            text(1, "late"),
+            stop(0),
+            text(u64::MAX, "far"),
+            Delta::End,
+        ];
+        let all = written(&deltas, false);
+        assert_eq!(all.matches(r#""role""#).count(), 2);
+        assert_eq!(all.matches(r#""finish_reason":"stop""#).count(), 2);
+        assert!(!all.contains("late") && !all.contains("far"));
+    }
+
+    #[test]
+    fn a_stream_that_does_not_say_who_it_is_gets_an_id() {
+        let all = written(&[text(0, "a"), Delta::End], false);
+        let head = r#"data: {"id":"chatcmpl-0000000000000007","object":"chat.completion.chunk","created":5,"model":"asked","#;
+        assert_eq!(all.matches(head).count(), 2);
+    }
+
+    #[test]
+    fn a_call_has_its_name_in_the_first_piece_only() {
+        let deltas = [
+            start(),
+            Delta::ToolCallStart {
+                choice: 0,
+                index: 1,
+                id: String::new(),
+                name: "f".into(),
+                signature: None,
+            },
+            Delta::ToolCallArguments {
+                choice: 0,
+                index: 1,
+                fragment: "{\"a\"".into(),
+            },
+        ];
+        let all = written(&deltas, false);
+        let first = r#""delta":{"tool_calls":[{"index":1,"id":"call_0000000000000007_0_1","type":"function","function":{"name":"f","arguments":""}}]}"#;
+        let second = r#""delta":{"tool_calls":[{"index":1,"function":{"arguments":"{\"a\""}}]}"#;
+        assert!(all.contains(first) && all.contains(second), "{all}");
+    }
+}

@@ -1,0 +1,188 @@
+//! Writing JSON without a tree.
+
+use super::string;
+
+/// Appends values to a text; puts the commas between them.
+///
+/// It trusts its caller to open, name and close in the right order: what is written is the
+/// caller's shape, so a wrong one is a mistake that the first test finds.
+///
+/// ```
+/// use llm_proxy::json::Writer;
+///
+/// let mut json = Writer::default();
+/// json.object(|json| {
+///     json.key("a").string("x\"");
+///     json.key("b").array(|json| {
+///         json.number(1);
+///         json.raw("{}");
+///     });
+/// });
+/// assert_eq!(json.into_bytes(), br#"{"a":"x\"","b":[1,{}]}"#);
+/// ```
+#[derive(Debug, Default)]
+pub struct Writer {
+    out: Vec<u8>,
+    /// Whether a comma comes before the next value or key.
+    needs_comma: bool,
+}
+
+impl Writer {
+    /// A writer with room for `bytes` bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self::after(Vec::with_capacity(bytes))
+    }
+
+    /// A writer that appends to what is there.
+    pub fn after(out: Vec<u8>) -> Self {
+        Self {
+            out,
+            needs_comma: false,
+        }
+    }
+
+    /// What has been written.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.out
+    }
+
+    /// An object, whose members `members` writes.
+    pub fn object(&mut self, members: impl FnOnce(&mut Self)) {
+        self.open(b'{');
+        members(self);
+        self.close(b'}');
+    }
+
+    /// An array, whose items `items` writes.
+    pub fn array(&mut self, items: impl FnOnce(&mut Self)) {
+        self.open(b'[');
+        items(self);
+        self.close(b']');
+    }
+
+    /// Starts an object: for where a closure would have to fail.
+    pub fn open_object(&mut self) {
+        self.open(b'{');
+    }
+
+    /// Ends an object.
+    pub fn close_object(&mut self) {
+        self.close(b'}');
+    }
+
+    /// Starts an array: for where a closure would have to fail.
+    pub fn open_array(&mut self) {
+        self.open(b'[');
+    }
+
+    /// Ends an array.
+    pub fn close_array(&mut self) {
+        self.close(b']');
+    }
+
+    /// The name of the member whose value comes next.
+    pub fn key(&mut self, name: &str) -> &mut Self {
+        self.comma();
+        string::write(name, &mut self.out);
+        self.out.push(b':');
+        self.needs_comma = false;
+        self
+    }
+
+    /// A string.
+    pub fn string(&mut self, value: &str) {
+        self.comma();
+        string::write(value, &mut self.out);
+        self.needs_comma = true;
+    }
+
+    /// A string that is several texts.
+    pub fn string_of(&mut self, parts: &[&str]) {
+        self.comma();
+        self.out.push(b'"');
+        for part in parts {
+            string::write_inner(part, &mut self.out);
+        }
+        self.out.push(b'"');
+        self.needs_comma = true;
+    }
+
+    /// A whole number.
+    pub fn number(&mut self, value: u64) {
+        self.raw(&value.to_string());
+    }
+
+    /// A number; `null` where JSON has none for it.
+    pub fn float(&mut self, value: f64) {
+        // The shortest text that means the same number, which JSON's grammar takes.
+        match serde_json::Number::from_f64(value) {
+            Some(number) => self.raw(&number.to_string()),
+            None => self.null(),
+        }
+    }
+
+    /// `true` or `false`.
+    pub fn bool(&mut self, value: bool) {
+        self.raw(if value { "true" } else { "false" });
+    }
+
+    /// `null`.
+    pub fn null(&mut self) {
+        self.raw("null");
+    }
+
+    /// A value that is JSON text already.
+    pub fn raw(&mut self, json: &str) {
+        self.comma();
+        self.out.extend_from_slice(json.as_bytes());
+        self.needs_comma = true;
+    }
+
+    fn open(&mut self, bracket: u8) {
+        self.comma();
+        self.out.push(bracket);
+        self.needs_comma = false;
+    }
+
+    fn close(&mut self, bracket: u8) {
+        self.out.push(bracket);
+        self.needs_comma = true;
+    }
+
+    fn comma(&mut self) {
+        if self.needs_comma {
+            self.out.push(b',');
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let texts = [
+            "",
+            "plain",
+            "a\"b\\c\u{8}\t\n\u{c}\r\u{1}\u{1f}\u{7f}",
+            "é🦀",
+            "a 200 byte text, longer than the words and the blocks that are looked at at once, \
+             with one quote at the end of it all, which must still be found where it is: here \"é",
+        ];
+        let mut json = Writer::default();
+        json.array(|json| texts.iter().for_each(|text| json.string(text)));
+        let back: Vec<String> = serde_json::from_slice(&json.into_bytes()).unwrap();
+        assert_eq!(back, texts);
+        let mut json = Writer::default();
+        json.array(|json| {
+            json.float(0.5);
+            json.float(1.0);
+            json.float(f64::NAN);
+            json.bool(true);
+            json.string_of(&["a", "\"", ""]);
+            json.object(|_| {});
+        });
+        assert_eq!(json.into_bytes(), br#"[0.5,1.0,null,true,"a\"",{}]"#);
+    }
+}

@@ -1,0 +1,116 @@
+//! What it takes to speak a provider's own dialect.
+
+use std::fmt;
+
+use crate::chat::{Delta, Reply, Request};
+use crate::refusal::ErrorBody;
+use crate::sse;
+
+/// A wire format into which chat completions are translated.
+///
+/// A dialect knows bytes and meaning; it knows no hosts, keys or header maps.
+pub trait Dialect {
+    /// The request in the provider's words.
+    ///
+    /// # Errors
+    ///
+    /// The first parameter that the dialect cannot express, unless `options` let it be dropped.
+    fn encode(&self, request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported>;
+
+    /// A whole reply with a status below 400.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not a reply: the client gets 502.
+    fn decode(&self, body: &[u8]) -> Result<Reply, BrokenReply>;
+
+    /// What reads a streamed reply.
+    fn stream(&self) -> Box<dyn StreamDecoder>;
+
+    /// A reply with a status of 400 or more, as OpenAI would have told it. The status that the
+    /// client sees comes with it.
+    fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>);
+}
+
+/// Reads a streamed reply, event by event.
+pub trait StreamDecoder {
+    /// Appends what an event means to `deltas`. After [`Delta::End`] or [`Delta::Error`] nothing
+    /// follows.
+    ///
+    /// # Errors
+    ///
+    /// When the event cannot be one of the stream's.
+    fn event(&mut self, event: &sse::Event<'_>, deltas: &mut Vec<Delta>)
+    -> Result<(), BrokenReply>;
+
+    /// The stream's bytes have ended. Appends what only now is known, or says that the stream was
+    /// cut.
+    ///
+    /// # Errors
+    ///
+    /// When the stream ended before the reply did.
+    fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), BrokenReply>;
+}
+
+/// What the configuration says about translating.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The limit that is sent where the client gives none and the dialect demands one. Unit:
+    /// tokens.
+    pub max_tokens: Option<u64>,
+    /// Whether a parameter that cannot be expressed is left out instead of refused.
+    pub drops_unsupported: bool,
+}
+
+impl Options {
+    /// What becomes of a parameter that the dialect cannot express: left out, or refused.
+    ///
+    /// # Errors
+    ///
+    /// Unless the options let it be dropped.
+    pub fn lose(
+        self,
+        param: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Result<(), Unsupported> {
+        if self.drops_unsupported {
+            return Ok(());
+        }
+        Err(Unsupported {
+            param: param.into(),
+            message: message.into(),
+        })
+    }
+}
+
+/// A request in the provider's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The path below the base path, with its query: `/messages`.
+    pub suffix: String,
+    /// Headers that belong to the dialect: lower-case names.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+/// A parameter that a dialect cannot express. Caused by the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The parameter as the client wrote it: `n`, `messages[2].content[0]`.
+    pub param: String,
+    /// What about it, and what can be done: lower case, no final period.
+    pub message: String,
+}
+
+/// Bytes of a provider that are no reply. Caused by the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenReply(pub String);
+
+impl fmt::Display for BrokenReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the provider's reply cannot be read: {}", self.0)
+    }
+}
+
+impl std::error::Error for BrokenReply {}
