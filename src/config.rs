@@ -26,6 +26,7 @@ pub use self::value::Placement;
 use crate::json::Watched;
 use crate::model::ModelRule;
 use crate::name::BackendName;
+use crate::provider::dialect::Options;
 use crate::provider::{Paths, ProviderType};
 use crate::route::Route;
 use crate::secret::Secret;
@@ -71,6 +72,8 @@ pub struct Backend {
     pub address: Option<Address>,
     /// How its paths are made.
     pub paths: Paths,
+    /// How chat completions are translated, where the provider has a dialect of its own.
+    pub options: Options,
     /// What to do about the body's `model`.
     pub model: ModelRule,
     /// What to do about other members of the body, without `model` and `stream`.

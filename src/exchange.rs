@@ -18,21 +18,26 @@
 //! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`].
 
 mod body;
+mod chat;
 mod firewall;
 mod metadata;
+mod models;
 mod original;
 mod provider_error;
 
 use std::rc::Rc;
 
 use self::body::{BodyEdit, Pushed};
+use self::chat::{Asked, ChatRequest, ChatStream};
 pub use self::metadata::RouteMetadata;
 use self::original::Original;
+use crate::chat::openai::Stamp;
 use crate::config::{Auth, Backend, Gateway, Placement};
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::json::Splice;
-use crate::operation::{ModelMember, Operation};
+use crate::operation::{Kind, ModelMember, Operation};
 use crate::provider::PathError;
+use crate::provider::dialect::{Dialect, Encoded};
 use crate::refusal::{ErrorBody, JSON, LocalReply, Refusal};
 use crate::route::{self, Routed};
 
@@ -46,6 +51,9 @@ pub trait Surroundings {
 
     /// Which attempt this is, from 1, where the host counts them.
     fn attempt(&self) -> Option<u64>;
+
+    /// The time. Unit: nanoseconds since 1970.
+    fn now(&self) -> u64;
 
     /// What an earlier attempt of this request has [kept](Self::keep).
     fn kept(&self) -> Option<Vec<u8>>;
@@ -97,6 +105,8 @@ pub struct Exchange {
     /// Where the request went, once that is known.
     backend: Option<Rc<Backend>>,
     is_head: bool,
+    /// What the reply to a translated request needs.
+    chat: Option<Asked>,
     /// The path that was asked for and the route's own, while the provider's waits for the model.
     asked: Option<(String, Option<String>)>,
     /// Bytes of the request's body that have gone on.
@@ -111,6 +121,8 @@ enum Request {
     /// The body passes unread.
     ExpectNothing,
     ExpectBody(Box<BodyEdit>),
+    /// The end of a body that is going to be translated.
+    ExpectChat(Box<ChatRequest>),
     Refused,
 }
 
@@ -124,8 +136,20 @@ enum Reply {
     ExpectNothing,
     /// The rest of an error.
     ExpectError { status: u16, is_json: bool },
+    /// The end of a reply that is going to be translated.
+    ExpectChat(Box<ChatReply>),
+    /// More of a stream that is translated as it comes.
+    ExpectChatStream(Box<ChatStream>),
     /// The error has been told; what still comes is dropped.
     ExpectEnd,
+}
+
+/// A reply in another dialect, up to here.
+struct ChatReply {
+    asked: Asked,
+    status: u16,
+    stamp: Stamp,
+    body: Vec<u8>,
 }
 
 /// Where a request goes.
@@ -133,6 +157,47 @@ struct Target {
     backend: Rc<Backend>,
     model: Option<Rc<str>>,
     path: Option<String>,
+}
+
+/// A request that is going to be translated.
+struct Waiting {
+    backend: Rc<Backend>,
+    model: Option<Rc<str>>,
+    dialect: &'static dyn Dialect,
+}
+
+impl ChatReply {
+    /// Takes more of the body. What is at hand is always taken, so that Envoy's buffer, which is
+    /// smaller than an image, stays empty.
+    fn push(&mut self, bytes: &[u8], ends: bool) -> Step {
+        self.body.extend_from_slice(bytes);
+        let (status, body) = match ends {
+            false if self.body.len() <= MAX_REPLY_BYTES => {
+                return Step {
+                    body: BodyChange::Replace(Vec::new()),
+                    next: Next::Hold,
+                    ..Step::default()
+                };
+            }
+            _ if self.status >= FIRST_ERROR => {
+                let (status, body) = self.asked.error(self.status, &self.body);
+                (status, body.into_bytes())
+            }
+            _ => match self.asked.reply(&self.body, self.stamp) {
+                Ok(body) => (self.status, body),
+                Err(reply) => (reply.status, reply.body.into_bytes()),
+            },
+        };
+        Step {
+            headers: vec![
+                HeaderEdit::set(":status", status.to_string()),
+                HeaderEdit::set("content-type", JSON),
+                HeaderEdit::set("content-length", body.len().to_string()),
+            ],
+            body: BodyChange::Replace(body),
+            next: Next::Continue,
+        }
+    }
 }
 
 impl Exchange {
@@ -144,6 +209,7 @@ impl Exchange {
             reply: Reply::ExpectNothing,
             backend: None,
             is_head: false,
+            chat: None,
             asked: None,
             passed: 0,
             held: 0,
@@ -194,8 +260,21 @@ impl Exchange {
         if self.passed.saturating_add(at_hand as u64) > self.gateway.max_request_bytes {
             return self.refuse(&Refusal::TooLarge(self.gateway.max_request_bytes));
         }
-        let Request::ExpectBody(edit) = &mut self.request else {
-            return Step::default();
+        let edit = match &mut self.request {
+            Request::ExpectBody(edit) => edit,
+            Request::ExpectChat(_) if !ends => {
+                return Step {
+                    next: Next::Hold,
+                    ..Step::default()
+                };
+            }
+            Request::ExpectChat(chat) => {
+                let translated = chat.translate(read(0));
+                return self.translated(translated);
+            }
+            Request::ExpectHeaders | Request::ExpectNothing | Request::Refused => {
+                return Step::default();
+            }
         };
         let bytes = match at_hand > self.held {
             true => read(self.held),
@@ -246,12 +325,15 @@ impl Exchange {
         if matches!(self.request, Request::Refused) {
             return Step::default();
         }
-        let mut step = Step::default();
-        firewall::withhold_from_client(headers, &mut step.headers);
         let status = headers
             .text(":status")
             .and_then(|status| status.parse().ok())
             .unwrap_or(0);
+        if let Some(asked) = self.chat.take() {
+            return self.chat_headers(asked, status, headers, ends, surroundings);
+        }
+        let mut step = Step::default();
+        firewall::withhold_from_client(headers, &mut step.headers);
         if status < FIRST_ERROR || self.is_head || is_encoded(headers) {
             return step;
         }
@@ -281,8 +363,19 @@ impl Exchange {
         ends: bool,
         read: impl FnOnce() -> Vec<u8>,
     ) -> Step {
-        match self.reply {
+        match &mut self.reply {
             Reply::ExpectNothing => Step::default(),
+            Reply::ExpectChat(chat) => {
+                let step = chat.push(&read(), ends);
+                if !matches!(step.next, Next::Hold) {
+                    self.reply = Reply::ExpectEnd;
+                }
+                step
+            }
+            Reply::ExpectChatStream(stream) => Step {
+                body: BodyChange::Replace(stream.push(&read(), ends)),
+                ..Step::default()
+            },
             Reply::ExpectEnd => Step {
                 body: BodyChange::Replace(Vec::new()),
                 ..Step::default()
@@ -291,7 +384,7 @@ impl Exchange {
                 next: Next::Hold,
                 ..Step::default()
             },
-            Reply::ExpectError { status, is_json } => {
+            &mut Reply::ExpectError { status, is_json } => {
                 let body = read();
                 // Too long to wait for: its beginning tells.
                 if !ends && is_json && provider_error::begins_well(&body) {
@@ -312,6 +405,82 @@ impl Exchange {
                 }
             }
         }
+    }
+
+    /// The whole request in the provider's words.
+    fn translated(&mut self, translated: Result<(Encoded, Asked), Refusal>) -> Step {
+        let (Some(backend), Some((asked_path, _))) = (&self.backend, self.asked.take()) else {
+            return Step::default();
+        };
+        let (encoded, asked) = match translated {
+            Ok(translated) => translated,
+            Err(refusal) => return self.refuse(&refusal),
+        };
+        let path = [&*backend.endpoint.base_path, &encoded.suffix].concat();
+        let path = with_queries(path, &asked_path, backend);
+        let mut headers = chat::header_edits(&encoded);
+        headers.push(HeaderEdit::set(":path", path));
+        headers.push(HeaderEdit::set("content-type", JSON));
+        headers.push(HeaderEdit::set(
+            "content-length",
+            encoded.body.len().to_string(),
+        ));
+        self.chat = Some(asked);
+        Step {
+            headers,
+            body: BodyChange::Replace(encoded.body),
+            next: Next::Continue,
+        }
+    }
+
+    /// The headers of a reply in another dialect.
+    fn chat_headers(
+        &mut self,
+        asked: Asked,
+        status: u16,
+        headers: &Headers<'_>,
+        ends: bool,
+        surroundings: &dyn Surroundings,
+    ) -> Step {
+        let mut step = Step::default();
+        firewall::withhold_from_client(headers, &mut step.headers);
+        let is_error = status >= FIRST_ERROR;
+        if !is_error && status >= FIRST_REDIRECTION {
+            return step;
+        }
+        if is_error && ends && self.is_retried(status, surroundings) {
+            return step;
+        }
+        let now = surroundings.now();
+        let stamp = Stamp {
+            created: now / NANOSECONDS,
+            nonce: now,
+        };
+        if is_encoded(headers) || ends {
+            let reply = match is_error {
+                true => {
+                    let (status, body) = asked.error(status, b"");
+                    LocalReply::json(status, body).with_headers_of(headers)
+                }
+                false if ends => chat::empty_reply(),
+                false => chat::compressed_reply(),
+            };
+            step.next = Next::Reply(reply);
+            return step;
+        }
+        if !is_error && asked.is_stream() && is_event_stream(headers) {
+            step.headers.push(HeaderEdit::remove("content-length"));
+            self.reply = Reply::ExpectChatStream(Box::new(asked.stream(stamp)));
+            return step;
+        }
+        step.next = Next::Hold;
+        self.reply = Reply::ExpectChat(Box::new(ChatReply {
+            asked,
+            status,
+            stamp,
+            body: Vec::new(),
+        }));
+        step
     }
 
     fn refuse(&mut self, refusal: &Refusal) -> Step {
@@ -352,6 +521,17 @@ impl Exchange {
         let operation = Operation::of(path, base.as_deref()).map_err(|_| Refusal::InvalidPath)?;
         let backend = Rc::clone(&target.backend);
         self.backend = Some(target.backend);
+
+        if let Some(dialect) = backend.provider.dialect() {
+            let edits = self.readdressed(&backend, None, headers, is_first);
+            self.asked = Some((original.path.clone(), base.clone()));
+            let waiting = Waiting {
+                backend,
+                model: target.model,
+                dialect,
+            };
+            return self.start_chat(waiting, &operation, method, ends, edits);
+        }
 
         let is_json = is_json(headers) || headers.get("content-type").is_none();
         let has_json = is_json && matches!(method, "POST" | "PUT" | "PATCH");
@@ -401,6 +581,44 @@ impl Exchange {
         }
         self.request = Request::ExpectBody(Box::new(edit));
         Ok(step)
+    }
+
+    /// Starts a call of a provider that has a dialect of its own.
+    fn start_chat(
+        &mut self,
+        waiting: Waiting,
+        operation: &Operation<'_>,
+        method: &str,
+        ends: bool,
+        headers: Vec<HeaderEdit>,
+    ) -> Result<Step, Refusal> {
+        let Waiting {
+            backend,
+            model,
+            dialect,
+        } = waiting;
+        match operation.kind() {
+            Kind::ChatCompletions if method == "POST" && ends => Err(Refusal::MissingBody),
+            Kind::ChatCompletions if method == "POST" => {
+                let member = ModelMember::Required;
+                let rules = BodyEdit::new(Rc::clone(&backend), model, member, None, true, false);
+                self.request =
+                    Request::ExpectChat(Box::new(ChatRequest::new(backend, dialect, rules)));
+                Ok(Step {
+                    headers,
+                    next: Next::Hold,
+                    ..Step::default()
+                })
+            }
+            Kind::Models if method == "GET" => {
+                self.request = Request::Refused;
+                Ok(Step {
+                    next: Next::Reply(models::reply(&backend, operation.suffix())),
+                    ..Step::default()
+                })
+            }
+            _ => Err(Refusal::UnsupportedOperation(backend.provider.as_str())),
+        }
     }
 
     /// Where the request goes: what Envoy's route says, else where we sit, else our own routes.
@@ -559,7 +777,16 @@ fn upstream_path(
     model: Option<&str>,
 ) -> Result<String, PathError> {
     let base = &backend.endpoint.base_path;
-    let mut path = backend.paths.path(base, operation, model)?;
+    Ok(with_queries(
+        backend.paths.path(base, operation, model)?,
+        asked,
+        backend,
+    ))
+}
+
+/// A provider's path with the queries of the client, whose path was `asked`, and of the
+/// configuration.
+fn with_queries(mut path: String, asked: &str, backend: &Backend) -> String {
     if path.is_empty() {
         path.push('/');
     }
@@ -574,7 +801,7 @@ fn upstream_path(
         path.push(if path.contains('?') { '&' } else { '?' });
         path.push_str(pair);
     }
-    Ok(path)
+    path
 }
 
 /// The same for a path that waited for the model.
@@ -597,33 +824,9 @@ fn unaddressable(error: PathError, model: Option<&str>) -> Refusal {
 
 /// What a client sees of an error that has no body.
 fn empty_error(status: u16, headers: &Headers<'_>) -> LocalReply {
-    let kept = |name: &[u8]| {
-        !name.starts_with(b":")
-            && !matches!(
-                name,
-                b"alt-svc"
-                    | b"connection"
-                    | b"content-length"
-                    | b"content-type"
-                    | b"set-cookie"
-                    | b"strict-transport-security"
-                    | b"transfer-encoding"
-            )
-    };
-    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
-    let mut pairs: Vec<(String, String)> = headers
-        .iter()
-        .filter(|(name, _)| kept(name))
-        .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
-        .collect();
-    pairs.push(("content-type".to_owned(), JSON.to_owned()));
     let body = provider_error::reshape(status, b"");
     let body = body.unwrap_or_else(|| ErrorBody::new(status, "").to_json());
-    LocalReply {
-        status,
-        headers: pairs,
-        body,
-    }
+    LocalReply::json(status, body).with_headers_of(headers)
 }
 
 fn is_json(headers: &Headers<'_>) -> bool {
@@ -633,6 +836,12 @@ fn is_json(headers: &Headers<'_>) -> bool {
         || media_type
             .rsplit_once('+')
             .is_some_and(|(_, it)| it.eq_ignore_ascii_case("json"))
+}
+
+fn is_event_stream(headers: &Headers<'_>) -> bool {
+    let media_type = headers.text("content-type").unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("text/event-stream")
 }
 
 fn is_encoded(headers: &Headers<'_>) -> bool {
@@ -645,6 +854,11 @@ fn is_encoded(headers: &Headers<'_>) -> bool {
 pub const BACKEND_HEADER: &str = "x-llm-proxy-backend";
 
 const FIRST_ERROR: u16 = 400;
+const FIRST_REDIRECTION: u16 = 300;
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// How long a reply may be that is translated whole. Unit: bytes.
+const MAX_REPLY_BYTES: usize = 64 << 20;
 
 /// How much of an error is collected, in bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;

@@ -134,6 +134,7 @@ impl HttpContext for Stream {
         };
         let read = || host::buffer(Buffer::ResponseBody, 0, size);
         let step = exchange.reply_body(size, ends, read);
+        apply_headers(HeaderMap::Response, &step.headers);
         if let BodyChange::Replace(bytes) = &step.body {
             host::replace(Buffer::ResponseBody, bytes);
         }
@@ -191,6 +192,10 @@ impl Surroundings for Host {
     fn attempt(&self) -> Option<u64> {
         let bytes = host::property(&["upstream", "request_attempt_count"])?;
         bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+    }
+
+    fn now(&self) -> u64 {
+        host::now()
     }
 
     fn kept(&self) -> Option<Vec<u8>> {

@@ -83,6 +83,14 @@ impl Aliases {
         self.entries.is_empty()
     }
 
+    /// The names that are not prefixes.
+    fn exact_names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter_map(|(alias, _)| match alias {
+            Alias::Exact(name) => Some(name.as_str()),
+            Alias::Prefix(_) => None,
+        })
+    }
+
     /// The provider's name for `model`, if there is an alias for it.
     pub fn resolve(&self, model: &str) -> Option<&Rc<str>> {
         let fits = |alias: &Alias| match alias {
@@ -146,6 +154,23 @@ impl ModelRule {
     /// Whether the client's model always stays as it is.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The models that can be named: the client's names, without those that stand for many.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let fixed = [self.always.as_deref(), self.default.as_deref()];
+        let aliases = self.aliases.exact_names();
+        let served = self.serves.iter().flatten().map(Glob::as_str);
+        let served = served.filter(|name| !name.contains('*'));
+        let mut names: Vec<&str> = fixed
+            .into_iter()
+            .flatten()
+            .chain(aliases)
+            .chain(served)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names.into_iter()
     }
 
     /// Decides.

@@ -3,12 +3,15 @@
 //! This is the one list of types. A type that speaks OpenAI's dialect is a row of
 //! [`ProviderType::preset`], nothing more.
 
+pub mod anthropic;
 pub mod azure;
 pub mod dialect;
 
 use std::borrow::Cow;
 
+use self::anthropic::Anthropic;
 use self::azure::ApiVersion;
+use self::dialect::Dialect;
 use crate::operation::Operation;
 
 /// What kind of provider a backend is: a backend's `type`.
@@ -17,10 +20,12 @@ use crate::operation::Operation;
 pub enum ProviderType {
     Openai,
     OpenaiCompatible,
+    Anthropic,
     AzureOpenai,
     Cohere,
     Deepseek,
     Fireworks,
+    Google,
     Groq,
     Lmstudio,
     Meta,
@@ -41,6 +46,23 @@ pub enum KeyPlace {
     Bearer,
     /// The provider knows no keys: one is sent only if the configuration has one.
     Nowhere,
+    /// `x-api-key: KEY`.
+    XApiKey,
+    /// `x-goog-api-key: KEY`.
+    XGoogApiKey,
+}
+
+impl KeyPlace {
+    /// The header's name, and what stands before the key; `None`: no header by itself.
+    pub fn header(self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::ApiKey => Some(("api-key", "")),
+            Self::Bearer => Some(("authorization", "Bearer ")),
+            Self::Nowhere => None,
+            Self::XApiKey => Some(("x-api-key", "")),
+            Self::XGoogApiKey => Some(("x-goog-api-key", "")),
+        }
+    }
 }
 
 /// The facts about a provider type that a configuration may leave out.
@@ -60,13 +82,15 @@ pub struct Preset {
 
 impl ProviderType {
     /// Every type, in the order in which messages list them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Openai,
         Self::OpenaiCompatible,
+        Self::Anthropic,
         Self::AzureOpenai,
         Self::Cohere,
         Self::Deepseek,
         Self::Fireworks,
+        Self::Google,
         Self::Groq,
         Self::Lmstudio,
         Self::Meta,
@@ -81,6 +105,15 @@ impl ProviderType {
     /// The name as it stands in a configuration.
     pub fn as_str(self) -> &'static str {
         self.preset().name
+    }
+
+    /// The dialect into which chat completions are translated; `None`: it speaks OpenAI's.
+    pub fn dialect(self) -> Option<&'static dyn Dialect> {
+        match self {
+            Self::Anthropic => Some(&const { Anthropic::new() }),
+            Self::Google => None,
+            _ => None,
+        }
     }
 
     /// Whether `OpenAI-Organization` and `OpenAI-Project` mean something to it.
@@ -101,11 +134,18 @@ impl ProviderType {
             base_path,
             key,
         };
-        use KeyPlace::{ApiKey, Bearer, Nowhere};
+        use KeyPlace::{ApiKey, Bearer, Nowhere, XApiKey, XGoogApiKey};
         match self {
             // https://platform.openai.com/docs/api-reference
             Self::Openai => row("openai", Some("https://api.openai.com"), "/v1", Bearer),
             Self::OpenaiCompatible => row("openai-compatible", None, "/v1", Bearer),
+            // https://platform.claude.com/docs/en/api/overview
+            Self::Anthropic => row(
+                "anthropic",
+                Some("https://api.anthropic.com"),
+                "/v1",
+                XApiKey,
+            ),
             // The resource's endpoint; see `azure` for the paths below it.
             Self::AzureOpenai => row("azure-openai", None, "", ApiKey),
             // https://docs.cohere.com/docs/compatibility-api
@@ -123,6 +163,13 @@ impl ProviderType {
                 Some("https://api.fireworks.ai"),
                 "/inference/v1",
                 Bearer,
+            ),
+            // https://ai.google.dev/api
+            Self::Google => row(
+                "google",
+                Some("https://generativelanguage.googleapis.com"),
+                "/v1beta",
+                XGoogApiKey,
             ),
             // https://console.groq.com/docs/openai
             Self::Groq => row("groq", Some("https://api.groq.com"), "/openai/v1", Bearer),
@@ -155,6 +202,8 @@ impl ProviderType {
 pub enum Paths {
     /// As Azure has them.
     Azure(ApiVersion),
+    /// As the translated request says.
+    Dialect,
     /// The base path and the operation's suffix; chat completions may have a path of their own.
     OpenAi {
         /// The full path for chat completions, with its query, where it is irregular.
@@ -179,6 +228,8 @@ impl Paths {
             Self::OpenAi { chat: Some(path) } if operation.is_chat_completions() => {
                 Ok(path.clone())
             }
+            // Whoever translates makes the path; what is not translated is not sent.
+            Self::Dialect => Err(PathError::NeedsModel),
             Self::OpenAi { .. } => Ok([base, operation.suffix()].concat()),
         }
     }

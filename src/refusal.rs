@@ -6,7 +6,10 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+use crate::chat::openai::InvalidRequest;
+use crate::headers::Headers;
 use crate::json::InvalidJson;
+use crate::provider::dialect::Unsupported;
 
 /// Why a request is not sent on. All are the client's doing but [`Refusal::Gateway`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +36,18 @@ pub enum Refusal {
     TooLarge(u64),
     /// The backend does not serve this model.
     UnknownModel(String),
+    /// The provider's dialect has no such call.
+    UnsupportedOperation(&'static str),
+    /// A parameter that is wrong, or that the provider's dialect cannot express: its name, if it is
+    /// about one, and what about it.
+    Parameter {
+        /// The parameter as the client wrote it; `None`: the body as a whole.
+        param: Option<String>,
+        /// What about it.
+        message: String,
+        /// OpenAI's word for it.
+        code: &'static str,
+    },
     /// No route matches.
     UnknownRoute,
     /// Only these methods are allowed, as `allow` lists them.
@@ -50,17 +65,70 @@ pub struct LocalReply {
     pub body: String,
 }
 
+impl LocalReply {
+    /// A reply whose body is this JSON.
+    pub fn json(status: u16, body: String) -> Self {
+        let headers = vec![("content-type".to_owned(), JSON.to_owned())];
+        Self {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// The same with what a provider's reply said in its headers, but for those that frame it or
+    /// are not for clients.
+    #[must_use]
+    pub fn with_headers_of(mut self, headers: &Headers<'_>) -> Self {
+        let kept = |name: &[u8]| {
+            !name.starts_with(b":")
+                && !matches!(
+                    name,
+                    b"alt-svc"
+                        | b"connection"
+                        | b"content-encoding"
+                        | b"content-length"
+                        | b"content-type"
+                        | b"set-cookie"
+                        | b"strict-transport-security"
+                        | b"transfer-encoding"
+                )
+        };
+        let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+        let pairs = headers.iter().filter(|(name, _)| kept(name));
+        self.headers
+            .extend(pairs.filter_map(|(name, value)| Some((text(name)?, text(value)?))));
+        self
+    }
+}
+
+impl From<InvalidRequest> for Refusal {
+    fn from(invalid: InvalidRequest) -> Self {
+        Self::Parameter {
+            param: invalid.param,
+            message: invalid.message,
+            code: "invalid_value",
+        }
+    }
+}
+
+impl From<Unsupported> for Refusal {
+    fn from(unsupported: Unsupported) -> Self {
+        Self::Parameter {
+            param: Some(unsupported.param),
+            message: unsupported.message,
+            code: "unsupported_parameter",
+        }
+    }
+}
+
 impl From<&Refusal> for LocalReply {
     fn from(refusal: &Refusal) -> Self {
-        let mut headers = vec![("content-type".to_owned(), JSON.to_owned())];
+        let mut reply = Self::json(refusal.status(), refusal.body());
         if let Refusal::WrongMethod(allowed) = refusal {
-            headers.push(("allow".to_owned(), allowed.clone()));
+            reply.headers.push(("allow".to_owned(), allowed.clone()));
         }
-        Self {
-            status: refusal.status(),
-            headers,
-            body: refusal.body(),
-        }
+        reply
     }
 }
 
@@ -91,8 +159,9 @@ impl Refusal {
             | Self::MissingModel
             | Self::ModelNotInPath(_)
             | Self::ModelNotText
-            | Self::ModelNotTold => 400,
-            Self::UnknownModel(_) | Self::UnknownRoute => 404,
+            | Self::ModelNotTold
+            | Self::Parameter { .. } => 400,
+            Self::UnknownModel(_) | Self::UnknownRoute | Self::UnsupportedOperation(_) => 404,
             Self::WrongMethod(_) => 405,
             Self::TooLarge(_) => 413,
             Self::Gateway(_) => 500,
@@ -110,6 +179,8 @@ impl Refusal {
             Self::ModelNotTold => (Some("model"), Some("missing_required_parameter")),
             Self::UnknownModel(_) => (Some("model"), Some("model_not_found")),
             Self::UnknownRoute => (None, Some("unknown_url")),
+            Self::Parameter { param, code, .. } => (param.as_deref(), Some(*code)),
+            Self::UnsupportedOperation(_) => (None, Some("unsupported_operation")),
             Self::WrongMethod(_) => (None, Some("method_not_allowed")),
             Self::TooLarge(_) => (None, Some("request_too_large")),
             Self::InvalidPath => (None, Some("invalid_url")),
@@ -145,6 +216,10 @@ impl Refusal {
             }
             Self::UnknownModel(model) => format!("the model {model:?} is not served here"),
             Self::UnknownRoute => "no route matches this host and path".to_owned(),
+            Self::Parameter { message, .. } => message.clone(),
+            Self::UnsupportedOperation(provider) => {
+                format!("type {provider:?} serves chat completions and models alone")
+            }
             Self::WrongMethod(allowed) => format!("the method is not allowed here; use {allowed}"),
         }
     }

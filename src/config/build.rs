@@ -8,13 +8,14 @@ use serde_json::Value;
 
 use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
-use super::value::{Span, Template};
+use super::value::{Span, Template, Unsupported};
 use super::{Auth, Backend, Gateway, KeyHeader, MemberRule, Plugin, Query, Tls, file};
 use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
 use crate::operation::Operation;
 use crate::provider::azure::{self, ApiVersion};
+use crate::provider::dialect::Options;
 use crate::provider::{KeyPlace, Paths, ProviderType};
 use crate::route::{Host, Route};
 use crate::secret::Secret;
@@ -125,6 +126,7 @@ impl Build<'_> {
             endpoint: endpoint?,
             address,
             paths,
+            options: self.options(config, provider, at),
             model: self.model(config, provider, at),
             members,
             watched,
@@ -147,6 +149,12 @@ impl Build<'_> {
         }
         for (index, written) in file.backends.iter() {
             let backend = backends.iter().find(|it| it.name.as_str() == written.name);
+            if file.backends.is_whole() && backend.is_some_and(|it| it.paths == Paths::Dialect) {
+                let at = KeyPath::root().key("backends").index(index).key("type");
+                let message = "needs holdHeaders: true, since the whole body is translated before \
+                               its length is known";
+                self.errors.push(&at, message);
+            }
             let waits = |it: &Rc<Backend>| it.paths.name_models() && it.model.always.is_none();
             if backend.is_some_and(waits) {
                 let at = KeyPath::root().key("backends").index(index).key("config");
@@ -166,6 +174,14 @@ impl Build<'_> {
         let chat = self.text(config.path.as_ref(), &at.key("path"));
         let version_at = at.key("apiVersion");
         let version = self.text(config.api_version.as_ref(), &version_at);
+        if provider.dialect().is_some() {
+            for (key, value) in [("path", &chat), ("apiVersion", &version)] {
+                if value.is_some() {
+                    self.meaningless(&at.key(key), provider);
+                }
+            }
+            return Paths::Dialect;
+        }
         if provider == ProviderType::AzureOpenai {
             if chat.is_some() {
                 self.meaningless(&at.key("path"), provider);
@@ -183,6 +199,37 @@ impl Build<'_> {
             self.errors.push(&at.key("path"), message);
         }
         Paths::OpenAi { chat }
+    }
+
+    /// Where the provider expects the key that is configured.
+    fn key_place(&self, config: &file::BackendConfig, provider: ProviderType) -> KeyPlace {
+        let environment = self.environment;
+        let key = config.api_key.as_ref();
+        let key = key.and_then(|key| key.expand(|name| environment.secret(name)).ok());
+        // Anthropic's OAuth tokens are no API keys.
+        // https://platform.claude.com/docs/en/api/overview, read 2026-11-21
+        match key.is_some_and(|key| key.starts_with("sk-ant-oat")) {
+            true => KeyPlace::Bearer,
+            false => provider.preset().key,
+        }
+    }
+
+    fn options(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> Options {
+        if config.max_tokens.is_some() && provider != ProviderType::Anthropic {
+            self.meaningless(&at.key("maxTokens"), provider);
+        }
+        if config.unsupported.is_some() && provider.dialect().is_none() {
+            self.meaningless(&at.key("unsupported"), provider);
+        }
+        Options {
+            max_tokens: config.max_tokens.map(u64::from),
+            drops_unsupported: config.unsupported == Some(Unsupported::Drop),
+        }
     }
 
     fn meaningless(&mut self, at: &KeyPath, provider: ProviderType) {
@@ -282,14 +329,13 @@ impl Build<'_> {
                     prefix: prefix.into(),
                 }
             }
-            None if provider.preset().key == KeyPlace::ApiKey => KeyHeader {
-                name: "api-key".into(),
-                prefix: "".into(),
-            },
-            None => KeyHeader {
-                name: "authorization".into(),
-                prefix: "Bearer ".into(),
-            },
+            None => {
+                let (name, prefix) = self.key_place(config, provider).header().unwrap_or(BEARER);
+                KeyHeader {
+                    name: name.into(),
+                    prefix: prefix.into(),
+                }
+            }
         };
         let is_elsewhere = config.auth.is_some() || headers.iter().any(|it| it.0 == header.name);
         match &config.api_key {
@@ -675,6 +721,9 @@ const FRAMING_HEADERS: [&str; 9] = [
 ];
 
 /// The methods that a route can name.
+/// Where most providers expect a key.
+const BEARER: (&str, &str) = ("authorization", "Bearer ");
+
 pub const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 const DEFAULT_LISTEN: &str = "127.0.0.1:10000";
 const DEFAULT_ADMIN: &str = "127.0.0.1:9901";

@@ -67,6 +67,12 @@ keys! {
         "deploymentName" => deployment_name: Option<Template>,
         /// `azure-openai` only: a date such as `2024-10-21`, `preview`, or `v1`, the default.
         "apiVersion" => api_version: Option<Template>,
+        /// `anthropic` only: the limit that is sent where the client gives none. Default: 4096.
+        /// Unit: tokens.
+        "maxTokens" => max_tokens: Option<u32>,
+        /// What becomes of a parameter that the provider's dialect cannot express: `reject` (the
+        /// default) answers 400 and names it, `drop` leaves it out.
+        "unsupported" => unsupported: Option<Unsupported>,
         /// The provider's URL. Without a path, the type's base path is used; a path that ends in an
         /// operation such as `/chat/completions` is cut back to its base. The scheme decides TLS.
         "endpoint" => endpoint: Option<Template>,
@@ -169,4 +175,4 @@ impl Gateway {
 }
 
 pub use super::read::List;
-pub use super::value::Placement;
+pub use super::value::{Placement, Unsupported};

@@ -223,6 +223,30 @@ impl FromValue for Placement {
     }
 }
 
+/// What becomes of a parameter that a dialect cannot express.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unsupported {
+    /// It is left out.
+    Drop,
+    /// The request is refused, and the parameter named.
+    #[default]
+    Reject,
+}
+
+impl Unsupported {
+    const ALL: [(&'static str, Self); 2] = [("drop", Self::Drop), ("reject", Self::Reject)];
+}
+
+impl FromValue for Unsupported {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        choice(&Self::ALL, value, at, errors)
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        choice_name(&Self::ALL, self)
+    }
+}
+
 /// A backend's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provider(pub ProviderType);
@@ -280,7 +304,7 @@ mod schema {
 
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-    use super::{ByteSize, Placement, Provider, ProviderType, Span, Template};
+    use super::{ByteSize, Placement, Provider, ProviderType, Span, Template, Unsupported};
 
     macro_rules! schema {
         ($type:ty, $name:literal, $schema:expr) => {
@@ -320,6 +344,11 @@ mod schema {
         Placement,
         "Placement",
         json_schema!({"enum": Placement::ALL.map(|(name, _)| name)})
+    );
+    schema!(
+        Unsupported,
+        "Unsupported",
+        json_schema!({"enum": Unsupported::ALL.map(|(name, _)| name)})
     );
     schema!(
         Provider,

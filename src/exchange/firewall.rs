@@ -72,6 +72,16 @@ pub fn client_key<'a>(headers: &Headers<'a>) -> Option<&'a str> {
     key.filter(|key| !key.is_empty())
 }
 
+/// By these Anthropic tells a browser, which it refuses; Google has no use for them.
+pub const BROWSER_HEADERS: [&str; 6] = [
+    "origin",
+    "referer",
+    "sec-fetch-dest",
+    "sec-fetch-mode",
+    "sec-fetch-site",
+    "sec-fetch-user",
+];
+
 const PREFIXES: [&[u8]; 4] = [b"x-amz-", b"x-envoy-", b"x-forwarded-", b"x-llm-proxy-"];
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_set_property(
         path: *const u8,
         path_size: usize,
@@ -163,6 +164,14 @@ pub fn reply(reply: &LocalReply) {
             NO_GRPC_STATUS,
         )
     };
+}
+
+/// The time. Unit: nanoseconds since 1970.
+pub fn now() -> u64 {
+    let mut time = 0;
+    // SAFETY: the pointer lives for the call.
+    unsafe { proxy_get_current_time_nanoseconds(&mut time) };
+    time
 }
 
 /// A variable of the environment that Envoy gives the VM.

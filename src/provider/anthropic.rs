@@ -49,14 +49,14 @@ enum Host {
 
 impl Anthropic {
     /// As Anthropic itself serves it: `/messages`.
-    pub fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             host: Host::Anthropic,
         }
     }
 
     /// As Vertex AI serves it: `/publishers/anthropic/models/{model}:rawPredict`.
-    pub fn on_vertex() -> Self {
+    pub const fn on_vertex() -> Self {
         Self { host: Host::Vertex }
     }
 }

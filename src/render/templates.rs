@@ -108,6 +108,8 @@ impl<'a> Templates<'a> {
             headers,
             defaults: _,
             overrides: _,
+            max_tokens: _,
+            unsupported: _,
             timeout: _,
             max_retries: _,
             tls,
