@@ -59,7 +59,8 @@ def in_listener(gateway: dict, env: dict[str, str], holds: bool) -> dict:
         "stream_idle_timeout": "0s",
         "request_timeout": "0s",
         "http_filters": [
-            wasm_filter(plugin, holds=holds),
+            # The one way of handing over a configuration here, the other there.
+            wasm_filter(plugin if holds else json.dumps(plugin), holds=holds),
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {

@@ -72,6 +72,15 @@ class Exchange:
     def last_chunk(self):
         self.send(b"0\r\n\r\n")
 
+    def raw_until(self, end: bytes) -> bytes:
+        """What comes up to and with `end`, before any reply is read."""
+        received = b""
+        while not received.endswith(end):
+            byte = self._socket.recv(1)
+            assert byte, f"closed after {received!r}"
+            received += byte
+        return received
+
     def begin(self, method: str = "POST") -> tuple[int, list[tuple[str, str]]]:
         """Waits for the reply's head."""
         self._response = http.client.HTTPResponse(self._socket, method=method)

@@ -32,6 +32,7 @@ def shared(mock: Mock) -> dict:
                 "gpt-4o": "exact-model",
                 "gpt-4o*": "longer-model",
                 "gpt-*": "family-model",
+                "weird": 'we"ird\\model/é',
                 "*": "any-model",
             },
         },
@@ -42,7 +43,7 @@ def shared(mock: Mock) -> dict:
         },
         "members": {
             "apiKey": "${PLAIN_KEY}",
-            "defaults": {"temperature": 0.25, "stop": ["\n\n", "é"], "seed": 9007199254740993},
+            "defaults": {"temperature": 0.25, "stop": ["\n\n", "é"], "seed": 7},
             "overrides": {"store": False, "metadata": {"team": "e2e"}},
         },
         "headers": {

@@ -72,6 +72,10 @@ class Mock:
         """Forgets requests, replies, gates and profiles."""
         self._call("POST", "/reset")
 
+    def forget(self):
+        """Forgets the requests that came, and nothing else."""
+        self._call("DELETE", "/requests")
+
     def reply(self, **reply):
         """Prescribes the reply to one request more."""
         self._call("POST", "/replies", [reply])
