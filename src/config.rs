@@ -8,16 +8,20 @@ mod build;
 pub mod endpoint;
 mod error;
 pub mod file;
+mod protobuf;
 mod read;
 pub mod value;
 
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 pub use self::build::Environment;
 pub use self::endpoint::{Address, Endpoint};
 pub use self::error::{ConfigError, ConfigErrors, KeyPath};
 pub use self::value::Placement;
+use crate::json::Watched;
 use crate::model::ModelRule;
 use crate::name::BackendName;
 use crate::provider::ProviderType;
@@ -69,6 +73,8 @@ pub struct Backend {
     pub model: ModelRule,
     /// What to do about other members of the body, without `model` and `stream`.
     pub members: Vec<MemberRule>,
+    /// The members of a body to look at: `model`, `stream`, then those of `members`, in order.
+    pub watched: Watched,
     /// Who authenticates, and how.
     pub auth: Auth,
     /// Headers to set: lower-case name and value. None of them is in `auth`.
@@ -138,16 +144,23 @@ impl Gateway {
         gateway.filter(|_| errors.is_empty()).ok_or(errors)
     }
 
+    /// Reads a plugin configuration as Envoy hands it over: text, or a `google.protobuf.Struct`.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with its key path.
+    pub fn parse_plugin(bytes: &[u8], environment: &dyn Environment) -> Result<Self, ConfigErrors> {
+        if let Some(members) = protobuf::decode_struct(bytes).filter(|it| !it.is_empty()) {
+            return Self::parse(&Value::Object(members).to_string(), environment);
+        }
+        Self::parse(&String::from_utf8_lossy(bytes), environment)
+    }
+
     /// The backend with this name.
     pub fn backend(&self, name: &str) -> Option<&Rc<Backend>> {
         self.backends
             .iter()
             .find(|backend| backend.name.as_str() == name)
-    }
-
-    /// Whether any request may be larger than this many bytes.
-    pub fn allows(&self, request_bytes: u64) -> bool {
-        request_bytes <= self.max_request_bytes
     }
 }
 

@@ -1,10 +1,16 @@
 //! One WebAssembly file that makes Envoy an LLM gateway.
 
 pub mod config;
+pub mod exchange;
+#[cfg(target_os = "wasi")]
+mod filter;
+pub mod headers;
 pub mod json;
 pub mod model;
 pub mod name;
 pub mod operation;
+pub mod pairs;
 pub mod provider;
+pub mod refusal;
 pub mod route;
 pub mod secret;

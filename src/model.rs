@@ -78,6 +78,11 @@ impl Aliases {
         Self { entries }
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The provider's name for `model`, if there is an alias for it.
     pub fn resolve(&self, model: &str) -> Option<&Rc<str>> {
         let fits = |alias: &Alias| match alias {
@@ -138,7 +143,7 @@ pub enum Unusable {
 }
 
 impl ModelRule {
-    /// Whether the body must be read at all: whether anything can come of it.
+    /// Whether the client's model always stays as it is.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

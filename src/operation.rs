@@ -86,6 +86,12 @@ impl<'a> Operation<'a> {
         })
     }
 
+    /// Whether the suffix of a path below `base` can only be found by who knows `base`.
+    pub fn needs_base(base: &str) -> bool {
+        let base = base.trim_end_matches('/');
+        !base.is_empty() && !base.ends_with(VERSION) && suffix_of(base).is_none()
+    }
+
     /// What a route's own path asks for: the suffix it has, else chat completions.
     fn alone(path: &'a str) -> Self {
         let path = path.trim_end_matches('/');

@@ -3,8 +3,6 @@
 //! This is the one list of types. A type that speaks OpenAI's dialect is a row of
 //! [`ProviderType::preset`], nothing more.
 
-use crate::operation::Operation;
-
 /// What kind of provider a backend is: a backend's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the name of a provider")]
@@ -135,15 +133,5 @@ impl ProviderType {
             // https://docs.x.ai/docs/api-reference
             Self::Xai => row("xai", Some("https://api.x.ai"), "/v1", Bearer),
         }
-    }
-}
-
-/// The path of an operation at a provider that speaks OpenAI's dialect.
-///
-/// `base` has no trailing `/`; `chat_path` replaces it for chat completions.
-pub fn openai_path<'a>(base: &str, chat_path: Option<&'a str>, asked: &Operation<'a>) -> String {
-    match chat_path {
-        Some(path) if asked.is_chat_completions() => path.to_owned(),
-        _ => [base, asked.suffix()].concat(),
     }
 }

@@ -10,6 +10,7 @@ use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
 use super::value::{Span, Template};
 use super::{Auth, Backend, Gateway, KeyHeader, MemberRule, Plugin, Tls, file};
+use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
 use crate::operation::Operation;
@@ -121,6 +122,9 @@ impl Build<'_> {
         let headers = self.headers(config, provider, at);
         let auth = self.auth(config, provider, &headers, at);
         let query = self.query(config, at);
+        let members = self.members(config, at);
+        let rules = members.iter().map(|rule| rule.name.as_str());
+        let watched = Watched::new(["model", "stream"].into_iter().chain(rules));
         Some(Backend {
             name: name?,
             provider,
@@ -128,7 +132,8 @@ impl Build<'_> {
             address,
             chat_path,
             model: self.model(config, at),
-            members: self.members(config, at),
+            members,
+            watched,
             auth,
             headers,
             query,

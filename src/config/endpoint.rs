@@ -1,6 +1,7 @@
 //! Where a backend lives: the parts of an endpoint URL, and addresses.
 
 use std::fmt;
+use std::rc::Rc;
 
 use url::{Host, Url};
 
@@ -13,7 +14,7 @@ pub struct Endpoint {
     /// Whether the scheme is `https`.
     pub is_tls: bool,
     /// What stands in `:authority`: the host, and the port where it is not the scheme's own.
-    pub authority: String,
+    pub authority: Rc<str>,
     /// Where to connect and which name the certificate has.
     pub address: Address,
     /// Under which the operations' suffixes are appended: empty, or `/…` without a trailing `/`.
@@ -59,7 +60,7 @@ impl Endpoint {
         };
         Ok(Self {
             is_tls,
-            authority,
+            authority: authority.into(),
             address: Address::new(&host, port),
             base_path,
         })

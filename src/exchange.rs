@@ -1,0 +1,548 @@
+//! One request and its reply, as a state machine without host calls.
+//!
+//! The filter tells what arrived, and applies the [`Step`] it gets back. Nothing here knows Envoy's
+//! ABI; what must be asked of the host is asked through [`Surroundings`] and `read` arguments,
+//! and only when it is needed, because every call costs.
+//!
+//! ```text
+//!   request:  headers ─► where to? ─► host, path, key ─┬─► no JSON, no rules: body passes unread
+//!                                                      └─► BodyEdit: hold, or edit as it passes
+//!   reply:    status ─┬─ below 400: passes as it comes
+//!                     └─ error: collected, and reshaped where it is not OpenAI's
+//! ```
+//!
+//! # Invariants
+//!
+//! * A reply that is no error is never read, held or counted: a stream stays a stream.
+//! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`].
+
+mod body;
+mod firewall;
+mod metadata;
+mod provider_error;
+
+use std::rc::Rc;
+
+use self::body::{BodyEdit, Pushed};
+pub use self::metadata::RouteMetadata;
+use crate::config::{Auth, Backend, Gateway, Placement};
+use crate::headers::{HeaderEdit, Headers, Text};
+use crate::json::Splice;
+use crate::operation::{Kind, ModelMember, Operation};
+use crate::refusal::{ErrorBody, JSON, LocalReply, Refusal};
+use crate::route::{self, Routed};
+
+/// What the host can be asked while it handles a request.
+pub trait Surroundings {
+    /// The `llm-proxy` metadata of Envoy's route, as a [pair list](crate::pairs).
+    fn route_metadata(&self) -> Option<Vec<u8>>;
+
+    /// The backend that the metadata of the picked endpoint names, else of the cluster.
+    fn backend_name(&self) -> Option<String>;
+
+    /// Which attempt this is, from 1, where the host counts them.
+    fn attempt(&self) -> Option<u64>;
+}
+
+/// What is to be done now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Changes to the headers, in order.
+    pub headers: Vec<HeaderEdit>,
+    /// The change to the body that is at hand.
+    pub body: BodyChange,
+    /// And then.
+    pub next: Next,
+}
+
+/// What happens to the body bytes that the host has at hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum BodyChange {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They become this.
+    Replace(String),
+    /// These ranges change, counted in bytes from the start of the whole body.
+    Splice(Vec<Splice>),
+}
+
+/// How the message goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Next {
+    /// What is at hand goes on.
+    #[default]
+    Continue,
+    /// What is at hand waits for more.
+    Hold,
+    /// The client gets this, and the exchange is over.
+    Reply(LocalReply),
+}
+
+/// One request and its reply.
+pub struct Exchange {
+    gateway: Rc<Gateway>,
+    request: Request,
+    reply: Reply,
+    /// Where the request went, once that is known.
+    backend: Option<Rc<Backend>>,
+    is_head: bool,
+    /// Bytes of the request's body that have been seen.
+    received: u64,
+}
+
+/// What the request waits for.
+enum Request {
+    ExpectHeaders,
+    /// The body passes unread.
+    ExpectNothing,
+    ExpectBody(Box<BodyEdit>),
+    Refused,
+}
+
+/// What the reply waits for.
+#[allow(clippy::enum_variant_names, reason = "a state is named for what it waits for")]
+enum Reply {
+    /// Headers, or a body that passes unread.
+    ExpectNothing,
+    /// The rest of an error.
+    ExpectError { status: u16, is_json: bool },
+    /// The error has been told; what still comes is dropped.
+    ExpectEnd,
+}
+
+/// Where a request goes.
+struct Target {
+    backend: Rc<Backend>,
+    model: Option<Rc<str>>,
+    path: Option<String>,
+}
+
+impl Exchange {
+    /// An exchange of which nothing is known yet.
+    pub fn new(gateway: Rc<Gateway>) -> Self {
+        Self {
+            gateway,
+            request: Request::ExpectHeaders,
+            reply: Reply::ExpectNothing,
+            backend: None,
+            is_head: false,
+            received: 0,
+        }
+    }
+
+    /// The request's headers have arrived. `ends`: there is no body.
+    pub fn request_headers(
+        &mut self,
+        headers: &Headers<'_>,
+        ends: bool,
+        surroundings: &dyn Surroundings,
+    ) -> Step {
+        match self.start(headers, ends, surroundings) {
+            Ok(step) => step,
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    /// A piece of the request's body has arrived: `length` bytes that `read` gives.
+    pub fn request_body<'a>(
+        &mut self,
+        length: usize,
+        ends: bool,
+        read: impl FnOnce() -> &'a [u8],
+    ) -> Step {
+        self.received = self.received.saturating_add(length as u64);
+        if matches!(self.request, Request::Refused) {
+            return Step::default();
+        }
+        if self.received > self.gateway.max_request_bytes {
+            return self.refuse(&Refusal::TooLarge(self.gateway.max_request_bytes));
+        }
+        let Request::ExpectBody(edit) = &mut self.request else {
+            return Step::default();
+        };
+        let bytes = if length == 0 { &[] } else { read() };
+        match edit.push(bytes, ends) {
+            Ok(Pushed::Hold) => Step {
+                next: Next::Hold,
+                ..Step::default()
+            },
+            Ok(Pushed::Pass { headers, splices }) => {
+                let body = match splices.is_empty() {
+                    true => BodyChange::Keep,
+                    false => BodyChange::Splice(splices),
+                };
+                Step {
+                    headers,
+                    body,
+                    next: Next::Continue,
+                }
+            }
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    /// The reply's headers have arrived. `ends`: there is no body.
+    pub fn reply_headers(
+        &mut self,
+        headers: &Headers<'_>,
+        ends: bool,
+        surroundings: &dyn Surroundings,
+    ) -> Step {
+        // In the listener our own refusals come by here, too.
+        if matches!(self.request, Request::Refused) {
+            return Step::default();
+        }
+        let mut step = Step::default();
+        firewall::withhold_from_client(headers, &mut step.headers);
+        let status = headers
+            .text(":status")
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0);
+        if status < FIRST_ERROR || self.is_head || is_encoded(headers) {
+            return step;
+        }
+        if ends {
+            if !self.is_retried(status, surroundings) {
+                step = Step {
+                    next: Next::Reply(empty_error(status, headers)),
+                    ..Step::default()
+                };
+            }
+            return step;
+        }
+        let is_json = is_json(headers);
+        if !is_json {
+            step.headers.push(HeaderEdit::set("content-type", JSON));
+        }
+        step.headers.push(HeaderEdit::remove("content-length"));
+        self.reply = Reply::ExpectError { status, is_json };
+        step
+    }
+
+    /// A piece of the reply's body has arrived: `held` bytes are now at hand, which `read` gives.
+    pub fn reply_body(&mut self, held: usize, ends: bool, read: impl FnOnce() -> Vec<u8>) -> Step {
+        match self.reply {
+            Reply::ExpectNothing => Step::default(),
+            Reply::ExpectEnd => Step {
+                body: BodyChange::Replace(String::new()),
+                ..Step::default()
+            },
+            Reply::ExpectError { .. } if !ends && held <= MAX_ERROR_BYTES => Step {
+                next: Next::Hold,
+                ..Step::default()
+            },
+            Reply::ExpectError { is_json: true, .. } if !ends => {
+                // Nobody's error text is that long: it is data, whatever the status.
+                self.reply = Reply::ExpectNothing;
+                Step::default()
+            }
+            Reply::ExpectError { status, .. } => {
+                self.reply = if ends {
+                    Reply::ExpectNothing
+                } else {
+                    Reply::ExpectEnd
+                };
+                let body = match provider_error::reshape(status, &read()) {
+                    Some(reshaped) => BodyChange::Replace(reshaped),
+                    None => BodyChange::Keep,
+                };
+                Step {
+                    body,
+                    ..Step::default()
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) -> Step {
+        self.request = Request::Refused;
+        Step {
+            next: Next::Reply(LocalReply::from(refusal)),
+            ..Step::default()
+        }
+    }
+
+    fn start(
+        &mut self,
+        headers: &Headers<'_>,
+        ends: bool,
+        surroundings: &dyn Surroundings,
+    ) -> Result<Step, Refusal> {
+        let method = headers.text(":method").unwrap_or_default();
+        let path = headers.text(":path").ok_or(Refusal::InvalidPath)?;
+        self.is_head = method == "HEAD";
+        let content_length = headers
+            .text("content-length")
+            .and_then(|it| it.parse().ok());
+        if content_length.is_some_and(|length: u64| length > self.gateway.max_request_bytes) {
+            return Err(Refusal::TooLarge(self.gateway.max_request_bytes));
+        }
+
+        let target = self.target(headers, method, path, surroundings)?;
+        let operation = Operation::of(path, target.path.as_deref());
+        let operation = operation.map_err(|_| Refusal::InvalidPath)?;
+        let backend = Rc::clone(&target.backend);
+        let edits = self.readdressed(&backend, &operation, path, headers);
+        let mut step = Step {
+            headers: edits,
+            ..Step::default()
+        };
+
+        let is_json = is_json(headers) || headers.get("content-type").is_none();
+        let has_json = is_json && matches!(method, "POST" | "PUT" | "PATCH");
+        let member = operation.kind().model_member();
+        let rules_are_empty =
+            target.model.is_none() && backend.model.is_empty() && backend.members.is_empty();
+        self.backend = Some(target.backend);
+        if !has_json || (rules_are_empty && member == ModelMember::Incidental) {
+            self.request = Request::ExpectNothing;
+            return Ok(step);
+        }
+        if ends {
+            self.request = Request::ExpectNothing;
+            // Without a body nothing can be filled in: a call that needs one is refused.
+            return match member {
+                ModelMember::Required => Err(Refusal::MissingBody),
+                ModelMember::Optional | ModelMember::Incidental => Ok(step),
+            };
+        }
+        let holds = self.gateway.plugin.hold_headers;
+        let edit = BodyEdit::new(backend, target.model, member, content_length, holds);
+        if holds {
+            step.next = Next::Hold;
+        } else if edit.may_change() {
+            step.headers.push(HeaderEdit::remove("content-length"));
+        }
+        self.request = Request::ExpectBody(Box::new(edit));
+        Ok(step)
+    }
+
+    /// Where the request goes: what Envoy's route says, else where we sit, else our own routes.
+    fn target(
+        &self,
+        headers: &Headers<'_>,
+        method: &str,
+        path: &str,
+        surroundings: &dyn Surroundings,
+    ) -> Result<Target, Refusal> {
+        let metadata = surroundings.route_metadata();
+        let metadata = metadata
+            .map(|bytes| RouteMetadata::decode(&bytes))
+            .unwrap_or_default();
+        let model = metadata.model.map(Rc::from);
+        let named = |name: &str| {
+            let backend = self.gateway.backend(name).map(Rc::clone);
+            backend.ok_or(Refusal::Gateway(UNKNOWN_BACKEND))
+        };
+        if let Some(name) = &metadata.backend {
+            return Ok(Target {
+                backend: named(name)?,
+                model,
+                path: metadata.path,
+            });
+        }
+        let backend = match (
+            self.gateway.plugin.placement,
+            self.gateway.backends.as_slice(),
+        ) {
+            // One backend is no choice, and asking the host costs.
+            (Placement::Upstream, [backend]) => Some(Rc::clone(backend)),
+            (Placement::Upstream, _) => match surroundings.backend_name() {
+                Some(name) => Some(named(&name)?),
+                None => self.gateway.plugin.backend.clone(),
+            },
+            (Placement::Listener, _) => None,
+        };
+        if let Some(backend) = backend {
+            return Ok(Target {
+                backend,
+                model,
+                path: metadata.path,
+            });
+        }
+
+        let request = route::Request {
+            path,
+            method,
+            authority: headers.text(":authority").unwrap_or_default(),
+            header: &|name| headers.get(name),
+        };
+        match route::choose(&self.gateway.routes, &request) {
+            Routed::Route(route) => Ok(Target {
+                backend: Rc::clone(&route.backend),
+                model: model.or_else(|| route.model.clone()),
+                path: Some(route.path.clone()),
+            }),
+            Routed::WrongMethod(allowed) => Err(Refusal::WrongMethod(
+                allowed.into_iter().collect::<Vec<_>>().join(", "),
+            )),
+            Routed::Nowhere => match &self.gateway.plugin.backend {
+                Some(backend) if self.gateway.routes.is_empty() => Ok(Target {
+                    backend: Rc::clone(backend),
+                    model,
+                    path: metadata.path,
+                }),
+                _ if self.gateway.routes.is_empty() => Err(Refusal::Gateway(NO_BACKEND)),
+                _ => Err(Refusal::UnknownRoute),
+            },
+        }
+    }
+
+    /// The header edits that make the request one to `backend`.
+    fn readdressed(
+        &self,
+        backend: &Backend,
+        operation: &Operation<'_>,
+        path: &str,
+        headers: &Headers<'_>,
+    ) -> Vec<HeaderEdit> {
+        let is_listener = self.gateway.plugin.placement == Placement::Listener;
+        let mut edits = Vec::with_capacity(16);
+        // Without it Envoy's listener finds no route any more; see the README's limits.
+        let is_kept = |name: &[u8]| is_listener && name == b"x-forwarded-proto";
+        let mut set = Vec::with_capacity(backend.headers.len() + 3);
+        match &backend.auth {
+            Auth::Gateway(Some((name, value))) => {
+                set.push((Rc::clone(name), value.expose().into()))
+            }
+            Auth::Client(header) => {
+                let key = firewall::client_key(headers);
+                set.extend(key.map(|key| {
+                    (
+                        Rc::clone(&header.name),
+                        Text::Made([&*header.prefix, key].concat()),
+                    )
+                }));
+            }
+            Auth::Gateway(None) | Auth::Nobody => {}
+        }
+        let extra = backend.headers.iter();
+        set.extend(extra.map(|(name, value)| (Rc::clone(name), value.expose().into())));
+
+        let is_set = |name: &[u8]| set.iter().any(|(it, _)| it.as_bytes() == name);
+        firewall::withhold_from_provider(headers, |it| is_set(it) || is_kept(it), &mut edits);
+        edits.push(HeaderEdit::set(
+            ":authority",
+            Rc::clone(&backend.endpoint.authority),
+        ));
+        edits.push(HeaderEdit::set(
+            ":path",
+            upstream_path(backend, operation, path),
+        ));
+        edits.extend(
+            set.into_iter()
+                .map(|(name, value)| HeaderEdit::set(name, value)),
+        );
+        if is_listener {
+            edits.push(HeaderEdit::set(BACKEND_HEADER, backend.name.to_shared()));
+        }
+        edits
+    }
+
+    /// Whether Envoy is going to try again after a reply with this status, so that ours would
+    /// only get in the way.
+    fn is_retried(&self, status: u16, surroundings: &dyn Surroundings) -> bool {
+        let retries = self
+            .backend
+            .as_ref()
+            .map_or(0, |backend| backend.max_retries);
+        self.gateway.plugin.placement == Placement::Upstream
+            && retries > 0
+            && is_retriable(status)
+            && surroundings
+                .attempt()
+                .is_some_and(|attempt| attempt <= u64::from(retries))
+    }
+}
+
+/// Whether a status is worth another attempt: the provider is busy or broken, and may not be the
+/// next time.
+pub fn is_retriable(status: u16) -> bool {
+    RETRIABLE_STATUSES.contains(&status)
+}
+
+/// The path of a request at its backend, with the queries of the client and of the configuration.
+fn upstream_path(backend: &Backend, operation: &Operation<'_>, asked: &str) -> String {
+    let chat_path = backend
+        .chat_path
+        .as_deref()
+        .filter(|_| operation.kind() == Kind::ChatCompletions);
+    let mut path = match chat_path {
+        Some(path) => path.to_owned(),
+        None => [&*backend.endpoint.base_path, operation.suffix()].concat(),
+    };
+    if path.is_empty() {
+        path.push('/');
+    }
+    let client = asked
+        .split_once('?')
+        .map(|(_, query)| query)
+        .filter(|query| !query.is_empty());
+    let ours = backend.query.as_ref().map(|query| query.expose());
+    for query in client.into_iter().chain(ours.as_deref()) {
+        path.push(if path.contains('?') { '&' } else { '?' });
+        path.push_str(query);
+    }
+    path
+}
+
+/// What a client sees of an error that has no body.
+fn empty_error(status: u16, headers: &Headers<'_>) -> LocalReply {
+    let kept = |name: &[u8]| {
+        !name.starts_with(b":")
+            && !matches!(
+                name,
+                b"alt-svc"
+                    | b"connection"
+                    | b"content-length"
+                    | b"content-type"
+                    | b"set-cookie"
+                    | b"strict-transport-security"
+                    | b"transfer-encoding"
+            )
+    };
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    let mut pairs: Vec<(String, String)> = headers
+        .iter()
+        .filter(|(name, _)| kept(name))
+        .filter_map(|(name, value)| Some((text(name)?, text(value)?)))
+        .collect();
+    pairs.push(("content-type".to_owned(), JSON.to_owned()));
+    let body = provider_error::reshape(status, b"");
+    let body = body.unwrap_or_else(|| ErrorBody::new(status, "").to_json());
+    LocalReply {
+        status,
+        headers: pairs,
+        body,
+    }
+}
+
+fn is_json(headers: &Headers<'_>) -> bool {
+    let media_type = headers.text("content-type").unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case(JSON)
+        || media_type
+            .rsplit_once('+')
+            .is_some_and(|(_, it)| it.eq_ignore_ascii_case("json"))
+}
+
+fn is_encoded(headers: &Headers<'_>) -> bool {
+    headers
+        .text("content-encoding")
+        .is_some_and(|it| !it.eq_ignore_ascii_case("identity"))
+}
+
+/// The header by which the filter, in the listener, tells Envoy's routes which backend it chose.
+pub const BACKEND_HEADER: &str = "x-llm-proxy-backend";
+
+/// Statuses after which another attempt may succeed. 529 is Anthropic's "overloaded".
+pub const RETRIABLE_STATUSES: [u16; 6] = [429, 500, 502, 503, 504, 529];
+
+const FIRST_ERROR: u16 = 400;
+
+/// How much of an error is collected, in bytes.
+const MAX_ERROR_BYTES: usize = 64 << 10;
+
+const UNKNOWN_BACKEND: &str = "the gateway's metadata names a backend that it does not have";
+const NO_BACKEND: &str = "the gateway has no route and no backend for this request";

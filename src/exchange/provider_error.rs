@@ -1,0 +1,224 @@
+//! A provider's error reply as OpenAI would have written it.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use crate::refusal::ErrorBody;
+
+/// The OpenAI-shaped body for a provider's error, or `None` where `body` already is one: then it
+/// passes byte for byte.
+pub fn reshape(status: u16, body: &[u8]) -> Option<String> {
+    let reshaped = match serde_json::from_slice(body) {
+        Ok(Value::Object(members)) => reshape_object(status, &members)?,
+        Ok(Value::String(text)) => about(status, &text),
+        Ok(Value::Array(items)) => match items.as_slice() {
+            [Value::Object(members)] => match reshape_object(status, members) {
+                Some(reshaped) => reshaped,
+                // Google wraps its error in a list now and then.
+                None => Value::Object(members.clone()).to_string(),
+            },
+            _ => about(
+                status,
+                &message_of(&Value::Array(items)).unwrap_or_default(),
+            ),
+        },
+        Ok(other) => about(status, &other.to_string()),
+        Err(_) => about(status, &readable(&String::from_utf8_lossy(body))),
+    };
+    Some(reshaped)
+}
+
+fn reshape_object(status: u16, members: &Map<String, Value>) -> Option<String> {
+    let error = members.get("error").and_then(Value::as_object);
+    if error.is_some_and(|error| error.get("message").is_some_and(Value::is_string)) {
+        return None;
+    }
+    let source = error.unwrap_or(members);
+    let text = |key: &str| source.get(key).and_then(scalar);
+    let message = MESSAGE_KEYS
+        .iter()
+        .filter_map(|key| source.get(*key))
+        .find_map(message_of)
+        .unwrap_or_else(|| Value::Object(source.clone()).to_string());
+    // `{"type": "error"}` says what the object is, not which error.
+    let r#type = text("type").filter(|it| it != "error");
+    let reshaped = ErrorBody::new(status, worded(status, &message))
+        .with_type(r#type)
+        .with_param(text("param"))
+        .with_code(text("code"));
+    Some(reshaped.to_json())
+}
+
+fn about(status: u16, message: &str) -> String {
+    ErrorBody::new(status, worded(status, message)).to_json()
+}
+
+/// A message that says something, and not too much.
+fn worded(status: u16, message: &str) -> String {
+    let message = message.trim();
+    if message.is_empty() {
+        return format!("the provider answered with status {status} and no message");
+    }
+    message.chars().take(MAX_MESSAGE_CHARS).collect()
+}
+
+/// What a person would read in a value: a text, a list's texts, FastAPI's `{loc, msg}`.
+fn message_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()).filter(|text| !text.trim().is_empty()),
+        Value::Array(items) => {
+            let texts: Vec<String> = items.iter().filter_map(message_of).collect();
+            Some(texts.join("; ")).filter(|text| !text.is_empty())
+        }
+        Value::Object(members) => {
+            let message = MESSAGE_KEYS
+                .iter()
+                .filter_map(|key| members.get(*key))
+                .find_map(message_of)?;
+            let place: Option<Vec<Cow<'_, str>>> = members
+                .get("loc")
+                .and_then(Value::as_array)
+                .map(|place| place.iter().filter_map(scalar).collect());
+            Some(match place {
+                Some(place) => format!("{}: {message}", place.join(".")),
+                None => message,
+            })
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+fn scalar(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Number(number) => Some(Cow::Owned(number.to_string())),
+        _ => None,
+    }
+}
+
+/// Plain text as it is; of an HTML page its title.
+fn readable(text: &str) -> String {
+    let trimmed = text.trim();
+    if !trimmed.starts_with('<') {
+        return trimmed.to_owned();
+    }
+    let lower = trimmed.to_ascii_lowercase();
+    let title = || {
+        let start = lower.find("<title>")? + "<title>".len();
+        let length = lower.get(start..)?.find("</title>")?;
+        trimmed.get(start..start.checked_add(length)?)
+    };
+    title().unwrap_or_default().trim().to_owned()
+}
+
+const MESSAGE_KEYS: [&str; 8] = [
+    "message",
+    "error",
+    "detail",
+    "msg",
+    "error_message",
+    "error_description",
+    "errors",
+    "title",
+];
+
+const MAX_MESSAGE_CHARS: usize = 4_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(status: u16, body: &str) -> Value {
+        let reshaped = reshape(status, body.as_bytes()).expect(body);
+        serde_json::from_str::<Value>(&reshaped).unwrap()["error"].clone()
+    }
+
+    #[test]
+    fn an_openai_error_passes_untouched() {
+        for body in [
+            r#"{"error":{"message":"m","type":"t","param":null,"code":"c"}}"#,
+            r#"{ "error" : {"message":"m"} }"#,
+            r#"{"error":{"message":"","type":"t"}}"#,
+        ] {
+            assert_eq!(reshape(400, body.as_bytes()), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn every_other_error_keeps_its_message() {
+        for (body, message) in [
+            ("upstream is gone", "upstream is gone"),
+            (
+                " \n",
+                "the provider answered with status 503 and no message",
+            ),
+            ("", "the provider answered with status 503 and no message"),
+            (
+                "<html><head><TITLE> 503 Busy </TITLE></head></html>",
+                "503 Busy",
+            ),
+            (
+                "<p>x</p>",
+                "the provider answered with status 503 and no message",
+            ),
+            (r#"{"detail":"Not here"}"#, "Not here"),
+            (
+                r#"{"detail":[{"loc":["body","model"],"msg":"field required"},{"loc":["body",0],"msg":"x"}]}"#,
+                "body.model: field required; body.0: x",
+            ),
+            (r#"{"message":"slow down"}"#, "slow down"),
+            (
+                r#"{"message":{"detail":[{"loc":["a"],"msg":"b"}]}}"#,
+                "a: b",
+            ),
+            (r#"{"error":"text"}"#, "text"),
+            (r#"{"error":{"status":"X"}}"#, r#"{"status":"X"}"#),
+            (r#"{"error":null,"message":"m"}"#, "m"),
+            (r#"{"errors":["a","b"]}"#, "a; b"),
+            (r#""text""#, "text"),
+            ("17", "17"),
+            ("{}", "{}"),
+            (r#"{"error":{"message":5}}"#, r#"{"message":5}"#),
+        ] {
+            let error = error(503, body);
+            assert_eq!(error["message"], message, "{body}");
+            assert_eq!(error["type"], "server_error", "{body}");
+        }
+    }
+
+    #[test]
+    fn what_the_provider_says_of_type_and_code_is_kept() {
+        let error = error(
+            422,
+            r#"{"object":"error","message":"bad","type":"BadRequestError","param":"n","code":42}"#,
+        );
+        assert_eq!(
+            error,
+            serde_json::json!(
+                {"message": "bad", "type": "BadRequestError", "param": "n", "code": "42"}
+            )
+        );
+    }
+
+    #[test]
+    fn a_wrapped_error_is_unwrapped() {
+        let body = br#"[{"error":{"code":400,"message":"m","status":"INVALID"}}]"#;
+        let expected = r#"{"error":{"code":400,"message":"m","status":"INVALID"}}"#;
+        assert_eq!(reshape(400, body).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn broken_and_huge_bodies_still_give_an_error() {
+        assert_eq!(
+            error(500, &"x".repeat(10_000))["message"]
+                .as_str()
+                .map(str::len),
+            Some(4_000)
+        );
+        let reshaped = reshape(500, b"\xff\xfe").unwrap();
+        assert!(serde_json::from_str::<Value>(&reshaped).is_ok());
+        let deep = "[".repeat(100_000);
+        assert!(error(500, &deep)["message"].is_string());
+    }
+}

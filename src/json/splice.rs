@@ -1,0 +1,93 @@
+//! Changes of a text at known places.
+
+use std::error::Error;
+use std::fmt;
+use std::ops::Range;
+
+/// One place of a text and what stands there instead.
+///
+/// An empty `range` inserts, an empty `with` removes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Splice {
+    /// Which bytes are replaced; absolute offsets, as [`Event`](super::Event)s have them.
+    pub range: Range<u64>,
+    /// The bytes that stand there instead.
+    pub with: Vec<u8>,
+}
+
+/// The splices do not follow each other within the text: a mistake of ours, not of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidSplices {
+    /// Position of the first splice that overlaps the one before it, is out of order, or is outside
+    /// the text.
+    pub index: usize,
+}
+
+/// Appends `text` to `out`, with the splices applied and every other byte kept.
+///
+/// `base` is the absolute offset of the first byte of `text`. The splices are in order and do not
+/// overlap; several insertions at one place stand there in their order.
+///
+/// ```text
+/// text     {"model":"a","n":1}          base 0
+/// splices           ^^^ "grok"    ^     9..12, 18..18
+///                                 ,"m":2
+/// out      {"model":"grok","n":1,"m":2}
+/// ```
+///
+/// # Errors
+///
+/// When the splices are out of order or outside the text; `out` is then as it was.
+pub fn apply(
+    text: &[u8],
+    base: u64,
+    splices: &[Splice],
+    out: &mut Vec<u8>,
+) -> Result<(), InvalidSplices> {
+    // First the length, so that `out` grows once and a mistake leaves it alone.
+    let mut length = 0;
+    let end = walk(text, base, splices, |kept, with| {
+        length += kept.len() + with.len();
+    })?;
+    out.reserve_exact(length + end.len());
+    walk(text, base, splices, |kept, with| {
+        out.extend_from_slice(kept);
+        out.extend_from_slice(with);
+    })?;
+    out.extend_from_slice(end);
+    Ok(())
+}
+
+/// Visits what is kept before each splice and what the splice puts in; returns what is kept last.
+fn walk<'a>(
+    text: &'a [u8],
+    base: u64,
+    splices: &[Splice],
+    mut visit: impl FnMut(&[u8], &[u8]),
+) -> Result<&'a [u8], InvalidSplices> {
+    let mut rest = text;
+    let mut at = base;
+    for (index, Splice { range, with }) in splices.iter().enumerate() {
+        let invalid = InvalidSplices { index };
+        let (kept, after) = split(rest, at, range.start).ok_or(invalid)?;
+        let (_, after) = split(after, range.start, range.end).ok_or(invalid)?;
+        visit(kept, with);
+        rest = after;
+        at = range.end;
+    }
+    Ok(rest)
+}
+
+/// `text` starts at the absolute offset `from`: its bytes before `to`, and the others.
+fn split(text: &[u8], from: u64, to: u64) -> Option<(&[u8], &[u8])> {
+    text.split_at_checked(usize::try_from(to.checked_sub(from)?).ok()?)
+}
+
+impl fmt::Display for InvalidSplices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let InvalidSplices { index } = self;
+        write!(f, "splice {index} is out of order or outside the text")
+    }
+}
+
+impl Error for InvalidSplices {}

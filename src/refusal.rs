@@ -1,0 +1,234 @@
+//! What a client sees when a request cannot be answered: OpenAI's error shape and its status.
+//!
+//! Source: <https://platform.openai.com/docs/guides/error-codes>, read 2026-11-21.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use crate::json::InvalidJson;
+
+/// Why a request is not sent on. All are the client's doing but [`Refusal::Gateway`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The body is not what the operation takes.
+    InvalidBody(InvalidJson),
+    /// A member of the body stands there twice, so the provider could read the other one.
+    DuplicateMember(String),
+    /// The path is not one.
+    InvalidPath,
+    /// There is no body, and the operation takes one.
+    MissingBody,
+    /// The operator's doing, or ours.
+    Gateway(&'static str),
+    /// The body names no model, and there is no default.
+    MissingModel,
+    /// `model` is not a string.
+    ModelNotText,
+    /// The body is larger than this many bytes.
+    TooLarge(u64),
+    /// The backend does not serve this model.
+    UnknownModel(String),
+    /// No route matches.
+    UnknownRoute,
+    /// Only these methods are allowed, as `allow` lists them.
+    WrongMethod(String),
+}
+
+/// A reply that we give ourselves, before or instead of the provider's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalReply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// JSON.
+    pub body: String,
+}
+
+impl From<&Refusal> for LocalReply {
+    fn from(refusal: &Refusal) -> Self {
+        let mut headers = vec![("content-type".to_owned(), JSON.to_owned())];
+        if let Refusal::WrongMethod(allowed) = refusal {
+            headers.push(("allow".to_owned(), allowed.clone()));
+        }
+        Self {
+            status: refusal.status(),
+            headers,
+            body: refusal.body(),
+        }
+    }
+}
+
+/// OpenAI's error object.
+///
+/// Shape: `{"error": {"message", "type", "param", "code"}}`; `param` and `code` may be `null`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ErrorBody<'a> {
+    error: ErrorObject<'a>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct ErrorObject<'a> {
+    message: Cow<'a, str>,
+    r#type: Cow<'a, str>,
+    param: Option<Cow<'a, str>>,
+    code: Option<Cow<'a, str>>,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::InvalidBody(_)
+            | Self::DuplicateMember(_)
+            | Self::InvalidPath
+            | Self::MissingBody
+            | Self::MissingModel
+            | Self::ModelNotText => 400,
+            Self::UnknownModel(_) | Self::UnknownRoute => 404,
+            Self::WrongMethod(_) => 405,
+            Self::TooLarge(_) => 413,
+            Self::Gateway(_) => 500,
+        }
+    }
+
+    /// The body of the reply: JSON.
+    pub fn body(&self) -> String {
+        let (param, code) = match self {
+            Self::InvalidBody(_) | Self::MissingBody => (None, Some("invalid_json")),
+            Self::DuplicateMember(name) => (Some(name.as_str()), Some("duplicate_parameter")),
+            Self::MissingModel => (Some("model"), Some("missing_required_parameter")),
+            Self::ModelNotText => (Some("model"), Some("invalid_type")),
+            Self::UnknownModel(_) => (Some("model"), Some("model_not_found")),
+            Self::UnknownRoute => (None, Some("unknown_url")),
+            Self::WrongMethod(_) => (None, Some("method_not_allowed")),
+            Self::TooLarge(_) => (None, Some("request_too_large")),
+            Self::InvalidPath => (None, Some("invalid_url")),
+            Self::Gateway(_) => (None, Some("gateway_error")),
+        };
+        ErrorBody::new(self.status(), self.message())
+            .with_param(param.map(Cow::Borrowed))
+            .with_code(code.map(Cow::Borrowed))
+            .to_json()
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::InvalidBody(invalid) => format!("the request body cannot be used: {invalid}"),
+            Self::DuplicateMember(name) => {
+                format!("the request body has {name:?} more than once; send it once")
+            }
+            Self::InvalidPath => crate::operation::InvalidPath.to_string(),
+            Self::Gateway(reason) => (*reason).to_owned(),
+            Self::MissingBody => "this call needs a JSON object as its body".to_owned(),
+            Self::MissingModel => "you must provide a model parameter".to_owned(),
+            Self::ModelNotText => "model must be a string".to_owned(),
+            Self::TooLarge(limit) => {
+                format!("the request body is larger than the limit of {limit} bytes")
+            }
+            Self::UnknownModel(model) => format!("the model {model:?} is not served here"),
+            Self::UnknownRoute => "no route matches this host and path".to_owned(),
+            Self::WrongMethod(allowed) => format!("the method is not allowed here; use {allowed}"),
+        }
+    }
+}
+
+impl<'a> ErrorBody<'a> {
+    /// An error with the type that goes with `status`.
+    pub fn new(status: u16, message: impl Into<Cow<'a, str>>) -> Self {
+        let r#type = Cow::Borrowed(type_of(status));
+        Self {
+            error: ErrorObject {
+                message: message.into(),
+                r#type,
+                param: None,
+                code: None,
+            },
+        }
+    }
+
+    /// The same with another type, where one is known.
+    #[must_use]
+    pub fn with_type(mut self, r#type: Option<Cow<'a, str>>) -> Self {
+        if let Some(r#type) = r#type {
+            self.error.r#type = r#type;
+        }
+        self
+    }
+
+    /// The same about a parameter.
+    #[must_use]
+    pub fn with_param(mut self, param: Option<Cow<'a, str>>) -> Self {
+        self.error.param = param;
+        self
+    }
+
+    /// The same with a code.
+    #[must_use]
+    pub fn with_code(mut self, code: Option<Cow<'a, str>>) -> Self {
+        self.error.code = code;
+        self
+    }
+
+    /// The JSON text.
+    pub fn to_json(&self) -> String {
+        // Strings and nulls alone: serialisation has nothing to fail on.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The `type` of OpenAI's errors, by status.
+pub fn type_of(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        429 => "rate_limit_error",
+        500.. => "server_error",
+        _ => "invalid_request_error",
+    }
+}
+
+/// The media type of what we answer.
+pub const JSON: &str = "application/json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_openai_shaped() {
+        let body = Refusal::MissingModel.body();
+        assert_eq!(
+            body,
+            r#"{"error":{"message":"you must provide a model parameter","type":"invalid_request_error","param":"model","code":"missing_required_parameter"}}"#
+        );
+        assert_eq!(Refusal::MissingModel.status(), 400);
+    }
+
+    #[test]
+    fn the_type_goes_with_the_status() {
+        for (status, expected) in [
+            (400, "invalid_request_error"),
+            (401, "authentication_error"),
+            (403, "permission_error"),
+            (404, "invalid_request_error"),
+            (413, "invalid_request_error"),
+            (429, "rate_limit_error"),
+            (500, "server_error"),
+            (529, "server_error"),
+        ] {
+            assert_eq!(type_of(status), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_method_names_the_right_ones() {
+        let refusal = Refusal::WrongMethod("GET, POST".to_owned());
+        let reply = LocalReply::from(&refusal);
+        assert_eq!(
+            reply.headers.last(),
+            Some(&("allow".to_owned(), "GET, POST".to_owned()))
+        );
+    }
+}
