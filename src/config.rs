@@ -9,6 +9,8 @@ pub mod endpoint;
 mod error;
 pub mod file;
 mod read;
+#[cfg(not(target_family = "wasm"))]
+pub mod schema;
 pub mod value;
 
 use std::rc::Rc;
