@@ -1,6 +1,7 @@
 //! `llm-proxy run`: renders, starts Envoy, and steps aside.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -38,6 +39,7 @@ pub fn run(arguments: &Run) -> Done {
         .args(&envoy.arguments)
         .arg("--config-path")
         .arg(&configuration.0)
+        .args(defaults(&arguments.arguments))
         .args(&arguments.arguments)
         .envs(
             source
@@ -64,9 +66,32 @@ pub fn run(arguments: &Run) -> Done {
     let status = wait(&mut child, &mut signals).map_err(|error| internal(&error))?;
     let lacks_v8 = errors.and_then(|it| it.join().ok()).unwrap_or(false);
     if lacks_v8 {
-        complain(&format!("{}: {LACKS_V8}", envoy.program.display()));
+        let message = format!("{}: {LACKS_V8}", envoy.program.display());
+        return Err(Failure::new(UNAVAILABLE, message));
     }
     Ok(exit_code(status))
+}
+
+/// Arguments for Envoy which nobody gave: quiet, and beside any other Envoy of this machine.
+fn defaults(given: &[OsString]) -> Vec<&'static str> {
+    let is_given = |names: [&str; 2]| {
+        let name_of = |argument: &OsString| {
+            let argument = argument.to_string_lossy();
+            let name = argument
+                .split_once('=')
+                .map_or(&*argument, |(name, _)| name);
+            names.contains(&name)
+        };
+        given.iter().any(name_of)
+    };
+    let mut defaults = Vec::new();
+    if !is_given(["--log-level", "-l"]) {
+        defaults.extend(["--log-level", "warning"]);
+    }
+    if !is_given(["--disable-hot-restart", "--base-id"]) {
+        defaults.push("--disable-hot-restart");
+    }
+    defaults
 }
 
 /// Hands every signal on until the child has ended.

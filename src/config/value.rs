@@ -314,7 +314,7 @@ mod schema {
         json_schema!({
             "anyOf": [
                 {"type": "integer", "minimum": 1, "maximum": super::MAX_BYTE_SIZE},
-                {"type": "string", "pattern": "^[0-9]+ *([KMG]i?)?B?$", "examples": ["32MiB"]}
+                {"type": "string", "pattern": "^[0-9]+ *([KMG]i?B|B)?$", "examples": ["32MiB"]}
             ]
         })
     );

@@ -38,6 +38,11 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
             "listeners": [listener::listener(source)],
             "clusters": clusters,
         },
+        "overload_manager": {"resource_monitors": [extension(
+            "envoy.resource_monitors.global_downstream_max_connections",
+            "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+            json!({"max_active_downstream_connections": MAX_CONNECTIONS}),
+        )]},
     })
 }
 
@@ -87,6 +92,9 @@ fn typed(message: &str, config: Value) -> Value {
     }
     Value::Object(typed)
 }
+
+/// Unit: clients' connections. Beyond it new ones are closed, so that those which are there work.
+const MAX_CONNECTIONS: u32 = 50_000;
 
 /// The name of whatever has no better one, and the namespace of our metadata.
 const NAME: &str = "llm-proxy";

@@ -19,10 +19,13 @@ fn connection_manager(source: &Source) -> Value {
     let config = json!({
         "stat_prefix": NAME,
         "codec_type": "AUTO",
-        // Clients have nothing to say to Envoy: without an internal network, x-envoy-* headers
-        // that would choose timeouts and retries are removed from what they send.
+        // No client is internal, whatever its address: Envoy removes the x-envoy-* headers by which
+        // an internal one would choose timeouts and retries. No list at all would mean the private
+        // networks, so the list has one address that nobody has.
         "use_remote_address": true,
-        "internal_address_config": {"cidr_ranges": []},
+        "internal_address_config": {
+            "cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}],
+        },
         "skip_xff_append": true,
         "generate_request_id": false,
         // Over TLS to a provider the scheme is https, also where the client came with http.
