@@ -10,6 +10,8 @@ mod error;
 pub mod file;
 mod protobuf;
 mod read;
+#[cfg(not(target_family = "wasm"))]
+pub mod schema;
 pub mod value;
 
 use std::rc::Rc;

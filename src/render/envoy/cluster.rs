@@ -1,0 +1,194 @@
+//! A cluster: one backend, how to reach it, and the module that speaks its dialect.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::Source;
+use super::{Machine, NAME, extension, seconds, socket_address, typed};
+use crate::config::{Address, Backend};
+
+/// The cluster of one backend.
+pub fn cluster(source: &Source, backend: &Backend, machine: &Machine) -> Value {
+    let name = backend.name.as_str();
+    let address = backend
+        .address
+        .as_ref()
+        .unwrap_or(&backend.endpoint.address);
+    let mut cluster = serde_json::Map::new();
+    let mut add = |members: Value| {
+        if let Value::Object(mut members) = members {
+            cluster.append(&mut members);
+        }
+    };
+    add(json!({"name": name}));
+    add(discovery(address));
+    add(json!({
+        "connect_timeout": seconds(backend.timeout.min(MAX_CONNECT_TIMEOUT)),
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{
+                "endpoint": {
+                    "hostname": backend.endpoint.address.host,
+                    "address": socket_address(address),
+                },
+                // By this the module knows for whom it speaks.
+                "metadata": {"filter_metadata": {NAME: {"backend": name}}},
+            }]}],
+        },
+    }));
+    if backend.endpoint.is_tls {
+        add(json!({"transport_socket": tls(backend, machine)}));
+    }
+    add(json!({
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions":
+                http(source, backend, machine),
+        },
+        "circuit_breakers": {"thresholds": [{
+            "max_connections": MAX_CONCURRENCY,
+            "max_pending_requests": MAX_CONCURRENCY,
+            "max_requests": MAX_CONCURRENCY,
+            "max_retries": MAX_CONCURRENCY,
+        }]},
+        "upstream_connection_options": {"tcp_keepalive": {
+            "keepalive_time": 30,
+            "keepalive_interval": 10,
+            "keepalive_probes": 3,
+        }},
+    }));
+    Value::Object(cluster)
+}
+
+/// How the address is found.
+fn discovery(address: &Address) -> Value {
+    if address.is_ip {
+        return json!({"type": "STATIC"});
+    }
+    let discovery = extension(
+        "envoy.cluster.dns",
+        "envoy.extensions.clusters.dns.v3.DnsCluster",
+        json!({
+            // Both families, and the first that answers: `localhost` may be served on either.
+            "dns_lookup_family": "ALL",
+            "respect_dns_ttl": true,
+            "dns_refresh_rate": "30s",
+            // A provider's name has many addresses that change all the time. One is enough, and a
+            // change must not drain the connections that are there.
+            "all_addresses_in_single_endpoint": true,
+        }),
+    );
+    json!({"cluster_type": discovery})
+}
+
+fn tls(backend: &Backend, machine: &Machine) -> Value {
+    let endpoint = &backend.endpoint.address;
+    let name = backend.tls.server_name.as_ref().unwrap_or(&endpoint.host);
+    // An address is no name: there is no SNI for it, and a certificate has it elsewhere.
+    // https://www.rfc-editor.org/rfc/rfc6066#section-3
+    let is_ip = endpoint.is_ip && backend.tls.server_name.is_none();
+    let validation = match backend.tls.insecure {
+        true => json!({"trust_chain_verification": "ACCEPT_UNTRUSTED"}),
+        false => json!({
+            "trusted_ca": {
+                "filename": backend.tls.ca_file.as_ref().unwrap_or(&machine.roots),
+            },
+            "match_typed_subject_alt_names": [{
+                "san_type": if is_ip { "IP_ADDRESS" } else { "DNS" },
+                "matcher": {"exact": name},
+            }],
+        }),
+    };
+    let mut context = json!({
+        "common_tls_context": {
+            "tls_params": {
+                "tls_minimum_protocol_version": "TLSv1_2",
+                "tls_maximum_protocol_version": "TLSv1_3",
+            },
+            "alpn_protocols": ["h2", "http/1.1"],
+            "validation_context": validation,
+        },
+    });
+    if let (Value::Object(context), false) = (&mut context, is_ip) {
+        context.shift_insert(0, "sni".to_owned(), name.as_str().into());
+    }
+    extension(
+        "envoy.transport_sockets.tls",
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        context,
+    )
+}
+
+fn http(source: &Source, backend: &Backend, machine: &Machine) -> Value {
+    let protocol = match backend.endpoint.is_tls {
+        // What ALPN comes to.
+        true => json!({"auto_config": {
+            "http_protocol_options": {},
+            "http2_protocol_options": {
+                "connection_keepalive": {"interval": "30s", "timeout": "10s"},
+            },
+        }}),
+        false => json!({"explicit_http_config": {"http_protocol_options": {}}}),
+    };
+    let idle_timeout = match backend.endpoint.is_tls {
+        true => TLS_IDLE_TIMEOUT,
+        false => PLAIN_IDLE_TIMEOUT,
+    };
+    let mut options = json!({
+        "common_http_protocol_options": {"idle_timeout": seconds(idle_timeout)},
+    });
+    if let (Value::Object(options), Value::Object(mut protocol)) = (&mut options, protocol) {
+        options.append(&mut protocol);
+        let filters = json!([
+            module(source, backend, machine),
+            extension(
+                "envoy.filters.http.upstream_codec",
+                "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+                json!({}),
+            ),
+        ]);
+        options.insert("http_filters".to_owned(), filters);
+    }
+    typed(
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        options,
+    )
+}
+
+/// The module, speaking for one backend.
+fn module(source: &Source, backend: &Backend, machine: &Machine) -> Value {
+    // The same for every backend: plugins with one `vm_config` share one VM per worker.
+    let mut vm = json!({
+        "vm_id": NAME,
+        "runtime": "envoy.wasm.runtime.v8",
+        "code": {"local": {"filename": machine.module}},
+    });
+    let names = source.variable_names();
+    if let (Value::Object(vm), false) = (&mut vm, names.is_empty()) {
+        let variables = json!({"host_env_keys": names});
+        vm.insert("environment_variables".to_owned(), variables);
+    }
+    // As text and not as a `Struct`, which would make every number of `defaults` a double.
+    let plugin = serde_yaml::to_string(&source.plugin(backend)).unwrap_or_default();
+    let config = json!({"config": {
+        "name": format!("{NAME}.{}", backend.name),
+        "vm_config": vm,
+        "configuration": typed("google.protobuf.StringValue", json!({"value": plugin})),
+        "failure_policy": "FAIL_RELOAD",
+        "allow_on_headers_stop_iteration": true,
+    }});
+    extension(NAME, "envoy.extensions.filters.http.wasm.v3.Wasm", config)
+}
+
+/// Longer than any provider takes, TLS included; the backend's own timeout may be shorter.
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Below the 60 seconds after which common load balancers close an idle connection: a request on
+/// a connection that is just being closed would be lost.
+const TLS_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// Below the 5 seconds of uvicorn, under which vLLM and many others run.
+const PLAIN_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Model requests take long, so there are many at once. Envoy's default, 1024, is too few.
+const MAX_CONCURRENCY: u32 = 16_384;

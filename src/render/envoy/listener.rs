@@ -1,0 +1,129 @@
+//! The listener: what clients connect to.
+
+use serde_json::{Value, json};
+
+use super::super::Source;
+use super::{NAME, extension, route, socket_address};
+
+/// The one listener.
+pub fn listener(source: &Source) -> Value {
+    json!({
+        "name": NAME,
+        "address": socket_address(&source.gateway().listen),
+        "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
+        "filter_chains": [{"filters": [connection_manager(source)]}],
+    })
+}
+
+fn connection_manager(source: &Source) -> Value {
+    let config = json!({
+        "stat_prefix": NAME,
+        "codec_type": "AUTO",
+        // No client is internal, whatever its address: Envoy removes the x-envoy-* headers by which
+        // an internal one would choose timeouts and retries. No list at all would mean the private
+        // networks, so the list has one address that nobody has.
+        "use_remote_address": true,
+        "internal_address_config": {
+            "cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}],
+        },
+        "skip_xff_append": true,
+        "generate_request_id": false,
+        // Over TLS to a provider the scheme is https, also where the client came with http.
+        "scheme_header_transformation": {"match_upstream": true},
+        "server_header_transformation": "PASS_THROUGH",
+        // `%2F`, as model names have it, stays as it is.
+        "normalize_path": true,
+        "merge_slashes": true,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        "request_headers_timeout": "15s",
+        // Silence, not length, ends a request. Routes have their own.
+        "stream_idle_timeout": "600s",
+        "common_http_protocol_options": {"idle_timeout": "3600s"},
+        "access_log": [access_log()],
+        "local_reply_config": local_replies(),
+        "route_config": route::table(source),
+        "http_filters": [extension(
+            "envoy.filters.http.router",
+            "envoy.extensions.filters.http.router.v3.Router",
+            json!({"suppress_envoy_headers": true}),
+        )],
+    });
+    extension(
+        "envoy.filters.network.http_connection_manager",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        config,
+    )
+}
+
+/// One line of JSON per request on standard output, without anything that authenticates: no
+/// headers, and the path without its query.
+fn access_log() -> Value {
+    extension(
+        "envoy.access_loggers.stdout",
+        "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+        json!({"log_format": {"json_format": {
+            "time": "%START_TIME%",
+            "method": "%REQ(:METHOD)%",
+            "path": "%PATH(NQ:PATH)%",
+            "status": "%RESPONSE_CODE%",
+            "details": "%RESPONSE_CODE_DETAILS%",
+            "flags": "%RESPONSE_FLAGS%",
+            "route": "%ROUTE_NAME%",
+            "backend": "%UPSTREAM_CLUSTER%",
+            "upstream": "%UPSTREAM_HOST%",
+            "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+            "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+            "first_byte_ms": "%RESPONSE_DURATION%",
+            "duration_ms": "%DURATION%",
+            "bytes_received": "%BYTES_RECEIVED%",
+            "bytes_sent": "%BYTES_SENT%",
+            "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+        }}}),
+    )
+}
+
+/// Envoy's own errors, in OpenAI's shape.
+///
+/// What the module answers has no response code details, and what a route answers directly has
+/// `direct_response`: both are OpenAI-shaped already.
+fn local_replies() -> Value {
+    let is_error = json!({"status_code_filter": {"comparison": {
+        "op": "GE",
+        "value": {"default_value": 400, "runtime_key": "llm_proxy.unused"},
+    }}});
+    let is_envoys = json!({"extension_filter": extension(
+        "envoy.access_loggers.extension_filters.cel",
+        "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        json!({"expression": "!(response.code_details in ['', 'direct_response'])"}),
+    )});
+    json!({"mappers": [{
+        "filter": {"and_filter": {"filters": [is_error, is_envoys]}},
+        "body_format_override": {"json_format": {"error": {
+            "message": format!("{MESSAGE_WITHOUT_BODY}%LOCAL_REPLY_BODY%"),
+            "type": TYPE,
+            "param": null,
+            "code": CODE,
+        }}},
+    }]})
+}
+
+/// Some of Envoy's replies have no body: these say what happened.
+const MESSAGE_WITHOUT_BODY: &str = "%CEL(response.code_details == 'route_not_found' \
+     ? 'no route matches this path and method' \
+     : response.code_details in \
+     ['cluster_not_found', 'upgrade_failed', 'missing_host_header', 'wasm_fail_stream'] \
+     ? response.code_details : '')%";
+
+/// The `type` by status, as `refusal::type_of` has it.
+const TYPE: &str = "%CEL(response.code >= 500 ? 'server_error' \
+     : response.code == 401 ? 'authentication_error' \
+     : response.code == 403 ? 'permission_error' \
+     : response.code == 429 ? 'rate_limit_error' \
+     : 'invalid_request_error')%";
+
+const CODE: &str = "%CEL(response.code_details.startsWith('upstream_reset') \
+     ? 'upstream_unavailable' : response.code_details)%";
+
+/// How much of a slow client's reply waits in Envoy, per connection. What a request may hold is
+/// `request_body_buffer_limit`.
+const CONNECTION_BUFFER_BYTES: u64 = 1 << 20;

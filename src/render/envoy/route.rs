@@ -1,0 +1,238 @@
+//! The route table: the gateway's routes in file order, then what nobody answers.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::Source;
+use super::{NAME, seconds};
+use crate::config::Backend;
+use crate::route::{Host, Route};
+
+/// The routes.
+pub fn table(source: &Source) -> Value {
+    let gateway = source.gateway();
+    let mut routes: Vec<Value> = gateway.routes.iter().map(to_backend).collect();
+    routes.extend(wrong_methods(&gateway.routes));
+    routes.push(unknown());
+    json!({
+        "name": NAME,
+        // One virtual host for all: hosts are matched by each route, so the order of the file
+        // decides among them as well.
+        "virtual_hosts": [{
+            "name": NAME,
+            "domains": ["*"],
+            "request_body_buffer_limit": gateway.max_request_bytes + BODY_BUFFER_MARGIN_BYTES,
+            "routes": routes,
+        }],
+    })
+}
+
+fn to_backend(route: &Route) -> Value {
+    let backend = &*route.backend;
+    let path = if route.path.is_empty() {
+        "/"
+    } else {
+        &route.path
+    };
+    let mut metadata = json!({"path": path});
+    if let (Value::Object(metadata), Some(model)) = (&mut metadata, &route.model) {
+        metadata.insert("model".to_owned(), (**model).into());
+    }
+    json!({
+        "name": route.name.as_str(),
+        "match": matches(route, &route.methods),
+        "metadata": {"filter_metadata": {NAME: metadata}},
+        "route": {
+            "cluster": backend.name.as_str(),
+            // No limit on the whole: a stream lasts as long as it lasts.
+            "timeout": "0s",
+            "idle_timeout": seconds(idle_timeout(backend)),
+            "retry_policy": retry_policy(backend),
+        },
+    })
+}
+
+/// How long a request may be silent: at least what all attempts and the pauses between take.
+fn idle_timeout(backend: &Backend) -> Duration {
+    let attempts = attempts(backend);
+    let longest = (backend.timeout + MAX_PAUSE).saturating_mul(attempts);
+    longest.max(MIN_IDLE_TIMEOUT)
+}
+
+fn attempts(backend: &Backend) -> u32 {
+    backend.max_retries.max(1).saturating_add(1)
+}
+
+fn retry_policy(backend: &Backend) -> Value {
+    let per_try_timeout = seconds(backend.timeout);
+    let retry_back_off = json!({"base_interval": "0.250s", "max_interval": "8s"});
+    match backend.max_retries {
+        // Once, and only what has certainly not reached the provider.
+        0 => json!({
+            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            "num_retries": 1,
+            "per_try_timeout": per_try_timeout,
+            "retry_back_off": retry_back_off,
+        }),
+        // `5xx` has lost connections and the timeout as well.
+        max_retries => json!({
+            "retry_on": "5xx,retriable-status-codes",
+            "retriable_status_codes": [429],
+            "num_retries": max_retries,
+            "per_try_timeout": per_try_timeout,
+            "retry_back_off": retry_back_off,
+            "rate_limited_retry_back_off": {
+                "reset_headers": [{"name": "retry-after", "format": "SECONDS"}],
+                "max_interval": seconds(MAX_PAUSE),
+            },
+        }),
+    }
+}
+
+/// What a route is chosen by; `methods` replaces its own.
+fn matches(route: &Route, methods: &[String]) -> Value {
+    let mut matches = match route.path.as_str() {
+        "" => json!({"prefix": "/"}),
+        path => json!({"path_separated_prefix": path}),
+    };
+    let mut headers = Vec::new();
+    match methods {
+        [] => {}
+        [method] => headers.push(header(":method", json!({"exact": method}))),
+        methods => headers.push(header(":method", regex(&methods.join("|")))),
+    }
+    if !route.hosts.is_empty() {
+        headers.push(header(":authority", regex(&hosts(&route.hosts))));
+    }
+    for (name, value) in &route.headers {
+        headers.push(header(name, json!({"exact": value})));
+    }
+    if let (Value::Object(matches), false) = (&mut matches, headers.is_empty()) {
+        matches.insert("headers".to_owned(), Value::Array(headers));
+    }
+    matches
+}
+
+fn header(name: &str, string_match: Value) -> Value {
+    json!({"name": name, "string_match": string_match})
+}
+
+/// A regular expression (RE2) that the whole text has to match.
+fn regex(regex: &str) -> Value {
+    json!({"safe_regex": {"regex": regex}})
+}
+
+/// Host names in any case, with or without a port.
+fn hosts(hosts: &[Host]) -> String {
+    let alternatives: Vec<String> = hosts
+        .iter()
+        .map(|host| match host {
+            Host::Exact(name) => escaped(name),
+            Host::Below(suffix) => format!(".*{}", escaped(suffix)),
+        })
+        .collect();
+    format!("(?i)({})(:[0-9]+)?", alternatives.join("|"))
+}
+
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_punctuation() {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+/// What is answered where only the method is wrong.
+///
+/// Longest paths and most conditions first: they are within what the others match, so the methods
+/// of all that a request could have matched are there.
+fn wrong_methods(routes: &[Route]) -> Vec<Value> {
+    let mut limited: Vec<&Route> = routes
+        .iter()
+        .filter(|route| !route.methods.is_empty())
+        .collect();
+    limited.sort_by_key(|route| {
+        let conditions = route.headers.len() + usize::from(!route.hosts.is_empty());
+        std::cmp::Reverse((route.path.len(), conditions))
+    });
+    let mut answers: Vec<Value> = Vec::new();
+    for route in &limited {
+        let allowed: BTreeSet<&str> = limited
+            .iter()
+            .filter(|other| other.covers_all_but_methods(route))
+            .flat_map(|other| other.methods.iter().map(String::as_str))
+            .collect();
+        let allowed = Vec::from_iter(allowed).join(", ");
+        let matches = matches(route, &[]);
+        if answers
+            .iter()
+            .any(|answer| answer.get("match") == Some(&matches))
+        {
+            continue;
+        }
+        let name = format!("{}-wrong-method", route.name);
+        let message = format!("the method is not allowed here; use {allowed}");
+        let refusal = direct(405, &message, "method_not_allowed", &[("allow", &allowed)]);
+        answers.push(named(&name, matches, refusal));
+    }
+    answers
+}
+
+/// What is answered where no route matches.
+fn unknown() -> Value {
+    let refusal = direct(
+        404,
+        "no route matches this host and path",
+        "unknown_url",
+        &[],
+    );
+    named("unknown", json!({"prefix": "/"}), refusal)
+}
+
+fn named(name: &str, matches: Value, mut rest: Value) -> Value {
+    let mut route = serde_json::Map::new();
+    route.insert("name".to_owned(), name.into());
+    route.insert("match".to_owned(), matches);
+    if let Value::Object(rest) = &mut rest {
+        route.append(rest);
+    }
+    Value::Object(route)
+}
+
+/// An OpenAI-shaped error that Envoy answers itself.
+fn direct(status: u16, message: &str, code: &str, headers: &[(&str, &str)]) -> Value {
+    let body = json!({"error": {
+        "message": message,
+        "type": "invalid_request_error",
+        "param": null,
+        "code": code,
+    }});
+    let headers: Vec<Value> = [("content-type", "application/json")]
+        .iter()
+        .chain(headers)
+        .map(|(key, value)| {
+            json!({
+                "header": {"key": key, "value": value},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            })
+        })
+        .collect();
+    json!({
+        "direct_response": {"status": status, "body": {"inline_string": body.to_string()}},
+        "response_headers_to_add": headers,
+    })
+}
+
+/// The module, not Envoy, says that a body is too large: Envoy's limit is a little higher.
+const BODY_BUFFER_MARGIN_BYTES: u64 = 1 << 20;
+
+/// A provider that asks for more patience than this is not waited for.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// OpenAI's SDKs wait ten minutes.
+const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
