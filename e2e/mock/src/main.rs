@@ -13,6 +13,16 @@
 //!
 //! It knows nothing of the gateway under test, and it estimates nothing: ids, times and token
 //! counts are the same whenever the request is the same.
+//!
+//! # Limits
+//!
+//! * A client that pipelines HTTP/1.1 requests is recorded as hyper sees it: headers of one name
+//!   stand together, and a length beside chunks is not noticed.
+//! * HTTP/2 requests that hyper refuses (a `connection` header, say) are answered by hyper with a
+//!   reset of the stream, and only their connection is recorded.
+//! * A request's body is held in memory while it is answered, whatever its length.
+//! * A reply given at once counts as finished when it was handed to the connection.
+//! * Nothing is compressed, and a key is right unless it looks wrong.
 
 mod server;
 mod tls;

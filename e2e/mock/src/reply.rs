@@ -40,8 +40,8 @@ enum Content {
         http2: bool,
     },
     Whole(Option<Bytes>),
-    /// The connection has been told to end.
-    Ending,
+    /// Nothing more comes: the connection has been told to end, or is left to hang.
+    Silent,
 }
 
 impl Outgoing {
@@ -85,7 +85,10 @@ impl Outgoing {
                 self.content = Content::Whole(None);
                 Poll::Ready(None)
             }
-            End::Hang => Poll::Pending,
+            End::Hang => {
+                self.content = Content::Silent;
+                Poll::Pending
+            }
             End::Reset if http2 => {
                 self.entry.finish();
                 Poll::Ready(Some(Err(Reset)))
@@ -96,7 +99,7 @@ impl Outgoing {
                     self.connection.ending.reset_when_closed();
                 }
                 self.connection.ending.close();
-                self.content = Content::Ending;
+                self.content = Content::Silent;
                 Poll::Pending
             }
         }
@@ -113,7 +116,7 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, Reset>>> {
         let this = self.get_mut();
         let (piece, http2) = match &mut this.content {
-            Content::Ending => return Poll::Pending,
+            Content::Silent => return Poll::Pending,
             Content::Pieces {
                 next,
                 sent_at,
@@ -160,7 +163,7 @@ impl Body for Outgoing {
                     .as_ref()
                     .map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)),
             ),
-            Content::Ending | Content::Pieces { .. } => SizeHint::default(),
+            Content::Silent | Content::Pieces { .. } => SizeHint::default(),
         }
     }
 }
