@@ -26,6 +26,7 @@ def plain(output, provider):
     manager["http_filters"] = manager["http_filters"][1:]
     [route] = manager["route_config"]["virtual_hosts"][0]["routes"]
     del route["match"]["headers"]
+    del manager["route_config"]["request_headers_to_remove"]
     envoy = Envoy(output / "control", made)
     yield envoy
     envoy.stop()

@@ -1,6 +1,7 @@
 """Which API call a path asks for, and that its method, query and body arrive."""
 
 import json
+import urllib.parse
 
 import pytest
 
@@ -211,10 +212,10 @@ def test_hosts_and_headers_choose_a_route(gateway, mock):
 def test_no_path_climbs_out_of_the_providers_base(gateway, mock, path):
     reply = gateway.get(path)
     for arrived in mock.requests():
-        assert arrived.path.startswith("/v1/"), arrived.path
-        assert ".." not in arrived.path.lower().replace("%2e", ".").split("%2f")[0].split("/")
-        assert arrived.authority == "plain.example"
-    assert reply.status != 500
+        # A provider may well unescape before it looks at the segments.
+        segments = urllib.parse.unquote(arrived.path).split("/")
+        assert segments[1] == "v1" and not {".", ".."} & set(segments), arrived.path
+    assert reply.status < 500
 
 
 def test_a_request_without_a_body_keeps_having_none(gateway, mock):

@@ -71,7 +71,8 @@ def in_listener(gateway: dict, env: dict[str, str], holds: bool) -> dict:
         ],
         "route_config": {
             "name": "gateway",
-            "request_headers_to_remove": ["x-llm-proxy-backend"],
+            # Envoy needs `x-forwarded-proto` until it has routed, so the module leaves it there.
+            "request_headers_to_remove": ["x-llm-proxy-backend", "x-forwarded-proto"],
             "virtual_hosts": [
                 {
                     "name": "gateway",

@@ -26,7 +26,6 @@ class Envoy:
         bootstrap: dict,
         version: str = artefacts.NEWEST_ENVOY,
         env: dict[str, str] | None = None,
-        log_level: str = "info",
     ):
         directory.mkdir(parents=True, exist_ok=True)
         self.bootstrap = on_any_port(bootstrap)
@@ -35,7 +34,9 @@ class Envoy:
         admin = directory / "admin-address"
         admin.unlink(missing_ok=True)
         arguments = [artefacts.envoy(version), "--config-path", file]
-        arguments += ["--concurrency", 2, "--disable-hot-restart", "--log-level", log_level]
+        arguments += ["--concurrency", 2, "--disable-hot-restart"]
+        # At level info Envoy begins with the list of all its extensions.
+        arguments += ["--log-level", "warning", "--component-log-level", "wasm:info"]
         arguments += ["--admin-address-path", admin]
         self.process = Process(arguments, directory / "envoy.log", env)
         try:

@@ -5,7 +5,7 @@ Every backend has the same name as its route's path: `/forced/v1/chat/completion
 
 from .mock import Mock
 
-# What the proxy's environment has. None of it may be seen anywhere but at its provider.
+# What the proxy's environment has. Nothing called KEY may be seen anywhere but at its provider.
 ENVIRONMENT = {
     "PLAIN_KEY": "sk-plain-7f1c",
     "OPENAI_KEY": "sk-openai-93ab",
@@ -15,7 +15,11 @@ ENVIRONMENT = {
     "SECOND_KEY": "second-key-0b6e",
     "QUERY_KEY": "query key&c2=9",
     "EXTRA": "extra value",
+    # Literals where a secret can stand: `llm-proxy run` sets them, `render` names them.
+    "LLM_PROXY_HEADERS_HEADERS_X_FIXED": "fixed",
+    "LLM_PROXY_HEADERS_AUTH_QUERY_API_VERSION": "2024-10-21",
 }
+SECRETS = {name: value for name, value in ENVIRONMENT.items() if name.endswith("_KEY")}
 
 
 def shared(mock: Mock) -> dict:

@@ -57,7 +57,7 @@ class Mock:
         arguments = [artefacts.mock(), "--ca-out", self.ca]
         for name in wrong_names:
             arguments += ["--wrong-name", name]
-        self.process = Process(arguments, directory / "mock.log")
+        self.process = Process(arguments, directory / "mock.log", read=True)
         line = self.process.stdout.readline()
         assert line, f"the mock provider did not start: {self.process.log_text()}"
         addresses = json.loads(line)

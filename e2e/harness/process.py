@@ -13,17 +13,19 @@ RUNNING: list["Process"] = []
 
 
 class Process:
-    """Runs until `stop`. What it says goes to `log`."""
+    """Runs until `stop`. What it says goes to `log`, unless its standard output is `read`."""
 
-    def __init__(self, arguments, log: pathlib.Path, env: dict[str, str] | None = None):
+    def __init__(
+        self, arguments, log: pathlib.Path, env: dict[str, str] | None = None, read: bool = False
+    ):
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        with open(log, "wb") as stderr:
+        with open(log, "wb") as file:
             self._child = subprocess.Popen(
                 [str(argument) for argument in arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
+                stdout=subprocess.PIPE if read else file,
+                stderr=file,
                 env={**_plain_environment(), **(env or {})},
             )
         RUNNING.append(self)
@@ -66,7 +68,8 @@ class Process:
             except subprocess.TimeoutExpired:
                 self._child.kill()
                 self._child.wait()
-        self._child.stdout.close()
+        if self._child.stdout is not None:
+            self._child.stdout.close()
 
 
 def until(look, meanwhile=lambda: None):
