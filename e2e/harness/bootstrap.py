@@ -159,7 +159,7 @@ def _cluster(name: str, config: dict, limit: int) -> dict:
     host, port = config.get("address", default).rsplit(":", 1)
     cluster = {
         "name": name,
-        "type": "STRICT_DNS",
+        "type": "STATIC" if host[0].isdigit() else "STRICT_DNS",
         "per_connection_buffer_limit_bytes": limit,
         "load_assignment": {
             "cluster_name": name,

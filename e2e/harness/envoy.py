@@ -39,11 +39,13 @@ class Envoy:
         arguments += ["--log-level", "warning", "--component-log-level", "wasm:info"]
         arguments += ["--admin-address-path", admin]
         self.process = Process(arguments, directory / "envoy.log", env)
+        self._admin = "127.0.0.1:0"
         try:
             self._admin = self.process.until(lambda: admin.is_file() and admin.read_text())
             self.process.until(lambda: self.admin("/ready").strip() == "LIVE")
             self.ports = self.process.until(self._ports)
-        except BaseException:
+        except BaseException as error:
+            error.add_note(f"/ready: {self.admin('/ready')!r}\n/init_dump: {self.admin('/init_dump')}")
             self.process.stop()
             raise
         self.port = next(iter(self.ports.values()))
@@ -74,12 +76,11 @@ class Envoy:
 
     def admin(self, target: str) -> str:
         try:
-            connection = http.client.HTTPConnection(
-                self._admin, timeout=artefacts.GUARD_SECONDS
-            )
+            # Whoever needs an answer asks again.
+            connection = http.client.HTTPConnection(self._admin, timeout=10)
             connection.request("GET", target)
             return connection.getresponse().read().decode()
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return ""
         finally:
             connection.close()
