@@ -1,6 +1,6 @@
 //! What a configuration means: valid by construction.
 //!
-//! A document is read in two steps. [`file`] has the keys as a person writes them; [`Gateway`] is
+//! A document is read in two steps. [`mod@file`] has the keys as a person writes them; [`Gateway`] is
 //! what they mean, with variables expanded, defaults filled in and names resolved. Whoever holds a
 //! [`Gateway`] checks nothing again.
 
@@ -26,7 +26,7 @@ pub use self::value::Placement;
 use crate::json::Watched;
 use crate::model::ModelRule;
 use crate::name::BackendName;
-use crate::provider::ProviderType;
+use crate::provider::{Paths, ProviderType};
 use crate::route::Route;
 use crate::secret::Secret;
 
@@ -69,8 +69,8 @@ pub struct Backend {
     pub endpoint: Endpoint,
     /// Where to connect instead.
     pub address: Option<Address>,
-    /// The full path for chat completions, with its query, where it is irregular.
-    pub chat_path: Option<String>,
+    /// How its paths are made.
+    pub paths: Paths,
     /// What to do about the body's `model`.
     pub model: ModelRule,
     /// What to do about other members of the body, without `model` and `stream`.

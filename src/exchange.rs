@@ -28,7 +28,8 @@ pub use self::metadata::RouteMetadata;
 use crate::config::{Auth, Backend, Gateway, Placement};
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::json::Splice;
-use crate::operation::{Kind, ModelMember, Operation};
+use crate::operation::{ModelMember, Operation};
+use crate::provider::PathError;
 use crate::refusal::{ErrorBody, JSON, LocalReply, Refusal};
 use crate::route::{self, Routed};
 
@@ -87,6 +88,8 @@ pub struct Exchange {
     /// Where the request went, once that is known.
     backend: Option<Rc<Backend>>,
     is_head: bool,
+    /// The path that was asked for and the route's own, while the provider's waits for the model.
+    asked: Option<(String, Option<String>)>,
     /// Bytes of the request's body that have been seen.
     received: u64,
 }
@@ -101,7 +104,10 @@ enum Request {
 }
 
 /// What the reply waits for.
-#[allow(clippy::enum_variant_names, reason = "a state is named for what it waits for")]
+#[allow(
+    clippy::enum_variant_names,
+    reason = "a state is named for what it waits for"
+)]
 enum Reply {
     /// Headers, or a body that passes unread.
     ExpectNothing,
@@ -127,6 +133,7 @@ impl Exchange {
             reply: Reply::ExpectNothing,
             backend: None,
             is_head: false,
+            asked: None,
             received: 0,
         }
     }
@@ -167,7 +174,17 @@ impl Exchange {
                 next: Next::Hold,
                 ..Step::default()
             },
-            Ok(Pushed::Pass { headers, splices }) => {
+            Ok(Pushed::Pass {
+                mut headers,
+                splices,
+            }) => {
+                if let (Some((asked, base)), Some(backend)) = (self.asked.take(), &self.backend) {
+                    let model = edit.chosen_model();
+                    match late_path(backend, &asked, base.as_deref(), model) {
+                        Ok(path) => headers.push(HeaderEdit::set(":path", path)),
+                        Err(refusal) => return self.refuse(&refusal),
+                    }
+                }
                 let body = match splices.is_empty() {
                     true => BodyChange::Keep,
                     false => BodyChange::Splice(splices),
@@ -280,35 +297,52 @@ impl Exchange {
         }
 
         let target = self.target(headers, method, path, surroundings)?;
-        let operation = Operation::of(path, target.path.as_deref());
-        let operation = operation.map_err(|_| Refusal::InvalidPath)?;
+        let base = target.path;
+        let operation = Operation::of(path, base.as_deref()).map_err(|_| Refusal::InvalidPath)?;
         let backend = Rc::clone(&target.backend);
-        let edits = self.readdressed(&backend, &operation, path, headers);
-        let mut step = Step {
-            headers: edits,
-            ..Step::default()
-        };
+        self.backend = Some(target.backend);
 
         let is_json = is_json(headers) || headers.get("content-type").is_none();
         let has_json = is_json && matches!(method, "POST" | "PUT" | "PATCH");
+        let holds = self.gateway.plugin.hold_headers;
+        let model = target.model.as_deref().or(backend.model.always.as_deref());
+        let upstream = match upstream_path(&backend, &operation, path, model) {
+            Ok(path) => Some(path),
+            Err(PathError::NeedsModel) if has_json && !ends && holds => {
+                self.asked = Some((path.to_owned(), base.clone()));
+                None
+            }
+            Err(error) => return Err(unaddressable(error, model)),
+        };
+        let needs_model = upstream.is_none();
+        let mut step = Step {
+            headers: self.readdressed(&backend, upstream, headers),
+            ..Step::default()
+        };
+
         let member = operation.kind().model_member();
-        let rules_are_empty =
-            target.model.is_none() && backend.model.is_empty() && backend.members.is_empty();
-        self.backend = Some(target.backend);
-        if !has_json || (rules_are_empty && member == ModelMember::Incidental) {
-            self.request = Request::ExpectNothing;
+        let has_rules =
+            target.model.is_some() || !backend.model.is_empty() || !backend.members.is_empty();
+        let is_read = has_rules || needs_model || member != ModelMember::Incidental;
+        self.request = Request::ExpectNothing;
+        if !has_json || !is_read {
             return Ok(step);
         }
         if ends {
-            self.request = Request::ExpectNothing;
             // Without a body nothing can be filled in: a call that needs one is refused.
             return match member {
                 ModelMember::Required => Err(Refusal::MissingBody),
                 ModelMember::Optional | ModelMember::Incidental => Ok(step),
             };
         }
-        let holds = self.gateway.plugin.hold_headers;
-        let edit = BodyEdit::new(backend, target.model, member, content_length, holds);
+        let edit = BodyEdit::new(
+            backend,
+            target.model,
+            member,
+            content_length,
+            holds,
+            needs_model,
+        );
         if holds {
             step.next = Next::Hold;
         } else if edit.may_change() {
@@ -389,12 +423,11 @@ impl Exchange {
         }
     }
 
-    /// The header edits that make the request one to `backend`.
+    /// The header edits that make the request one to `backend`; `path` where it is known by now.
     fn readdressed(
         &self,
         backend: &Backend,
-        operation: &Operation<'_>,
-        path: &str,
+        path: Option<String>,
         headers: &Headers<'_>,
     ) -> Vec<HeaderEdit> {
         let is_listener = self.gateway.plugin.placement == Placement::Listener;
@@ -426,10 +459,7 @@ impl Exchange {
             ":authority",
             Rc::clone(&backend.endpoint.authority),
         ));
-        edits.push(HeaderEdit::set(
-            ":path",
-            upstream_path(backend, operation, path),
-        ));
+        edits.extend(path.map(|path| HeaderEdit::set(":path", path)));
         edits.extend(
             set.into_iter()
                 .map(|(name, value)| HeaderEdit::set(name, value)),
@@ -457,21 +487,20 @@ impl Exchange {
 }
 
 /// Whether a status is worth another attempt: the provider is busy or broken, and may not be the
-/// next time.
-pub fn is_retriable(status: u16) -> bool {
-    RETRIABLE_STATUSES.contains(&status)
+/// next time. The rendered retry policies say the same.
+fn is_retriable(status: u16) -> bool {
+    status == 429 || status >= 500
 }
 
 /// The path of a request at its backend, with the queries of the client and of the configuration.
-fn upstream_path(backend: &Backend, operation: &Operation<'_>, asked: &str) -> String {
-    let chat_path = backend
-        .chat_path
-        .as_deref()
-        .filter(|_| operation.kind() == Kind::ChatCompletions);
-    let mut path = match chat_path {
-        Some(path) => path.to_owned(),
-        None => [&*backend.endpoint.base_path, operation.suffix()].concat(),
-    };
+fn upstream_path(
+    backend: &Backend,
+    operation: &Operation<'_>,
+    asked: &str,
+    model: Option<&str>,
+) -> Result<String, PathError> {
+    let base = &backend.endpoint.base_path;
+    let mut path = backend.paths.path(base, operation, model)?;
     if path.is_empty() {
         path.push('/');
     }
@@ -484,7 +513,25 @@ fn upstream_path(backend: &Backend, operation: &Operation<'_>, asked: &str) -> S
         path.push(if path.contains('?') { '&' } else { '?' });
         path.push_str(query);
     }
-    path
+    Ok(path)
+}
+
+/// The same for a path that waited for the model.
+fn late_path(
+    backend: &Backend,
+    asked: &str,
+    base: Option<&str>,
+    model: Option<&str>,
+) -> Result<String, Refusal> {
+    let operation = Operation::of(asked, base).map_err(|_| Refusal::InvalidPath)?;
+    upstream_path(backend, &operation, asked, model).map_err(|error| unaddressable(error, model))
+}
+
+fn unaddressable(error: PathError, model: Option<&str>) -> Refusal {
+    match (error, model) {
+        (PathError::NotASegment, Some(model)) => Refusal::ModelNotInPath(model.to_owned()),
+        (PathError::NotASegment | PathError::NeedsModel, _) => Refusal::ModelNotTold,
+    }
 }
 
 /// What a client sees of an error that has no body.
@@ -535,9 +582,6 @@ fn is_encoded(headers: &Headers<'_>) -> bool {
 
 /// The header by which the filter, in the listener, tells Envoy's routes which backend it chose.
 pub const BACKEND_HEADER: &str = "x-llm-proxy-backend";
-
-/// Statuses after which another attempt may succeed. 529 is Anthropic's "overloaded".
-pub const RETRIABLE_STATUSES: [u16; 6] = [429, 500, 502, 503, 504, 529];
 
 const FIRST_ERROR: u16 = 400;
 

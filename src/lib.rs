@@ -1,20 +1,60 @@
 //! One WebAssembly file that makes Envoy an LLM gateway.
+//!
+//! Applications speak the OpenAI API to Envoy. The module built from this crate runs inside Envoy
+//! as a proxy-wasm HTTP filter: it finds the backend that a request goes to, rewrites host, path
+//! and key for it, fills in the model in the JSON body, and makes every error look like OpenAI's.
+//! The native command `llm-proxy`, from the same crate, checks a `gateway.yaml` and renders what
+//! Envoy needs from it.
+//!
+//! # What it does not do
+//!
+//! Envoy does TLS, DNS, HTTP, retries, load balancing, limits and logs. Nothing here opens a socket,
+//! keeps a connection, measures a time or counts a request.
+//!
+//! # The flow
+//!
+//! ```text
+//!  gateway.yaml ──► config ──► Gateway ─┬──► render ──► Envoy's configuration     (native: cli)
+//!                                       │
+//!  Envoy ◄──► filter::host ◄──► filter ─┴─► exchange ─┬─► route, operation        where to?
+//!             all host calls    applies     decides   ├─► model                   which model?
+//!                               a Step                ├─► json                    splices of the body
+//!                                                     └─► refusal                 what the client sees
+//! ```
+//!
+//! # Invariants
+//!
+//! * The core does no I/O and knows no time: bytes in, a [`exchange::Step`] out. Only `filter::host`
+//!   names host calls, and only it has `unsafe`.
+//! * Nothing panics: bad bytes from a client, a provider or a file are an error. `unwrap`, `expect`,
+//!   `panic!` and unchecked indexing are denied outside tests.
+//! * A configuration is parsed once, at the door; whoever holds a [`config::Gateway`] checks nothing
+//!   again.
+//! * Every byte of a body that no rule changes stays what it was.
+//! * Secrets are [`secret::Secret`]s, which no `Debug`, error or rendered file shows.
 
-#[cfg(not(target_family = "wasm"))]
-pub mod cli;
-pub mod config;
-pub mod exchange;
-#[cfg(target_os = "wasi")]
-mod filter;
+// Leaves: they know nothing of the rest.
 pub mod headers;
 pub mod json;
-pub mod model;
 pub mod name;
-pub mod operation;
 pub mod pairs;
+pub mod secret;
+
+// Meaning.
+pub mod model;
+pub mod operation;
 pub mod provider;
 pub mod refusal;
+
+// Policy.
+pub mod config;
+pub mod exchange;
+pub mod route;
+
+// Shells: natively a command, in Envoy a filter.
+#[cfg(not(target_family = "wasm"))]
+pub mod cli;
+#[cfg(target_os = "wasi")]
+mod filter;
 #[cfg(not(target_family = "wasm"))]
 pub mod render;
-pub mod route;
-pub mod secret;

@@ -62,7 +62,7 @@ impl<'a> Operation<'a> {
     /// When the path is not one, or could leave the provider's base path (`..`).
     pub fn of(path: &'a str, base: Option<&str>) -> Result<Self, InvalidPath> {
         let path = path.split_once(['?', '#']).map_or(path, |(path, _)| path);
-        if !path.starts_with('/') || path.split(['/', '\\']).any(is_dot_segment) {
+        if !path.starts_with('/') || climbs(path) {
             return Err(InvalidPath);
         }
         let base = base
@@ -201,13 +201,17 @@ fn is_one_segment(path: &str) -> bool {
     !segment.is_empty() && !segment.contains('/')
 }
 
-/// Whether a server could take a segment for `.` or `..`, also when it is escaped.
-fn is_dot_segment(segment: &str) -> bool {
-    matches!(segment.len(), 1..=6)
-        && matches!(
-            segment.to_ascii_lowercase().replace("%2e", ".").as_str(),
-            "." | ".."
-        )
+/// Whether a server could find a `.` or `..` segment in a path, also where it is escaped.
+fn climbs(path: &str) -> bool {
+    let is_dots = |segment: &str| matches!(segment, "." | "..");
+    if !path.contains(['%', '\\']) {
+        return path.split('/').any(is_dots);
+    }
+    let path = path
+        .to_ascii_lowercase()
+        .replace("%2e", ".")
+        .replace("%2f", "/");
+    path.replace("%5c", "/").split(['/', '\\']).any(is_dots)
 }
 
 const VERSION: &str = "/v1";
@@ -366,6 +370,23 @@ mod tests {
     }
 
     #[test]
+    fn only_a_base_without_a_suffix_must_be_known() {
+        for base in ["/mistral", "/a/mistral/"] {
+            assert!(Operation::needs_base(base), "{base}");
+        }
+        for base in [
+            "",
+            "/",
+            "/v1",
+            "/openai/v1",
+            "/v1/chat/completions",
+            "/v1/chat",
+        ] {
+            assert!(!Operation::needs_base(base), "{base}");
+        }
+    }
+
+    #[test]
     fn a_path_that_could_climb_is_refused() {
         for path in [
             "",
@@ -376,11 +397,13 @@ mod tests {
             "/./v1",
             "/v1/%2e%2E/x",
             "/v1/.%2e",
+            "/v1/..%2f..%2Fadmin",
+            "/v1/x%5C..%5cadmin",
             "/a\\..\\b",
         ] {
             assert_eq!(Operation::of(path, None), Err(InvalidPath), "{path}");
         }
-        for path in ["/v1/files/..a", "/v1/models/...", "/v1/models/gpt-4.1"] {
+        for path in ["/v1/files/..a", "/v1/models/...", "/v1/models/a%2Fgpt-4.1"] {
             assert!(Operation::of(path, None).is_ok(), "{path}");
         }
     }

@@ -3,12 +3,20 @@
 //! This is the one list of types. A type that speaks OpenAI's dialect is a row of
 //! [`ProviderType::preset`], nothing more.
 
+pub mod azure;
+
+use std::borrow::Cow;
+
+use self::azure::ApiVersion;
+use crate::operation::Operation;
+
 /// What kind of provider a backend is: a backend's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the name of a provider")]
 pub enum ProviderType {
     Openai,
     OpenaiCompatible,
+    AzureOpenai,
     Cohere,
     Deepseek,
     Fireworks,
@@ -26,6 +34,8 @@ pub enum ProviderType {
 /// Where the API key of a provider goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyPlace {
+    /// `api-key: KEY`.
+    ApiKey,
     /// `authorization: Bearer KEY`.
     Bearer,
     /// The provider knows no keys: one is sent only if the configuration has one.
@@ -49,9 +59,10 @@ pub struct Preset {
 
 impl ProviderType {
     /// Every type, in the order in which messages list them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Openai,
         Self::OpenaiCompatible,
+        Self::AzureOpenai,
         Self::Cohere,
         Self::Deepseek,
         Self::Fireworks,
@@ -89,11 +100,13 @@ impl ProviderType {
             base_path,
             key,
         };
-        use KeyPlace::{Bearer, Nowhere};
+        use KeyPlace::{ApiKey, Bearer, Nowhere};
         match self {
             // https://platform.openai.com/docs/api-reference
             Self::Openai => row("openai", Some("https://api.openai.com"), "/v1", Bearer),
             Self::OpenaiCompatible => row("openai-compatible", None, "/v1", Bearer),
+            // The resource's endpoint; see `azure` for the paths below it.
+            Self::AzureOpenai => row("azure-openai", None, "", ApiKey),
             // https://docs.cohere.com/docs/compatibility-api
             Self::Cohere => row(
                 "cohere",
@@ -132,6 +145,93 @@ impl ProviderType {
             Self::Vllm => row("vllm", None, "/v1", Bearer),
             // https://docs.x.ai/docs/api-reference
             Self::Xai => row("xai", Some("https://api.x.ai"), "/v1", Bearer),
+        }
+    }
+}
+
+/// How the paths of a backend are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Paths {
+    /// As Azure has them.
+    Azure(ApiVersion),
+    /// The base path and the operation's suffix; chat completions may have a path of their own.
+    OpenAi {
+        /// The full path for chat completions, with its query, where it is irregular.
+        chat: Option<String>,
+    },
+}
+
+impl Paths {
+    /// The path of an operation, with its query. `base` is the endpoint's own path.
+    ///
+    /// # Errors
+    ///
+    /// When the model is part of it and is not known, or does not fit there.
+    pub fn path(
+        &self,
+        base: &str,
+        operation: &Operation<'_>,
+        model: Option<&str>,
+    ) -> Result<String, PathError> {
+        match self {
+            Self::Azure(version) => Ok([base, &version.path(operation, model)?].concat()),
+            Self::OpenAi { chat: Some(path) } if operation.is_chat_completions() => {
+                Ok(path.clone())
+            }
+            Self::OpenAi { .. } => Ok([base, operation.suffix()].concat()),
+        }
+    }
+
+    /// Whether the model can be part of a path.
+    pub fn name_models(&self) -> bool {
+        matches!(self, Self::Azure(ApiVersion::Dated(_)))
+    }
+}
+
+/// Why a path cannot be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathError {
+    /// The model is part of it and is not known, or not yet.
+    NeedsModel,
+    /// The model's name would change the path. Caused by the client.
+    NotASegment,
+}
+
+/// A model's name as one segment of a path, escaped.
+///
+/// A name that a server could take for more than one segment is refused: with our key, it would
+/// reach what the configuration does not offer.
+fn segment(model: &str) -> Result<Cow<'_, str>, PathError> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:@".contains(&b);
+    if model.is_empty() || model.chars().all(|c| c == '.') {
+        return Err(PathError::NotASegment);
+    }
+    if model.bytes().all(plain) {
+        return Ok(Cow::Borrowed(model));
+    }
+    if model.contains(['/', '\\', '%', '?', '#']) || model.chars().any(char::is_control) {
+        return Err(PathError::NotASegment);
+    }
+    let mut escaped = String::with_capacity(model.len() + 8);
+    for byte in model.bytes() {
+        match plain(byte) {
+            true => escaped.push(char::from(byte)),
+            false => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Ok(Cow::Owned(escaped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_stays_in_its_segment() {
+        assert_eq!(segment("gpt-4o").as_deref(), Ok("gpt-4o"));
+        assert_eq!(segment("my model ü").as_deref(), Ok("my%20model%20%C3%BC"));
+        for model in ["", ".", "..", "a/b", "a\\b", "a%2fb", "a?b", "a#b", "a\nb"] {
+            assert_eq!(segment(model), Err(PathError::NotASegment), "{model:?}");
         }
     }
 }

@@ -23,8 +23,12 @@ pub enum Refusal {
     Gateway(&'static str),
     /// The body names no model, and there is no default.
     MissingModel,
+    /// The provider has the model in its path, where this name does not fit.
+    ModelNotInPath(String),
     /// `model` is not a string.
     ModelNotText,
+    /// The provider has the model in its path, and the request does not tell it in JSON.
+    ModelNotTold,
     /// The body is larger than this many bytes.
     TooLarge(u64),
     /// The backend does not serve this model.
@@ -85,7 +89,9 @@ impl Refusal {
             | Self::InvalidPath
             | Self::MissingBody
             | Self::MissingModel
-            | Self::ModelNotText => 400,
+            | Self::ModelNotInPath(_)
+            | Self::ModelNotText
+            | Self::ModelNotTold => 400,
             Self::UnknownModel(_) | Self::UnknownRoute => 404,
             Self::WrongMethod(_) => 405,
             Self::TooLarge(_) => 413,
@@ -99,7 +105,9 @@ impl Refusal {
             Self::InvalidBody(_) | Self::MissingBody => (None, Some("invalid_json")),
             Self::DuplicateMember(name) => (Some(name.as_str()), Some("duplicate_parameter")),
             Self::MissingModel => (Some("model"), Some("missing_required_parameter")),
+            Self::ModelNotInPath(_) => (Some("model"), Some("invalid_value")),
             Self::ModelNotText => (Some("model"), Some("invalid_type")),
+            Self::ModelNotTold => (Some("model"), Some("missing_required_parameter")),
             Self::UnknownModel(_) => (Some("model"), Some("model_not_found")),
             Self::UnknownRoute => (None, Some("unknown_url")),
             Self::WrongMethod(_) => (None, Some("method_not_allowed")),
@@ -123,6 +131,12 @@ impl Refusal {
             Self::Gateway(reason) => (*reason).to_owned(),
             Self::MissingBody => "this call needs a JSON object as its body".to_owned(),
             Self::MissingModel => "you must provide a model parameter".to_owned(),
+            Self::ModelNotInPath(model) => {
+                format!("the model {model:?} cannot stand in the provider's path")
+            }
+            Self::ModelNotTold => {
+                "this provider needs the model in its path; only a JSON body can tell it".to_owned()
+            }
             Self::ModelNotText => "model must be a string".to_owned(),
             Self::TooLarge(limit) => {
                 format!("the request body is larger than the limit of {limit} bytes")

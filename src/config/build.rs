@@ -14,7 +14,8 @@ use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
 use crate::operation::Operation;
-use crate::provider::{KeyPlace, ProviderType};
+use crate::provider::azure::{self, ApiVersion};
+use crate::provider::{KeyPlace, Paths, ProviderType};
 use crate::route::{Host, Route};
 use crate::secret::Secret;
 
@@ -49,6 +50,7 @@ pub fn gateway(
     let listen = build.listener(file.listen.as_deref(), DEFAULT_LISTEN, &root.key("listen"));
     let admin = build.listener(file.admin.as_deref(), DEFAULT_ADMIN, &root.key("admin"));
     let backends = build.backends(file);
+    build.headers_first(file, &backends);
     let routes = build.routes(file, &backends);
     let plugin = build.plugin(file, &backends);
     let max_request_bytes = file
@@ -110,15 +112,7 @@ impl Build<'_> {
         let address = self.text(config.address.as_ref(), &at.key("address"));
         let address =
             address.and_then(|text| self.noted(Address::parse(&text), &at.key("address")));
-        let chat_path = self.text(config.path.as_ref(), &at.key("path"));
-        if let Some(path) = &chat_path
-            && Operation::of(path, None).is_err()
-        {
-            self.errors.push(
-                &at.key("path"),
-                format!("{path:?} is not a path such as /v1/chat"),
-            );
-        }
+        let paths = self.paths(config, provider, at);
         let headers = self.headers(config, provider, at);
         let auth = self.auth(config, provider, &headers, at);
         let query = self.query(config, at);
@@ -130,8 +124,8 @@ impl Build<'_> {
             provider,
             endpoint: endpoint?,
             address,
-            chat_path,
-            model: self.model(config, at),
+            paths,
+            model: self.model(config, provider, at),
             members,
             watched,
             auth,
@@ -143,6 +137,57 @@ impl Build<'_> {
             max_retries: config.max_retries.unwrap_or(0),
             tls: self.tls(config, at),
         })
+    }
+
+    /// Notes what cannot work where headers do not wait for the body. Only a plugin knows that.
+    fn headers_first(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) {
+        let is_plugin = file.placement.is_some() || file.hold_headers.is_some();
+        if !is_plugin || file.hold_headers == Some(true) {
+            return;
+        }
+        for (index, written) in file.backends.iter() {
+            let backend = backends.iter().find(|it| it.name.as_str() == written.name);
+            let waits = |it: &Rc<Backend>| it.paths.name_models() && it.model.always.is_none();
+            if backend.is_some_and(waits) {
+                let at = KeyPath::root().key("backends").index(index).key("config");
+                let message = "required without holdHeaders: the model is part of the path, \
+                               which cannot wait for the body";
+                self.errors.push(&at.key("deploymentName"), message);
+            }
+        }
+    }
+
+    fn paths(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> Paths {
+        let chat = self.text(config.path.as_ref(), &at.key("path"));
+        let version_at = at.key("apiVersion");
+        let version = self.text(config.api_version.as_ref(), &version_at);
+        if provider == ProviderType::AzureOpenai {
+            if chat.is_some() {
+                self.meaningless(&at.key("path"), provider);
+            }
+            let version = version.map_or(Ok(ApiVersion::V1), |text| ApiVersion::parse(&text));
+            return Paths::Azure(self.noted(version, &version_at).unwrap_or(ApiVersion::V1));
+        }
+        if version.is_some() {
+            self.meaningless(&version_at, provider);
+        }
+        if let Some(path) = &chat
+            && Operation::of(path, None).is_err()
+        {
+            let message = format!("{path:?} is not a path such as /v1/chat");
+            self.errors.push(&at.key("path"), message);
+        }
+        Paths::OpenAi { chat }
+    }
+
+    fn meaningless(&mut self, at: &KeyPath, provider: ProviderType) {
+        let message = format!("has no meaning for type {:?}", provider.as_str());
+        self.errors.push(at, message);
     }
 
     fn endpoint(
@@ -164,7 +209,10 @@ impl Build<'_> {
                 }
             },
         };
-        let endpoint = self.noted(Endpoint::parse(&text, &preset), at)?;
+        let mut endpoint = self.noted(Endpoint::parse(&text, &preset), at)?;
+        if provider == ProviderType::AzureOpenai {
+            endpoint.base_path = azure::resource_path(&endpoint.base_path).to_owned();
+        }
         let tls = config.tls.as_ref();
         if !endpoint.is_tls && tls.is_some() {
             self.errors.push(
@@ -190,8 +238,7 @@ impl Build<'_> {
         for (key, header, value) in organization {
             let Some(value) = value else { continue };
             if !provider.has_organizations() {
-                let message = format!("has no meaning for type {:?}", provider.as_str());
-                self.errors.push(&at.key(key), message);
+                self.meaningless(&at.key(key), provider);
             }
             headers.extend(
                 self.header_value(value, &at.key(key))
@@ -234,6 +281,10 @@ impl Build<'_> {
                     prefix: prefix.into(),
                 }
             }
+            None if provider.preset().key == KeyPlace::ApiKey => KeyHeader {
+                name: "api-key".into(),
+                prefix: "".into(),
+            },
             None => KeyHeader {
                 name: "authorization".into(),
                 prefix: "Bearer ".into(),
@@ -276,8 +327,23 @@ impl Build<'_> {
             .map(Secret::new)
     }
 
-    fn model(&mut self, config: &file::BackendConfig, at: &KeyPath) -> ModelRule {
+    fn model(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> ModelRule {
         let always = self.model_name(config.model.as_ref(), &at.key("model"));
+        let deployment_at = at.key("deploymentName");
+        let deployment = self.model_name(config.deployment_name.as_ref(), &deployment_at);
+        if deployment.is_some() && provider != ProviderType::AzureOpenai {
+            self.meaningless(&deployment_at, provider);
+        }
+        if deployment.is_some() && always.is_some() {
+            self.errors
+                .push(&deployment_at, "excludes model: both name the deployment");
+        }
+        let always = deployment.or(always);
         let default = self.model_name(config.default_model.as_ref(), &at.key("defaultModel"));
         let aliases_at = at.key("modelAliases");
         let mut aliases = Vec::new();

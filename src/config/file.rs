@@ -62,6 +62,11 @@ keys! {
         "orgId" => org_id: Option<Template>,
         /// `openai` only: the project, sent as `OpenAI-Project`.
         "projectId" => project_id: Option<Template>,
+        /// `azure-openai` only: the deployment that is always asked, whatever the client's model.
+        /// Absent: the model, after its aliases, names the deployment.
+        "deploymentName" => deployment_name: Option<Template>,
+        /// `azure-openai` only: a date such as `2024-10-21`, `preview`, or `v1`, the default.
+        "apiVersion" => api_version: Option<Template>,
         /// The provider's URL. Without a path, the type's base path is used; a path that ends in an
         /// operation such as `/chat/completions` is cut back to its base. The scheme decides TLS.
         "endpoint" => endpoint: Option<Template>,
@@ -80,7 +85,7 @@ keys! {
         /// What the backend serves, as names with `*` for any text. A model that none of them
         /// matches is answered with 404.
         "models" => models: Option<Vec<String>>,
-        /// The header that carries `apiKey`. Default: `Authorization: Bearer `.
+        /// The header that carries `apiKey`. Default: `Authorization: Bearer `, or the type's own.
         "authHeader" => auth_header: Option<AuthHeader>,
         /// Further headers and query parameters that authenticate.
         "auth" => auth: Option<Auth>,

@@ -229,12 +229,10 @@ pub struct Provider(pub ProviderType);
 
 impl FromValue for Provider {
     fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
-        choice(
-            &ProviderType::ALL.map(|it| (it.as_str(), Self(it))),
-            value,
-            at,
-            errors,
-        )
+        let all = ProviderType::ALL.map(|it| (it.as_str(), Self(it)));
+        // The error is noted; with any type the backend's other keys are checked as well. This one
+        // requires nothing and allows everything.
+        choice(&all, value, at, errors).or(Some(Self(ProviderType::Openai)))
     }
 
     fn to_value(&self) -> Option<Value> {

@@ -8,7 +8,8 @@
 //! Where headers can wait, they wait until the body's new length is known, so that
 //! `content-length` is exact: until every rule has found its member, or the body has ended. They
 //! do not wait for more than [`MAX_HELD_BYTES`]: a larger body whose `model` comes late goes on
-//! without a `content-length`.
+//! without a `content-length`. Only where the model is part of the path they wait for it, as long as
+//! Envoy's buffer allows.
 //!
 //! # A value between two pieces
 //!
@@ -48,6 +49,10 @@ pub struct BodyEdit {
     declared: Option<u64>,
     /// Whether headers and body wait here.
     holds: bool,
+    /// Whether they cannot go on without the model, since it is part of the path.
+    needs_model: bool,
+    /// The model that goes upstream, once it is decided.
+    chosen: Option<Rc<str>>,
     /// Whether the root object has ended.
     is_closed: bool,
 }
@@ -73,6 +78,7 @@ impl BodyEdit {
         member: ModelMember,
         declared: Option<u64>,
         holds: bool,
+        needs_model: bool,
     ) -> Self {
         let watched = backend.watched.clone();
         Self {
@@ -86,6 +92,8 @@ impl BodyEdit {
             growth: 0,
             declared,
             holds,
+            needs_model,
+            chosen: None,
             is_closed: false,
         }
     }
@@ -98,6 +106,11 @@ impl BodyEdit {
             || rule.default.is_some()
             || !rule.aliases.is_empty()
             || !self.backend.members.is_empty()
+    }
+
+    /// The model that goes upstream, once it is decided.
+    pub fn chosen_model(&self) -> Option<&str> {
+        self.chosen.as_deref()
     }
 
     /// Takes the next bytes. `ends`: they are the last.
@@ -118,7 +131,7 @@ impl BodyEdit {
                 true => Vec::new(),
                 false => vec![HeaderEdit::set("content-length", length.to_string())],
             },
-            (true, None) if self.scanner.position() <= MAX_HELD_BYTES => return Ok(Pushed::Hold),
+            (true, None) if self.must_hold() => return Ok(Pushed::Hold),
             (true, None) => vec![HeaderEdit::remove("content-length")],
         };
         let start = if self.holds { 0 } else { start };
@@ -204,7 +217,10 @@ impl BodyEdit {
                     (None, _) => Asked::NotText,
                 };
                 let choice = self.choose(asked);
-                self.chosen(choice, asked)
+                let chosen = self.remembered(&choice, asked);
+                let written = written(choice, asked)?;
+                self.chosen = chosen;
+                Ok(written)
             }
             STREAM => Ok(None),
             _ => {
@@ -226,10 +242,12 @@ impl BodyEdit {
             added.push(b':');
             added.extend_from_slice(value);
         };
-        if !self.is_decided(MODEL)
-            && let Some(model) = self.chosen(self.choose(Asked::Nothing), Asked::Nothing)?
-        {
-            add("model", &model);
+        if !self.is_decided(MODEL) {
+            let choice = self.choose(Asked::Nothing);
+            self.chosen = self.remembered(&choice, Asked::Nothing);
+            if let Some(model) = written(choice, Asked::Nothing)? {
+                add("model", &model);
+            }
         }
         for (number, rule) in self.backend.members.iter().enumerate() {
             if !self.is_decided(FIRST_RULE + number) {
@@ -248,19 +266,13 @@ impl BodyEdit {
         }
     }
 
-    fn chosen(&self, choice: Choice, asked: Asked<'_>) -> Result<Option<Vec<u8>>, Refusal> {
-        match choice {
-            Choice::Keep => Ok(None),
-            Choice::Write(model) if asked == Asked::Model(&model) => Ok(None),
-            Choice::Write(model) => Ok(Some(json::encode_string(&model).into_bytes())),
-            Choice::Refuse(Unusable::Missing) => Err(Refusal::MissingModel),
-            Choice::Refuse(Unusable::NotText) => Err(Refusal::ModelNotText),
-            Choice::Refuse(Unusable::NotServed) => {
-                let Asked::Model(model) = asked else {
-                    return Err(Refusal::MissingModel);
-                };
-                Err(Refusal::UnknownModel(model.to_owned()))
-            }
+    /// The model that a choice comes to, where the path is going to need it.
+    fn remembered(&self, choice: &Choice, asked: Asked<'_>) -> Option<Rc<str>> {
+        match (choice, asked) {
+            _ if !self.needs_model => None,
+            (Choice::Write(model), _) => Some(Rc::clone(model)),
+            (Choice::Keep, Asked::Model(model)) => Some(Rc::from(model)),
+            _ => None,
         }
     }
 
@@ -286,6 +298,11 @@ impl BodyEdit {
         }
     }
 
+    fn must_hold(&self) -> bool {
+        let waits_for_model = self.needs_model && !self.is_decided(MODEL);
+        waits_for_model || self.scanner.position() <= MAX_HELD_BYTES
+    }
+
     fn rule(&self, member: usize) -> Option<&crate::config::MemberRule> {
         self.backend.members.get(member.checked_sub(FIRST_RULE)?)
     }
@@ -302,6 +319,20 @@ impl BodyEdit {
             }
             error => Refusal::InvalidBody(error),
         }
+    }
+}
+
+/// The JSON text that a choice writes; `None`: what stands there stays.
+fn written(choice: Choice, asked: Asked<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+    match (choice, asked) {
+        (Choice::Keep, _) => Ok(None),
+        (Choice::Write(model), asked) if asked == Asked::Model(&model) => Ok(None),
+        (Choice::Write(model), _) => Ok(Some(json::encode_string(&model).into_bytes())),
+        (Choice::Refuse(Unusable::NotServed), Asked::Model(model)) => {
+            Err(Refusal::UnknownModel(model.to_owned()))
+        }
+        (Choice::Refuse(Unusable::NotText), _) => Err(Refusal::ModelNotText),
+        (Choice::Refuse(Unusable::Missing | Unusable::NotServed), _) => Err(Refusal::MissingModel),
     }
 }
 

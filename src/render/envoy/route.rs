@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::Source;
 use super::{NAME, seconds};
 use crate::config::Backend;
+use crate::operation::Operation;
+use crate::refusal::{LocalReply, Refusal};
 use crate::route::{Host, Route};
 
 /// The routes.
@@ -31,27 +33,35 @@ pub fn table(source: &Source) -> Value {
 
 fn to_backend(route: &Route) -> Value {
     let backend = &*route.backend;
-    let path = if route.path.is_empty() {
-        "/"
-    } else {
-        &route.path
-    };
-    let mut metadata = json!({"path": path});
-    if let (Value::Object(metadata), Some(model)) = (&mut metadata, &route.model) {
+    let action = json!({
+        "cluster": backend.name.as_str(),
+        // No limit on the whole: a stream lasts as long as it lasts.
+        "timeout": "0s",
+        "idle_timeout": seconds(idle_timeout(backend)),
+        "retry_policy": retry_policy(backend),
+    });
+    let mut rest = Map::new();
+    if let Some(metadata) = metadata(route) {
+        rest.insert(
+            "metadata".to_owned(),
+            json!({"filter_metadata": {NAME: metadata}}),
+        );
+    }
+    rest.insert("route".to_owned(), action);
+    named(route.name.as_str(), matches(route, &route.methods), rest)
+}
+
+/// What the module has to know about a route. It costs time with each request, so a path is there
+/// only where the operation cannot be found without.
+fn metadata(route: &Route) -> Option<Value> {
+    let mut metadata = Map::new();
+    if Operation::needs_base(&route.path) {
+        metadata.insert("path".to_owned(), route.path.as_str().into());
+    }
+    if let Some(model) = &route.model {
         metadata.insert("model".to_owned(), (**model).into());
     }
-    json!({
-        "name": route.name.as_str(),
-        "match": matches(route, &route.methods),
-        "metadata": {"filter_metadata": {NAME: metadata}},
-        "route": {
-            "cluster": backend.name.as_str(),
-            // No limit on the whole: a stream lasts as long as it lasts.
-            "timeout": "0s",
-            "idle_timeout": seconds(idle_timeout(backend)),
-            "retry_policy": retry_policy(backend),
-        },
-    })
+    (!metadata.is_empty()).then_some(Value::Object(metadata))
 }
 
 /// How long a request may be silent: at least what all attempts and the pauses between take.
@@ -176,8 +186,7 @@ fn wrong_methods(routes: &[Route]) -> Vec<Value> {
             continue;
         }
         let name = format!("{}-wrong-method", route.name);
-        let message = format!("the method is not allowed here; use {allowed}");
-        let refusal = direct(405, &message, "method_not_allowed", &[("allow", &allowed)]);
+        let refusal = direct(&Refusal::WrongMethod(allowed));
         answers.push(named(&name, matches, refusal));
     }
     answers
@@ -185,36 +194,27 @@ fn wrong_methods(routes: &[Route]) -> Vec<Value> {
 
 /// What is answered where no route matches.
 fn unknown() -> Value {
-    let refusal = direct(
-        404,
-        "no route matches this host and path",
-        "unknown_url",
-        &[],
-    );
-    named("unknown", json!({"prefix": "/"}), refusal)
+    named(
+        "unknown",
+        json!({"prefix": "/"}),
+        direct(&Refusal::UnknownRoute),
+    )
 }
 
-fn named(name: &str, matches: Value, mut rest: Value) -> Value {
-    let mut route = serde_json::Map::new();
+fn named(name: &str, matches: Value, mut rest: Map<String, Value>) -> Value {
+    let mut route = Map::new();
     route.insert("name".to_owned(), name.into());
     route.insert("match".to_owned(), matches);
-    if let Value::Object(rest) = &mut rest {
-        route.append(rest);
-    }
+    route.append(&mut rest);
     Value::Object(route)
 }
 
-/// An OpenAI-shaped error that Envoy answers itself.
-fn direct(status: u16, message: &str, code: &str, headers: &[(&str, &str)]) -> Value {
-    let body = json!({"error": {
-        "message": message,
-        "type": "invalid_request_error",
-        "param": null,
-        "code": code,
-    }});
-    let headers: Vec<Value> = [("content-type", "application/json")]
+/// What the module would answer, answered by Envoy itself.
+fn direct(refusal: &Refusal) -> Map<String, Value> {
+    let reply = LocalReply::from(refusal);
+    let headers: Vec<Value> = reply
+        .headers
         .iter()
-        .chain(headers)
         .map(|(key, value)| {
             json!({
                 "header": {"key": key, "value": value},
@@ -222,10 +222,11 @@ fn direct(status: u16, message: &str, code: &str, headers: &[(&str, &str)]) -> V
             })
         })
         .collect();
-    json!({
-        "direct_response": {"status": status, "body": {"inline_string": body.to_string()}},
-        "response_headers_to_add": headers,
-    })
+    let response = json!({"status": reply.status, "body": {"inline_string": reply.body}});
+    Map::from_iter([
+        ("direct_response".to_owned(), response),
+        ("response_headers_to_add".to_owned(), Value::Array(headers)),
+    ])
 }
 
 /// The module, not Envoy, says that a body is too large: Envoy's limit is a little higher.

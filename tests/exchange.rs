@@ -1,0 +1,838 @@
+//! Requests and replies through an [`Exchange`], natively and as wasm, under every chunking.
+//!
+//! The host is played by [`Wire`]: it keeps what is held, applies the edits, and passes on the rest,
+//! as Envoy does (see the comments there for what was seen).
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+use std::rc::Rc;
+
+use llm_proxy::config::Gateway;
+use llm_proxy::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
+use llm_proxy::headers::{HeaderEdit, Headers};
+use llm_proxy::json;
+use llm_proxy::pairs;
+use llm_proxy::refusal::LocalReply;
+use serde_json::Value;
+
+/// Runs as a plain test natively and under Node as wasm.
+macro_rules! tests {
+    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
+        $(
+            $(#[$meta])*
+            #[cfg_attr(not(target_family = "wasm"), test)]
+            #[cfg_attr(target_family = "wasm", wasm_bindgen_test::wasm_bindgen_test)]
+            fn $name() $body
+        )*
+    };
+}
+
+/// What Envoy would say when asked.
+#[derive(Default)]
+struct Host {
+    route: Option<Vec<u8>>,
+    backend: Option<&'static str>,
+    attempt: Option<u64>,
+}
+
+impl Surroundings for Host {
+    fn route_metadata(&self) -> Option<Vec<u8>> {
+        self.route.clone()
+    }
+
+    fn backend_name(&self) -> Option<String> {
+        self.backend.map(str::to_owned)
+    }
+
+    fn attempt(&self) -> Option<u64> {
+        self.attempt
+    }
+}
+
+type Pairs = Vec<(String, String)>;
+
+/// One message on its way through the module.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wire {
+    headers: Pairs,
+    /// What has gone on.
+    passed: Vec<u8>,
+    /// What waits, and how many bytes of the original have gone on before it.
+    held: Vec<u8>,
+    offset: u64,
+    /// The reply that ended it.
+    reply: Option<LocalReply>,
+    /// Whether headers had gone on before that.
+    started: bool,
+}
+
+impl Wire {
+    fn new(headers: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self {
+            headers: headers.iter().map(owned).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn list(&self) -> Headers<'_> {
+        Headers::new(
+            self.headers
+                .iter()
+                .map(|(k, v)| (k.as_bytes(), v.as_bytes()))
+                .collect(),
+        )
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(it, _)| it == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    fn apply(&mut self, step: Step) {
+        for edit in step.headers {
+            let (HeaderEdit::Remove(name) | HeaderEdit::Set(name, _)) = &edit;
+            let place = self.headers.iter().position(|(it, _)| it == name.as_str());
+            self.headers.retain(|(it, _)| it != name.as_str());
+            if let HeaderEdit::Set(name, value) = edit {
+                let place = place.unwrap_or(self.headers.len()).min(self.headers.len());
+                let pair = (name.as_str().to_owned(), value.as_str().to_owned());
+                self.headers.insert(place, pair);
+            }
+        }
+        let arrived = self.held.len() as u64;
+        match step.body {
+            BodyChange::Keep => {}
+            BodyChange::Replace(text) => self.held = text.into_bytes(),
+            BodyChange::Splice(splices) => {
+                let mut out = Vec::new();
+                json::apply(&self.held, self.offset, &splices, &mut out).unwrap();
+                self.held = out;
+            }
+        }
+        match step.next {
+            Next::Hold => {}
+            Next::Continue => {
+                self.offset += arrived;
+                self.passed.append(&mut self.held);
+                self.started = true;
+            }
+            Next::Reply(reply) => self.reply = Some(reply),
+        }
+    }
+}
+
+/// Sends a request whose body arrives in `chunks`. The last call has no bytes, as Envoy's often has.
+fn send(exchange: &mut Exchange, headers: &[(&str, &str)], host: &Host, chunks: &[&[u8]]) -> Wire {
+    let mut wire = Wire::new(headers);
+    let step = exchange.request_headers(&wire.list(), chunks.is_empty(), host);
+    wire.apply(step);
+    for (number, chunk) in chunks.iter().enumerate() {
+        if wire.reply.is_some() {
+            return wire;
+        }
+        wire.held.extend_from_slice(chunk);
+        let step = exchange.request_body(chunk.len(), number + 1 == chunks.len(), || chunk);
+        wire.apply(step);
+    }
+    wire
+}
+
+/// Every way to cut a body that is worth trying: whole, with an empty end, byte by byte, and in two
+/// at every place.
+fn chunkings(body: &[u8]) -> Vec<Vec<&[u8]>> {
+    let mut all = vec![vec![body], vec![body, b""], body.chunks(1).collect()];
+    all.extend((1..body.len()).map(|at| vec![&body[..at], &body[at..]]));
+    all
+}
+
+fn gateway(config: &str) -> Rc<Gateway> {
+    let environment = |name: &str| (name == "KEY").then(|| "sk-ours".to_owned());
+    Rc::new(Gateway::parse(config, &environment).unwrap_or_else(|errors| panic!("{errors}")))
+}
+
+/// A gateway with one `openai-compatible` backend, upstream, held.
+fn held(config: &str) -> Rc<Gateway> {
+    one_backend("placement: upstream\nholdHeaders: true", config)
+}
+
+fn one_backend(plugin: &str, config: &str) -> Rc<Gateway> {
+    let endpoint = "endpoint: 'https://llm.example/base'";
+    gateway(&format!(
+        "{plugin}\nbackends:\n- name: b\n  type: openai-compatible\n  config: {{{endpoint}, {config}}}"
+    ))
+}
+
+const CHAT: [(&str, &str); 5] = [
+    (":method", "POST"),
+    (":path", "/v1/chat/completions"),
+    (":authority", "gateway.example"),
+    (":scheme", "http"),
+    ("content-type", "application/json"),
+];
+
+fn post(path: &str) -> Vec<(&str, &str)> {
+    CHAT.iter()
+        .map(|(k, v)| if *k == ":path" { (*k, path) } else { (*k, *v) })
+        .collect()
+}
+
+fn error(reply: &LocalReply) -> Value {
+    let value: Value = serde_json::from_str(&reply.body).expect("the body of a reply is JSON");
+    value["error"].clone()
+}
+
+/// Checks one body under every chunking, held and headers-first, with and without a length.
+fn becomes(config: &str, path: &str, body: &str, expected: Result<&str, (u16, &str)>) {
+    for plugin in [
+        "placement: upstream\nholdHeaders: true",
+        "placement: upstream",
+    ] {
+        let gateway = one_backend(plugin, config);
+        for chunks in chunkings(body.as_bytes()) {
+            for has_length in [true, false] {
+                let length = body.len().to_string();
+                let mut headers = post(path);
+                if has_length {
+                    headers.push(("content-length", &length));
+                }
+                let what = format!("{plugin} {config} {chunks:?} {has_length}");
+                let mut exchange = Exchange::new(Rc::clone(&gateway));
+                let wire = send(&mut exchange, &headers, &Host::default(), &chunks);
+                match (expected, &wire.reply) {
+                    (Ok(expected), None) => {
+                        let passed = String::from_utf8(wire.passed.clone()).unwrap();
+                        assert_eq!(passed, expected, "{what}");
+                        let length = wire.header("content-length").map(str::to_owned);
+                        let exact = Some(expected.len().to_string());
+                        if gateway.plugin.hold_headers {
+                            assert_eq!(length, exact, "{what}");
+                        } else {
+                            assert!(length.is_none() || length == exact, "{what}");
+                        }
+                    }
+                    (Err((status, param)), Some(reply)) => {
+                        assert_eq!(reply.status, status, "{what}");
+                        let named = error(reply)["param"].as_str().unwrap_or("").to_owned();
+                        assert_eq!(named, param, "{what}");
+                    }
+                    (_, reply) => panic!("{what}: {reply:?}"),
+                }
+            }
+        }
+    }
+}
+
+tests! {
+    fn the_model_rules_splice_and_keep_every_other_byte() {
+        const PATH: &str = "/v1/chat/completions";
+        /// Configuration, body, and what becomes of it: a body, or a status and a parameter.
+        type Row = (&'static str, &'static str, Result<&'static str, (u16, &'static str)>);
+        let rows: &[Row] = &[
+            // Nothing to do: numbers, order, escapes and space stay.
+            ("", r#" {"model":"a\u0062","n":12345678901234567890,"x":1.0e+05 , "y":"\/é😀"} "#,
+             Ok(r#" {"model":"a\u0062","n":12345678901234567890,"x":1.0e+05 , "y":"\/é😀"} "#)),
+            // Override.
+            ("model: m", r#"{"model":"a","x":1}"#, Ok(r#"{"model":"m","x":1}"#)),
+            ("model: m", r#"{"x":1, "model" : "a" }"#, Ok(r#"{"x":1, "model" : "m" }"#)),
+            ("model: m", r#"{"model":7}"#, Ok(r#"{"model":"m"}"#)),
+            ("model: m", r#"{"x":[{"model":"inner"}]}"#, Ok(r#"{"x":[{"model":"inner"}],"model":"m"}"#)),
+            ("model: m", "{ }", Ok(r#"{ "model":"m"}"#)),
+            ("model: m", r#"{"mod\u0065l":"é"}"#, Ok(r#"{"mod\u0065l":"m"}"#)),
+            ("model: m", r#"{"model":"m"}"#, Ok(r#"{"model":"m"}"#)),
+            (r#"model: 'q"\'"#, r#"{"model":"a"}"#, Ok(r#"{"model":"q\"\\"}"#)),
+            // Fill.
+            ("defaultModel: d", r#"{"x":1}"#, Ok(r#"{"x":1,"model":"d"}"#)),
+            ("defaultModel: d", r#"{"model":null}"#, Ok(r#"{"model":"d"}"#)),
+            ("defaultModel: d", r#"{"model":""}"#, Ok(r#"{"model":"d"}"#)),
+            ("defaultModel: d", r#"{"model":" \t\u0020"}"#, Ok(r#"{"model":"d"}"#)),
+            ("defaultModel: d", r#"{"model":"a"}"#, Ok(r#"{"model":"a"}"#)),
+            // Aliases.
+            ("modelAliases: {a: b, 'g*': h}", r#"{"model":"a"}"#, Ok(r#"{"model":"b"}"#)),
+            ("modelAliases: {a: b, 'g*': h}", r#"{"model":"gpt"}"#, Ok(r#"{"model":"h"}"#)),
+            ("modelAliases: {a: b, 'g*': h}", r#"{"model":"c"}"#, Ok(r#"{"model":"c"}"#)),
+            ("models: ['a*'], modelAliases: {x: y}", r#"{"model":"x"}"#, Ok(r#"{"model":"y"}"#)),
+            ("models: ['a*']", r#"{"model":"b"}"#, Err((404, "model"))),
+            // No model.
+            ("", r#"{"x":1}"#, Err((400, "model"))),
+            ("", r#"{"model":null}"#, Err((400, "model"))),
+            ("", r#"{"model":" "}"#, Err((400, "model"))),
+            ("defaultModel: d", r#"{"model":{}}"#, Err((400, "model"))),
+            ("", r#"{"model":["a"]}"#, Err((400, "model"))),
+            // Duplicates.
+            ("model: m", r#"{"model":"a","model":"b"}"#, Err((400, "model"))),
+            ("model: m", r#"{"model":"a","m\u006fdel":"b"}"#, Err((400, "model"))),
+            ("", r#"{"model":"a","stream":true,"stream":false}"#, Err((400, "stream"))),
+            ("defaults: {n: 1}", r#"{"model":"a","n":1,"n":2}"#, Err((400, "n"))),
+            // Other members.
+            ("defaults: {t: 0.5}", r#"{"model":"a"}"#, Ok(r#"{"model":"a","t":0.5}"#)),
+            ("defaults: {t: 0.5}", r#"{"t":null,"model":"a"}"#, Ok(r#"{"t":0.5,"model":"a"}"#)),
+            ("defaults: {t: 0.5}", r#"{"t":0,"model":"a"}"#, Ok(r#"{"t":0,"model":"a"}"#)),
+            ("overrides: {t: {b: [1], a: null}}", r#"{"t":[9,[8]],"model":"a"}"#,
+             Ok(r#"{"t":{"b":[1],"a":null},"model":"a"}"#)),
+            ("overrides: {t: 1}, defaults: {t: 2, u: 3}, model: m", "{}",
+             Ok(r#"{"model":"m","t":1,"u":3}"#)),
+            // No JSON object.
+            ("model: m", r#"{"model":"a""#, Err((400, ""))),
+            ("model: m", r#"{"model":"a"}x"#, Err((400, ""))),
+            ("model: m", "[]", Err((400, ""))),
+            ("model: m", r#""text""#, Err((400, ""))),
+            ("model: m", "nul", Err((400, ""))),
+            ("model: m", " ", Err((400, ""))),
+            ("model: m", "{\"model\":\"a\",\"x\":\"\t\"}", Err((400, ""))),
+        ];
+        for (config, body, expected) in rows {
+            becomes(config, PATH, body, *expected);
+        }
+    }
+
+    fn what_an_operation_takes_decides_about_an_absent_model() {
+        for (path, config, body, expected) in [
+            ("/v1/embeddings", "", r#"{"input":"x"}"#, Err((400, "model"))),
+            ("/v1/embeddings", "defaultModel: d", r#"{"input":"x"}"#, Ok(r#"{"input":"x","model":"d"}"#)),
+            ("/v1/completions", "model: m", r#"{}"#, Ok(r#"{"model":"m"}"#)),
+            ("/v1/audio/speech", "", r#"{}"#, Err((400, "model"))),
+            ("/v1/rerank", "", r#"{}"#, Err((400, "model"))),
+            ("/v1/responses", "", r#"{"input":"x"}"#, Ok(r#"{"input":"x"}"#)),
+            ("/v1/responses", "defaultModel: d", r#"{}"#, Ok(r#"{"model":"d"}"#)),
+            ("/v1/moderations", "", r#"{"input":"x"}"#, Ok(r#"{"input":"x"}"#)),
+            ("/v1/images/generations", "model: m", r#"{"model":"a"}"#, Ok(r#"{"model":"m"}"#)),
+            ("/v1/batches", "model: m", r#"{"x":1}"#, Ok(r#"{"x":1}"#)),
+            ("/v1/fine_tuning/jobs", "modelAliases: {a: b}", r#"{"model":"a"}"#, Ok(r#"{"model":"b"}"#)),
+        ] {
+            becomes(config, path, body, expected);
+        }
+    }
+
+    fn a_model_name_of_five_thousand_bytes_is_refused_and_a_long_prompt_is_not() {
+        let long = "x".repeat(5_000);
+        let gateway = held("defaultModel: d");
+        let body = format!(r#"{{"model":"{long}"}}"#);
+        let mut exchange = Exchange::new(Rc::clone(&gateway));
+        let wire = send(&mut exchange, &CHAT, &Host::default(), &[body.as_bytes()]);
+        assert_eq!(wire.reply.map(|it| it.status), Some(400));
+        let body = format!(r#"{{"prompt":"{long}","model":"a"}}"#);
+        let mut exchange = Exchange::new(gateway);
+        let wire = send(&mut exchange, &CHAT, &Host::default(), &[body.as_bytes()]);
+        assert_eq!(String::from_utf8(wire.passed).unwrap(), body);
+    }
+
+    fn headers_wait_for_the_length_but_not_for_the_whole_body() {
+        let gateway = held("model: grok");
+        let text = "x".repeat(1 << 20);
+        let first = format!(r#"{{"model":"a","messages":"{text}"}}"#);
+        let length = first.len().to_string();
+        let mut headers = CHAT.to_vec();
+        headers.push(("content-length", &length));
+        let mut exchange = Exchange::new(Rc::clone(&gateway));
+        let wire = send(&mut exchange, &headers, &Host::default(), &[&first.as_bytes()[..100]]);
+        // The body is not whole, so the last chunk is an error; but the first went on before it.
+        assert!(wire.reply.is_some());
+
+        let mut exchange = Exchange::new(Rc::clone(&gateway));
+        let mut wire = Wire::new(&headers);
+        let step = exchange.request_headers(&wire.list(), false, &Host::default());
+        assert_eq!(step.next, Next::Hold);
+        wire.apply(step);
+        wire.held.extend_from_slice(&first.as_bytes()[..100]);
+        let step = exchange.request_body(100, false, || &first.as_bytes()[..100]);
+        wire.apply(step);
+        assert_eq!(wire.held.len(), 0, "the first piece has gone on");
+        assert_eq!(wire.header("content-length"), Some(&*(first.len() + 3).to_string()));
+
+        let last = format!(r#"{{"messages":"{text}","model":"a"}}"#);
+        let chunks: Vec<&[u8]> = last.as_bytes().chunks(64 << 10).collect();
+        let mut exchange = Exchange::new(gateway);
+        let mut most = 0;
+        let mut wire = Wire::new(&headers);
+        let step = exchange.request_headers(&wire.list(), false, &Host::default());
+        wire.apply(step);
+        for (number, chunk) in chunks.iter().enumerate() {
+            wire.held.extend_from_slice(chunk);
+            let ends = number + 1 == chunks.len();
+            let step = exchange.request_body(chunk.len(), ends, || chunk);
+            wire.apply(step);
+            most = most.max(wire.held.len());
+        }
+        assert!(most <= 320 << 10, "{most} bytes were held");
+        assert_eq!(wire.header("content-length"), None);
+        assert_eq!(wire.passed, last.replace(r#""a""#, r#""grok""#).into_bytes());
+    }
+
+    fn a_body_over_the_limit_is_413_whether_or_not_it_says_so() {
+        let plugin = "placement: upstream\nholdHeaders: true\nmaxRequestBytes: 20";
+        let gateway = one_backend(plugin, "model: m");
+        let body = br#"{"model":"a","x":"0123456789"}"#;
+        let mut headers = CHAT.to_vec();
+        headers.push(("content-length", "30"));
+        for headers in [&headers[..], &CHAT[..]] {
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let wire = send(&mut exchange, headers, &Host::default(), &[&body[..15], &body[15..]]);
+            let reply = wire.reply.expect("refused");
+            assert_eq!(reply.status, 413);
+            assert!(error(&reply)["message"].as_str().unwrap().contains("20 bytes"));
+        }
+        // Also where the body is not looked at.
+        let upload = [(":method", "POST"), (":path", "/v1/files"), ("content-type", "multipart/form-data")];
+        let mut exchange = Exchange::new(gateway);
+        let wire = send(&mut exchange, &upload, &Host::default(), &[body]);
+        assert_eq!(wire.reply.map(|reply| reply.status), Some(413));
+    }
+
+    fn bodies_that_are_not_json_pass_untouched() {
+        let gateway = held("model: m");
+        for (method, media_type) in [
+            ("POST", "multipart/form-data; boundary=x"),
+            ("POST", "application/octet-stream"),
+            ("DELETE", "application/json"),
+        ] {
+            let headers = [
+                (":method", method),
+                (":path", "/v1/audio/transcriptions"),
+                ("content-type", media_type),
+                ("content-length", "11"),
+            ];
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let wire = send(&mut exchange, &headers, &Host::default(), &[b"\xff\x00--x", b"{oh}"]);
+            assert_eq!(wire.reply, None);
+            assert_eq!(wire.passed, b"\xff\x00--x{oh}");
+            assert_eq!(wire.header("content-length"), Some("11"));
+        }
+        // No rule asks about this one: it passes unread.
+        let mut exchange = Exchange::new(held(""));
+        let wire = send(&mut exchange, &post("/v1/batches"), &Host::default(), &[b"not", b" JSON"]);
+        assert_eq!((wire.reply, &wire.passed[..]), (None, &b"not JSON"[..]));
+        for method in ["GET", "DELETE", "OPTIONS", "HEAD"] {
+            let headers = [(":method", method), (":path", "/v1/models")];
+            let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &Host::default(), &[]);
+            assert_eq!((wire.reply.as_ref(), wire.started), (None, true), "{method}");
+        }
+    }
+
+    fn host_path_and_query_are_the_providers() {
+        let path = |config: &str, asked: &str| {
+            let headers = [(":method", "GET"), (":path", asked), (":authority", "gateway.example")];
+            let mut exchange = Exchange::new(held(config));
+            let wire = send(&mut exchange, &headers, &Host::default(), &[]);
+            assert_eq!(wire.header(":authority"), Some("llm.example"));
+            wire.header(":path").unwrap().to_owned()
+        };
+        for (config, asked, expected) in [
+            ("", "/v1/models", "/base/models"),
+            ("", "/v1/models/a%2Fb?x=1", "/base/models/a%2Fb?x=1"),
+            ("", "/x/v1/files?", "/base/files"),
+            ("path: /odd/chat?v=2", "/v1/chat/completions", "/odd/chat?v=2"),
+            ("path: /odd/chat?v=2", "/v1/chat/completions?a=b", "/odd/chat?v=2&a=b"),
+            ("path: /odd/chat?v=2", "/v1/models", "/base/models"),
+            ("auth: {query: {key: '$KEY', 'a b': c&d}}", "/v1/models?x=1",
+             "/base/models?x=1&a+b=c%26d&key=sk-ours"),
+        ] {
+            assert_eq!(path(config, asked), expected, "{config} {asked}");
+        }
+        let climbing = [(":method", "GET"), (":path", "/v1/../admin")];
+        let wire = send(&mut Exchange::new(held("")), &climbing, &Host::default(), &[]);
+        assert_eq!(wire.reply.map(|reply| reply.status), Some(400));
+    }
+
+    fn the_key_is_ours_or_the_clients_and_never_both() {
+        let client = [
+            (":method", "GET"),
+            (":path", "/v1/models"),
+            ("authorization", "Bearer sk-client"),
+            ("x-api-key", "sk-client"),
+            ("api-key", "sk-client"),
+            ("cookie", "sk-client"),
+            ("openai-organization", "sk-client"),
+            ("x-amz-security-token", "sk-client"),
+            ("x-envoy-retry-on", "5xx"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-for", "10.0.0.2"),
+            ("forwarded", "for=10.0.0.1"),
+            ("x-llm-proxy-backend", "other"),
+            ("accept-encoding", "gzip"),
+            ("openai-beta", "kept"),
+        ];
+        let sent = |config: &str| {
+            let mut exchange = Exchange::new(held(config));
+            send(&mut exchange, &client, &Host::default(), &[]).headers
+        };
+        let plain = |more: &[(&str, &str)]| {
+            let fixed = [(":method", "GET"), (":path", "/base/models")];
+            let all = fixed.iter().chain(more).chain(&[("openai-beta", "kept"), (":authority", "llm.example")]);
+            let mut all: Pairs = all.map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            all.sort();
+            all
+        };
+        for (config, expected) in [
+            ("", plain(&[("authorization", "Bearer sk-client")])),
+            ("apiKey: $KEY", plain(&[("authorization", "Bearer sk-ours")])),
+            ("apiKey: '${KEY}', authHeader: {name: Api-Key}", plain(&[("api-key", "sk-ours")])),
+            ("authHeader: {name: x-api-key, prefix: 'K '}", plain(&[("x-api-key", "K sk-client")])),
+            ("auth: {header: {X-Token: 't $$ ${KEY}'}}", plain(&[("x-token", "t $ sk-ours")])),
+            ("headers: {Cookie: a=b}", plain(&[("cookie", "a=b"), ("authorization", "Bearer sk-client")])),
+            ("headers: {authorization: Basic x}", plain(&[("authorization", "Basic x")])),
+        ] {
+            let mut sent = sent(config);
+            sent.sort();
+            assert_eq!(sent, expected, "{config}");
+        }
+    }
+
+    fn a_named_provider_knows_its_place() {
+        for (backend, authority, path, organization) in [
+            ("{name: b, type: openai, config: {orgId: o, projectId: p}}", "api.openai.com", "/v1/models", Some("o")),
+            ("{name: b, type: groq}", "api.groq.com", "/openai/v1/models", None),
+            ("{name: b, type: cohere}", "api.cohere.ai", "/compatibility/v1/models", None),
+            ("{name: b, type: ollama}", "localhost:11434", "/v1/models", None),
+        ] {
+            let gateway = gateway(&format!("placement: upstream\nbackends: [{backend}]"));
+            let headers =
+                [(":method", "GET"), (":path", "/v1/models"), ("authorization", "Bearer sk-client")];
+            let wire = send(&mut Exchange::new(gateway), &headers, &Host::default(), &[]);
+            assert_eq!(wire.header(":authority"), Some(authority));
+            assert_eq!(wire.header(":path"), Some(path));
+            assert_eq!(wire.header("openai-organization"), organization);
+            let passes_key = !backend.contains("ollama");
+            assert_eq!(wire.header("authorization").is_some(), passes_key, "{backend}");
+        }
+    }
+
+    fn azure_has_the_model_in_its_path() {
+        let ask = |config: &str, path: &str, body: &str| {
+            let gateway = gateway(&format!(
+                "placement: upstream
+holdHeaders: true
+backends:
+- name: b
+  type: azure-openai
+  config: {{endpoint: 'https://r.openai.azure.com/openai/v1/', apiKey: $KEY, {config}}}"
+            ));
+            let mut answers = chunkings(body.as_bytes()).into_iter().map(|chunks| {
+                let wire = send(
+                    &mut Exchange::new(Rc::clone(&gateway)),
+                    &post(path),
+                    &Host::default(),
+                    &chunks,
+                );
+                match wire.reply {
+                    Some(reply) => Err(reply.status),
+                    None => {
+                        assert_eq!(wire.header(":authority"), Some("r.openai.azure.com"));
+                        assert_eq!(wire.header("api-key"), Some("sk-ours"));
+                        assert_eq!(wire.header("authorization"), None);
+                        let body = String::from_utf8(wire.passed.clone()).unwrap();
+                        Ok((wire.header(":path").unwrap().to_owned(), body))
+                    }
+                }
+            });
+            let first = answers.next().unwrap();
+            assert!(answers.all(|it| it == first));
+            first
+        };
+        let dated = "apiVersion: 2024-10-21";
+        for (config, path, body, sent_path, sent_body) in [
+            (dated, "/v1/chat/completions", r#"{"x":1,"model":"d-1"}"#,
+             "/openai/deployments/d-1/chat/completions?api-version=2024-10-21", r#"{"x":1,"model":"d-1"}"#),
+            ("apiVersion: 2024-10-21, modelAliases: {gpt-4o: prod}", "/v1/embeddings?x=1", r#"{"model":"gpt-4o"}"#,
+             "/openai/deployments/prod/embeddings?api-version=2024-10-21&x=1", r#"{"model":"prod"}"#),
+            ("apiVersion: 2024-10-21, defaultModel: d", "/v1/chat/completions", "{}",
+             "/openai/deployments/d/chat/completions?api-version=2024-10-21", r#"{"model":"d"}"#),
+            ("apiVersion: 2024-10-21, deploymentName: p", "/v1/chat/completions", r#"{"model":"a"}"#,
+             "/openai/deployments/p/chat/completions?api-version=2024-10-21", r#"{"model":"p"}"#),
+            (dated, "/v1/responses", r#"{"model":"d"}"#,
+             "/openai/responses?api-version=2024-10-21", r#"{"model":"d"}"#),
+            ("apiVersion: preview", "/v1/responses", r#"{"model":"d"}"#,
+             "/openai/v1/responses?api-version=preview", r#"{"model":"d"}"#),
+            ("deploymentName: p", "/v1/chat/completions", r#"{"model":"a"}"#,
+             "/openai/v1/chat/completions", r#"{"model":"p"}"#),
+        ] {
+            let expected = Ok((sent_path.to_owned(), sent_body.to_owned()));
+            assert_eq!(ask(config, path, body), expected, "{config} {path}");
+        }
+        for body in [r#"{"model":"../x"}"#, r#"{"model":"a/b"}"#, r#"{"model":"a%2fb"}"#, "{}"] {
+            assert_eq!(ask(dated, "/v1/chat/completions", body), Err(400), "{body}");
+        }
+        // A body without a model in JSON needs the deployment from the configuration.
+        let upload = [
+            (":method", "POST"),
+            (":path", "/v1/audio/transcriptions"),
+            ("content-type", "multipart/form-data; boundary=x"),
+        ];
+        for (config, expected) in [(dated, None), ("apiVersion: 2024-10-21, deploymentName: p", Some(
+            "/openai/deployments/p/audio/transcriptions?api-version=2024-10-21"
+        ))] {
+            let gateway = gateway(&format!(
+                "placement: upstream\nholdHeaders: true\nbackends: [{{name: b, type: azure-openai, \
+                 config: {{endpoint: 'https://r.example', {config}}}}}]"
+            ));
+            let wire = send(&mut Exchange::new(gateway), &upload, &Host::default(), &[b"--x"]);
+            assert_eq!(wire.reply.map(|it| it.status), expected.is_none().then_some(400));
+            let path = wire.headers.iter().find(|(name, _)| name == ":path");
+            assert_eq!(expected, expected.and(path.map(|(_, path)| path.as_str())));
+        }
+    }
+
+    fn in_the_listener_the_first_matching_route_decides() {
+        let gateway = gateway(
+            "holdHeaders: true
+backends:
+- {name: a, type: xai, config: {apiKey: a, model: ma}}
+- {name: b, type: groq, config: {apiKey: b, model: mb}}
+routes:
+- {path: /v1/chat/completions, methods: [POST], backend: a}
+- {path: /v1, hosts: ['*.b.example'], backend: b}
+- {path: /mistral, methods: [POST, PUT], backend: b, model: special}
+- {path: /only, headers: {x-team: one}, backend: a}
+- {path: /only, methods: [GET], backend: b}",
+        );
+        let ask = |method: &str, path: &str, authority: &str, team: &str| {
+            let headers = [
+                (":method", method),
+                (":path", path),
+                (":authority", authority),
+                ("x-team", team),
+                ("x-forwarded-proto", "http"),
+            ];
+            let chunks: &[&[u8]] = if method == "POST" { &[br#"{"model":"x"}"#] } else { &[] };
+            send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &Host::default(), chunks)
+        };
+        for (method, path, authority, team, backend, sent_path, body) in [
+            ("POST", "/v1/chat/completions", "g", "", "a", "/v1/chat/completions", r#"{"model":"ma"}"#),
+            ("GET", "/v1/models", "x.b.example:8443", "", "b", "/openai/v1/models", ""),
+            ("POST", "/mistral", "g", "", "b", "/openai/v1/chat/completions", r#"{"model":"special"}"#),
+            ("POST", "/mistral?q", "g", "", "b", "/openai/v1/chat/completions?q", r#"{"model":"special"}"#),
+            ("POST", "/mistral/v1/embeddings", "g", "", "b", "/openai/v1/embeddings", r#"{"model":"special"}"#),
+            ("PUT", "/mistral/ocr", "g", "", "b", "/openai/v1/ocr", ""),
+            ("DELETE", "/only/files/1", "g", "one", "a", "/v1/files/1", ""),
+            ("GET", "/only/files/1", "g", "two", "b", "/openai/v1/files/1", ""),
+        ] {
+            let wire = ask(method, path, authority, team);
+            assert_eq!(wire.reply, None, "{method} {path}");
+            assert_eq!(wire.header("x-llm-proxy-backend"), Some(backend), "{method} {path}");
+            assert_eq!(wire.header(":path"), Some(sent_path), "{method} {path}");
+            assert_eq!(wire.header("x-forwarded-proto"), Some("http"));
+            assert_eq!(String::from_utf8(wire.passed).unwrap(), body, "{method} {path}");
+        }
+        for (method, path, status, allow) in [
+            ("GET", "/v1/chat/completions", 405, Some("POST")),
+            ("GET", "/mistral", 405, Some("POST, PUT")),
+            ("GET", "/mistralx", 404, None),
+            ("GET", "/", 404, None),
+        ] {
+            let reply = ask(method, path, "g", "").reply.expect("refused");
+            assert_eq!(reply.status, status, "{method} {path}");
+            let found = reply.headers.iter().find(|(name, _)| name == "allow");
+            assert_eq!(found.map(|(_, value)| value.as_str()), allow, "{method} {path}");
+        }
+    }
+
+    fn upstream_the_metadata_decides() {
+        let gateway = gateway(
+            "placement: upstream
+holdHeaders: true
+backend: a
+backends:
+- {name: a, type: xai, config: {apiKey: a}}
+- {name: b, type: groq, config: {apiKey: b}}",
+        );
+        let ask = |route: &[(&str, &str)], backend: Option<&'static str>| {
+            let route = (!route.is_empty()).then(|| pairs::encode(route));
+            let host = Host { route, backend, attempt: None };
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let wire = send(&mut exchange, &post("/team/x"), &host, &[br#"{"model":"c"}"#]);
+            match wire.reply {
+                Some(reply) => Err(reply.status),
+                None => Ok((
+                    wire.header(":authority").unwrap().to_owned(),
+                    wire.header(":path").unwrap().to_owned(),
+                    String::from_utf8(wire.passed).unwrap(),
+                )),
+            }
+        };
+        let to = |host: &str, path: &str, body: &str| {
+            Ok((host.to_owned(), path.to_owned(), body.to_owned()))
+        };
+        let unchanged = r#"{"model":"c"}"#;
+        assert_eq!(ask(&[], None), to("api.x.ai", "/v1/team/x", unchanged));
+        assert_eq!(ask(&[], Some("b")), to("api.groq.com", "/openai/v1/team/x", unchanged));
+        assert_eq!(
+            ask(&[("backend", "a"), ("model", "m"), ("path", "/team/x")], Some("b")),
+            to("api.x.ai", "/v1/chat/completions", r#"{"model":"m"}"#)
+        );
+        assert_eq!(ask(&[("backend", "zzz")], None), Err(500));
+        assert_eq!(ask(&[], Some("zzz")), Err(500));
+    }
+
+    fn a_reply_that_is_no_error_is_never_read() {
+        let mut exchange = Exchange::new(held("model: m"));
+        send(&mut exchange, &CHAT, &Host::default(), &[br#"{"model":"a"}"#]);
+        let mut wire = Wire::new(&[
+            (":status", "200"),
+            ("content-type", "text/event-stream"),
+            ("set-cookie", "session=1"),
+            ("alt-svc", "h3=\":443\""),
+            ("x-ratelimit-remaining-requests", "9"),
+        ]);
+        let step = exchange.reply_headers(&wire.list(), false, &Host::default());
+        wire.apply(step);
+        assert_eq!(
+            wire.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            [":status", "content-type", "x-ratelimit-remaining-requests"]
+        );
+        let step = exchange.reply_body(5, false, || panic!("it was read"));
+        assert_eq!(step, Step::default());
+    }
+
+    fn an_error_is_openai_shaped_whatever_the_provider_sent() {
+        let reply = |status: &str, media_type: &str, chunks: &[&[u8]]| {
+            let mut exchange = Exchange::new(held("model: m"));
+            send(&mut exchange, &CHAT, &Host::default(), &[br#"{"model":"a"}"#]);
+            let length = chunks.iter().map(|it| it.len()).sum::<usize>().to_string();
+            let mut wire = Wire::new(&[
+                (":status", status),
+                ("content-type", media_type),
+                ("content-length", &length),
+                ("retry-after", "7"),
+            ]);
+            let step = exchange.reply_headers(&wire.list(), chunks.is_empty(), &Host::default());
+            wire.apply(step);
+            for (number, chunk) in chunks.iter().enumerate() {
+                wire.held.extend_from_slice(chunk);
+                let held = wire.held.clone();
+                let ends = number + 1 == chunks.len();
+                let step = exchange.reply_body(held.len(), ends, || held);
+                wire.apply(step);
+            }
+            wire
+        };
+        let body = br#"{"detail":"no such thing"}"#;
+        for chunks in chunkings(body) {
+            let wire = reply("404", "application/json; charset=utf-8", &chunks);
+            let error: Value = serde_json::from_slice(&wire.passed).unwrap();
+            assert_eq!(error["error"]["message"], "no such thing");
+            assert_eq!(error["error"]["type"], "invalid_request_error");
+            assert_eq!(wire.header("content-length"), None);
+            assert_eq!(wire.header("retry-after"), Some("7"));
+        }
+        let ours = br#"{"error": {"message":"m", "code":1e3}}"#;
+        let wire = reply("429", "application/json", &[ours]);
+        assert_eq!(wire.passed, ours);
+        let wire = reply("500", "text/html", &[b"<html>", b"<title>Oh</title>"]);
+        assert_eq!(wire.header("content-type"), Some("application/json"));
+        assert!(String::from_utf8(wire.passed).unwrap().contains(r#""message":"Oh""#));
+
+        // No body at all: a reply of ours, with what the provider said in its headers.
+        let wire = reply("503", "text/plain", &[]);
+        let told = wire.reply.expect("a reply of ours");
+        assert_eq!(told.status, 503);
+        assert!(told.headers.contains(&("retry-after".to_owned(), "7".to_owned())));
+        assert_eq!(error(&told)["type"], "server_error");
+
+        // Too long to be held: text is cut, JSON passes.
+        let long = vec![b'x'; 70_000];
+        let wire = reply("500", "text/plain", &[&long, &long, b"end"]);
+        assert!(wire.passed.len() < 5_000 && wire.passed.ends_with(b"}"));
+        let mut json = br#"{"error":{"message":""#.to_vec();
+        json.extend_from_slice(&long);
+        let wire = reply("500", "application/json", &[&json, b"\"}}"]);
+        assert_eq!(wire.passed.len(), json.len() + 3);
+
+        // What is compressed cannot be read.
+        let mut exchange = Exchange::new(held("model: m"));
+        send(&mut exchange, &CHAT, &Host::default(), &[br#"{"model":"a"}"#]);
+        let wire = Wire::new(&[(":status", "500"), ("content-encoding", "gzip")]);
+        let step = exchange.reply_headers(&wire.list(), false, &Host::default());
+        assert_eq!(step, Step::default());
+    }
+
+    fn an_empty_error_waits_for_envoys_retries() {
+        let reply = |attempt, status| {
+            let mut exchange = Exchange::new(held("model: m, maxRetries: 2"));
+            send(&mut exchange, &CHAT, &Host::default(), &[br#"{"model":"a"}"#]);
+            let wire = Wire::new(&[(":status", status)]);
+            let host = Host { attempt, ..Host::default() };
+            matches!(exchange.reply_headers(&wire.list(), true, &host).next, Next::Reply(_))
+        };
+        assert!(!reply(Some(1), "503"));
+        assert!(!reply(Some(2), "503"));
+        assert!(reply(Some(3), "503"));
+        assert!(reply(Some(1), "400"));
+        assert!(reply(None, "503"));
+    }
+
+    /// Random bodies, cut at random: refused exactly when serde_json refuses them, and changed in
+    /// nothing but the model.
+    fn mutated_bodies_are_spliced_or_refused() {
+        let seeds = [
+            r#"{"model":"gpt-4o","messages":[{"role":"user","content":"h\u00e9 \"q\" 😀"}],"n":1.5e3}"#,
+            r#"{"messages":[{"role":"user","content":[{"type":"text","text":"x"}]}],"stream":true,"model" : "a"}"#,
+            r#"{"a":{"model":[{}]},"model":null,"b":-0.0}"#,
+        ];
+        let gateway = held("model: replaced");
+        let mut random = Random(0x5eed_1234_abcd_0001);
+        for round in 0..3_000 {
+            let mut body = seeds[random.below(seeds.len())].as_bytes().to_vec();
+            for _ in 0..random.below(4) {
+                let at = random.below(body.len());
+                match random.below(4) {
+                    0 => body[at] = b"\"\\{}[],:0e-. \x01\xffa"[random.below(16)],
+                    1 => drop(body.remove(at)),
+                    2 => body.insert(at, b"\"\\{}[],:1e-. "[random.below(13)]),
+                    _ => body.truncate(at + 1),
+                }
+            }
+            if body.is_empty() {
+                continue;
+            }
+            let what = format!("round {round}: {}", String::from_utf8_lossy(&body));
+            let mut chunks: Vec<&[u8]> = Vec::new();
+            let mut rest = &body[..];
+            while !rest.is_empty() {
+                let (chunk, after) = rest.split_at(1 + random.below(rest.len().min(9)));
+                chunks.push(chunk);
+                rest = after;
+            }
+            let send = |chunks: &[&[u8]]| {
+                send(&mut Exchange::new(Rc::clone(&gateway)), &CHAT, &Host::default(), chunks)
+            };
+            let (whole, pieces) = (send(&[&body]), send(&chunks));
+            assert_eq!(whole.reply, pieces.reply, "{what}");
+            let parsed = serde_json::from_slice::<Value>(&body);
+            match &whole.reply {
+                None => {
+                    assert_eq!(whole.passed, pieces.passed, "{what}");
+                    let mut expected = parsed.unwrap_or_else(|error| panic!("{what}: {error}"));
+                    expected["model"] = "replaced".into();
+                    let passed: Value = serde_json::from_slice(&whole.passed).unwrap();
+                    assert_eq!(passed, expected, "{what}");
+                }
+                Some(reply) => {
+                    assert_eq!(reply.status, 400, "{what}");
+                    let duplicate = error(reply)["code"] == "duplicate_parameter";
+                    let is_object = parsed.as_ref().is_ok_and(Value::is_object);
+                    assert!(duplicate || !is_object, "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// xorshift64*: enough for tests, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
+    }
+}
