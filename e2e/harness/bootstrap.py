@@ -94,6 +94,30 @@ def in_listener(gateway: dict, env: dict[str, str], holds: bool) -> dict:
     return {"static_resources": {"listeners": [listener], "clusters": clusters}}
 
 
+def redirected(bootstrap: dict, mock) -> dict:
+    """The same bootstrap, all its clusters at `mock`, and the module where it was built."""
+    bootstrap = json.loads(json.dumps(bootstrap))
+    for cluster in bootstrap["static_resources"]["clusters"]:
+        host, port = (mock.tls if "transport_socket" in cluster else mock.plain).rsplit(":", 1)
+        for group in cluster["load_assignment"]["endpoints"]:
+            for endpoint in group["lb_endpoints"]:
+                endpoint["endpoint"]["address"] = _address(host, int(port))
+    for holder in _mappings(bootstrap):
+        if "trusted_ca" in holder:
+            holder["trusted_ca"] = {"filename": str(mock.ca)}
+        if str(holder.get("filename", "")).endswith("llm_proxy.wasm"):
+            holder["filename"] = str(artefacts.module())
+    return bootstrap
+
+
+def _mappings(value):
+    """Every mapping inside `value`."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _mappings(inner)
+
+
 def wasm_filter(plugin: dict | str, holds: bool) -> dict:
     """The module as an HTTP filter. A text is handed over as such, a mapping as a Struct."""
     if isinstance(plugin, str):
