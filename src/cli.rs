@@ -37,7 +37,10 @@ enum Command {
         file: PathBuf,
     },
     /// Write the configuration of a proxy
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  llm-proxy render envoy gateway.yaml --output envoy.yaml"
+    )]
     Render(Render),
     /// Start Envoy as the gateway
     #[command(after_help = "Examples:
@@ -227,6 +230,12 @@ fn warn_about(source: &Source) {
             let name = backend.name.as_str();
             complain(&format!(
                 "warning: backends[{index}]: no route leads to {name:?}"
+            ));
+        }
+        if backend.tls.insecure {
+            complain(&format!(
+                "warning: backends[{index}].config.tls.insecure: whoever answers gets the key; \
+                 for experiments only"
             ));
         }
     }

@@ -81,8 +81,8 @@ pub struct Backend {
     pub auth: Auth,
     /// Headers to set: lower-case name and value. None of them is in `auth`.
     pub headers: Vec<(Rc<str>, Secret)>,
-    /// Query parameters to add, encoded: `a=b&c=d`.
-    pub query: Option<Secret>,
+    /// Query parameters that authenticate.
+    pub query: Option<Query>,
     /// Time to the first byte of the reply, per attempt.
     pub timeout: Duration,
     /// Extra attempts.
@@ -109,6 +109,23 @@ pub struct KeyHeader {
     pub name: Rc<str>,
     /// What stands before the key, its space included.
     pub prefix: Rc<str>,
+}
+
+/// Query parameters that are added to every path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Their names.
+    pub names: Vec<String>,
+    /// Names and values, encoded: `a=b&c=d`.
+    pub encoded: Secret,
+}
+
+impl Query {
+    /// Whether an encoded `name=value` has the name of one of these.
+    pub fn sets(&self, pair: &str) -> bool {
+        let mut decoded = url::form_urlencoded::parse(pair.as_bytes());
+        decoded.any(|(name, _)| self.names.iter().any(|it| *it == name))
+    }
 }
 
 /// What to do about one member of a JSON body.

@@ -14,17 +14,20 @@
 //! # Invariants
 //!
 //! * A reply that is no error is never read, held or counted: a stream stays a stream.
+//! * Every attempt starts from what the client sent: host, path, length, body.
 //! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`].
 
 mod body;
 mod firewall;
 mod metadata;
+mod original;
 mod provider_error;
 
 use std::rc::Rc;
 
 use self::body::{BodyEdit, Pushed};
 pub use self::metadata::RouteMetadata;
+use self::original::Original;
 use crate::config::{Auth, Backend, Gateway, Placement};
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::json::Splice;
@@ -43,6 +46,12 @@ pub trait Surroundings {
 
     /// Which attempt this is, from 1, where the host counts them.
     fn attempt(&self) -> Option<u64>;
+
+    /// What an earlier attempt of this request has [kept](Self::keep).
+    fn kept(&self) -> Option<Vec<u8>>;
+
+    /// Keeps bytes for the next attempt of this request.
+    fn keep(&self, bytes: &[u8]);
 }
 
 /// What is to be done now.
@@ -63,8 +72,8 @@ pub enum BodyChange {
     #[default]
     Keep,
     /// They become this.
-    Replace(String),
-    /// These ranges change, counted in bytes from the start of the whole body.
+    Replace(Vec<u8>),
+    /// These ranges of them change.
     Splice(Vec<Splice>),
 }
 
@@ -90,8 +99,10 @@ pub struct Exchange {
     is_head: bool,
     /// The path that was asked for and the route's own, while the provider's waits for the model.
     asked: Option<(String, Option<String>)>,
-    /// Bytes of the request's body that have been seen.
-    received: u64,
+    /// Bytes of the request's body that have gone on.
+    passed: u64,
+    /// Bytes of it that have been seen and wait.
+    held: usize,
 }
 
 /// What the request waits for.
@@ -134,7 +145,8 @@ impl Exchange {
             backend: None,
             is_head: false,
             asked: None,
-            received: 0,
+            passed: 0,
+            held: 0,
         }
     }
 
@@ -151,24 +163,44 @@ impl Exchange {
         }
     }
 
-    /// A piece of the request's body has arrived: `length` bytes that `read` gives.
+    /// More of the request's body has arrived: `at_hand` bytes wait or have just come, which `read`
+    /// gives from a place on.
     pub fn request_body<'a>(
         &mut self,
-        length: usize,
+        at_hand: usize,
         ends: bool,
-        read: impl FnOnce() -> &'a [u8],
+        read: impl FnOnce(usize) -> &'a [u8],
     ) -> Step {
-        self.received = self.received.saturating_add(length as u64);
+        let step = self.more_of_the_body(at_hand, ends, read);
+        match step.next {
+            Next::Hold => self.held = at_hand,
+            Next::Continue | Next::Reply(_) => {
+                self.passed = self.passed.saturating_add(at_hand as u64);
+                self.held = 0;
+            }
+        }
+        step
+    }
+
+    fn more_of_the_body<'a>(
+        &mut self,
+        at_hand: usize,
+        ends: bool,
+        read: impl FnOnce(usize) -> &'a [u8],
+    ) -> Step {
         if matches!(self.request, Request::Refused) {
             return Step::default();
         }
-        if self.received > self.gateway.max_request_bytes {
+        if self.passed.saturating_add(at_hand as u64) > self.gateway.max_request_bytes {
             return self.refuse(&Refusal::TooLarge(self.gateway.max_request_bytes));
         }
         let Request::ExpectBody(edit) = &mut self.request else {
             return Step::default();
         };
-        let bytes = if length == 0 { &[] } else { read() };
+        let bytes = match at_hand > self.held {
+            true => read(self.held),
+            false => &[],
+        };
         match edit.push(bytes, ends) {
             Ok(Pushed::Hold) => Step {
                 next: Next::Hold,
@@ -176,7 +208,7 @@ impl Exchange {
             },
             Ok(Pushed::Pass {
                 mut headers,
-                splices,
+                mut splices,
             }) => {
                 if let (Some((asked, base)), Some(backend)) = (self.asked.take(), &self.backend) {
                     let model = edit.chosen_model();
@@ -184,6 +216,10 @@ impl Exchange {
                         Ok(path) => headers.push(HeaderEdit::set(":path", path)),
                         Err(refusal) => return self.refuse(&refusal),
                     }
+                }
+                for splice in &mut splices {
+                    splice.range.start = splice.range.start.saturating_sub(self.passed);
+                    splice.range.end = splice.range.end.saturating_sub(self.passed);
                 }
                 let body = match splices.is_empty() {
                     true => BodyChange::Keep,
@@ -237,31 +273,37 @@ impl Exchange {
         step
     }
 
-    /// A piece of the reply's body has arrived: `held` bytes are now at hand, which `read` gives.
-    pub fn reply_body(&mut self, held: usize, ends: bool, read: impl FnOnce() -> Vec<u8>) -> Step {
+    /// More of the reply's body has arrived: `at_hand` bytes wait or have just come, which `read`
+    /// gives.
+    pub fn reply_body(
+        &mut self,
+        at_hand: usize,
+        ends: bool,
+        read: impl FnOnce() -> Vec<u8>,
+    ) -> Step {
         match self.reply {
             Reply::ExpectNothing => Step::default(),
             Reply::ExpectEnd => Step {
-                body: BodyChange::Replace(String::new()),
+                body: BodyChange::Replace(Vec::new()),
                 ..Step::default()
             },
-            Reply::ExpectError { .. } if !ends && held <= MAX_ERROR_BYTES => Step {
+            Reply::ExpectError { .. } if !ends && at_hand <= MAX_ERROR_BYTES => Step {
                 next: Next::Hold,
                 ..Step::default()
             },
-            Reply::ExpectError { is_json: true, .. } if !ends => {
-                // Nobody's error text is that long: it is data, whatever the status.
-                self.reply = Reply::ExpectNothing;
-                Step::default()
-            }
-            Reply::ExpectError { status, .. } => {
-                self.reply = if ends {
-                    Reply::ExpectNothing
-                } else {
-                    Reply::ExpectEnd
+            Reply::ExpectError { status, is_json } => {
+                let body = read();
+                // Too long to wait for: its beginning tells.
+                if !ends && is_json && provider_error::begins_well(&body) {
+                    self.reply = Reply::ExpectNothing;
+                    return Step::default();
+                }
+                self.reply = match ends {
+                    true => Reply::ExpectNothing,
+                    false => Reply::ExpectEnd,
                 };
-                let body = match provider_error::reshape(status, &read()) {
-                    Some(reshaped) => BodyChange::Replace(reshaped),
+                let body = match provider_error::reshape(status, &body) {
+                    Some(reshaped) => BodyChange::Replace(reshaped.into_bytes()),
                     None => BodyChange::Keep,
                 };
                 Step {
@@ -287,12 +329,21 @@ impl Exchange {
         surroundings: &dyn Surroundings,
     ) -> Result<Step, Refusal> {
         let method = headers.text(":method").unwrap_or_default();
-        let path = headers.text(":path").ok_or(Refusal::InvalidPath)?;
         self.is_head = method == "HEAD";
-        let content_length = headers
-            .text("content-length")
-            .and_then(|it| it.parse().ok());
-        if content_length.is_some_and(|length: u64| length > self.gateway.max_request_bytes) {
+        let kept = match self.gateway.plugin.placement {
+            Placement::Listener => None,
+            Placement::Upstream => surroundings.kept().and_then(|it| Original::decode(&it)),
+        };
+        let is_first = kept.is_none();
+        let original = kept
+            .or_else(|| Original::of(headers))
+            .ok_or(Refusal::InvalidPath)?;
+        if is_first && self.gateway.plugin.placement == Placement::Upstream {
+            surroundings.keep(&original.encode());
+        }
+        let path = original.path.as_str();
+        let too_large = |length| length > self.gateway.max_request_bytes;
+        if original.content_length.is_some_and(too_large) {
             return Err(Refusal::TooLarge(self.gateway.max_request_bytes));
         }
 
@@ -316,7 +367,7 @@ impl Exchange {
         };
         let needs_model = upstream.is_none();
         let mut step = Step {
-            headers: self.readdressed(&backend, upstream, headers),
+            headers: self.readdressed(&backend, upstream, headers, is_first),
             ..Step::default()
         };
 
@@ -339,7 +390,7 @@ impl Exchange {
             backend,
             target.model,
             member,
-            content_length,
+            original.content_length,
             holds,
             needs_model,
         );
@@ -424,11 +475,13 @@ impl Exchange {
     }
 
     /// The header edits that make the request one to `backend`; `path` where it is known by now.
+    /// `is_first`: no earlier attempt has changed the headers.
     fn readdressed(
         &self,
         backend: &Backend,
         path: Option<String>,
         headers: &Headers<'_>,
+        is_first: bool,
     ) -> Vec<HeaderEdit> {
         let is_listener = self.gateway.plugin.placement == Placement::Listener;
         let mut edits = Vec::with_capacity(16);
@@ -440,7 +493,13 @@ impl Exchange {
                 set.push((Rc::clone(name), value.expose().into()))
             }
             Auth::Client(header) => {
-                let key = firewall::client_key(headers);
+                let key = match is_first {
+                    true => firewall::client_key(headers),
+                    // The last attempt has put it where it belongs.
+                    false => headers
+                        .text(&header.name)
+                        .and_then(|value| value.strip_prefix(&*header.prefix)),
+                };
                 set.extend(key.map(|key| {
                     (
                         Rc::clone(&header.name),
@@ -504,14 +563,16 @@ fn upstream_path(
     if path.is_empty() {
         path.push('/');
     }
-    let client = asked
-        .split_once('?')
-        .map(|(_, query)| query)
-        .filter(|query| !query.is_empty());
-    let ours = backend.query.as_ref().map(|query| query.expose());
-    for query in client.into_iter().chain(ours.as_deref()) {
+    let ours = backend.query.as_ref();
+    let client = asked.split_once('?').map_or("", |(_, query)| query);
+    let client = client.split('&').filter(|pair| {
+        // A client cannot put its own value beside one of ours.
+        !pair.is_empty() && !ours.is_some_and(|ours| ours.sets(pair))
+    });
+    let ours = ours.map(|ours| ours.encoded.expose());
+    for pair in client.chain(ours.as_deref()) {
         path.push(if path.contains('?') { '&' } else { '?' });
-        path.push_str(query);
+        path.push_str(pair);
     }
     Ok(path)
 }

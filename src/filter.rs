@@ -56,11 +56,7 @@ impl RootContext for Root {
             .gateway
             .as_ref()
             .map(|gateway| Exchange::new(Rc::clone(gateway)));
-        Some(Box::new(Stream {
-            exchange,
-            passed: 0,
-            held: 0,
-        }))
+        Some(Box::new(Stream { exchange }))
     }
 }
 
@@ -68,10 +64,6 @@ impl RootContext for Root {
 struct Stream {
     /// `None` only where no configuration was taken, and then Envoy sends no requests.
     exchange: Option<Exchange>,
-    /// Bytes of the request's body that have gone on: where the buffer starts.
-    passed: usize,
-    /// Bytes of the request's body that wait in the buffer.
-    held: usize,
 }
 
 impl Context for Stream {}
@@ -92,35 +84,34 @@ impl HttpContext for Stream {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };
-        // The buffer has all that waits; only its end is new.
-        let new = size.saturating_sub(self.held);
-        let start = self.held;
         let arrived = OnceCell::new();
-        let read = || arrived.get_or_init(|| host::buffer(Buffer::RequestBody, start, new));
-        let step = exchange.request_body(new, ends, || read().as_slice());
+        let step = exchange.request_body(size, ends, |from| {
+            let read = || {
+                (
+                    from,
+                    host::buffer(Buffer::RequestBody, from, size - from.min(size)),
+                )
+            };
+            let (_, bytes) = arrived.get_or_init(read);
+            bytes.as_slice()
+        });
         apply_headers(HeaderMap::Request, &step.headers);
         match &step.body {
             BodyChange::Keep => {}
-            BodyChange::Replace(text) => host::replace(Buffer::RequestBody, text.as_bytes()),
+            BodyChange::Replace(bytes) => host::replace(Buffer::RequestBody, bytes),
             BodyChange::Splice(splices) => {
-                let held = (start > 0).then(|| host::buffer(Buffer::RequestBody, 0, size));
-                let all = held.as_ref().unwrap_or_else(|| read());
+                let all = match arrived.into_inner() {
+                    Some((0, bytes)) => bytes,
+                    _ => host::buffer(Buffer::RequestBody, 0, size),
+                };
                 let mut changed = Vec::new();
-                if json::apply(all, self.passed as u64, splices, &mut changed).is_err() {
+                if json::apply(&all, 0, splices, &mut changed).is_err() {
                     error!("request body: the edits do not fit it; this is a defect");
-                    host::reply(&LocalReply::from(&Refusal::Gateway(
-                        "the body was not edited",
-                    )));
+                    let refusal = Refusal::Gateway("the body was not edited");
+                    host::reply(&LocalReply::from(&refusal));
                     return Action::Pause;
                 }
                 host::replace(Buffer::RequestBody, &changed);
-            }
-        }
-        match step.next {
-            Next::Hold => self.held = size,
-            Next::Continue | Next::Reply(_) => {
-                self.passed = self.passed.saturating_add(size);
-                self.held = 0;
             }
         }
         go_on(step)
@@ -143,8 +134,8 @@ impl HttpContext for Stream {
         };
         let read = || host::buffer(Buffer::ResponseBody, 0, size);
         let step = exchange.reply_body(size, ends, read);
-        if let BodyChange::Replace(text) = &step.body {
-            host::replace(Buffer::ResponseBody, text.as_bytes());
+        if let BodyChange::Replace(bytes) = &step.body {
+            host::replace(Buffer::ResponseBody, bytes);
         }
         go_on(step)
     }
@@ -201,7 +192,18 @@ impl Surroundings for Host {
         let bytes = host::property(&["upstream", "request_attempt_count"])?;
         bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
     }
+
+    fn kept(&self) -> Option<Vec<u8>> {
+        host::property(&[KEPT])
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        host::set_property(&[KEPT], bytes);
+    }
 }
 
 /// The namespace of our metadata in Envoy's configuration.
 const METADATA_NAMESPACE: &str = "llm-proxy";
+
+/// The name of what an attempt keeps for the next one, in Envoy's filter state.
+const KEPT: &str = "llm-proxy.original";

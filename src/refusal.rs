@@ -123,7 +123,9 @@ impl Refusal {
 
     fn message(&self) -> String {
         match self {
-            Self::InvalidBody(invalid) => format!("the request body cannot be used: {invalid}"),
+            Self::InvalidBody(invalid) => {
+                format!("the request body is not a JSON object: {invalid}")
+            }
             Self::DuplicateMember(name) => {
                 format!("the request body has {name:?} more than once; send it once")
             }

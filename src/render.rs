@@ -5,16 +5,18 @@
 //! [`Variable`] of our own.
 
 pub mod envoy;
-mod secrets;
+mod templates;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-pub use self::secrets::Variable;
-use crate::config::value::{ByteSize, Template};
-use crate::config::{Backend, ConfigErrors, Environment, Gateway, Placement, file, parse_file};
+pub use self::templates::Variable;
+use crate::config::value::ByteSize;
+use crate::config::{
+    Backend, ConfigErrors, Environment, Gateway, KeyPath, Placement, file, parse_file,
+};
 
 /// A configuration that is ready to be rendered.
 #[derive(Debug)]
@@ -35,11 +37,15 @@ impl Source {
     /// Everything that is wrong with it, each with its key path.
     pub fn parse(text: &str, environment: &dyn Environment) -> Result<Self, ConfigErrors> {
         let gateway = Gateway::parse(text, environment)?;
-        let mut written = parse_file(text)?;
-        let variables = secrets::take(&mut written, environment);
-        for backend in written.backends.iter_mut() {
-            expand(backend, environment);
+        if gateway.routes.is_empty() {
+            // A plugin can do without, where metadata decides; a proxy cannot.
+            let mut errors = ConfigErrors::default();
+            errors.push(&KeyPath::root().key("routes"), "at least one is required");
+            return Err(errors);
         }
+        let mut written = parse_file(text)?;
+        let variables = templates::take_literals(&mut written, environment);
+        templates::expand_texts(&mut written, environment);
         Ok(Self {
             gateway,
             written,
@@ -87,7 +93,7 @@ impl Source {
             .backends
             .iter()
             .filter(|(_, backend)| used.contains(backend.name.as_str()))
-            .flat_map(|(_, backend)| secrets::names(backend))
+            .flat_map(|(_, backend)| templates::names(backend))
             .collect()
     }
 
@@ -117,38 +123,6 @@ impl Environment for WithoutKeys<'_> {
 
     fn secret(&self, _: &str) -> Option<String> {
         Some("absent".to_owned())
-    }
-}
-
-/// Replaces the variables in what does not authenticate by their values: the proxy's environment
-/// need not have them.
-fn expand(backend: &mut file::Backend, environment: &dyn Environment) {
-    let Some(config) = &mut backend.config else {
-        return;
-    };
-    let tls = config.tls.as_mut();
-    let (ca_file, server_name) = match tls {
-        Some(tls) => (tls.ca_file.as_mut(), tls.server_name.as_mut()),
-        None => (None, None),
-    };
-    let texts = [
-        config.endpoint.as_mut(),
-        config.address.as_mut(),
-        config.path.as_mut(),
-        config.model.as_mut(),
-        config.default_model.as_mut(),
-        ca_file,
-        server_name,
-    ];
-    let aliases = config
-        .model_aliases
-        .iter_mut()
-        .flat_map(|it| it.values_mut());
-    for template in texts.into_iter().flatten().chain(aliases) {
-        // The gateway was built from the same text: every variable has a value.
-        if let Ok(text) = template.expand(|name| environment.variable(name)) {
-            *template = Template::literal(&text);
-        }
     }
 }
 

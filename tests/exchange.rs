@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use llm_proxy::config::Gateway;
@@ -39,6 +40,7 @@ struct Host {
     route: Option<Vec<u8>>,
     backend: Option<&'static str>,
     attempt: Option<u64>,
+    kept: RefCell<Option<Vec<u8>>>,
 }
 
 impl Surroundings for Host {
@@ -53,6 +55,14 @@ impl Surroundings for Host {
     fn attempt(&self) -> Option<u64> {
         self.attempt
     }
+
+    fn kept(&self) -> Option<Vec<u8>> {
+        self.kept.borrow().clone()
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        self.kept.borrow_mut().get_or_insert(bytes.to_vec());
+    }
 }
 
 type Pairs = Vec<(String, String)>;
@@ -63,9 +73,8 @@ struct Wire {
     headers: Pairs,
     /// What has gone on.
     passed: Vec<u8>,
-    /// What waits, and how many bytes of the original have gone on before it.
+    /// What waits.
     held: Vec<u8>,
-    offset: u64,
     /// The reply that ended it.
     reply: Option<LocalReply>,
     /// Whether headers had gone on before that.
@@ -108,20 +117,18 @@ impl Wire {
                 self.headers.insert(place, pair);
             }
         }
-        let arrived = self.held.len() as u64;
         match step.body {
             BodyChange::Keep => {}
-            BodyChange::Replace(text) => self.held = text.into_bytes(),
+            BodyChange::Replace(bytes) => self.held = bytes,
             BodyChange::Splice(splices) => {
                 let mut out = Vec::new();
-                json::apply(&self.held, self.offset, &splices, &mut out).unwrap();
+                json::apply(&self.held, 0, &splices, &mut out).unwrap();
                 self.held = out;
             }
         }
         match step.next {
             Next::Hold => {}
             Next::Continue => {
-                self.offset += arrived;
                 self.passed.append(&mut self.held);
                 self.started = true;
             }
@@ -140,7 +147,9 @@ fn send(exchange: &mut Exchange, headers: &[(&str, &str)], host: &Host, chunks: 
             return wire;
         }
         wire.held.extend_from_slice(chunk);
-        let step = exchange.request_body(chunk.len(), number + 1 == chunks.len(), || chunk);
+        let ends = number + 1 == chunks.len();
+        let at_hand = wire.held.clone();
+        let step = exchange.request_body(at_hand.len(), ends, |from| &at_hand[from..]);
         wire.apply(step);
     }
     wire
@@ -343,7 +352,7 @@ tests! {
         assert_eq!(step.next, Next::Hold);
         wire.apply(step);
         wire.held.extend_from_slice(&first.as_bytes()[..100]);
-        let step = exchange.request_body(100, false, || &first.as_bytes()[..100]);
+        let step = exchange.request_body(100, false, |_| &first.as_bytes()[..100]);
         wire.apply(step);
         assert_eq!(wire.held.len(), 0, "the first piece has gone on");
         assert_eq!(wire.header("content-length"), Some(&*(first.len() + 3).to_string()));
@@ -358,7 +367,8 @@ tests! {
         for (number, chunk) in chunks.iter().enumerate() {
             wire.held.extend_from_slice(chunk);
             let ends = number + 1 == chunks.len();
-            let step = exchange.request_body(chunk.len(), ends, || chunk);
+            let at_hand = wire.held.clone();
+            let step = exchange.request_body(at_hand.len(), ends, |from| &at_hand[from..]);
             wire.apply(step);
             most = most.max(wire.held.len());
         }
@@ -432,8 +442,8 @@ tests! {
             ("path: /odd/chat?v=2", "/v1/chat/completions", "/odd/chat?v=2"),
             ("path: /odd/chat?v=2", "/v1/chat/completions?a=b", "/odd/chat?v=2&a=b"),
             ("path: /odd/chat?v=2", "/v1/models", "/base/models"),
-            ("auth: {query: {key: '$KEY', 'a b': c&d}}", "/v1/models?x=1",
-             "/base/models?x=1&a+b=c%26d&key=sk-ours"),
+            ("auth: {query: {key: '$KEY', 'a b': c&d}}", "/v1/models?x=1&key=theirs&%6bey=t&a+b&y",
+             "/base/models?x=1&y&a+b=c%26d&key=sk-ours"),
         ] {
             assert_eq!(path(config, asked), expected, "{config} {asked}");
         }
@@ -580,6 +590,38 @@ backends:
         }
     }
 
+    fn the_second_attempt_starts_from_what_the_client_sent() {
+        for (config, path) in [
+            ("apiKey: $KEY, model: longer-than-before, auth: {query: {code: $KEY}}", "/v1/chat/completions?a=1"),
+            ("authHeader: {name: x-api-key, prefix: 'K '}, model: m", "/team/v1/chat/completions"),
+            ("path: /odd/chat?v=2, model: longer-than-before", "/v1/chat/completions"),
+            ("model: longer-than-before", "/v1/embeddings"),
+        ] {
+            let gateway = held(config);
+            let body = format!(r#"{{"model":"a","input":"{}"}}"#, "x".repeat(300));
+            let length = body.len().to_string();
+            let mut headers = post(path);
+            headers.extend([("content-length", &*length), ("authorization", "Bearer sk-client")]);
+            let host = Host::default();
+            let chunks: Vec<&[u8]> = body.as_bytes().chunks(100).collect();
+            let first = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &host, &chunks);
+            assert_eq!(first.reply, None, "{config}");
+            let length = first.passed.len().to_string();
+            assert_eq!(first.header("content-length"), Some(&*length));
+            // Envoy has one header map for all attempts, and the client's body for each.
+            let changed: Vec<(&str, &str)> =
+                first.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let second = send(&mut Exchange::new(gateway), &changed, &host, &chunks);
+            let sorted = |wire: &Wire| {
+                let mut headers = wire.headers.clone();
+                headers.sort();
+                headers
+            };
+            assert_eq!(sorted(&second), sorted(&first), "{config}");
+            assert_eq!(second.passed, first.passed, "{config}");
+        }
+    }
+
     fn in_the_listener_the_first_matching_route_decides() {
         let gateway = gateway(
             "holdHeaders: true
@@ -645,7 +687,7 @@ backends:
         );
         let ask = |route: &[(&str, &str)], backend: Option<&'static str>| {
             let route = (!route.is_empty()).then(|| pairs::encode(route));
-            let host = Host { route, backend, attempt: None };
+            let host = Host { route, backend, ..Host::default() };
             let mut exchange = Exchange::new(Rc::clone(&gateway));
             let wire = send(&mut exchange, &post("/team/x"), &host, &[br#"{"model":"c"}"#]);
             match wire.reply {
@@ -722,7 +764,7 @@ backends:
             assert_eq!(wire.header("content-length"), None);
             assert_eq!(wire.header("retry-after"), Some("7"));
         }
-        let ours = br#"{"error": {"message":"m", "code":1e3}}"#;
+        let ours = br#"{"error": {"message":"m", "code":1e3,"type":null,"param":"x" }}"#;
         let wire = reply("429", "application/json", &[ours]);
         assert_eq!(wire.passed, ours);
         let wire = reply("500", "text/html", &[b"<html>", b"<title>Oh</title>"]);
@@ -744,6 +786,10 @@ backends:
         json.extend_from_slice(&long);
         let wire = reply("500", "application/json", &[&json, b"\"}}"]);
         assert_eq!(wire.passed.len(), json.len() + 3);
+        let mut json = br#"{"detail":""#.to_vec();
+        json.extend_from_slice(&long);
+        let wire = reply("500", "application/json", &[&json, b"\"}"]);
+        assert!(wire.passed.starts_with(br#"{"error":{"message":"{\"detail"#));
 
         // What is compressed cannot be read.
         let mut exchange = Exchange::new(held("model: m"));

@@ -90,8 +90,7 @@ fn providers() -> String {
             "" => "by `apiVersion`".to_owned(),
             path => format!("`{path}`"),
         };
-        writeln!(text, "| `{}` | {origin} | {base_path} |", preset.name)
-        .unwrap();
+        writeln!(text, "| `{}` | {origin} | {base_path} |", preset.name).unwrap();
     }
     text
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
 use super::value::{Span, Template};
-use super::{Auth, Backend, Gateway, KeyHeader, MemberRule, Plugin, Tls, file};
+use super::{Auth, Backend, Gateway, KeyHeader, MemberRule, Plugin, Query, Tls, file};
 use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
@@ -196,6 +196,7 @@ impl Build<'_> {
         provider: ProviderType,
         at: &KeyPath,
     ) -> Option<Endpoint> {
+        let config_at = at;
         let at = &at.key("endpoint");
         let preset = provider.preset();
         let text = match &config.endpoint {
@@ -203,8 +204,7 @@ impl Build<'_> {
             None => match preset.origin {
                 Some(origin) => origin.to_owned(),
                 None => {
-                    self.errors
-                        .push(at, format!("required for type {:?}", provider.as_str()));
+                    self.required(at, &format!("required for type {:?}", provider.as_str()));
                     return None;
                 }
             },
@@ -213,12 +213,10 @@ impl Build<'_> {
         if provider == ProviderType::AzureOpenai {
             endpoint.base_path = azure::resource_path(&endpoint.base_path).to_owned();
         }
-        let tls = config.tls.as_ref();
-        if !endpoint.is_tls && tls.is_some() {
-            self.errors.push(
-                at,
-                "is plain http, so tls has no meaning; use https or remove tls",
-            );
+        if !endpoint.is_tls && config.tls.is_some() {
+            let message =
+                "has no meaning, since the endpoint is plain http; use https or remove it";
+            self.errors.push(&config_at.key("tls"), message);
         }
         Some(endpoint)
     }
@@ -255,6 +253,9 @@ impl Build<'_> {
                 let name_at = at.key(name);
                 let name = self.header_name(name, &name_at);
                 let value = self.header_value(value, &name_at);
+                if name.as_ref().is_some_and(|name| headers.contains_key(name)) {
+                    self.errors.push(&name_at, "is set twice");
+                }
                 headers.extend(name.zip(value));
             }
         }
@@ -313,7 +314,7 @@ impl Build<'_> {
         }
     }
 
-    fn query(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Option<Secret> {
+    fn query(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Option<Query> {
         let query = config.auth.as_ref()?.query.as_ref()?;
         let at = at.key("auth").key("query");
         let mut encoded = url::form_urlencoded::Serializer::new(String::new());
@@ -322,9 +323,11 @@ impl Build<'_> {
                 encoded.append_pair(name, &value);
             }
         }
-        Some(encoded.finish())
-            .filter(|query| !query.is_empty())
-            .map(Secret::new)
+        let names: Vec<String> = query.keys().cloned().collect();
+        (!names.is_empty()).then(|| Query {
+            names,
+            encoded: Secret::new(encoded.finish()),
+        })
     }
 
     fn model(
@@ -474,8 +477,8 @@ impl Build<'_> {
                 .collect();
         }
         if file.backends.len() > 1 && !is_plugin {
-            let message = "required where there are several backends";
-            self.errors.push(&KeyPath::root().key("routes"), message);
+            let at = KeyPath::root().key("routes");
+            self.required(&at, "required where there are several backends");
         }
         Vec::new()
     }
@@ -615,6 +618,13 @@ impl Build<'_> {
             return None;
         }
         Some(lower.into())
+    }
+
+    /// Notes that a key is missing, unless it is there and could not be read.
+    fn required(&mut self, at: &KeyPath, message: &str) {
+        if !self.errors.concern(at) {
+            self.errors.push(at, message);
+        }
     }
 
     fn noted<T>(&mut self, result: Result<T, impl ToString>, at: &KeyPath) -> Option<T> {

@@ -34,6 +34,12 @@ impl KeyPath {
         Self(format!("{}[{index}]", self.0))
     }
 
+    /// Whether `other` is this place, or stands within it.
+    pub fn contains(&self, other: &Self) -> bool {
+        let rest = other.0.strip_prefix(&self.0);
+        rest.is_some_and(|rest| self.is_root() || rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+
     /// Whether this is the whole document.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
@@ -82,6 +88,11 @@ impl ConfigErrors {
         self.0.is_empty()
     }
 
+    /// Whether something is wrong at this place, or with what contains it.
+    pub fn concern(&self, at: &KeyPath) -> bool {
+        self.0.iter().any(|error| error.at.contains(at))
+    }
+
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.0.iter()
@@ -101,3 +112,27 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_contains_itself_and_what_stands_within() {
+        let root = KeyPath::root();
+        let backend = root.key("backends").index(1);
+        let config = backend.key("config");
+        assert!(root.contains(&config));
+        assert!(backend.contains(&config));
+        assert!(config.contains(&config));
+        assert!(!config.contains(&backend));
+        assert!(!backend.contains(&root.key("backends").index(10)));
+        assert!(!root.key("back").contains(&backend));
+    }
+
+    #[test]
+    fn a_key_that_is_no_plain_word_is_quoted() {
+        let at = KeyPath::root().key("headers").key("a b").key("c-d_1");
+        assert_eq!(at.to_string(), r#"headers["a b"].c-d_1"#);
+    }
+}

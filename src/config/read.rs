@@ -6,7 +6,10 @@
 //! and its JSON Schema, so they cannot disagree.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::error::{ConfigErrors, KeyPath};
@@ -18,7 +21,7 @@ use super::error::{ConfigErrors, KeyPath};
 /// When the text is neither, with line and column (both from 1), or when a key stands twice.
 pub fn parse(text: &str) -> Result<Value, String> {
     if text.trim_start().starts_with('{')
-        && let Ok(value) = serde_json::from_str(text)
+        && let Ok(Unique(value)) = serde_json::from_str(text)
     {
         return Ok(value);
     }
@@ -26,6 +29,69 @@ pub fn parse(text: &str) -> Result<Value, String> {
     let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|e| e.to_string())?;
     value.apply_merge().map_err(|e| e.to_string())?;
     serde_json::to_value(value).map_err(|e| e.to_string())
+}
+
+/// A JSON value in which no key stands twice. Of two, serde_json would take the last in silence.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Self)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut read = Vec::new();
+        while let Some(Unique(item)) = items.next_element()? {
+            read.push(item);
+        }
+        Ok(Value::Array(read))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut read = Map::new();
+        while let Some((key, Unique(value))) = members.next_entry::<String, _>()? {
+            if read.insert(key.clone(), value).is_some() {
+                return Err(A::Error::custom(format!(
+                    "duplicate entry with key {key:?}"
+                )));
+            }
+        }
+        Ok(Value::Object(read))
+    }
 }
 
 /// A type that can stand in a configuration.

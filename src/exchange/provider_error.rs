@@ -4,37 +4,55 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::refusal::ErrorBody;
+use crate::json::{Event, Kind, Scanner, Watched};
+use crate::refusal::{ErrorBody, type_of};
 
 /// The OpenAI-shaped body for a provider's error, or `None` where `body` already is one: then it
 /// passes byte for byte.
 pub fn reshape(status: u16, body: &[u8]) -> Option<String> {
     let reshaped = match serde_json::from_slice(body) {
-        Ok(Value::Object(members)) => reshape_object(status, &members)?,
+        Ok(Value::Object(members)) => reshape_object(status, members)?,
         Ok(Value::String(text)) => about(status, &text),
-        Ok(Value::Array(items)) => match items.as_slice() {
-            [Value::Object(members)] => match reshape_object(status, members) {
-                Some(reshaped) => reshaped,
-                // Google wraps its error in a list now and then.
-                None => Value::Object(members.clone()).to_string(),
-            },
-            _ => about(
-                status,
-                &message_of(&Value::Array(items)).unwrap_or_default(),
-            ),
-        },
+        Ok(Value::Array(items)) => reshape_list(status, items),
         Ok(other) => about(status, &other.to_string()),
         Err(_) => about(status, &readable(&String::from_utf8_lossy(body))),
     };
     Some(reshaped)
 }
 
-fn reshape_object(status: u16, members: &Map<String, Value>) -> Option<String> {
-    let error = members.get("error").and_then(Value::as_object);
-    if error.is_some_and(|error| error.get("message").is_some_and(Value::is_string)) {
-        return None;
+/// Whether a body that is too long to be read whole begins as an OpenAI-shaped error does.
+pub fn begins_well(beginning: &[u8]) -> bool {
+    let mut scanner = Scanner::new(Watched::new(["error"]));
+    let mut rest = beginning;
+    loop {
+        match scanner.scan(&mut rest) {
+            Ok(Event::ValueStart { kind, .. }) => return kind == Kind::Object,
+            Ok(Event::ValueEnd { .. }) => {}
+            Ok(Event::InputEmpty | Event::ObjectEnd { .. }) | Err(_) => return false,
+        }
     }
-    let source = error.unwrap_or(members);
+}
+
+fn reshape_object(status: u16, mut members: Map<String, Value>) -> Option<String> {
+    if let Some(Value::Object(error)) = members.get_mut("error")
+        && error.get("message").is_some_and(Value::is_string)
+    {
+        if MEMBERS.iter().all(|name| error.contains_key(*name)) {
+            return None;
+        }
+        // Only what is missing is added: the rest may tell more than OpenAI's shape has room for.
+        for name in MEMBERS {
+            error.entry(name).or_insert_with(|| match name {
+                "type" => Value::from(type_of(status)),
+                _ => Value::Null,
+            });
+        }
+        return Some(Value::Object(members).to_string());
+    }
+    let source = match members.get("error") {
+        Some(Value::Object(error)) => error,
+        _ => &members,
+    };
     let text = |key: &str| source.get(key).and_then(scalar);
     let message = MESSAGE_KEYS
         .iter()
@@ -48,6 +66,20 @@ fn reshape_object(status: u16, members: &Map<String, Value>) -> Option<String> {
         .with_param(text("param"))
         .with_code(text("code"));
     Some(reshaped.to_json())
+}
+
+/// Google wraps its error in a list now and then.
+fn reshape_list(status: u16, mut items: Vec<Value>) -> String {
+    if let [Value::Object(_)] = items.as_slice()
+        && let Some(Value::Object(members)) = items.pop()
+    {
+        let unwrapped = Value::Object(members.clone()).to_string();
+        return reshape_object(status, members).unwrap_or(unwrapped);
+    }
+    about(
+        status,
+        &message_of(&Value::Array(items)).unwrap_or_default(),
+    )
 }
 
 fn about(status: u16, message: &str) -> String {
@@ -123,6 +155,9 @@ const MESSAGE_KEYS: [&str; 8] = [
     "title",
 ];
 
+/// The members of OpenAI's error object, besides `message`.
+const MEMBERS: [&str; 3] = ["type", "param", "code"];
+
 const MAX_MESSAGE_CHARS: usize = 4_000;
 
 #[cfg(test)]
@@ -138,8 +173,7 @@ mod tests {
     fn an_openai_error_passes_untouched() {
         for body in [
             r#"{"error":{"message":"m","type":"t","param":null,"code":"c"}}"#,
-            r#"{ "error" : {"message":"m"} }"#,
-            r#"{"error":{"message":"","type":"t"}}"#,
+            r#"{ "error" : {"message":"","param":"n", "code":17,"type":null,"more":1} }"#,
         ] {
             assert_eq!(reshape(400, body.as_bytes()), None, "{body}");
         }
@@ -202,9 +236,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_is_added_and_the_rest_stays() {
+        let body = br#"{"error":{"message":"m","code":502,"metadata":{"raw":"r"}},"user_id":"u"}"#;
+        let expected = concat!(
+            r#"{"error":{"message":"m","code":502,"metadata":{"raw":"r"},"#,
+            r#""type":"server_error","param":null},"user_id":"u"}"#
+        );
+        assert_eq!(reshape(502, body).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn the_beginning_of_a_long_error_tells_its_shape() {
+        for (beginning, expected) in [
+            (r#"{"error": {"message":"x"#, true),
+            (r#"{"id":1,"error":{"#, true),
+            (r#"{"error":"x"#, false),
+            (r#"{"detail":[{"error":{"#, false),
+            ("[", false),
+            ("<html>", false),
+        ] {
+            assert_eq!(begins_well(beginning.as_bytes()), expected, "{beginning}");
+        }
+    }
+
+    #[test]
     fn a_wrapped_error_is_unwrapped() {
         let body = br#"[{"error":{"code":400,"message":"m","status":"INVALID"}}]"#;
-        let expected = r#"{"error":{"code":400,"message":"m","status":"INVALID"}}"#;
+        let expected = concat!(
+            r#"{"error":{"code":400,"message":"m","status":"INVALID","#,
+            r#""type":"invalid_request_error","param":null}}"#
+        );
         assert_eq!(reshape(400, body).as_deref(), Some(expected));
     }
 

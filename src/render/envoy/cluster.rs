@@ -73,6 +73,8 @@ fn discovery(address: &Address) -> Value {
             "dns_lookup_family": "ALL",
             "respect_dns_ttl": true,
             "dns_refresh_rate": "30s",
+            // A machine that starts may have its network a moment later.
+            "dns_failure_refresh_rate": {"base_interval": "1s", "max_interval": "10s"},
             // A provider's name has many addresses that change all the time. One is enough, and a
             // change must not drain the connections that are there.
             "all_addresses_in_single_endpoint": true,

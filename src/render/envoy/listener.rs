@@ -109,9 +109,10 @@ fn local_replies() -> Value {
 
 /// Some of Envoy's replies have no body: these say what happened.
 const MESSAGE_WITHOUT_BODY: &str = "%CEL(response.code_details == 'route_not_found' \
-     ? 'no route matches this path and method' \
+     ? 'no route matches this host and path' \
      : response.code_details in \
-     ['cluster_not_found', 'upgrade_failed', 'missing_host_header', 'wasm_fail_stream'] \
+     ['absolute_path_rejected', 'cluster_not_found', 'missing_host_header', \
+     'path_normalization_failed', 'upgrade_failed', 'wasm_fail_stream'] \
      ? response.code_details : '')%";
 
 /// The `type` by status, as `refusal::type_of` has it.

@@ -68,7 +68,7 @@ fn metadata(route: &Route) -> Option<Value> {
 fn idle_timeout(backend: &Backend) -> Duration {
     let attempts = attempts(backend);
     let longest = (backend.timeout + MAX_PAUSE).saturating_mul(attempts);
-    longest.max(MIN_IDLE_TIMEOUT)
+    longest.clamp(MIN_IDLE_TIMEOUT, MAX_IDLE_TIMEOUT)
 }
 
 fn attempts(backend: &Backend) -> u32 {
@@ -237,3 +237,6 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// OpenAI's SDKs wait ten minutes.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// More than any sensible configuration comes to, and less than protobuf's longest duration.
+const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);

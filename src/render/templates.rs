@@ -1,4 +1,4 @@
-//! Keys that were written literally become variables, so that nothing rendered has them.
+//! What becomes of text with variables: what authenticates stays a variable, other text is expanded.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub struct Variable {
 /// Replaces every literal that authenticates by a variable, and gives these variables.
 ///
 /// Text beside a `${NAME}`, as in `Token ${NAME}`, is no literal: it stays.
-pub fn take(gateway: &mut file::Gateway, environment: &dyn Environment) -> Vec<Variable> {
+pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment) -> Vec<Variable> {
     let mut taken: BTreeSet<String> = gateway
         .backends
         .iter()
@@ -30,8 +30,7 @@ pub fn take(gateway: &mut file::Gateway, environment: &dyn Environment) -> Vec<V
     let at = KeyPath::root().key("backends");
     for (index, backend) in gateway.backends.iter_mut().enumerate() {
         let at = at.index(index).key("config");
-        let backend_name = backend.name.clone();
-        for (keys, template) in templates(backend) {
+        for (keys, template) in Templates::of(&mut backend.config).secrets {
             if template.variables().next().is_some() {
                 continue;
             }
@@ -39,8 +38,8 @@ pub fn take(gateway: &mut file::Gateway, environment: &dyn Environment) -> Vec<V
             let Ok(value) = template.expand(|name| environment.secret(name)) else {
                 continue;
             };
-            let words = [&backend_name].into_iter().chain(&keys).map(String::as_str);
-            let name = unused(variable_name(words), &taken);
+            let words = [&backend.name].into_iter().chain(&keys);
+            let name = unused(variable_name(words.map(String::as_str)), &taken);
             *template = Template::variable(&name);
             taken.insert(name.clone());
             variables.push(Variable {
@@ -53,49 +52,119 @@ pub fn take(gateway: &mut file::Gateway, environment: &dyn Environment) -> Vec<V
     variables
 }
 
+/// Replaces the variables in what does not authenticate by their values: the proxy's environment
+/// need not have them.
+pub fn expand_texts(gateway: &mut file::Gateway, environment: &dyn Environment) {
+    for backend in gateway.backends.iter_mut() {
+        for template in Templates::of(&mut backend.config).texts {
+            // The gateway was built from the same text: every variable has a value.
+            if let Ok(text) = template.expand(|name| environment.variable(name)) {
+                *template = Template::literal(&text);
+            }
+        }
+    }
+}
+
 /// The variables in what authenticates at a backend.
 pub fn names(backend: &file::Backend) -> Vec<String> {
     // The one list of what authenticates wants to change it.
-    let mut backend = backend.clone();
-    let templates = templates(&mut backend);
+    let mut config = backend.config.clone();
+    let templates = Templates::of(&mut config);
     templates
+        .secrets
         .iter()
         .flat_map(|(_, template)| template.variables())
         .map(str::to_owned)
         .collect()
 }
 
-/// Everything that authenticates, with its keys below `config`.
-fn templates(backend: &mut file::Backend) -> Vec<(Vec<String>, &mut Template)> {
-    let Some(config) = &mut backend.config else {
-        return Vec::new();
-    };
-    let (header, query) = match &mut config.auth {
-        Some(auth) => (auth.header.as_mut(), auth.query.as_mut()),
-        None => (None, None),
-    };
-    let single = [
-        ("apiKey", config.api_key.as_mut()),
-        ("orgId", config.org_id.as_mut()),
-        ("projectId", config.project_id.as_mut()),
-    ];
-    let maps = [
-        (&["headers"][..], config.headers.as_mut()),
-        (&["auth", "header"], header),
-        (&["auth", "query"], query),
-    ];
-    let mut templates = Vec::new();
-    for (key, template) in single {
-        templates.extend(template.map(|template| (vec![key.to_owned()], template)));
-    }
-    for (keys, map) in maps {
-        for (name, template) in map.into_iter().flatten() {
-            let mut keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-            keys.push(name.clone());
-            templates.push((keys, template));
+/// The text of a backend's configuration.
+#[derive(Default)]
+struct Templates<'a> {
+    /// What authenticates, with its keys below `config`.
+    secrets: Vec<(Vec<String>, &'a mut Template)>,
+    /// The rest.
+    texts: Vec<&'a mut Template>,
+}
+
+impl<'a> Templates<'a> {
+    fn of(config: &'a mut Option<file::BackendConfig>) -> Self {
+        // All keys are named, so that a new one does not compile until it is on one of the sides.
+        let Some(file::BackendConfig {
+            api_key,
+            org_id,
+            project_id,
+            deployment_name,
+            api_version,
+            endpoint,
+            address,
+            path,
+            model,
+            default_model,
+            model_aliases,
+            models: _,
+            auth_header: _,
+            auth,
+            headers,
+            defaults: _,
+            overrides: _,
+            timeout: _,
+            max_retries: _,
+            tls,
+        }) = config
+        else {
+            return Self::default();
+        };
+        let mut templates = Self::default();
+        for (key, template) in [
+            ("apiKey", api_key),
+            ("orgId", org_id),
+            ("projectId", project_id),
+        ] {
+            let template = template.as_mut().map(|it| (vec![key.to_owned()], it));
+            templates.secrets.extend(template);
         }
+        let auth = auth
+            .as_mut()
+            .map(|file::Auth { header, query }| [header, query]);
+        let [auth_header, auth_query] = auth.map_or([None, None], |auth| auth.map(Some));
+        for (keys, map) in [
+            (&["headers"][..], Some(headers)),
+            (&["auth", "header"], auth_header),
+            (&["auth", "query"], auth_query),
+        ] {
+            for (name, template) in map.into_iter().flatten().flatten() {
+                let keys = keys.iter().copied().chain([name.as_str()]);
+                templates
+                    .secrets
+                    .push((keys.map(str::to_owned).collect(), template));
+            }
+        }
+        for template in [
+            deployment_name,
+            api_version,
+            endpoint,
+            address,
+            path,
+            model,
+            default_model,
+        ] {
+            templates.texts.extend(template);
+        }
+        templates
+            .texts
+            .extend(model_aliases.iter_mut().flat_map(|it| it.values_mut()));
+        if let Some(file::Tls {
+            ca_file,
+            server_name,
+            insecure: _,
+        }) = tls
+        {
+            templates.texts.extend(ca_file);
+            templates.texts.extend(server_name);
+        }
+        templates
     }
-    templates
 }
 
 /// `["grok", "apiKey"]` is `LLM_PROXY_GROK_API_KEY`.
@@ -148,7 +217,7 @@ mod tests {
             - {name: a_b, type: openai, config: {apiKey: other, headers: {x: $LLM_PROXY_A_B_HEADERS_X}}}
         ";
         let mut gateway = parse_file(text).unwrap();
-        let variables = take(&mut gateway, &NO_VARIABLES);
+        let variables = take_literals(&mut gateway, &NO_VARIABLES);
         let found: Vec<String> = variables
             .iter()
             .map(|it| format!("{} {} {}", it.name, it.value.expose(), it.at))
@@ -166,7 +235,7 @@ mod tests {
         );
         let mut again = gateway.clone();
         assert!(
-            take(&mut again, &NO_VARIABLES).is_empty(),
+            take_literals(&mut again, &NO_VARIABLES).is_empty(),
             "nothing is literal any more"
         );
         let names: Vec<String> = gateway

@@ -1,0 +1,302 @@
+//! Envoy, with and without the module: its configuration, and what the kernel counts of it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::sleep;
+
+/// What sits between the load and the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Envoy without the module.
+    Bare,
+    /// Envoy with this one.
+    Module(PathBuf),
+}
+
+impl Variant {
+    /// What it is called in a table.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Bare => "bare".to_owned(),
+            Self::Module(path) => path
+                .file_stem()
+                .map_or_else(|| "module".into(), |name| name.to_string_lossy().into()),
+        }
+    }
+}
+
+/// A running Envoy; it ends when it is dropped.
+pub struct Envoy {
+    child: Child,
+    pid: u32,
+    address: SocketAddr,
+}
+
+/// What a process takes of the machine's memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// The resident set of the whole process.
+    pub resident: u64,
+    /// The linear memory of the largest instance of the module, where there is one.
+    pub linear: Option<u64>,
+}
+
+impl Envoy {
+    /// Starts one with a single worker on the core `core`, and waits until it listens.
+    pub async fn start(
+        executable: &Path,
+        variant: &Variant,
+        core: usize,
+        provider: SocketAddr,
+    ) -> Result<Self> {
+        let address = free_address()?;
+        let bootstrap = bootstrap(variant, address, provider);
+        let mut child = Command::new("taskset")
+            .arg("--cpu-list")
+            .arg(core.to_string())
+            .arg(executable)
+            .args(["--concurrency", "1"])
+            .args(["--log-level", "error"])
+            .arg("--disable-hot-restart")
+            .arg("--config-yaml")
+            .arg(bootstrap.to_string())
+            .env(KEY_VARIABLE, KEY)
+            .kill_on_drop(true)
+            .spawn()
+            .context("starting taskset, of util-linux")?;
+        let pid = child.id().context("taskset has ended")?;
+        for _ in 0..START_ATTEMPTS {
+            if let Some(status) = child.try_wait()? {
+                bail!("Envoy did not start with {variant:?}: {status}");
+            }
+            if TcpStream::connect(address).await.is_ok() {
+                return Ok(Self {
+                    child,
+                    pid,
+                    address,
+                });
+            }
+            sleep(START_PAUSE).await;
+        }
+        bail!("Envoy does not listen with {variant:?}")
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The CPU time of all its threads so far.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let mut nanoseconds = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
+            // Shape: time on the CPU in ns, time waiting for one in ns, number of time slices.
+            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            let time = text.split_whitespace().next().unwrap_or_default();
+            nanoseconds += time.parse::<u64>().context("reading schedstat")?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// What it takes of the machine's memory now.
+    pub fn memory(&self) -> Result<Memory> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|size| size.trim().strip_suffix(" kB"))
+            .context("reading VmRSS")?;
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.pid))?;
+        Ok(Memory {
+            resident: resident.parse::<u64>()? << 10,
+            linear: linear_memory(&maps),
+        })
+    }
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        // `kill_on_drop` does not wait, and the next measurement wants the core for itself.
+        self.child.start_kill().ok();
+    }
+}
+
+/// What `envoy --version` says.
+pub async fn version(executable: &Path) -> Result<String> {
+    let output = Command::new(executable).arg("--version").output().await;
+    let output = output.with_context(|| format!("starting {}", executable.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.split_once("version: ").map(|(_, version)| version);
+    Ok(version.unwrap_or(&text).trim().to_owned())
+}
+
+/// Keeps this process, and its threads, on one core.
+pub fn pin_this_process(core: usize) -> Result<()> {
+    let output = process::Command::new("taskset")
+        .args(["--all-tasks", "--cpu-list", "--pid", &core.to_string()])
+        .arg(process::id().to_string())
+        .output()
+        .context("starting taskset, of util-linux")?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// The size of the largest linear memory of a process.
+///
+/// V8 reserves the whole address space that an instance could have, and more to catch accesses
+/// past it; only what the instance has is readable. So it is the mapping before a huge one that
+/// nobody may touch.
+fn linear_memory(maps: &str) -> Option<u64> {
+    let mappings: Vec<_> = maps.lines().filter_map(mapping).collect();
+    let pairs = mappings.iter().zip(mappings.iter().skip(1));
+    pairs
+        .filter(|((_, end, access), (start, guard_end, guard_access))| {
+            *access == "rw-"
+                && *guard_access == "---"
+                && end == start
+                && guard_end - start >= GUARD_BYTES
+        })
+        .map(|((start, end, _), _)| end - start)
+        .max()
+}
+
+/// Start, end and access rights of what a line of `/proc/PID/maps` describes.
+fn mapping(line: &str) -> Option<(u64, u64, &str)> {
+    let (range, rest) = line.split_once(' ')?;
+    let (start, end) = range.split_once('-')?;
+    let address = |text| u64::from_str_radix(text, 16).ok();
+    Some((address(start)?, address(end)?, rest.get(..3)?))
+}
+
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// The same listener, route and cluster for both; only the cluster's filters differ.
+fn bootstrap(variant: &Variant, listen: SocketAddr, provider: SocketAddr) -> Value {
+    let address = |address: SocketAddr| {
+        let address = json!({
+            "address": address.ip().to_string(),
+            "port_value": address.port(),
+        });
+        json!({ "socket_address": address })
+    };
+    let mut filters = Vec::new();
+    if let Variant::Module(path) = variant {
+        filters.push(wasm_filter(path));
+    }
+    filters.push(json!({
+        "name": "envoy.filters.http.upstream_codec",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+        },
+    }));
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "gateway",
+        "route_config": {"virtual_hosts": [{
+            "name": "all",
+            "domains": ["*"],
+            // Headers wait for the model while a client sends up to its connection's limit at once.
+            "request_body_buffer_limit": 33 << 20,
+            "routes": [{
+                "match": {"path_separated_prefix": "/v1"},
+                "route": {"cluster": "openai", "timeout": "0s"},
+            }],
+        }]},
+        "http_filters": [{
+            "name": "envoy.filters.http.router",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+                "suppress_envoy_headers": true,
+            },
+        }],
+    });
+    let listener = json!({
+        "name": "gateway",
+        "address": address(listen),
+        "filter_chains": [{"filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": manager,
+        }]}],
+    });
+    let cluster = json!({
+        "name": "openai",
+        "type": "STATIC",
+        "load_assignment": {
+            "cluster_name": "openai",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(provider)}}]}],
+        },
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http_protocol_options": {}},
+                "http_filters": filters,
+            },
+        },
+    });
+    json!({"static_resources": {"listeners": [listener], "clusters": [cluster]}})
+}
+
+/// The module as the rendered configuration loads it, with the common backend: a key of its own
+/// and a model that is always written.
+fn wasm_filter(path: &Path) -> Value {
+    let plugin = json!({
+        "backends": [{
+            "name": "openai",
+            "type": "openai",
+            "config": {"apiKey": format!("${{{KEY_VARIABLE}}}"), "model": MODEL},
+        }],
+        "backend": "openai",
+        "placement": "upstream",
+        "holdHeaders": true,
+    });
+    json!({
+        "name": "envoy.filters.http.wasm",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "llm-proxy",
+                "vm_config": {
+                    "vm_id": "llm-proxy",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": path}},
+                    "environment_variables": {"host_env_keys": [KEY_VARIABLE]},
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": plugin.to_string(),
+                },
+                "allow_on_headers_stop_iteration": true,
+                "failure_policy": "FAIL_RELOAD",
+            },
+        },
+    })
+}
+
+/// The host that the module sends requests to, in name.
+pub const AUTHORITY: &str = "api.openai.com";
+
+/// The model that the module writes.
+pub const MODEL: &str = "gpt-4o-mini-2024-07-18";
+
+/// The key that the module sends.
+pub const KEY: &str = "sk-proj-gateway-0123456789abcdefghijklmnopqrstuvwxyz0123456789";
+
+const KEY_VARIABLE: &str = "GATEWAY_BENCH_KEY";
+
+/// Half of what a 32-bit instance could address.
+const GUARD_BYTES: u64 = 2 << 30;
+
+const START_ATTEMPTS: usize = 200;
+const START_PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,216 @@
+//! What is sent: chat requests as the OpenAI SDK writes them, at several sizes.
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+/// One row of the table: a request, and how it is repeated.
+pub struct Workload {
+    /// What the row is called.
+    pub name: String,
+    /// The request's body.
+    pub body: Bytes,
+    /// What is answered.
+    pub answer: Answer,
+    /// How many connections ask at once.
+    pub connections: usize,
+    /// How many requests one slice of the measurement has.
+    pub requests: usize,
+    /// The ratio to aim at.
+    pub aim: f64,
+}
+
+/// What the provider answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// One short chat completion.
+    Completion,
+    /// [`CHUNKS`] events, [`PACE_MS`] apart.
+    Stream,
+}
+
+impl Workload {
+    /// What the CPU time is divided by, for each request.
+    pub fn units_per_request(&self) -> usize {
+        match self.answer {
+            Answer::Completion => 1,
+            Answer::Stream => CHUNKS,
+        }
+    }
+
+    /// What [`units_per_request`](Self::units_per_request) counts.
+    pub fn unit(&self) -> &'static str {
+        match self.answer {
+            Answer::Completion => "request",
+            Answer::Stream => "chunk",
+        }
+    }
+}
+
+/// Every row whose CPU time is measured.
+pub fn all() -> Vec<Workload> {
+    let mut all = Vec::new();
+    for (size, bytes, image_bytes, connections, requests, aim) in [
+        ("2 KB", 2 << 10, 0, 16, 2400, 1.3),
+        ("200 KB", 200 << 10, 0, 8, 480, 1.8),
+        ("5 MB", 5 << 20, 4 << 20, 4, 32, 1.4),
+    ] {
+        for place in [Place::First, Place::Last] {
+            all.push(Workload {
+                name: format!("{size}, model {}", place.name()),
+                body: body(bytes, image_bytes, place, false),
+                answer: Answer::Completion,
+                connections,
+                requests,
+                aim,
+            });
+        }
+    }
+    all.push(Workload {
+        name: format!("stream of {CHUNKS} chunks"),
+        body: body(2 << 10, 0, Place::Last, true),
+        answer: Answer::Stream,
+        connections: 40,
+        requests: 120,
+        aim: 1.1,
+    });
+    all
+}
+
+/// What shows whether memory grows: 20 MB with images, and the model last, so that headers are
+/// held as long as they ever are.
+pub fn large() -> Workload {
+    Workload {
+        name: "20 MB".to_owned(),
+        body: body(20 << 20, 19 << 20, Place::Last, false),
+        answer: Answer::Completion,
+        connections: 4,
+        requests: 0,
+        aim: 0.0,
+    }
+}
+
+/// Where `model` stands. The OpenAI SDK for Python writes `messages` before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    First,
+    Last,
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Last => "last",
+        }
+    }
+}
+
+/// A chat request of about so many bytes, of which so many are an image.
+fn body(bytes: usize, image_bytes: usize, place: Place, is_stream: bool) -> Bytes {
+    let mut messages = vec![json!({
+        "role": "system",
+        "content": "You are a careful assistant. Answer in the user's language, and be brief.",
+    })];
+    let mut left = bytes.saturating_sub(image_bytes).saturating_sub(400);
+    let mut number = 0;
+    while left > 0 {
+        let length = left.min(TURN_BYTES);
+        left -= length;
+        let role = ["user", "assistant"].get(number % 2).unwrap_or(&"user");
+        let content = prose(number, length);
+        messages.push(json!({ "role": role, "content": content }));
+        number += 1;
+    }
+    if image_bytes > 0 {
+        messages.push(json!({"role": "user", "content": [
+            {"type": "text", "text": "What is in this image?"},
+            {"type": "image_url", "image_url": {"url": data_uri(image_bytes)}},
+        ]}));
+    }
+    let mut body = Map::new();
+    if place == Place::First {
+        body.insert("model".to_owned(), MODEL.into());
+    }
+    body.insert("messages".to_owned(), messages.into());
+    if place == Place::Last {
+        body.insert("model".to_owned(), MODEL.into());
+    }
+    body.insert("max_completion_tokens".to_owned(), 1024.into());
+    body.insert("temperature".to_owned(), json!(0.2));
+    if is_stream {
+        body.insert("stream".to_owned(), true.into());
+    }
+    // Compact, and with characters beyond ASCII as they are: so does the SDK.
+    Bytes::from(Value::from(body).to_string())
+}
+
+/// About so many bytes of text as people paste it: sentences, quotes, line ends, some code, some
+/// characters beyond ASCII.
+fn prose(seed: usize, bytes: usize) -> String {
+    let mut text = String::with_capacity(bytes + 200);
+    for paragraph in PARAGRAPHS.iter().cycle().skip(seed) {
+        if text.len() >= bytes {
+            break;
+        }
+        text.push_str(paragraph);
+    }
+    // Cut where a character ends.
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// About so many bytes of something that looks like a photograph in base64.
+fn data_uri(bytes: usize) -> String {
+    let mut uri = String::from("data:image/jpeg;base64,");
+    let mut state = 1_u64;
+    while uri.len() < bytes {
+        // Knuth's MMIX generator; only its high bits are good.
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let letter = BASE64.get((state >> 58) as usize).copied();
+        uri.push(char::from(letter.unwrap_or(b'A')));
+    }
+    uri
+}
+
+/// The model that clients ask for. The module overrides it.
+pub const MODEL: &str = "gpt-4o";
+
+/// How many events a streamed answer has.
+pub const CHUNKS: usize = 100;
+
+/// How long the provider waits between two events. Long enough that each is read by itself, short
+/// enough that forty streams keep a core busy.
+pub const PACE_MS: u64 = 2;
+
+/// About how long one message is.
+const TURN_BYTES: usize = 3000;
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+const PARAGRAPHS: [&str; 6] = [
+    "The quarterly report was late again, and nobody could say why. \"It is on my desk,\" she \
+     said, \"but the figures for March do not add up.\" We went through the ledger line by line \
+     and found the same invoice booked twice, once under the old account and once under the \
+     new one.\n\n",
+    "Please summarise the meeting below in five bullet points, keep the names of the people who \
+     promised something, and mark open questions with a question mark. Do not invent dates; if \
+     a date was not mentioned, say so.\n\n",
+    "```python\ndef mean(values):\n    \"\"\"The arithmetic mean; values is not empty.\"\"\"\n    \
+     total = 0.0\n    for value in values:\n        total += value\n    return total / \
+     len(values)\n```\n\n",
+    "Die Lieferung traf am Dienstag ein – drei Tage später als zugesagt – und enthielt nur die \
+     Hälfte der bestellten Geräte. Können Sie das bitte prüfen und uns bis Freitag Bescheid \
+     geben?\n\n",
+    "1. Restart the service.\n2. Watch the log for \"connection refused\".\n3. If it appears more \
+     than twice a minute, open C:\\logs\\proxy and send us the newest file.\n\n",
+    "In the end the simplest explanation held: the clock of the second machine ran four minutes \
+     slow, so every token that it issued had expired before it arrived. Nothing was wrong with \
+     the network, the certificate, or the code that we had spent two days reading. We set the \
+     clock, wrote a check for it, and went home.\n\n",
+];

@@ -1,0 +1,412 @@
+//! The `llm-proxy` command as a person or a script meets it: exit codes, messages, signals.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+#![cfg(not(target_family = "wasm"))]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A directory of a test's own, with what `llm-proxy` may find there.
+struct Home(PathBuf);
+
+impl Home {
+    fn new(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(path.join("bin")).unwrap();
+        fs::create_dir_all(path.join("tmp")).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> &Self {
+        fs::write(self.0.join(name), text).unwrap();
+        self
+    }
+
+    /// A program: a shell script.
+    fn program(&self, name: &str, script: &str) -> &Self {
+        self.write(name, &format!("#!/bin/sh\n{script}\n"));
+        let path = self.0.join(name);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        self
+    }
+
+    /// `llm-proxy` in this directory, with nothing else in its environment.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_llm-proxy"));
+        command
+            .args(arguments)
+            .current_dir(&self.0)
+            .env_clear()
+            .env("PATH", self.0.join("bin"))
+            .env("TMPDIR", self.0.join("tmp"));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Done {
+        Done::from(self.command(arguments).output().unwrap())
+    }
+
+    fn temporary_files(&self) -> usize {
+        fs::read_dir(self.0.join("tmp")).unwrap().count()
+    }
+}
+
+#[derive(Debug)]
+struct Done {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl From<Output> for Done {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+const GATEWAY: &str = "backends: [{name: a, type: xai, config: {apiKey: literal-key}}]";
+
+/// What a script needs that has nothing in its environment.
+const UTILITIES: &str = "PATH=/usr/bin:/bin";
+
+#[test]
+fn check_counts_what_is_valid() {
+    let home = Home::new("check-valid");
+    home.write("gateway.yaml", GATEWAY);
+    let done = home.run(&["check", "gateway.yaml"]);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(done.stdout, "gateway.yaml is valid: 1 backend, 1 route\n");
+    assert_eq!(done.stderr, "");
+}
+
+#[test]
+fn check_tells_every_error_in_a_line() {
+    let home = Home::new("check-wrong");
+    home.write(
+        "gateway.yaml",
+        "{backends: [{name: a, type: xai, config: {apiKey: $KEY, tmeout: 1s}}], \
+         routes: [{path: v1, backend: b}]}",
+    );
+    let done = home.run(&["check", "gateway.yaml"]);
+    assert_eq!(done.code, Some(64));
+    assert_eq!(done.stdout, "");
+    assert_eq!(
+        done.stderr,
+        "backends[0].config.tmeout: unknown key; did you mean \"timeout\"?\n\
+         backends[0].config.apiKey: environment variable KEY is not set\n\
+         routes[0].backend: no backend is named \"b\"; there are a\n\
+         routes[0].path: \"v1\" is not a path such as /v1: no query, no '*', no '..'\n"
+    );
+}
+
+#[test]
+fn check_names_the_file_where_the_whole_is_wrong() {
+    let home = Home::new("check-syntax");
+    home.write("gateway.yaml", "backends: [");
+    let done = home.run(&["check", "gateway.yaml"]);
+    assert_eq!(done.code, Some(64));
+    assert!(done.stderr.starts_with("gateway.yaml: "), "{done:?}");
+    assert!(done.stderr.contains("line 2 column 1"), "{done:?}");
+}
+
+#[test]
+fn check_warns_of_what_is_hardly_meant() {
+    let home = Home::new("check-warnings");
+    home.write(
+        "gateway.yaml",
+        "{backends: [{name: a, type: xai, config: {tls: {insecure: true}}}, \
+         {name: b, type: groq}], routes: [{path: /v1, backend: a}, \
+         {name: never, path: /v1/models, methods: [GET], backend: a}]}",
+    );
+    let done = home.run(&["check", "gateway.yaml"]);
+    assert_eq!(done.code, Some(0));
+    assert_eq!(done.stdout, "gateway.yaml is valid: 2 backends, 2 routes\n");
+    assert_eq!(
+        done.stderr,
+        "warning: routes[1]: \"never\" never matches: \"route-1\" comes first and matches all of \
+         it\n\
+         warning: backends[0].config.tls.insecure: whoever answers gets the key; for experiments \
+         only\n\
+         warning: backends[1]: no route leads to \"b\"\n"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_66() {
+    let home = Home::new("unreadable");
+    for arguments in [
+        &["check", "no.yaml"][..],
+        &["render", "envoy", "no.yaml"],
+        &["run", "no.yaml"],
+    ] {
+        let done = home.run(arguments);
+        assert_eq!(done.code, Some(66), "{arguments:?}");
+        assert!(done.stderr.starts_with("no.yaml: "), "{done:?}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_64() {
+    let home = Home::new("arguments");
+    for arguments in [
+        &[][..],
+        &["check"],
+        &["render", "nginx", "x"],
+        &["run", "x", "--what"],
+    ] {
+        assert_eq!(home.run(arguments).code, Some(64), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_help_has_an_example() {
+    let home = Home::new("help");
+    for command in [
+        &[][..],
+        &["check"],
+        &["render"],
+        &["render", "envoy"],
+        &["run"],
+        &["schema"],
+    ] {
+        let done = home.run(&[command, &["--help"]].concat());
+        assert_eq!(done.code, Some(0), "{command:?}");
+        assert!(
+            done.stdout.contains("Example"),
+            "{command:?}: {}",
+            done.stdout
+        );
+    }
+}
+
+#[test]
+fn schema_prints_the_committed_schema() {
+    let done = Home::new("schema").run(&["schema"]);
+    assert_eq!(done.code, Some(0));
+    let committed = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/gateway.schema.json");
+    assert_eq!(done.stdout, fs::read_to_string(committed).unwrap());
+}
+
+#[test]
+fn render_needs_no_keys_and_warns_of_literal_ones() {
+    let home = Home::new("render");
+    home.write(
+        "gateway.yaml",
+        "{backends: [{name: a, type: xai, config: {apiKey: $ABSENT}}, \
+         {name: b, type: vllm, config: {endpoint: \"${URL}\", apiKey: sentinel}}], \
+         routes: [{path: /a, backend: a}, {path: /b, backend: b}]}",
+    );
+    let done = home.run(&["render", "envoy", "gateway.yaml"]);
+    assert_eq!(
+        done.code,
+        Some(64),
+        "what is written into the file is needed"
+    );
+    assert_eq!(
+        done.stderr,
+        "backends[1].config.endpoint: environment variable URL is not set\n"
+    );
+
+    let arguments = [
+        "render",
+        "envoy",
+        "gateway.yaml",
+        "--wasm",
+        "/m.wasm",
+        "-o",
+        "envoy.yaml",
+    ];
+    let output = home
+        .command(&arguments)
+        .env("URL", "http://h:1")
+        .output()
+        .unwrap();
+    let done = Done::from(output);
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert_eq!(
+        done.stderr,
+        "warning: backends[1].config.apiKey: is literal; Envoy has to find it in the variable \
+         LLM_PROXY_B_API_KEY, which \"llm-proxy run\" sets\n"
+    );
+    let rendered = fs::read_to_string(home.0.join("envoy.yaml")).unwrap();
+    let head = format!(
+        "# rendered by llm-proxy {} from gateway.yaml; do not edit\n\
+         # read in Envoy's environment: ABSENT, LLM_PROXY_B_API_KEY\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert!(rendered.starts_with(&head), "{rendered}");
+    assert!(rendered.contains("filename: /m.wasm"));
+    assert!(!rendered.contains("sentinel"));
+
+    let done = home.run(&["render", "envoy", "gateway.yaml", "-o", "no/envoy.yaml"]);
+    assert_eq!(done.code, Some(64));
+    let done = home
+        .write("one.yaml", GATEWAY)
+        .run(&["render", "envoy", "one.yaml", "-o", "no/e"]);
+    assert_eq!(done.code, Some(73), "{done:?}");
+}
+
+#[test]
+fn run_says_what_is_missing() {
+    let home = Home::new("missing");
+    home.write("gateway.yaml", GATEWAY);
+    let done = home.run(&["run", "gateway.yaml"]);
+    assert_eq!(done.code, Some(69));
+    assert!(done.stderr.contains("no Envoy found"), "{done:?}");
+
+    let done = home.run(&["run", "gateway.yaml", "--envoy", "bin/none"]);
+    assert_eq!(done.code, Some(69));
+    assert_eq!(done.stderr, "--envoy: bin/none is not there\n");
+
+    home.program("bin/envoy", "exit 0");
+    let done = home.run(&["run", "gateway.yaml", "--wasm", "none.wasm"]);
+    assert_eq!(done.code, Some(69));
+    assert_eq!(done.stderr, "--wasm: none.wasm is not there\n");
+    let output = home
+        .command(&["run", "gateway.yaml"])
+        .env("LLM_PROXY_WASM", "x")
+        .output();
+    assert_eq!(
+        Done::from(output.unwrap()).stderr,
+        "$LLM_PROXY_WASM: x is not there\n"
+    );
+
+    home.write(
+        "gateway.yaml",
+        "backends: [{name: a, type: xai, config: {apiKey: $KEY}}]",
+    );
+    let done = home.run(&["run", "gateway.yaml"]);
+    assert_eq!(done.code, Some(64), "run needs every key");
+}
+
+#[test]
+fn run_starts_envoy_with_its_configuration_and_keys_and_gives_its_exit_code() {
+    let home = Home::new("run");
+    home.write("gateway.yaml", GATEWAY)
+        .write("m.wasm", "")
+        .program(
+            "bin/envoy",
+            &format!(
+                "{UTILITIES}; echo \"$@\" > arguments; echo $LLM_PROXY_A_API_KEY > key; \
+             cat \"$2\" > envoy.yaml; echo out; echo err >&2; exit 7"
+            ),
+        );
+    let done = home.run(&[
+        "run",
+        "gateway.yaml",
+        "--wasm",
+        "m.wasm",
+        "--",
+        "--concurrency",
+        "1",
+    ]);
+    assert_eq!(done.code, Some(7), "{done:?}");
+    assert_eq!(done.stdout, "out\n");
+    assert!(
+        done.stderr
+            .contains("clients use http://127.0.0.1:10000/v1"),
+        "{done:?}"
+    );
+    assert!(done.stderr.ends_with("err\n"), "{done:?}");
+    let read = |name: &str| fs::read_to_string(home.0.join(name)).unwrap();
+    let arguments = read("arguments");
+    assert!(arguments.starts_with("--config-path "), "{arguments}");
+    assert!(
+        arguments.ends_with(".yaml --log-level warning --disable-hot-restart --concurrency 1\n"),
+        "{arguments}"
+    );
+    assert_eq!(read("key"), "literal-key\n");
+    let module = home.0.join("m.wasm").canonicalize().unwrap();
+    assert!(read("envoy.yaml").contains(module.to_str().unwrap()));
+    assert_eq!(home.temporary_files(), 0, "the configuration is removed");
+}
+
+#[test]
+fn run_finds_envoy_by_flag_then_variable_then_path_then_func_e() {
+    let home = Home::new("finding");
+    home.write("gateway.yaml", GATEWAY).write("m.wasm", "");
+    home.program("bin/func-e", "echo func-e $1");
+    let found = |flag: Option<&str>, variable: Option<&str>| {
+        let mut arguments = vec!["run", "gateway.yaml", "--wasm", "m.wasm"];
+        arguments.extend(flag.into_iter().flat_map(|flag| ["--envoy", flag]));
+        let mut command = home.command(&arguments);
+        if let Some(variable) = variable {
+            command.env("ENVOY_BIN", variable);
+        }
+        Done::from(command.output().unwrap()).stdout
+    };
+    assert_eq!(found(None, None), "func-e run\n");
+    home.program("bin/envoy", "echo envoy");
+    home.program("by-variable", "echo by variable")
+        .program("by-flag", "echo by flag");
+    assert_eq!(found(None, None), "envoy\n");
+    assert_eq!(found(None, Some("")), "envoy\n");
+    assert_eq!(found(None, Some("./by-variable")), "by variable\n");
+    assert_eq!(found(Some("./by-flag"), Some("./by-variable")), "by flag\n");
+    assert_eq!(found(Some("func-e"), None), "func-e run\n");
+}
+
+#[test]
+fn run_says_that_an_envoy_lacks_v8() {
+    let home = Home::new("no-v8");
+    home.write("gateway.yaml", GATEWAY).write("m.wasm", "").program(
+        "bin/envoy",
+        "echo 'Failed to create Wasm VM using envoy.wasm.runtime.v8 runtime. Envoy was compiled \
+         without support for it' >&2; exit 1",
+    );
+    let done = home.run(&["run", "gateway.yaml", "--wasm", "m.wasm"]);
+    assert_eq!(done.code, Some(69), "{done:?}");
+    assert!(
+        done.stderr.contains("built without the V8 runtime"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn run_hands_signals_on() {
+    let home = Home::new("signals");
+    home.write("gateway.yaml", GATEWAY)
+        .write("m.wasm", "")
+        .program(
+            "bin/envoy",
+            &format!(
+                "{UTILITIES}; trap 'exit 15' TERM; trap 'exit 2' INT; trap 'echo hup' HUP; \
+             echo ready; while :; do sleep 0.05; done"
+            ),
+        );
+    for (signal, code) in [(Signal::TERM, 15), (Signal::INT, 2)] {
+        let mut command = home.command(&["run", "gateway.yaml", "--wasm", "m.wasm"]);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert_eq!(lines.next().unwrap().unwrap(), "ready");
+        send(&child, Signal::HUP);
+        assert_eq!(lines.next().unwrap().unwrap(), "hup");
+        send(&child, signal);
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert_eq!(home.temporary_files(), 0, "the configuration is removed");
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}

@@ -1,0 +1,203 @@
+//! Every configuration in `tests/config`: `x.yaml` has the errors of `x.err`, one per line, and
+//! without an `x.err` it is valid, also to an editor that goes by the JSON Schema.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+#![cfg(not(target_family = "wasm"))]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use llm_proxy::config::{Gateway, schema};
+use serde_json::Value;
+
+fn environment(name: &str) -> Option<String> {
+    let value = match name {
+        "EMPTY" => "",
+        "HOST" => "llm.example",
+        "LLAMA_ENDPOINT_URL" => "https://llama.example/v1",
+        name if name.starts_with("ABSENT_") => return None,
+        _ => "value",
+    };
+    Some(value.to_owned())
+}
+
+fn configurations(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "yaml"))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_error_is_told_at_once_with_its_key_path() {
+    let mut wrong = Vec::new();
+    for path in configurations("tests/config") {
+        let text = fs::read_to_string(&path).unwrap();
+        let found = match Gateway::parse(&text, &environment) {
+            Ok(_) => String::new(),
+            Err(errors) => format!("{errors}\n"),
+        };
+        let is_good = path
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .starts_with("good-");
+        let expected_in = path.with_extension("err");
+        if std::env::var_os("UPDATE").is_some() && !is_good {
+            fs::write(&expected_in, &found).unwrap();
+        }
+        let expected = match is_good {
+            true => String::new(),
+            false => fs::read_to_string(&expected_in).unwrap_or_default(),
+        };
+        if found != expected || (!is_good && found.is_empty()) {
+            wrong.push(format!("{}:\n{found}", path.display()));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "refresh with `UPDATE=1 cargo test --test config`, and read the difference:\n{}",
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn what_is_valid_is_valid_to_an_editor() {
+    let schema: Value = serde_json::from_str(&schema::text()).unwrap();
+    let good = configurations("tests/config")
+        .into_iter()
+        .filter(|path| !path.with_extension("err").exists());
+    let examples = configurations("envoy")
+        .into_iter()
+        .filter(|path| path.to_str().unwrap().ends_with(".gateway.yaml"));
+    for path in good.chain(examples) {
+        let text = fs::read_to_string(&path).unwrap();
+        let mut value: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        value.apply_merge().unwrap();
+        let value = serde_json::to_value(value).unwrap();
+        let errors = validate(&schema, &schema, &value, "");
+        assert!(errors.is_empty(), "{}: {errors:?}", path.display());
+    }
+}
+
+#[test]
+fn what_an_editor_can_see_is_wrong_to_it() {
+    let schema: Value = serde_json::from_str(&schema::text()).unwrap();
+    for name in ["backends-absent", "types", "unknown-keys", "wrong-types"] {
+        let path = format!("{}/tests/config/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+        let value: Value = serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        let errors = validate(&schema, &schema, &value, "");
+        assert!(!errors.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn the_committed_schema_is_fresh() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/gateway.schema.json");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(path, schema::text()).unwrap();
+    }
+    let committed = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == schema::text(),
+        "{path} is stale: refresh it with `UPDATE=1 cargo test --test config`"
+    );
+}
+
+/// As much of JSON Schema (draft 7) as our schema uses, and a panic on the rest.
+fn validate(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
+    let Value::Object(keywords) = schema else {
+        return Vec::new();
+    };
+    let mut errors = Vec::new();
+    let of_schema = |schema: &Value| validate(root, schema, value, at);
+    for (keyword, operand) in keywords {
+        match keyword.as_str() {
+            "$ref" => {
+                let pointer = operand.as_str().unwrap().trim_start_matches('#');
+                errors.extend(of_schema(root.pointer(pointer).unwrap()));
+            }
+            "allOf" => errors.extend(operand.as_array().unwrap().iter().flat_map(of_schema)),
+            "anyOf" => {
+                let choices = operand.as_array().unwrap();
+                if !choices.iter().any(|choice| of_schema(choice).is_empty()) {
+                    errors.push(format!("{at}: none of {operand}"));
+                }
+            }
+            "if" if of_schema(operand).is_empty() => {
+                errors.extend(of_schema(&keywords["then"]));
+            }
+            "type" => {
+                let types: Vec<&str> = match operand {
+                    Value::Array(types) => types.iter().map(|it| it.as_str().unwrap()).collect(),
+                    name => vec![name.as_str().unwrap()],
+                };
+                if !types.contains(&type_of(value)) {
+                    errors.push(format!("{at}: {} is not {types:?}", type_of(value)));
+                }
+            }
+            "enum" if !operand.as_array().unwrap().contains(value) => {
+                errors.push(format!("{at}: {value} is not one of {operand}"));
+            }
+            "required" if value.is_object() => {
+                let absent = |key: &&Value| value.get(key.as_str().unwrap()).is_none();
+                let absent = operand.as_array().unwrap().iter().filter(absent);
+                errors.extend(absent.map(|key| format!("{at}: {key} is required")));
+            }
+            "properties" => {
+                for (key, schema) in operand.as_object().unwrap() {
+                    if let Some(value) = value.get(key) {
+                        errors.extend(validate(root, schema, value, &format!("{at}.{key}")));
+                    }
+                }
+            }
+            "additionalProperties" => {
+                let known = keywords.get("properties");
+                for (key, value) in value.as_object().into_iter().flatten() {
+                    if known.is_some_and(|it| it.get(key).is_some()) {
+                        continue;
+                    }
+                    match operand {
+                        Value::Bool(false) => errors.push(format!("{at}: {key} is unknown")),
+                        schema => {
+                            errors.extend(validate(root, schema, value, &format!("{at}.{key}")));
+                        }
+                    }
+                }
+            }
+            "items" => {
+                for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+                    errors.extend(validate(root, operand, value, &format!("{at}[{index}]")));
+                }
+            }
+            "$schema" | "default" | "definitions" | "description" | "enum" | "examples"
+            | "format" | "if" | "maximum" | "minItems" | "minimum" | "pattern" | "required"
+            | "then" | "title" => {}
+            unknown => panic!("the schema has {unknown:?}, which this test does not know"),
+        }
+    }
+    errors
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}

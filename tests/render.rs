@@ -1,0 +1,468 @@
+//! What `envoy/*.gateway.yaml` are rendered to: fresh, and without a key in it.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+#![cfg(not(target_family = "wasm"))]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use llm_proxy::config::Gateway;
+use llm_proxy::render::Source;
+use llm_proxy::render::envoy::{Machine, bootstrap, yaml};
+use serde_json::{Value, json};
+
+/// As the worked examples are rendered: to be started in a clone, on Debian or alike.
+fn machine() -> Machine {
+    Machine {
+        module: "target/wasm32-wasip1/release/llm_proxy.wasm".to_owned(),
+        roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+    }
+}
+
+fn no_variables(_: &str) -> Option<String> {
+    None
+}
+
+fn examples() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/envoy"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_str().unwrap().ends_with(".gateway.yaml"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn rendered_beside(path: &Path) -> PathBuf {
+    PathBuf::from(
+        path.to_str()
+            .unwrap()
+            .replace(".gateway.yaml", ".envoy.yaml"),
+    )
+}
+
+/// The bootstrap of a configuration whose variables are all absent.
+fn rendered(text: &str) -> Value {
+    bootstrap(
+        &Source::parse_without_keys(text, &no_variables).unwrap(),
+        &machine(),
+    )
+}
+
+fn routes(bootstrap: &Value) -> &Vec<Value> {
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let routes = format!("{manager}/route_config/virtual_hosts/0/routes");
+    bootstrap.pointer(&routes).unwrap().as_array().unwrap()
+}
+
+fn cluster<'a>(bootstrap: &'a Value, name: &str) -> &'a Value {
+    let clusters = bootstrap["static_resources"]["clusters"]
+        .as_array()
+        .unwrap();
+    clusters
+        .iter()
+        .find(|cluster| cluster["name"] == name)
+        .unwrap()
+}
+
+fn wasm(cluster: &Value) -> &Value {
+    let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+    &cluster["typed_extension_protocol_options"][options]["http_filters"][0]["typed_config"]["config"]
+}
+
+fn plugin(cluster: &Value) -> &str {
+    wasm(cluster)["configuration"]["value"].as_str().unwrap()
+}
+
+#[test]
+fn every_example_is_rendered_beside_it() {
+    assert!(examples().len() >= 9);
+    for path in examples() {
+        let text = fs::read_to_string(&path).unwrap();
+        let source = Source::parse_without_keys(&text, &no_variables).unwrap();
+        let name = format!("envoy/{}", path.file_name().unwrap().to_str().unwrap());
+        let rendered = yaml(&source, &machine(), &name).unwrap();
+        let beside = rendered_beside(&path);
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&beside, &rendered).unwrap();
+        }
+        assert!(
+            fs::read_to_string(&beside).unwrap_or_default() == rendered,
+            "{} is stale: refresh it with `UPDATE=1 cargo test --test render`",
+            beside.display()
+        );
+    }
+}
+
+#[test]
+fn every_example_names_the_schema_in_its_first_line() {
+    for path in examples() {
+        let text = fs::read_to_string(&path).unwrap();
+        let first = text.lines().next().unwrap();
+        assert_eq!(
+            first,
+            "# yaml-language-server: $schema=gateway.schema.json",
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn no_key_is_ever_rendered() {
+    let sentinel = |name: &str| Some(format!("sentinel-{name}"));
+    let literal = r#"
+        backends:
+        - name: a
+          type: openai
+          config:
+            apiKey: sentinel-1
+            orgId: sentinel-2
+            projectId: sentinel-3
+            headers: {x-a: sentinel-4}
+            auth: {header: {x-b: sentinel-5}, query: {c: sentinel-6}}
+        - {name: b, type: openai, config: {apiKey: "x${B}", headers: {x-a: "Token ${T}"}}}
+        routes: [{path: /a, backend: a}, {path: /b, backend: b}]
+    "#;
+    let mut texts: Vec<String> = examples()
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    texts.push(literal.to_owned());
+    for text in texts {
+        let source = Source::parse(&text, &sentinel).unwrap();
+        let rendered = yaml(&source, &machine(), "gateway.yaml").unwrap();
+        assert!(!rendered.contains("sentinel"), "{rendered}");
+    }
+}
+
+#[test]
+fn what_is_rendered_means_the_same_to_the_module() {
+    let text = r##"
+        maxRequestBytes: 1MiB
+        backends:
+        - name: a
+          type: openai
+          config:
+            apiKey: literal$$
+            orgId: $ORG
+            endpoint: https://${HOST}.example/v1/chat/completions
+            path: /v1/$$chat
+            defaultModel: "yes"
+            modelAliases: {"1e3": "null", "*": "${MODEL}"}
+            headers: {x-a: "a: b", x-b: "Token ${T}"}
+            defaults: {seed: 9223372036854775807, temperature: 0.1, stop: ["\n", "#"]}
+            timeout: 1500ms
+        - {name: b, type: xai, config: {apiKey: $XAI}}
+        routes: [{path: /a, backend: a}, {path: /b, backend: b}]
+    "##;
+    let at_home = |name: &str| match name {
+        "HOST" => Some("llm".to_owned()),
+        name => Some(format!("value of {name}")),
+    };
+    let source = Source::parse(text, &at_home).unwrap();
+    let expected = Gateway::parse(text, &at_home).unwrap();
+    let bootstrap = bootstrap(&source, &machine());
+    let a = cluster(&bootstrap, "a");
+
+    // Envoy's environment has what `host_env_keys` names, and what `run` adds.
+    let keys = wasm(a)["vm_config"]["environment_variables"]["host_env_keys"].clone();
+    assert_eq!(
+        keys,
+        json!([
+            "LLM_PROXY_A_API_KEY",
+            "LLM_PROXY_A_HEADERS_X_A",
+            "ORG",
+            "T",
+            "XAI"
+        ])
+    );
+    let generated: BTreeMap<String, String> = source
+        .variables()
+        .iter()
+        .map(|variable| (variable.name.clone(), variable.value.expose().to_string()))
+        .collect();
+    let in_envoy = |name: &str| {
+        let names = keys.as_array().unwrap();
+        assert!(
+            names.contains(&json!(name)),
+            "{name} is not in host_env_keys"
+        );
+        generated.get(name).cloned().or_else(|| at_home(name))
+    };
+    let module = Gateway::parse(plugin(a), &in_envoy).unwrap();
+    assert_eq!(
+        format!("{:?}", module.backends[0]),
+        format!("{:?}", expected.backends[0])
+    );
+    assert_eq!(module.backends[0].auth, expected.backends[0].auth);
+    assert_eq!(module.backends[0].headers, expected.backends[0].headers);
+    assert_eq!(module.max_request_bytes, 1 << 20);
+    assert_eq!(module.plugin.backend.unwrap().name.as_str(), "a");
+    assert!(module.plugin.hold_headers);
+}
+
+#[test]
+fn only_what_authenticates_is_left_to_the_environment() {
+    let text = r#"
+        backends:
+        - name: a
+          type: azure-openai
+          config:
+            apiKey: ${SECRET_1}
+            endpoint: https://${TEXT}.example
+            address: "${TEXT}.example:8443"
+            deploymentName: ${TEXT}
+            apiVersion: ${VERSION}
+            modelAliases: {a: "${TEXT}"}
+            headers: {x-a: "${SECRET_2}"}
+            auth: {header: {x-b: "${SECRET_3}"}, query: {c: "${SECRET_4}"}}
+            tls: {caFile: "${TEXT}", serverName: "${TEXT}"}
+        - name: b
+          type: openai
+          config:
+            orgId: ${SECRET_5}
+            projectId: ${SECRET_6}
+            path: /${TEXT}
+            model: ${TEXT}
+            defaultModel: ${TEXT}
+        routes: [{path: /a, backend: a}, {path: /b, backend: b}]
+    "#;
+    let texts = |name: &str| match name {
+        "TEXT" => Some("text".to_owned()),
+        "VERSION" => Some("2024-10-21".to_owned()),
+        _ => None,
+    };
+    let source = Source::parse_without_keys(text, &texts).unwrap();
+    let expected: Vec<String> = (1..=6).map(|number| format!("SECRET_{number}")).collect();
+    assert_eq!(
+        source.variable_names().into_iter().collect::<Vec<_>>(),
+        expected
+    );
+    let rendered = yaml(&source, &machine(), "gateway.yaml").unwrap();
+    let variables = rendered.matches("${").count();
+    assert_eq!(variables, expected.len(), "{rendered}");
+}
+
+#[test]
+fn plugins_share_one_vm() {
+    let bootstrap = rendered(
+        "{backends: [{name: a, type: xai, config: {apiKey: $A}}, \
+          {name: b, type: groq, config: {apiKey: $B}}], \
+          routes: [{path: /a, backend: a}, {path: /b, backend: b}]}",
+    );
+    let [a, b] = ["a", "b"].map(|name| wasm(cluster(&bootstrap, name)).clone());
+    assert_eq!(a["vm_config"], b["vm_config"]);
+    assert_ne!(a["configuration"], b["configuration"]);
+    assert!(
+        !plugin(cluster(&bootstrap, "a")).contains("$B"),
+        "a plugin knows one backend"
+    );
+}
+
+#[test]
+fn routes_keep_the_order_of_the_file() {
+    let bootstrap = rendered(
+        r#"
+        backends: [{name: a, type: xai}]
+        routes:
+        - {name: host, hosts: [a.example, "*.b.example"], backend: a}
+        - {name: long, path: /v1/chat, methods: [POST], backend: a}
+        - {name: short, path: /v1, methods: [GET, POST], headers: {X-Team: a}, backend: a}
+        - {name: alone, path: /mistral, backend: a, model: m}
+        "#,
+    );
+    let names: Vec<&str> = routes(&bootstrap)
+        .iter()
+        .map(|route| route["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "host",
+            "long",
+            "short",
+            "alone",
+            "long-wrong-method",
+            "short-wrong-method",
+            "unknown"
+        ]
+    );
+    let matches: Vec<&Value> = routes(&bootstrap)
+        .iter()
+        .map(|route| &route["match"])
+        .collect();
+    assert_eq!(
+        *matches[0],
+        json!({"prefix": "/", "headers": [{"name": ":authority", "string_match": {
+            "safe_regex": {"regex": r"(?i)(a\.example|.*\.b\.example)(:[0-9]+)?"}}}]})
+    );
+    assert_eq!(
+        *matches[1],
+        json!({"path_separated_prefix": "/v1/chat", "headers": [
+            {"name": ":method", "string_match": {"exact": "POST"}}]})
+    );
+    assert_eq!(
+        *matches[2],
+        json!({"path_separated_prefix": "/v1", "headers": [
+            {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|POST"}}},
+            {"name": "x-team", "string_match": {"exact": "a"}}]})
+    );
+    // The module is told what it cannot see.
+    let metadata = |route: usize| &routes(&bootstrap)[route]["metadata"]["filter_metadata"];
+    assert_eq!(*metadata(2), Value::Null);
+    assert_eq!(
+        *metadata(3),
+        json!({"llm-proxy": {"path": "/mistral", "model": "m"}})
+    );
+}
+
+#[test]
+fn a_wrong_method_is_told_the_right_ones() {
+    let bootstrap = rendered(
+        r#"
+        backends: [{name: a, type: xai}]
+        routes:
+        - {name: r1, path: /v1, methods: [POST], backend: a}
+        - {name: r2, path: /v1/models, methods: [GET, HEAD], backend: a}
+        - {name: r3, path: /v1/models, methods: [DELETE], backend: a}
+        - {name: r4, path: /free, backend: a}
+        - {name: r5, path: /v1, hosts: [x.example], methods: [PUT], backend: a}
+        "#,
+    );
+    let refusals: Vec<(&str, u64, &str)> = routes(&bootstrap)
+        .iter()
+        .filter(|route| route.get("direct_response").is_some())
+        .map(|route| {
+            let allow = route["response_headers_to_add"].as_array().unwrap().iter();
+            let mut allow = allow.filter(|it| it["header"]["key"] == "allow");
+            (
+                route["name"].as_str().unwrap(),
+                route["direct_response"]["status"].as_u64().unwrap(),
+                allow
+                    .next()
+                    .map_or("", |it| it["header"]["value"].as_str().unwrap()),
+            )
+        })
+        .collect();
+    assert_eq!(
+        refusals,
+        [
+            ("r2-wrong-method", 405, "DELETE, GET, HEAD, POST"),
+            ("r5-wrong-method", 405, "POST, PUT"),
+            ("r1-wrong-method", 405, "POST"),
+            ("unknown", 404, ""),
+        ]
+    );
+}
+
+#[test]
+fn tls_is_what_the_endpoint_says() {
+    let bootstrap = rendered(
+        r#"
+        backends:
+        - {name: plain, type: ollama}
+        - {name: tls, type: xai, config: {address: "127.0.0.1:8443"}}
+        - {name: own, type: xai, config: {tls: {caFile: ca.pem, serverName: other.example}}}
+        - {name: unchecked, type: xai, config: {tls: {insecure: true}}}
+        - {name: ip, type: vllm, config: {endpoint: "https://[::1]:8443"}}
+        routes:
+        - {path: /1, backend: plain}
+        - {path: /2, backend: tls}
+        - {path: /3, backend: own}
+        - {path: /4, backend: unchecked}
+        - {path: /5, backend: ip}
+        "#,
+    );
+    let tls = |name: &str| &cluster(&bootstrap, name)["transport_socket"]["typed_config"];
+    let trusted = |name: &str| &tls(name)["common_tls_context"]["validation_context"];
+    assert!(
+        cluster(&bootstrap, "plain")
+            .get("transport_socket")
+            .is_none()
+    );
+    assert_eq!(tls("tls")["sni"], "api.x.ai");
+    assert_eq!(
+        *trusted("tls"),
+        json!({
+            "trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"},
+            "match_typed_subject_alt_names": [
+                {"san_type": "DNS", "matcher": {"exact": "api.x.ai"}}],
+        })
+    );
+    assert_eq!(tls("own")["sni"], "other.example");
+    assert_eq!(
+        *trusted("own"),
+        json!({
+            "trusted_ca": {"filename": "ca.pem"},
+            "match_typed_subject_alt_names": [
+                {"san_type": "DNS", "matcher": {"exact": "other.example"}}],
+        })
+    );
+    assert_eq!(
+        *trusted("unchecked"),
+        json!({"trust_chain_verification": "ACCEPT_UNTRUSTED"})
+    );
+    assert_eq!(tls("ip")["sni"], Value::Null);
+    assert_eq!(
+        trusted("ip")["match_typed_subject_alt_names"],
+        json!([{"san_type": "IP_ADDRESS", "matcher": {"exact": "::1"}}])
+    );
+}
+
+#[test]
+fn retries_are_what_max_retries_says() {
+    let bootstrap = rendered(
+        r#"
+        backends:
+        - {name: none, type: xai, config: {timeout: 5m}}
+        - {name: two, type: xai, config: {timeout: 500ms, maxRetries: 2}}
+        - {name: long, type: xai, config: {timeout: 24h, maxRetries: 4000000000}}
+        routes:
+        - {path: /1, backend: none}
+        - {path: /2, backend: two}
+        - {path: /3, backend: long}
+        "#,
+    );
+    let action = |route: usize| &routes(&bootstrap)[route]["route"];
+    let none = &action(0)["retry_policy"];
+    assert_eq!(
+        none["retry_on"],
+        "connect-failure,refused-stream,reset-before-request"
+    );
+    assert_eq!(none["num_retries"], 1);
+    assert_eq!(none["per_try_timeout"], "300s");
+    // Two attempts of five minutes and a pause fit into the silence that is allowed.
+    assert_eq!(action(0)["idle_timeout"], "660s");
+    let two = &action(1)["retry_policy"];
+    assert_eq!(two["retry_on"], "5xx,retriable-status-codes");
+    assert_eq!(two["retriable_status_codes"], json!([429]));
+    assert_eq!(two["num_retries"], 2);
+    assert_eq!(two["per_try_timeout"], "0.500s");
+    assert_eq!(action(1)["idle_timeout"], "600s");
+    assert_eq!(cluster(&bootstrap, "two")["connect_timeout"], "0.500s");
+    assert_eq!(action(2)["idle_timeout"], "604800s");
+}
+
+#[test]
+fn a_backend_without_a_route_is_left_out() {
+    let text = "{backends: [{name: a, type: xai}, {name: b, type: xai, config: {apiKey: $B}}], \
+                 routes: [{backend: a}]}";
+    let bootstrap = rendered(text);
+    assert_eq!(
+        bootstrap["static_resources"]["clusters"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let vm = &wasm(cluster(&bootstrap, "a"))["vm_config"];
+    assert!(vm.get("environment_variables").is_none());
+}
