@@ -159,7 +159,7 @@ def test_two_clients_at_once_never_see_each_others_key(gateway, mock):
     mock.reply(body='{"who":"first"}', wait_for="first", headers=[("content-type", "application/json")])
     with concurrent.futures.ThreadPoolExecutor() as pool:
         first = pool.submit(post, gateway, "nokey", [("authorization", "Bearer sk-first")])
-        mock.when(lambda request: True)
+        mock.when(lambda request: request.body_complete)
         mock.reply(body='{"who":"second"}', headers=[("content-type", "application/json")])
         second = post(gateway, "nokey", [("authorization", "Bearer sk-second")])
         third = post(gateway, "nokey")

@@ -133,7 +133,7 @@ def test_streams_at_once_do_not_mix(gateway, mock):
         chunks = [{"data": event(f"s{number} c{at}"), "wait_for": f"{number}.{at}"} for at in range(3)]
         mock.reply(headers=[EVENTS], chunks=chunks)
         exchange = begin(gateway, ("plain", "forced", "filled")[number % 3])
-        until(lambda: len(mock.requests()) == number + 1)
+        until(lambda: [it.body_complete for it in mock.requests()] == [True] * (number + 1))
         exchanges.append(exchange)
     for exchange in exchanges:
         exchange.begin()
