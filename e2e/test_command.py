@@ -7,6 +7,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -285,6 +286,30 @@ def test_run_refuses_what_check_refuses(write):
     file = write({"backends": [{"name": "a", "type": "openai", "config": {"apiKey": "${ABSENT}"}}]})
     done = llm_proxy("run", file, "--envoy", artefacts.envoy(), "--wasm", artefacts.module())
     assert done.returncode == 64 and "ABSENT is not set" in done.stderr
+
+
+# === make run ===
+
+
+def test_make_run_shows_an_answer_and_ends_with_ctrl_c(tmp_path):
+    script = artefacts.ROOT / "e2e/run.py"
+    done = subprocess.run(
+        [sys.executable, script, "--once"],
+        env=SYSTEM,
+        capture_output=True,
+        text=True,
+        timeout=artefacts.GUARD_SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "You said: Say hello in five words." in done.stdout
+    assert "model gpt-4o-mini, host api.openai.com" in done.stdout
+    process = Process([sys.executable, "-u", script], tmp_path / "run.log", SYSTEM)
+    try:
+        process.until(lambda: "Ctrl-C ends it." in process.log_text())
+        process.signal(signal.SIGINT)
+        assert process.wait() == 0
+    finally:
+        process.stop()
 
 
 # === a plugin configuration that cannot work ===

@@ -35,7 +35,7 @@ def envoy(version: str = NEWEST_ENVOY) -> pathlib.Path:
         path = found[0] if found else venv / "bin/envoy"
     else:
         path = venv / f"envoy-{version}/envoy/_bin/envoy"
-    return _existing(path, "make e2e/.venv/installed")
+    return _existing(path, "make e2e")
 
 
 def _existing(path: pathlib.Path, made_by: str) -> pathlib.Path:
