@@ -63,28 +63,28 @@ pub async fn serve(
             .handle()
             .update(|record| record.refused = Some(reason(refusal)));
     }
-    let scripted = match envelope {
+    let scripted = |whole| match envelope {
         Some(_) => None,
         None => state
             .script
-            .take(head.method, head.authority, &received.target),
+            .take(head.method, head.authority, &received.target, whole),
     };
     let incoming = request.into_body();
-    if let Some(reply) = scripted {
+    if let Some(reply) = scripted(false) {
         entry.handle().update(|record| record.scripted = true);
-        if reply.early {
-            let handle = entry.handle().clone();
-            let connection = sender.connection.clone();
-            // Whether the rest arrives is on record; nobody waits for it.
-            tokio::spawn(async move {
-                let _rest = receive(incoming, &handle, &connection).await;
-            });
-        } else {
-            receive(incoming, entry.handle(), &sender.connection).await?;
-        }
+        let handle = entry.handle().clone();
+        let connection = sender.connection.clone();
+        // Whether the rest arrives is on record; nobody waits for it.
+        tokio::spawn(async move {
+            let _rest = receive(incoming, &handle, &connection).await;
+        });
         return follow(state, reply, entry, sender).await;
     }
     let body = receive(incoming, entry.handle(), &sender.connection).await?;
+    if let Some(reply) = scripted(true) {
+        entry.handle().update(|record| record.scripted = true);
+        return follow(state, reply, entry, sender).await;
+    }
     let result = match envelope {
         Some(refusal) => Err(refusal),
         None => respond(&state, &profile, head, &body, entry.handle().id()),

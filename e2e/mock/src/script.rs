@@ -251,12 +251,15 @@ impl Script {
     }
 
     /// The first reply for this request; it counts as used.
-    pub fn take(&self, method: &str, authority: &str, path: &str) -> Option<Reply> {
+    ///
+    /// Before the request is `whole` only an early reply is taken: a request that is given up
+    /// half-way uses none.
+    pub fn take(&self, method: &str, authority: &str, path: &str, whole: bool) -> Option<Reply> {
         let mut replies = self.replies();
         let at = replies
             .iter()
             .position(|reply| reply.matches.matches(method, authority, path))?;
-        let reply = replies.get_mut(at)?;
+        let reply = replies.get_mut(at).filter(|reply| whole || reply.early)?;
         match &mut reply.times {
             Times::Always => Some(reply.clone()),
             Times::AtMost(left) if *left > 1 => {

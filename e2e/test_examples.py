@@ -1,0 +1,190 @@
+"""What stands in `envoy/`: Envoy takes it as it is, and it does what its comments say."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+import yaml
+
+from harness import artefacts, bootstrap
+from harness.envoy import Envoy
+from harness.shapes import assert_openai_error
+
+CONFIGURATIONS = sorted(artefacts.EXAMPLES.glob("*.envoy.yaml"))
+GATEWAYS = sorted(artefacts.EXAMPLES.glob("*.gateway.yaml"))
+VERSIONS = (artefacts.NEWEST_ENVOY, artefacts.OLDEST_ENVOY)
+MESSAGES = [{"role": "user", "content": "Hello"}]
+
+# Each example: the authority, base path and key that its first request arrives with, and the members
+# of the body that the client did not send.
+PROVIDERS = {
+    "any": ("llm.example.com", "/v1", "ANY_API_KEY", {"model": "small-model"}),
+    "cohere": (
+        "api.cohere.ai",
+        "/compatibility/v1",
+        "CO_API_KEY",
+        {"model": "command-a-03-2025"},
+    ),
+    "deepseek": ("api.deepseek.com", "/v1", "DEEPSEEK_API_KEY", {"model": "deepseek-reasoner"}),
+    "groq": ("api.groq.com", "/openai/v1", "GROQ_API_KEY", {"model": "llama-3.3-70b-versatile"}),
+    "mistral": (
+        "api.mistral.ai",
+        "/v1",
+        "MISTRAL_API_KEY",
+        {"model": "mistral-small-latest", "temperature": 0.3},
+    ),
+    "ollama": ("localhost:11434", "/v1", None, {"model": "llama3.2"}),
+    "together": (
+        "api.together.xyz",
+        "/v1",
+        "TOGETHER_API_KEY",
+        {"model": "meta-llama/Llama-3.3-70B-Instruct-Turbo"},
+    ),
+    "vllm": ("localhost:8000", "/v1", "VLLM_API_KEY", {"model": "Qwen/Qwen2.5-7B-Instruct"}),
+    "xai": ("api.x.ai", "/v1", "XAI_API_KEY", {"model": "grok-4"}),
+}
+
+
+def variables(file) -> dict[str, str]:
+    """A value for every environment variable that a configuration reads."""
+    names = set(re.findall(r"\$\{([A-Z0-9_]+)\}", file.read_text()))
+    listed = re.search(r"^# read in Envoy's environment: (.*)$", file.read_text(), re.MULTILINE)
+    names |= set(listed[1].split(", ")) if listed else set()
+    return {name: f"sk-{name.lower()}" for name in names}
+
+
+@pytest.fixture(scope="module")
+def run_example(provider, output):
+    """Starts an example as it stands, but that its providers are the scripted one."""
+    running = []
+
+    def run_example(file, version=artefacts.NEWEST_ENVOY) -> Envoy:
+        made = bootstrap.redirected(yaml.safe_load(file.read_text()), provider)
+        directory = output / "examples" / f"{file.stem}-{version}"
+        running.append(Envoy(directory, made, version, variables(file)))
+        return running[-1]
+
+    yield run_example
+    for envoy in running:
+        envoy.process.stop()
+    for envoy in running:
+        envoy.assert_no_trouble()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("file", CONFIGURATIONS, ids=lambda file: file.name)
+def test_envoy_takes_it(file, version):
+    done = subprocess.run(
+        [artefacts.envoy(version), "--mode", "validate", "--config-path", file],
+        # As its comment says: from the top of the tree.
+        cwd=artefacts.ROOT,
+        env={"PATH": os.environ["PATH"], **variables(file)},
+        capture_output=True,
+        text=True,
+        timeout=artefacts.GUARD_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_every_gateway_has_its_envoy_and_the_table_above_is_whole():
+    assert {file.name.split(".")[0] for file in GATEWAYS} == set(PROVIDERS)
+    for file in GATEWAYS:
+        assert file.with_name(file.name.replace(".gateway.", ".envoy.")).is_file()
+        first = file.read_text().splitlines()[0]
+        assert first == "# yaml-language-server: $schema=gateway.schema.json"
+    assert (artefacts.EXAMPLES / "gateway.schema.json").is_file()
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_it_asks_its_provider(run_example, mock, name):
+    authority, base, key, added = PROVIDERS[name]
+    gateway = run_example(artefacts.EXAMPLES / f"{name}.envoy.yaml")
+
+    # The request of the file's own comment.
+    text = comment(artefacts.EXAMPLES / f"{name}.gateway.yaml")
+    [(target, body)] = re.findall(r"curl http://127\.0\.0\.1:10000(\S+) .*?-d '(.*?)'", text, re.S)
+    headers = [("authorization", "Bearer sk-client")]
+    reply = gateway.post(target, body, headers)
+    assert reply.status == 200, reply.body
+    arrived = mock.only()
+    assert (arrived.authority, arrived.path) == (authority, f"{base}/chat/completions")
+    assert arrived.all("authorization") == ([f"Bearer sk-{key.lower()}"] if key else [])
+    assert arrived.json() == {**json.loads(body), **added}
+
+    path = target.removesuffix("/chat/completions")
+    listing = gateway.get(f"{path}/models")
+    assert listing.status == 200, listing.body
+    assert_openai_error(gateway.post(target, b"{"), 400, "invalid_request_error")
+    if name != "ollama":
+        # It has no routes: everything is for the one backend.
+        assert_openai_error(gateway.get("/nowhere"), 404, "invalid_request_error")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_one_by_hand_has_per_route_configuration(run_example, mock, version):
+    gateway = run_example(artefacts.EXAMPLES / "hand-written.envoy.yaml", version)
+    body = {"messages": MESSAGES, "model": "o3-mini"}
+    for path, model, asked in (
+        ("/fast", "gpt-4o-mini", {"messages": MESSAGES}),
+        ("/fast/v1/chat/completions", "gpt-4o-mini", body),
+        ("/best/chat/completions", "gpt-4o", body),
+        ("/v1/chat/completions", "o3-mini", body),
+        ("/v1/chat/completions", "gpt-4o-mini", {"messages": MESSAGES}),
+    ):
+        mock.forget()
+        headers = [("authorization", "Bearer c"), ("x-forwarded-for", "1.2.3.4"), ("cookie", "a=b")]
+        reply = gateway.post(path, asked, headers)
+        assert reply.status == 200, reply.body
+        arrived = mock.only()
+        assert (arrived.authority, arrived.path) == ("api.openai.com", "/v1/chat/completions")
+        assert arrived.json() == {**asked, "model": model}
+        assert arrived.all("authorization") == ["Bearer sk-openai_api_key"]
+    assert "gpt-4o" in [it["id"] for it in gateway.get("/fast/v1/models").json()["data"]]
+    assert_openai_error(gateway.post("/nowhere", body), 404, "invalid_request_error")
+    assert_openai_error(gateway.post("/v1/chat/completions", b"[]"), 400)
+    mock.reply(status=500, body="text", headers=[("content-type", "text/plain")])
+    assert_openai_error(gateway.post("/best", body), 500, "server_error", says="text")
+    mock.reply(reset_before_headers=True, times=3)
+    reply = gateway.post("/best", body)
+    assert_openai_error(reply, reply.status, "server_error")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_one_for_the_listener_routes_by_itself(run_example, mock, version):
+    gateway = run_example(artefacts.EXAMPLES / "listener.envoy.yaml", version)
+    body = {"messages": MESSAGES, "model": "o3-mini"}
+    for path, authority, model, asked in (
+        ("/local", "localhost:11434", "llama3.2", {"messages": MESSAGES}),
+        ("/local/v1/chat/completions", "localhost:11434", "o3-mini", body),
+        ("/best", "api.openai.com", "gpt-4o", body),
+        ("/v1/chat/completions", "api.openai.com", "o3-mini", body),
+        ("/v1/chat/completions", "api.openai.com", "gpt-4o-mini", {"messages": MESSAGES}),
+    ):
+        mock.forget()
+        headers = [("authorization", "Bearer c"), ("x-llm-proxy-backend", "ollama"), ("cookie", "a=b")]
+        reply = gateway.post(path, asked, headers)
+        assert reply.status == 200, reply.body
+        arrived = mock.only()
+        assert (arrived.authority, arrived.path) == (authority, "/v1/chat/completions")
+        assert arrived.json() == {**asked, "model": model}
+        key = ["Bearer sk-openai_api_key"] if arrived.tls else []
+        assert arrived.all("authorization") == key
+    assert_openai_error(gateway.post("/nowhere", body), 404, "invalid_request_error")
+    refused = gateway.request("DELETE", "/best/v1/files/f")
+    assert_openai_error(refused, 405, "invalid_request_error")
+    assert refused.header("allow") == "POST"
+    assert_openai_error(gateway.post("/v1/chat/completions", b"[]"), 400)
+    mock.reply(status=500, body="text", headers=[("content-type", "text/plain")])
+    assert_openai_error(gateway.post("/best", body), 500, "server_error", says="text")
+
+
+def comment(file) -> str:
+    """The comment at the head of a file, without its marks and line continuations."""
+    lines = []
+    for line in file.read_text().splitlines()[1:]:
+        if line and not line.startswith("#"):
+            break
+        lines.append(line.lstrip("#").strip())
+    return "\n".join(lines).replace("\\\n", "")
