@@ -5,6 +5,7 @@
 
 pub mod anthropic;
 pub mod dialect;
+pub mod relay;
 
 /// What kind of provider a backend is: a backend's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
