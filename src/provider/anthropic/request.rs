@@ -45,13 +45,7 @@ pub(super) fn write(
     messages(&mut json, request, options)?;
     tools(&mut json, request, model, options)?;
     sampling(&mut json, request, &own, model, &effort, options)?;
-    if !request.stop.is_empty() {
-        json.key("stop_sequences").array(|json| {
-            for stop in &request.stop {
-                json.string(stop);
-            }
-        });
-    }
+    stop_sequences(&mut json, request, options)?;
     if let Some(thinking) = own.thinking {
         json.key("thinking").raw(thinking.get());
     }
@@ -302,6 +296,31 @@ fn sampling(
             json.key("top_k").raw(top_k.get());
         }
     }
+    Ok(())
+}
+
+/// > stop_sequences: each stop sequence must contain non-whitespace
+fn stop_sequences(
+    json: &mut Writer,
+    request: &Request<'_>,
+    options: Options,
+) -> Result<(), Unsupported> {
+    if request.stop.is_empty() {
+        return Ok(());
+    }
+    json.key("stop_sequences");
+    json.open_array();
+    for stop in &request.stop {
+        if stop.trim_start().is_empty() {
+            options.lose(
+                "stop",
+                "has a sequence of white space alone, which is not taken",
+            )?;
+        } else {
+            json.string(stop);
+        }
+    }
+    json.close_array();
     Ok(())
 }
 

@@ -97,6 +97,11 @@ impl StreamDecoder for Decoder {
         if self.has_ended {
             return Ok(());
         }
+        // Its data says nothing, and may be nothing.
+        if event.name == "ping" {
+            deltas.push(Delta::Ping);
+            return Ok(());
+        }
         let broken = |what: &str| BrokenReply(format!("{what} in event {:?}", event.name));
         // Only the type matters of what is not known: its other members may have any shape.
         let it: Event<'_> = match serde_json::from_str(event.data) {
