@@ -4,6 +4,7 @@
 //! [`ProviderType::preset`], nothing more.
 
 pub mod dialect;
+pub mod gemini;
 
 /// What kind of provider a backend is: a backend's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,506 @@
+//! Goldens beside their inputs in `tests/chat/gemini`, and tables.
+//!
+//! `NAME.request.json` is what a client sends, `NAME.sent.json` what Google gets; `NAME.reply.json`
+//! and `NAME.stream.sse` come from Google, `NAME.completion.json` and `NAME.chunks.sse` go to the
+//! client. `UPDATE_GOLDENS=1 cargo test --lib gemini` writes the second of each pair.
+
+use serde_json::{Value, json};
+
+use super::Gemini;
+use crate::chat::openai::{self, ChunkWriter, Stamp};
+use crate::chat::{Delta, StopReason};
+use crate::provider::dialect::{BrokenReply, Dialect, Encoded, Options, Unsupported};
+use crate::refusal::ErrorBody;
+use crate::sse;
+
+const STAMP: Stamp = Stamp {
+    created: 1_763_700_000,
+    nonce: 0xfeed,
+};
+
+fn encode(body: &str, options: Options) -> Result<Encoded, Unsupported> {
+    Gemini.encode(&openai::read(body.as_bytes()).expect(body), &options)
+}
+
+/// What Google gets for a request; in strict mode.
+fn sent(body: &str) -> Value {
+    let encoded = encode(body, Options::default()).expect(body);
+    serde_json::from_slice(&encoded.body).unwrap()
+}
+
+/// What Google gets for a request with one user message and these members.
+fn sent_with(members: &str) -> Value {
+    sent(&request(members))
+}
+
+fn request(members: &str) -> String {
+    format!(
+        r#"{{"model":"gemini-2.5-flash","messages":[{{"role":"user","content":"hi"}}],{members}}}"#
+    )
+}
+
+/// What the client gets of a stream that arrives in these pieces.
+fn chunks<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut events = sse::Decoder::new(1 << 20);
+    let mut stream = Gemini.stream();
+    let mut writer = ChunkWriter::new("m", STAMP, true);
+    let mut deltas = Vec::new();
+    let mut outcome = Ok(());
+    for piece in pieces {
+        events.push(piece);
+        while let Some(item) = events.next().unwrap() {
+            if let sse::Item::Event(event) = item {
+                outcome = outcome.and_then(|()| stream.event(&event, &mut deltas));
+            }
+        }
+    }
+    if let Some(sse::Item::Event(event)) = events.finish().unwrap() {
+        outcome = outcome.and_then(|()| stream.event(&event, &mut deltas));
+    }
+    let outcome = outcome.and_then(|()| stream.finish(&mut deltas));
+    let mut out = Vec::new();
+    for delta in &deltas {
+        writer.write(delta, &mut out);
+    }
+    if let Err(BrokenReply(message)) = outcome {
+        writer.fail(&ErrorBody::new(502, message), &mut out);
+    }
+    String::from_utf8(out).unwrap()
+}
+
+fn compare(file: &str, golden: &str, found: &str) {
+    let path = format!("{}/tests/chat/gemini/{file}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        std::fs::write(&path, found).unwrap();
+        return;
+    }
+    assert_eq!(found, golden, "{path}; UPDATE_GOLDENS=1 writes it anew");
+}
+
+macro_rules! golden {
+    ($($name:literal),+) => {
+        include_str!(concat!("../../../tests/chat/gemini/", $($name),+))
+    };
+}
+
+#[test]
+fn requests_are_sent_in_googles_words() {
+    macro_rules! pairs {
+        ($($name:literal),*) => {
+            [$(($name, golden!($name, ".request.json"), golden!($name, ".sent.json"))),*]
+        };
+    }
+    for (name, request, expected) in
+        pairs!["text", "tools", "media", "structured", "third-generation"]
+    {
+        // `parallel_tool_calls` and the like are left out, not refused, where they mean nothing.
+        let encoded = encode(request, Options::default()).expect(name);
+        let body: Value = serde_json::from_slice(&encoded.body).unwrap();
+        let found = format!("{:#}\n", json!({"path": encoded.suffix, "body": body}));
+        compare(&format!("{name}.sent.json"), expected, &found);
+    }
+}
+
+#[test]
+fn replies_are_read() {
+    macro_rules! pairs {
+        ($($name:literal),*) => {
+            [$(($name, golden!($name, ".reply.json"), golden!($name, ".completion.json"))),*]
+        };
+    }
+    for (name, reply, expected) in pairs!["text", "calls", "blocked", "candidates"] {
+        let reply = Gemini.decode(reply.as_bytes()).expect(name);
+        let written = openai::write_reply(&reply, "m", STAMP);
+        let written: Value = serde_json::from_slice(&written).unwrap();
+        compare(
+            &format!("{name}.completion.json"),
+            expected,
+            &format!("{written:#}\n"),
+        );
+    }
+}
+
+macro_rules! streams {
+    ($($name:literal),*) => {
+        [$(($name, golden!($name, ".stream.sse"), golden!($name, ".chunks.sse"))),*]
+    };
+}
+
+const STREAMS: [(&str, &str, &str); 6] =
+    streams!["text", "calls", "blocked", "cut", "overloaded", "malformed"];
+
+#[test]
+fn streams_are_read_whatever_the_chunks() {
+    for (name, stream, expected) in STREAMS {
+        let stream = stream.as_bytes();
+        let whole = chunks([stream]);
+        compare(&format!("{name}.chunks.sse"), expected, &whole);
+        assert_eq!(chunks(stream.chunks(1)), whole, "{name}, byte by byte");
+        for at in 0..stream.len() {
+            let (first, second) = stream.split_at(at);
+            assert_eq!(chunks([first, second]), whole, "{name}, split at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_cut_anywhere_is_no_answer() {
+    for (name, stream, _) in STREAMS {
+        let stream = stream.trim_end().as_bytes();
+        let last = stream.windows(6).rposition(|it| it == b"data: ").unwrap();
+        for end in (0..last).chain([stream.len() - 1]) {
+            let found = chunks([&stream[..end]]);
+            // A stop that every event repeats looks like an end: Google gives no other sign.
+            let has_stopped =
+                std::str::from_utf8(&stream[..end]).is_ok_and(|it| it.contains("STOP"));
+            assert!(
+                has_stopped || !found.contains("[DONE]"),
+                "{name}, cut at {end}: {found}"
+            );
+            assert!(
+                found.contains("[DONE]") != found.contains("\"error\""),
+                "{name}, cut at {end}: {found}"
+            );
+        }
+    }
+}
+
+/// `member => path in generationConfig or the body, value`
+#[test]
+fn members_have_their_place() {
+    for (member, pointer, expected) in [
+        (
+            r#""max_tokens":5"#,
+            "/generationConfig/maxOutputTokens",
+            json!(5),
+        ),
+        (
+            r#""max_completion_tokens":6"#,
+            "/generationConfig/maxOutputTokens",
+            json!(6),
+        ),
+        (
+            r#""temperature":1.5"#,
+            "/generationConfig/temperature",
+            json!(1.5),
+        ),
+        (r#""top_p":0.5"#, "/generationConfig/topP", json!(0.5)),
+        (r#""top_k":3"#, "/generationConfig/topK", json!(3)),
+        (
+            r#""stop":"x""#,
+            "/generationConfig/stopSequences",
+            json!(["x"]),
+        ),
+        (r#""n":3"#, "/generationConfig/candidateCount", json!(3)),
+        (r#""n":1"#, "/generationConfig", Value::Null),
+        (r#""seed":-5"#, "/generationConfig/seed", json!(-5)),
+        (
+            r#""presence_penalty":1"#,
+            "/generationConfig/presencePenalty",
+            json!(1.0),
+        ),
+        (
+            r#""frequency_penalty":-1"#,
+            "/generationConfig/frequencyPenalty",
+            json!(-1.0),
+        ),
+        (r#""presence_penalty":0"#, "/generationConfig", Value::Null),
+        (
+            r#""response_format":{"type":"text"}"#,
+            "/generationConfig",
+            Value::Null,
+        ),
+        (
+            r#""response_format":{"type":"json_object"}"#,
+            "/generationConfig",
+            json!({"responseMimeType": "application/json"}),
+        ),
+        (
+            r#""reasoning_effort":"none""#,
+            "/generationConfig/thinkingConfig",
+            json!({"thinkingBudget": 0}),
+        ),
+        (
+            r#""reasoning_effort":"low""#,
+            "/generationConfig/thinkingConfig",
+            json!({"includeThoughts": true, "thinkingBudget": 1024}),
+        ),
+        (
+            r#""reasoning_effort":"high""#,
+            "/generationConfig/thinkingConfig/thinkingBudget",
+            json!(24576),
+        ),
+        (
+            r#""reasoning_effort":"high","model":"gemini-3.1-pro-preview""#,
+            "/generationConfig/thinkingConfig",
+            json!({"includeThoughts": true, "thinkingLevel": "HIGH"}),
+        ),
+        (
+            r#""reasoning_effort":"minimal","model":"gemini-3.1-pro-preview""#,
+            "/generationConfig/thinkingConfig/thinkingLevel",
+            json!("LOW"),
+        ),
+        (
+            r#""reasoning_effort":"none","model":"gemini-2.0-flash""#,
+            "/generationConfig",
+            Value::Null,
+        ),
+        (r#""tool_choice":"none""#, "/toolConfig", Value::Null),
+        (
+            r#""tool_choice":"none","tools":[{"type":"function","function":{"name":"f"}}]"#,
+            "/toolConfig/functionCallingConfig",
+            json!({"mode": "NONE"}),
+        ),
+        (
+            r#""tool_choice":"auto","tools":[{"type":"function","function":{"name":"f"}}]"#,
+            "/toolConfig/functionCallingConfig",
+            json!({"mode": "AUTO"}),
+        ),
+        (
+            r#""tool_choice":"required","tools":[{"type":"function","function":{"name":"f"}}]"#,
+            "/toolConfig/functionCallingConfig",
+            json!({"mode": "ANY"}),
+        ),
+        (
+            r#""service_tier":"auto","store":false"#,
+            "/generationConfig",
+            Value::Null,
+        ),
+    ] {
+        // A member in `member` comes first and wins where `request` would repeat it.
+        let body = match member.contains("\"model\"") {
+            true => format!(r#"{{"messages":[{{"role":"user","content":"hi"}}],{member}}}"#),
+            false => request(member),
+        };
+        let found = sent(&body).pointer(pointer).cloned().unwrap_or_default();
+        assert_eq!(found, expected, "{member}");
+    }
+    assert_eq!(
+        sent_with(r#""stream":false"#),
+        json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]})
+    );
+}
+
+#[test]
+fn what_cannot_be_expressed_is_named_or_left_out() {
+    for (member, param) in [
+        (r#""user":"u""#, "user"),
+        (r#""logprobs":true"#, "logprobs"),
+        (r#""logit_bias":{"1":2}"#, "logit_bias"),
+        (
+            r#""parallel_tool_calls":false,"tools":[{"type":"function","function":{"name":"f"}}]"#,
+            "parallel_tool_calls",
+        ),
+        (r#""seed":9007199254740991"#, "seed"),
+        (r#""store":true"#, "store"),
+        (r#""service_tier":"flex""#, "service_tier"),
+        (r#""reasoning_effort":"xhigh""#, "reasoning_effort"),
+        (
+            r#""prediction":{"type":"content","content":"x"}"#,
+            "prediction",
+        ),
+        (r#""unheard_of":1"#, "unheard_of"),
+    ] {
+        let body = request(member);
+        let refused = encode(&body, Options::default()).expect_err(member);
+        assert_eq!(refused.param, param, "{member}: {}", refused.message);
+        let drops = Options {
+            drops_unsupported: true,
+            ..Options::default()
+        };
+        assert!(encode(&body, drops).is_ok(), "{member}");
+    }
+}
+
+#[test]
+fn a_schema_that_is_too_deep_is_named() {
+    let schema = r#"{"type":"array","items":"#.repeat(101) + "{}" + &"}".repeat(101);
+    let tools = format!(
+        r#""tools":[{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}]"#
+    );
+    let refused = encode(&request(&tools), Options::default()).unwrap_err();
+    assert_eq!(refused.param, "tools[0].function.parameters");
+}
+
+#[test]
+fn messages_that_cannot_be_expressed_are_named() {
+    for (messages, param) in [
+        (
+            r#"[{"role":"tool","tool_call_id":"x","content":"r"}]"#,
+            "messages[0].tool_call_id",
+        ),
+        (r#"[{"role":"user","content":""}]"#, "messages"),
+        (
+            r#"[{"role":"user","content":"a","name":"Ann"}]"#,
+            "messages[0].name",
+        ),
+        (
+            r#"[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"[]"}}]}]"#,
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (
+            r#"[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{"}}]}]"#,
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (
+            r#"[{"role":"user","content":[{"type":"text","text":"a"},{"type":"file","file":{"file_id":"f-1"}}]}]"#,
+            "messages[0].content[1].file.file_id",
+        ),
+        (
+            r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png,x"}}]}]"#,
+            "messages[0].content[0].image_url.url",
+        ),
+        (
+            r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}]}]"#,
+            "messages[0].content[0].image_url.url",
+        ),
+        (
+            r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a/b","detail":"low"}},{"type":"image_url","image_url":{"url":"https://a/c"}}]}]"#,
+            "messages[].content[].image_url.detail",
+        ),
+        (
+            r#"[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"a","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA"}}]}]"#,
+            "messages[1].content[0]",
+        ),
+    ] {
+        let body = format!(r#"{{"model":"gemini-2.5-flash","messages":{messages}}}"#);
+        let refused = encode(&body, Options::default()).expect_err(messages);
+        assert_eq!(refused.param, param, "{messages}: {}", refused.message);
+    }
+    for model in ["..", "a/b", "a?b", "a:b"] {
+        let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"a"}}]}}"#);
+        assert_eq!(
+            encode(&body, Options::default()).unwrap_err().param,
+            "model"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_reply_is_an_error() {
+    for body in [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "17",
+        "\"text\"",
+        "<html>",
+        "{",
+        r#"{"candidates":[]}"#,
+        r#"{"candidates":7}"#,
+        r#"{"candidates":[{"content":{"parts":[{"functionCall":{}}]}}]}"#,
+        r#"{"promptFeedback":{}}"#,
+        r#"{"candidates":[{"finishReason":"MALFORMED_FUNCTION_CALL"}]}"#,
+        r#"{"error":{"code":500,"message":"m"}}"#,
+        r#"[{"error":{"code":500,"message":"m"}}]"#,
+    ] {
+        assert!(Gemini.decode(body.as_bytes()).is_err(), "{body}");
+        let event = sse::Event {
+            name: "",
+            data: body,
+        };
+        let mut stream = Gemini.stream();
+        let mut deltas = Vec::new();
+        let outcome = stream
+            .event(&event, &mut deltas)
+            .and_then(|()| stream.finish(&mut deltas));
+        let has_failed = outcome.is_err() || matches!(deltas.last(), Some(Delta::Error { .. }));
+        assert!(
+            has_failed && !deltas.contains(&Delta::End),
+            "{body}: {deltas:?}"
+        );
+    }
+    assert!(Gemini.decode(b"\xff").is_err());
+    let deep = format!(r#"{{"error":{}}}"#, "[".repeat(100_000));
+    assert!(Gemini.decode(deep.as_bytes()).is_err());
+}
+
+#[test]
+fn every_finish_reason_has_a_meaning() {
+    let stop = |reason: &str, parts: &str| {
+        let body = format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{parts}]}},"finishReason":"{reason}"}}]}}"#
+        );
+        Gemini
+            .decode(body.as_bytes())
+            .map(|mut reply| reply.choices.remove(0).stop)
+    };
+    let call = r#"{"functionCall":{"name":"f"}}"#;
+    for (reason, parts, expected) in [
+        ("STOP", "", StopReason::Stop),
+        ("STOP", call, StopReason::ToolCalls),
+        (
+            "STOP",
+            r#"{"functionCall":{"name":"f"}},{"text":"x"}"#,
+            StopReason::ToolCalls,
+        ),
+        ("MAX_TOKENS", call, StopReason::Length),
+        ("SAFETY", "", StopReason::ContentFilter),
+        ("RECITATION", "", StopReason::ContentFilter),
+        ("PROHIBITED_CONTENT", "", StopReason::ContentFilter),
+        ("SPII", "", StopReason::ContentFilter),
+        ("OTHER", "", StopReason::Other("OTHER".to_owned())),
+        ("NEW_ONE", "", StopReason::Other("NEW_ONE".to_owned())),
+    ] {
+        assert_eq!(stop(reason, parts), Ok(expected), "{reason} {parts}");
+    }
+}
+
+#[test]
+fn mutated_bytes_never_panic_and_end_in_one_way() {
+    const SEED: u64 = 0x5eed_1234_9876_0001;
+    let mut state = SEED;
+    let mut next = |limit: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % limit as u64) as usize
+    };
+    let replies = [
+        golden!("text.reply.json"),
+        golden!("calls.reply.json"),
+        golden!("candidates.reply.json"),
+    ];
+    let requests = [
+        golden!("tools.request.json"),
+        golden!("third-generation.request.json"),
+        golden!("media.request.json"),
+    ];
+    for round in 0..2_000 {
+        let mut mutate = |text: &str| {
+            let mut bytes = text.as_bytes().to_vec();
+            for _ in 0..=next(4) {
+                let at = next(bytes.len());
+                match next(4) {
+                    0 => bytes[at] = b"\"{}[]:,0n\\\xff"[next(11)],
+                    1 => drop(bytes.drain(at..(at + 1 + next(20)).min(bytes.len()))),
+                    2 => bytes.truncate(at.max(1)),
+                    _ => {
+                        let end = (at + next(40)).min(bytes.len());
+                        let copy = bytes[at..end].to_vec();
+                        bytes.splice(at..at, copy);
+                    }
+                }
+                if bytes.is_empty() {
+                    bytes.push(b' ');
+                }
+            }
+            bytes
+        };
+        let _ = Gemini.decode(&mutate(replies[round % 3]));
+        let _ = Gemini.error(
+            400,
+            &mutate(r#"[{"error":{"code":400,"message":"m","details":[{"reason":"r"}]}}]"#),
+        );
+        if let Ok(request) = openai::read(&mutate(requests[round % 3]))
+            && let Ok(encoded) = Gemini.encode(&request, &Options::default())
+        {
+            let _: Value = serde_json::from_slice(&encoded.body).expect("what is sent is JSON");
+        }
+        let found = chunks([mutate(STREAMS[round % 2].1).as_slice()]);
+        let ends =
+            found.matches("data: [DONE]").count() + found.matches("data: {\"error\"").count();
+        assert_eq!(ends, 1, "seed {SEED:#x} round {round}: {found}");
+    }
+}
