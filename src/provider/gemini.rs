@@ -22,6 +22,7 @@
 //! * `cache_control` is a hint that Gemini has no word for: it caches by itself. It changes no
 //!   answer and is not refused.
 
+pub mod embeddings;
 mod error;
 mod media;
 mod model;
