@@ -3,8 +3,10 @@
 //! This is the one list of types. A type that speaks OpenAI's dialect is a row of
 //! [`ProviderType::preset`], nothing more.
 
+pub mod anthropic;
 pub mod dialect;
 pub mod gemini;
+pub mod relay;
 
 /// What kind of provider a backend is: a backend's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,247 @@
+//! Anthropic's Messages API, at Anthropic and on Vertex AI.
+//!
+//! Sources, read 2026-11-21: <https://platform.claude.com/docs/en/api/messages>, the pages named
+//! beside the code, and the types of the official Python package.
+//!
+//! # What it cannot express
+//!
+//! `n` above 1, `logprobs`, `logit_bias`, `seed`, penalties, audio, `response_format: json_object`, a
+//! temperature above 1, the `name` of a message, and every member that it does not know: each is
+//! refused by name, unless the configuration lets it be dropped.
+//!
+//! # What passes as Anthropic has it
+//!
+//! `cache_control`, on messages, parts, tools and the whole request; `thinking`; `top_k`;
+//! `service_tier: standard_only`; `file_id`s of Anthropic's own Files API, which want a header
+//! `anthropic-beta` in the configuration.
+
+mod model;
+mod reply;
+mod request;
+mod stream;
+mod thinking;
+
+use serde::Deserialize;
+
+use super::dialect::{BrokenReply, Dialect, Encoded, Options, StreamDecoder, Unsupported};
+use crate::chat::{Reply, Request};
+use crate::json::Text;
+use crate::refusal::ErrorBody;
+
+/// The dialect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Anthropic {
+    host: Host,
+}
+
+/// Who serves the model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Host {
+    #[default]
+    Anthropic,
+    /// > `model` is not passed in the request body. Instead, it is specified in the Google Cloud
+    /// > endpoint URL. `anthropic_version` is passed in the request body (rather than as a header),
+    /// > and must be set to the value `vertex-2023-10-16`.
+    ///
+    /// <https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai>, read 2026-11-21.
+    Vertex,
+}
+
+impl Anthropic {
+    /// As Anthropic itself serves it: `/messages`.
+    pub fn new() -> Self {
+        Self {
+            host: Host::Anthropic,
+        }
+    }
+
+    /// As Vertex AI serves it: `/publishers/anthropic/models/{model}:rawPredict`.
+    pub fn on_vertex() -> Self {
+        Self { host: Host::Vertex }
+    }
+}
+
+impl Dialect for Anthropic {
+    fn encode(&self, request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported> {
+        let body = request::write(request, *options, self.host)?;
+        Ok(match self.host {
+            Host::Anthropic => Encoded {
+                suffix: "/messages".to_owned(),
+                // https://platform.claude.com/docs/en/api/versioning, read 2026-11-21.
+                headers: vec![("anthropic-version", "2023-06-01")],
+                body,
+            },
+            Host::Vertex => Encoded {
+                suffix: request::vertex_suffix(request)?,
+                headers: Vec::new(),
+                body,
+            },
+        })
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<Reply, BrokenReply> {
+        reply::read(body)
+    }
+
+    fn stream(&self) -> Box<dyn StreamDecoder> {
+        Box::new(stream::Decoder::default())
+    }
+
+    fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
+        // Vertex's own errors have a status word, and sometimes a list around them.
+        let parsed = if body.trim_ascii_start().starts_with(b"[") {
+            let replies = serde_json::from_slice::<Vec<ErrorReply<'_>>>(body);
+            replies.ok().and_then(|replies| replies.into_iter().next())
+        } else {
+            serde_json::from_slice(body).ok()
+        };
+        let parsed = parsed.and_then(|reply| reply.error);
+        let status = if status == OVERLOADED { 503 } else { status };
+        let Some(error) = parsed else {
+            let text = String::from_utf8_lossy(body);
+            let text: String = text.trim().chars().take(MAX_MESSAGE_CHARS).collect();
+            let message = if text.is_empty() {
+                format!("the provider answered with status {status} and no message")
+            } else {
+                text
+            };
+            return (status, ErrorBody::new(status, message));
+        };
+        let (message, code) = error.told();
+        let error = ErrorBody::new(status, message);
+        (status, error.with_code(code.map(Into::into)))
+    }
+}
+
+/// `{"type": "error", "error": {…}}`.
+#[derive(Deserialize)]
+struct ErrorReply<'a> {
+    #[serde(borrow)]
+    error: Option<ProviderError<'a>>,
+}
+
+/// Source: <https://platform.claude.com/docs/en/api/errors>, read 2026-11-21.
+#[derive(Deserialize)]
+struct ProviderError<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    /// Google's word, on Vertex.
+    #[serde(borrow)]
+    status: Option<Text<'a>>,
+    #[serde(borrow)]
+    message: Option<Text<'a>>,
+}
+
+impl ProviderError<'_> {
+    /// Message and code, as OpenAI would have told them.
+    fn told(&self) -> (String, Option<String>) {
+        let message = match &self.message {
+            Some(Text(message)) if !message.is_empty() => {
+                message.chars().take(MAX_MESSAGE_CHARS).collect()
+            }
+            _ => "the provider gave no message".to_owned(),
+        };
+        let code = match self.kind.as_ref().or(self.status.as_ref()) {
+            None => return (message, None),
+            Some(Text(kind)) => match &**kind {
+                "authentication_error" => "invalid_api_key",
+                "billing_error" => "insufficient_quota",
+                // > model: claude-x
+                "not_found_error" if message.starts_with("model:") => "model_not_found",
+                "rate_limit_error" => "rate_limit_exceeded",
+                other => other,
+            },
+        };
+        let code = Some(code.to_owned());
+        (message, code)
+    }
+
+    /// The status that an error within a stream would have had.
+    fn status(&self) -> u16 {
+        match self.kind.as_ref().map(|Text(kind)| &**kind) {
+            Some("invalid_request_error") => 400,
+            Some("authentication_error") => 401,
+            Some("billing_error") => 402,
+            Some("permission_error") => 403,
+            Some("not_found_error") => 404,
+            Some("request_too_large") => 413,
+            Some("rate_limit_error") => 429,
+            Some("overloaded_error") => 503,
+            Some("timeout_error") => 504,
+            _ => 500,
+        }
+    }
+}
+
+/// > 529 - `overloaded_error`: The API is temporarily overloaded.
+///
+/// No client knows this status.
+const OVERLOADED: u16 = 529;
+
+/// How much of a provider's message is passed on.
+const MAX_MESSAGE_CHARS: usize = 4_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_become_openais() {
+        for (status, body, expected_status, expected) in [
+            (
+                529,
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"r"}"#,
+                503,
+                r#"{"error":{"message":"Overloaded","type":"server_error","param":null,"code":"overloaded_error"}}"#,
+            ),
+            (
+                401,
+                r#"{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}"#,
+                401,
+                r#"{"error":{"message":"invalid x-api-key","type":"authentication_error","param":null,"code":"invalid_api_key"}}"#,
+            ),
+            (
+                404,
+                r#"{"type":"error","error":{"type":"not_found_error","message":"model: claude-0"}}"#,
+                404,
+                r#"{"error":{"message":"model: claude-0","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#,
+            ),
+            (
+                429,
+                r#"{"error":{"type":"rate_limit_error","message":"slow down"}}"#,
+                429,
+                r#"{"error":{"message":"slow down","type":"rate_limit_error","param":null,"code":"rate_limit_exceeded"}}"#,
+            ),
+            (
+                400,
+                r#"[{"error":{"code":400,"message":"bad","status":"INVALID_ARGUMENT"}}]"#,
+                400,
+                r#"{"error":{"message":"bad","type":"invalid_request_error","param":null,"code":"INVALID_ARGUMENT"}}"#,
+            ),
+            (
+                502,
+                "<html>bad gateway",
+                502,
+                r#"{"error":{"message":"<html>bad gateway","type":"server_error","param":null,"code":null}}"#,
+            ),
+            (
+                500,
+                "",
+                500,
+                r#"{"error":{"message":"the provider answered with status 500 and no message","type":"server_error","param":null,"code":null}}"#,
+            ),
+            (
+                529,
+                "{}",
+                503,
+                r#"{"error":{"message":"{}","type":"server_error","param":null,"code":null}}"#,
+            ),
+        ] {
+            let (seen, error) = Anthropic::new().error(status, body.as_bytes());
+            assert_eq!(
+                (seen, error.to_json().as_str()),
+                (expected_status, expected)
+            );
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! A whole reply.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::ProviderError;
+use super::thinking::Thinking;
+use crate::chat::{Choice, Reply, StopReason, ToolCall};
+use crate::json::Text;
+use crate::provider::dialect::BrokenReply;
+use crate::usage::Usage;
+
+/// `{"type": "message", …}`, or an error with a status that says there is none.
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    model: Option<Text<'a>>,
+    #[serde(borrow)]
+    content: Option<Vec<Block<'a>>>,
+    #[serde(borrow)]
+    stop_reason: Option<Text<'a>>,
+    usage: Option<Counts>,
+    #[serde(borrow)]
+    error: Option<ProviderError<'a>>,
+}
+
+/// A content block; which members are there depends on its type.
+#[derive(Deserialize)]
+pub(super) struct Block<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Text<'a>,
+    #[serde(borrow)]
+    pub(super) text: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) thinking: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) signature: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) data: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) name: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) input: Option<&'a RawValue>,
+}
+
+/// Shape: `usage` of a message, of `message_start` and of `message_delta`. Unit: tokens. Absent
+/// means not said. Source: <https://platform.claude.com/docs/en/api/messages>, read 2026-11-21.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub(super) struct Counts {
+    /// Without those that the cache had.
+    input_tokens: Option<u64>,
+    cache_creation_input_tokens: Option<u64>,
+    cache_read_input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    output_tokens_details: Option<OutputDetails>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+struct OutputDetails {
+    thinking_tokens: Option<u64>,
+}
+
+impl Counts {
+    /// > The token counts shown in the usage field of the message_delta event are cumulative.
+    ///
+    /// So a later one replaces, and what it does not say stays.
+    pub(super) fn update(&mut self, later: Self) {
+        let details = self.output_tokens_details;
+        *self = Self {
+            input_tokens: later.input_tokens.or(self.input_tokens),
+            cache_creation_input_tokens: later
+                .cache_creation_input_tokens
+                .or(self.cache_creation_input_tokens),
+            cache_read_input_tokens: later
+                .cache_read_input_tokens
+                .or(self.cache_read_input_tokens),
+            output_tokens: later.output_tokens.or(self.output_tokens),
+            output_tokens_details: later.output_tokens_details.or(details),
+        };
+    }
+
+    /// > Total input tokens in a request is the summation of `input_tokens`,
+    /// > `cache_creation_input_tokens`, and `cache_read_input_tokens`.
+    pub(super) fn usage(&self) -> Usage {
+        let written = self.cache_creation_input_tokens;
+        let read = self.cache_read_input_tokens;
+        let prompt = self.input_tokens.map(|input| {
+            input
+                .saturating_add(written.unwrap_or_default())
+                .saturating_add(read.unwrap_or_default())
+        });
+        Usage {
+            prompt,
+            completion: self.output_tokens,
+            cached: read,
+            cache_written: written,
+            reasoning: self
+                .output_tokens_details
+                .and_then(|details| details.thinking_tokens),
+            total: None,
+        }
+    }
+}
+
+pub(super) fn read(body: &[u8]) -> Result<Reply, BrokenReply> {
+    let message: Message<'_> =
+        serde_json::from_slice(body).map_err(|error| BrokenReply(error.to_string()))?;
+    if let Some(error) = &message.error {
+        return Err(BrokenReply(error.told().0));
+    }
+    let kind = message.kind.as_ref().map(|Text(kind)| &**kind);
+    let (Some("message"), Some(blocks)) = (kind, message.content) else {
+        return Err(BrokenReply("it is not a message".to_owned()));
+    };
+    let Some(Text(stop)) = message.stop_reason else {
+        return Err(BrokenReply("it has no stop_reason".to_owned()));
+    };
+    let mut content: Option<String> = None;
+    let mut reasoning: Option<String> = None;
+    let mut thinking = Thinking::default();
+    let mut tool_calls = Vec::new();
+    for block in blocks {
+        match &*block.kind.0 {
+            "text" => {
+                let Some(Text(text)) = block.text else {
+                    return Err(BrokenReply("a text block has no text".to_owned()));
+                };
+                append(&mut content, &text);
+            }
+            "thinking" => {
+                let Text(text) = block.thinking.unwrap_or_default();
+                thinking.begin();
+                thinking.add_text(&text);
+                thinking.add_signature(&block.signature.unwrap_or_default().0);
+                if !text.is_empty() {
+                    append(&mut reasoning, &text);
+                }
+            }
+            "redacted_thinking" => thinking.add_redacted(&block.data.unwrap_or_default().0),
+            "tool_use" => {
+                let Some(Text(name)) = block.name else {
+                    return Err(BrokenReply("a tool_use block has no name".to_owned()));
+                };
+                tool_calls.push(ToolCall {
+                    id: block.id.unwrap_or_default().0.into_owned().into(),
+                    name: name.into_owned().into(),
+                    arguments: arguments(block.input).to_owned().into(),
+                    signature: None,
+                });
+            }
+            // Tools that the provider runs itself, and what may come.
+            _ => {}
+        }
+    }
+    if content.is_none() && tool_calls.is_empty() {
+        content = Some(String::new());
+    }
+    Ok(Reply {
+        id: message.id.unwrap_or_default().0.into_owned(),
+        model: message.model.unwrap_or_default().0.into_owned(),
+        choices: vec![Choice {
+            content,
+            reasoning,
+            reasoning_signature: thinking.signature(),
+            refusal: None,
+            tool_calls,
+            stop: stop_reason(&stop),
+        }],
+        usage: message.usage.unwrap_or_default().usage(),
+    })
+}
+
+/// <https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons>, read 2026-11-21.
+pub(super) fn stop_reason(word: &str) -> StopReason {
+    match word {
+        "end_turn" | "stop_sequence" => StopReason::Stop,
+        "max_tokens" | "model_context_window_exceeded" => StopReason::Length,
+        "refusal" => StopReason::ContentFilter,
+        "tool_use" => StopReason::ToolCalls,
+        other => StopReason::Other(other.to_owned()),
+    }
+}
+
+/// The JSON text of a call's input.
+pub(super) fn arguments(input: Option<&RawValue>) -> &str {
+    match input.map(RawValue::get) {
+        None | Some("null") => "{}",
+        Some(input) => input,
+    }
+}
+
+fn append(to: &mut Option<String>, text: &str) {
+    match to {
+        None => *to = Some(text.to_owned()),
+        Some(to) => to.push_str(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_message_is_broken() {
+        for body in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            "<html>",
+            r#"{"type":"message"}"#,
+            r#"{"type":"message","content":[]}"#,
+            r#"{"type":"message","content":{},"stop_reason":"end_turn"}"#,
+            r#"{"type":"message","content":[{}],"stop_reason":"end_turn"}"#,
+            r#"{"type":"message","content":[{"type":"text"}],"stop_reason":"end_turn"}"#,
+            r#"{"type":"message","content":[{"type":"tool_use"}],"stop_reason":"tool_use"}"#,
+            r#"{"type":"error","error":{"type":"api_error","message":"m"}}"#,
+            r#"{"type":"message","content":[{"type":"text","text":"cut"#,
+        ] {
+            assert!(read(body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(read(&[0xff; 9]).is_err());
+        assert!(read("[".repeat(100_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn stop_reasons() {
+        for (word, expected) in [
+            ("end_turn", StopReason::Stop),
+            ("stop_sequence", StopReason::Stop),
+            ("max_tokens", StopReason::Length),
+            ("model_context_window_exceeded", StopReason::Length),
+            ("refusal", StopReason::ContentFilter),
+            ("tool_use", StopReason::ToolCalls),
+            ("pause_turn", StopReason::Other("pause_turn".into())),
+        ] {
+            assert_eq!(stop_reason(word), expected, "{word}");
+        }
+    }
+
+    #[test]
+    fn cached_tokens_are_part_of_the_prompt() {
+        let body = br#"{"type":"message","content":[],"stop_reason":"end_turn","usage":{
+            "input_tokens":3,"cache_creation_input_tokens":5,"cache_read_input_tokens":7,
+            "output_tokens":11,"output_tokens_details":{"thinking_tokens":2}}}"#;
+        let expected = Usage {
+            prompt: Some(15),
+            completion: Some(11),
+            cached: Some(7),
+            cache_written: Some(5),
+            reasoning: Some(2),
+            total: None,
+        };
+        assert_eq!(read(body).unwrap().usage, expected);
+    }
+}

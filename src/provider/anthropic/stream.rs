@@ -1,0 +1,354 @@
+//! A streamed reply.
+//!
+//! Source: <https://platform.claude.com/docs/en/build-with-claude/streaming>, read 2026-11-21:
+//!
+//! ```text
+//! message_start (content_block_start content_block_delta* content_block_stop)* message_delta+ message_stop
+//! ```
+//!
+//! with `ping` and `error` anywhere, and:
+//!
+//! > Your code should handle unknown event types gracefully.
+
+use serde::Deserialize;
+
+use super::ProviderError;
+use super::reply::{Block, Counts, arguments, stop_reason};
+use super::thinking::Thinking;
+use crate::chat::Delta;
+use crate::json::Text;
+use crate::provider::dialect::{BrokenReply, StreamDecoder};
+use crate::sse;
+
+/// Reads the events of one reply.
+#[derive(Debug, Default)]
+pub(super) struct Decoder {
+    has_started: bool,
+    has_stopped: bool,
+    has_ended: bool,
+    counts: Counts,
+    thinking: Thinking,
+    /// Calls whose blocks are open.
+    calls: Vec<OpenCall>,
+    /// How many calls there have been.
+    call_count: u64,
+}
+
+#[derive(Debug)]
+struct OpenCall {
+    /// Which content block it is.
+    block: u64,
+    /// Which call it is: calls are counted, not blocks.
+    index: u64,
+    has_arguments: bool,
+}
+
+/// More than any reply has at once: a stream that opens more is broken, and costs memory.
+const MAX_OPEN_CALLS: usize = 128;
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    index: Option<u64>,
+    #[serde(borrow)]
+    message: Option<Start<'a>>,
+    #[serde(borrow)]
+    content_block: Option<Block<'a>>,
+    #[serde(borrow)]
+    delta: Option<Change<'a>>,
+    usage: Option<Counts>,
+    #[serde(borrow)]
+    error: Option<ProviderError<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Start<'a> {
+    #[serde(borrow)]
+    id: Option<Text<'a>>,
+    #[serde(borrow)]
+    model: Option<Text<'a>>,
+    usage: Option<Counts>,
+}
+
+/// `delta` of a block or of the message.
+#[derive(Deserialize)]
+struct Change<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+    #[serde(borrow)]
+    text: Option<Text<'a>>,
+    #[serde(borrow)]
+    thinking: Option<Text<'a>>,
+    #[serde(borrow)]
+    signature: Option<Text<'a>>,
+    #[serde(borrow)]
+    partial_json: Option<Text<'a>>,
+    #[serde(borrow)]
+    stop_reason: Option<Text<'a>>,
+}
+
+impl StreamDecoder for Decoder {
+    fn event(
+        &mut self,
+        event: &sse::Event<'_>,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), BrokenReply> {
+        if self.has_ended {
+            return Ok(());
+        }
+        // Its data says nothing, and may be nothing.
+        if event.name == "ping" {
+            deltas.push(Delta::Ping);
+            return Ok(());
+        }
+        let broken = |what: &str| BrokenReply(format!("{what} in event {:?}", event.name));
+        // Only the type matters of what is not known: its other members may have any shape.
+        let it: Event<'_> = match serde_json::from_str(event.data) {
+            Ok(it) => it,
+            Err(error) if is_known(event.name) => return Err(broken(&error.to_string())),
+            Err(error) => {
+                return match serde_json::from_str::<Kind<'_>>(event.data) {
+                    Ok(Kind {
+                        kind: Some(Text(kind)),
+                    }) if !is_known(&kind) => Ok(()),
+                    _ => Err(broken(&error.to_string())),
+                };
+            }
+        };
+        let kind = it.kind.as_ref().map_or(event.name, |Text(kind)| kind);
+        if !self.has_started && !matches!(kind, "message_start" | "ping" | "error") {
+            if is_known(kind) {
+                return Err(broken("no message_start before it"));
+            }
+            return Ok(());
+        }
+        match kind {
+            "message_start" => self.start(it.message, deltas),
+            "content_block_start" => {
+                let (Some(index), Some(block)) = (it.index, it.content_block) else {
+                    return Err(broken("no block"));
+                };
+                self.block_start(index, block, deltas)?;
+            }
+            "content_block_delta" => {
+                let (Some(index), Some(change)) = (it.index, it.delta) else {
+                    return Err(broken("no delta"));
+                };
+                self.block_delta(index, change, deltas);
+            }
+            "content_block_stop" => {
+                let Some(index) = it.index else {
+                    return Err(broken("no index"));
+                };
+                self.block_stop(index, deltas);
+            }
+            "message_delta" => {
+                self.counts.update(it.usage.unwrap_or_default());
+                let stop = it.delta.and_then(|delta| delta.stop_reason);
+                if let Some(Text(stop)) = stop
+                    && !std::mem::replace(&mut self.has_stopped, true)
+                {
+                    self.stop(&stop, deltas);
+                }
+            }
+            "message_stop" => {
+                if !self.has_stopped {
+                    return Err(broken("no stop_reason before it"));
+                }
+                self.has_ended = true;
+                deltas.push(Delta::Usage(self.counts.usage()));
+                deltas.push(Delta::End);
+            }
+            "ping" => deltas.push(Delta::Ping),
+            "error" => {
+                let Some(error) = it.error else {
+                    return Err(broken("no error"));
+                };
+                self.has_ended = true;
+                let (message, code) = error.told();
+                deltas.push(Delta::Error {
+                    status: error.status(),
+                    message,
+                    code,
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut Vec<Delta>) -> Result<(), BrokenReply> {
+        if self.has_ended {
+            return Ok(());
+        }
+        Err(BrokenReply("it ended before message_stop".to_owned()))
+    }
+}
+
+#[derive(Deserialize)]
+struct Kind<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
+}
+
+fn is_known(kind: &str) -> bool {
+    matches!(
+        kind,
+        "message_start"
+            | "content_block_start"
+            | "content_block_delta"
+            | "content_block_stop"
+            | "message_delta"
+            | "message_stop"
+            | "ping"
+            | "error"
+    )
+}
+
+impl Decoder {
+    fn start(&mut self, message: Option<Start<'_>>, deltas: &mut Vec<Delta>) {
+        if std::mem::replace(&mut self.has_started, true) {
+            return;
+        }
+        let (id, model) = match message {
+            Some(message) => {
+                self.counts.update(message.usage.unwrap_or_default());
+                (message.id, message.model)
+            }
+            None => (None, None),
+        };
+        deltas.push(Delta::Start {
+            id: id.unwrap_or_default().0.into_owned(),
+            model: model.unwrap_or_default().0.into_owned(),
+        });
+        deltas.push(Delta::Usage(self.counts.usage()));
+    }
+
+    fn block_start(
+        &mut self,
+        block: u64,
+        it: Block<'_>,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), BrokenReply> {
+        match &*it.kind.0 {
+            "text" => push_text(it.text, deltas),
+            "thinking" => {
+                self.thinking.begin();
+                self.push_thinking(it.thinking, deltas);
+                self.thinking
+                    .add_signature(&it.signature.unwrap_or_default().0);
+            }
+            "redacted_thinking" => self.thinking.add_redacted(&it.data.unwrap_or_default().0),
+            "tool_use" => {
+                if self.calls.len() >= MAX_OPEN_CALLS {
+                    return Err(BrokenReply("it has too many open blocks".to_owned()));
+                }
+                let Some(Text(name)) = it.name else {
+                    return Err(BrokenReply("a tool_use block has no name".to_owned()));
+                };
+                let index = self.call_count;
+                self.call_count += 1;
+                deltas.push(Delta::ToolCallStart {
+                    choice: 0,
+                    index,
+                    id: it.id.unwrap_or_default().0.into_owned(),
+                    name: name.into_owned(),
+                    signature: None,
+                });
+                // The input is empty here and comes in pieces, unless somebody sends it whole.
+                let whole = arguments(it.input);
+                let is_whole = whole.len() > 2;
+                if is_whole {
+                    deltas.push(Delta::ToolCallArguments {
+                        choice: 0,
+                        index,
+                        fragment: whole.to_owned(),
+                    });
+                }
+                self.calls.push(OpenCall {
+                    block,
+                    index,
+                    has_arguments: is_whole,
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn block_delta(&mut self, block: u64, it: Change<'_>, deltas: &mut Vec<Delta>) {
+        match it.kind.as_ref().map(|Text(kind)| &**kind) {
+            Some("text_delta") => push_text(it.text, deltas),
+            Some("thinking_delta") => self.push_thinking(it.thinking, deltas),
+            Some("signature_delta") => {
+                self.thinking
+                    .add_signature(&it.signature.unwrap_or_default().0);
+            }
+            Some("input_json_delta") => {
+                let Text(fragment) = it.partial_json.unwrap_or_default();
+                let call = self.calls.iter_mut().find(|call| call.block == block);
+                if let Some(call) = call
+                    && !fragment.is_empty()
+                {
+                    call.has_arguments = true;
+                    deltas.push(Delta::ToolCallArguments {
+                        choice: 0,
+                        index: call.index,
+                        fragment: fragment.into_owned(),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn block_stop(&mut self, block: u64, deltas: &mut Vec<Delta>) {
+        let Some(at) = self.calls.iter().position(|call| call.block == block) else {
+            return;
+        };
+        let call = self.calls.swap_remove(at);
+        // A call without arguments has no pieces; the empty text would not parse.
+        if !call.has_arguments {
+            deltas.push(Delta::ToolCallArguments {
+                choice: 0,
+                index: call.index,
+                fragment: "{}".to_owned(),
+            });
+        }
+    }
+
+    fn stop(&mut self, reason: &str, deltas: &mut Vec<Delta>) {
+        if let Some(signature) = self.thinking.signature() {
+            deltas.push(Delta::ReasoningSignature {
+                choice: 0,
+                signature,
+            });
+        }
+        deltas.push(Delta::Stop {
+            choice: 0,
+            reason: stop_reason(reason),
+        });
+    }
+
+    fn push_thinking(&mut self, text: Option<Text<'_>>, deltas: &mut Vec<Delta>) {
+        let Text(text) = text.unwrap_or_default();
+        if !text.is_empty() {
+            self.thinking.add_text(&text);
+            deltas.push(Delta::Reasoning {
+                choice: 0,
+                text: text.into_owned(),
+            });
+        }
+    }
+}
+
+fn push_text(text: Option<Text<'_>>, deltas: &mut Vec<Delta>) {
+    let Text(text) = text.unwrap_or_default();
+    if !text.is_empty() {
+        deltas.push(Delta::Text {
+            choice: 0,
+            text: text.into_owned(),
+        });
+    }
+}
