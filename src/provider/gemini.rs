@@ -6,14 +6,15 @@
 //!
 //! # What it cannot express
 //!
-//! Refused by name, or left out where the configuration says so: `user`, `logprobs`,
+//! Refused by name, or left out where the configuration says so: `user`,
 //! `parallel_tool_calls: false`, a `seed` beyond 32 bits, `reasoning_effort` that the model's
 //! generation does not have, `detail` that differs between images, files by id, and every member
 //! of [`Request::other`] except `top_k` and values that ask for nothing.
 //!
 //! # What is kept in another form
 //!
-//! * JSON Schema is cleaned: see [`schema`].
+//! * JSON Schema is cleaned: see [`schema`]. `strict` is left out: what a schema describes is always
+//!   what the model is held to.
 //! * `reasoning_effort` asks for thoughts, too: they come back as reasoning.
 //! * The signature of a call is [`crate::chat::ToolCall::signature`], as Google sent it. The
 //!   signature of a text is a reasoning signature, with [`SIGNATURE_PREFIX`] before it, so that no

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::SIGNATURE_PREFIX;
 use super::error::GoogleError;
-use crate::chat::{Choice, Reply, StopReason, ToolCall};
+use crate::chat::{Choice, Logprob, Reply, StopReason, ToolCall};
 use crate::provider::dialect::BrokenReply;
 use crate::usage::Usage;
 
@@ -33,7 +33,12 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
         if let Some(End::Failed(word)) = end {
             return Err(BrokenReply(format!("the model failed with {word}")));
         }
-        choices.push(choice(candidate.content, end));
+        choices.push(Choice {
+            logprobs: candidate
+                .logprobs_result
+                .map_or_else(Vec::new, LogprobsResult::tokens),
+            ..choice(candidate.content, end)
+        });
     }
     if choices.is_empty() {
         let Some(blocked) = response.prompt_feedback.and_then(PromptFeedback::blocked) else {
@@ -45,6 +50,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
             reasoning_signature: None,
             refusal: Some(blocked),
             tool_calls: Vec::new(),
+            logprobs: Vec::new(),
             stop: StopReason::ContentFilter,
         });
     }
@@ -84,6 +90,7 @@ fn choice(content: Option<Content<'_>>, end: Option<End>) -> Choice {
         reasoning_signature,
         refusal: None,
         tool_calls,
+        logprobs: Vec::new(),
         stop,
     }
 }
@@ -201,6 +208,7 @@ pub(super) struct Candidate<'a> {
     pub content: Option<Content<'a>>,
     finish_reason: Option<String>,
     finish_message: Option<String>,
+    pub logprobs_result: Option<LogprobsResult>,
 }
 
 impl Candidate<'_> {
@@ -261,6 +269,57 @@ impl End {
             Self::Filtered => StopReason::ContentFilter,
             Self::Length => StopReason::Length,
         }
+    }
+}
+
+/// How likely the tokens were.
+///
+/// Source: <https://ai.google.dev/api/generate-content#LogprobsResult>, read 2026-11-21.
+///
+/// Shape: `chosenCandidates[i]` is the `i`th token, `topCandidates[i].candidates` the likeliest in
+/// its place.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LogprobsResult {
+    #[serde(default)]
+    chosen_candidates: Vec<Token>,
+    #[serde(default)]
+    top_candidates: Vec<TopCandidates>,
+}
+
+#[derive(Default, Deserialize)]
+struct TopCandidates {
+    #[serde(default)]
+    candidates: Vec<Token>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Token {
+    #[serde(default)]
+    token: String,
+    /// 0 is left out.
+    #[serde(default)]
+    log_probability: f64,
+}
+
+impl LogprobsResult {
+    pub(super) fn tokens(self) -> Vec<Logprob> {
+        let mut top = self.top_candidates.into_iter();
+        let chosen = self.chosen_candidates.into_iter();
+        chosen
+            .map(|chosen| Logprob {
+                token: chosen.token,
+                logprob: chosen.log_probability,
+                top: top
+                    .next()
+                    .unwrap_or_default()
+                    .candidates
+                    .into_iter()
+                    .map(|it| (it.token, it.log_probability))
+                    .collect(),
+            })
+            .collect()
     }
 }
 

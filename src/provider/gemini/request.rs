@@ -51,11 +51,8 @@ fn check(request: &Request<'_>, options: Options) -> Result<(), Unsupported> {
     if request.user.is_some() {
         options.lose("user", "Gemini has no member for the end user's name")?;
     }
-    if request.logprobs {
-        options.lose(
-            "logprobs",
-            "probabilities of tokens are not translated from Gemini",
-        )?;
+    if !request.logprobs && request.top_logprobs.is_some_and(|count| count > 0) {
+        options.lose("top_logprobs", "means something only beside logprobs: true")?;
     }
     if request.parallel_tool_calls == Some(false) && !request.tools.is_empty() {
         let message = "Gemini decides by itself how many functions it calls at once";
@@ -510,6 +507,10 @@ fn generation_config<'r>(
         // Models that have no penalties refuse even the one that penalises nothing.
         presence_penalty: request.presence_penalty.filter(|it| *it != 0.0),
         frequency_penalty: request.frequency_penalty.filter(|it| *it != 0.0),
+        response_logprobs: request.logprobs,
+        logprobs: request
+            .top_logprobs
+            .filter(|it| request.logprobs && *it > 0),
         thinking_config: thinking_config(request, model, options)?,
         ..GenerationConfig::default()
     };
@@ -792,6 +793,11 @@ struct GenerationConfig<'r> {
     response_schema: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_json_schema: Option<Value>,
+    #[serde(skip_serializing_if = "is_false")]
+    response_logprobs: bool,
+    /// How many of the likeliest tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     media_resolution: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -810,6 +816,7 @@ impl GenerationConfig<'_> {
             || self.presence_penalty.is_some()
             || self.frequency_penalty.is_some()
             || self.response_mime_type.is_some()
+            || self.response_logprobs
             || self.media_resolution.is_some()
             || self.thinking_config.is_some()
     }

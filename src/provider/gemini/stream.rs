@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::reply::{Candidate, End, Message, PromptFeedback, Said, UsageMetadata};
+use super::reply::{Candidate, End, LogprobsResult, Message, PromptFeedback, Said, UsageMetadata};
 use crate::chat::{Delta, StopReason};
 use crate::provider::dialect::{BrokenReply, StreamDecoder};
 use crate::sse;
@@ -142,6 +142,12 @@ impl Decoder {
                 Said::Signature(signature) => state.signature = Some(signature),
                 Said::Text(text) => deltas.push(Delta::Text { choice, text }),
             });
+        }
+        let tokens = candidate
+            .logprobs_result
+            .map_or_else(Vec::new, LogprobsResult::tokens);
+        if !tokens.is_empty() {
+            deltas.push(Delta::Logprobs { choice, tokens });
         }
         match end {
             Some(End::Failed(word)) => {

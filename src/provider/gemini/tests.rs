@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::Gemini;
 use crate::chat::openai::{self, ChunkWriter, Stamp};
 use crate::chat::{Delta, StopReason};
-use crate::provider::dialect::{BrokenReply, Dialect, Encoded, Options, Unsupported};
-use crate::refusal::ErrorBody;
+use crate::provider::dialect::{Dialect, Encoded, Options, Unsupported};
+use crate::provider::relay::Relay;
 use crate::sse;
 
 const STAMP: Stamp = Stamp {
@@ -41,30 +41,13 @@ fn request(members: &str) -> String {
 
 /// What the client gets of a stream that arrives in these pieces.
 fn chunks<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut events = sse::Decoder::new(1 << 20);
-    let mut stream = Gemini.stream();
-    let mut writer = ChunkWriter::new("m", STAMP, true);
-    let mut deltas = Vec::new();
-    let mut outcome = Ok(());
-    for piece in pieces {
-        events.push(piece);
-        while let Some(item) = events.next().unwrap() {
-            if let sse::Item::Event(event) = item {
-                outcome = outcome.and_then(|()| stream.event(&event, &mut deltas));
-            }
-        }
-    }
-    if let Some(sse::Item::Event(event)) = events.finish().unwrap() {
-        outcome = outcome.and_then(|()| stream.event(&event, &mut deltas));
-    }
-    let outcome = outcome.and_then(|()| stream.finish(&mut deltas));
+    let mut relay = Relay::new(Gemini.stream(), ChunkWriter::new("m", STAMP, true), 1 << 20);
     let mut out = Vec::new();
-    for delta in &deltas {
-        writer.write(delta, &mut out);
+    for piece in pieces {
+        relay.push(piece, &mut out);
     }
-    if let Err(BrokenReply(message)) = outcome {
-        writer.fail(&ErrorBody::new(502, message), &mut out);
-    }
+    relay.finish(&mut out);
+    assert!(relay.is_finished());
     String::from_utf8(out).unwrap()
 }
 
@@ -108,7 +91,7 @@ fn replies_are_read() {
             [$(($name, golden!($name, ".reply.json"), golden!($name, ".completion.json"))),*]
         };
     }
-    for (name, reply, expected) in pairs!["text", "calls", "blocked", "candidates"] {
+    for (name, reply, expected) in pairs!["text", "calls", "blocked", "candidates", "logprobs"] {
         let reply = Gemini.decode(reply.as_bytes()).expect(name);
         let written = openai::write_reply(&reply, "m", STAMP);
         let written: Value = serde_json::from_slice(&written).unwrap();
@@ -126,8 +109,15 @@ macro_rules! streams {
     };
 }
 
-const STREAMS: [(&str, &str, &str); 6] =
-    streams!["text", "calls", "blocked", "cut", "overloaded", "malformed"];
+const STREAMS: [(&str, &str, &str); 7] = streams![
+    "text",
+    "calls",
+    "blocked",
+    "cut",
+    "overloaded",
+    "malformed",
+    "logprobs"
+];
 
 #[test]
 fn streams_are_read_whatever_the_chunks() {
@@ -192,6 +182,11 @@ fn members_have_their_place() {
             json!(["x"]),
         ),
         (r#""n":3"#, "/generationConfig/candidateCount", json!(3)),
+        (
+            r#""logprobs":true,"top_logprobs":2"#,
+            "/generationConfig",
+            json!({"responseLogprobs": true, "logprobs": 2}),
+        ),
         (r#""n":1"#, "/generationConfig", Value::Null),
         (r#""seed":-5"#, "/generationConfig/seed", json!(-5)),
         (
@@ -285,7 +280,7 @@ fn members_have_their_place() {
 fn what_cannot_be_expressed_is_named_or_left_out() {
     for (member, param) in [
         (r#""user":"u""#, "user"),
-        (r#""logprobs":true"#, "logprobs"),
+        (r#""top_logprobs":2"#, "top_logprobs"),
         (r#""logit_bias":{"1":2}"#, "logit_bias"),
         (
             r#""parallel_tool_calls":false,"tools":[{"type":"function","function":{"name":"f"}}]"#,
