@@ -1,0 +1,677 @@
+//! One contract for every dialect, natively and as wasm; and goldens beside their inputs.
+//!
+//! Goldens are in `tests/chat/CASE`: `request.openai.json` becomes `request.DIALECT.json`,
+//! `reply.DIALECT.json` becomes `reply.DIALECT.openai.json`, and `stream.DIALECT.sse` becomes
+//! `stream.DIALECT.openai.sse`. `BLESS=1 cargo test --test dialects` writes the outputs anew.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+use llm_proxy::chat::openai::{self, ChunkWriter, Stamp};
+use llm_proxy::provider::anthropic::Anthropic;
+use llm_proxy::provider::dialect::{Dialect, Options};
+use llm_proxy::provider::relay::Relay;
+use serde_json::Value;
+
+/// Runs as a plain test natively and under Node as wasm.
+macro_rules! tests {
+    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
+        $(
+            $(#[$meta])*
+            #[cfg_attr(not(target_family = "wasm"), test)]
+            #[cfg_attr(target_family = "wasm", wasm_bindgen_test::wasm_bindgen_test)]
+            fn $name() $body
+        )*
+    };
+}
+
+const STAMP: Stamp = Stamp {
+    created: 1_763_700_000,
+    nonce: 0xabc,
+};
+
+/// What the tests have of a reply that is larger than any of theirs.
+const MAX_EVENT_BYTES: usize = 1 << 20;
+
+/// A stream through a dialect.
+fn relay(dialect: &dyn Dialect, chunks: &[&[u8]], include_usage: bool) -> String {
+    let writer = ChunkWriter::new("asked", STAMP, include_usage);
+    let mut relay = Relay::new(dialect.stream(), writer, MAX_EVENT_BYTES);
+    let mut out = Vec::new();
+    for chunk in chunks {
+        relay.push(chunk, &mut out);
+    }
+    relay.finish(&mut out);
+    assert!(relay.is_finished());
+    String::from_utf8(out).expect("text")
+}
+
+/// Whole, with CRLF, byte by byte, and split at every offset: always the same.
+fn relay_in_all_ways(dialect: &dyn Dialect, stream: &str, include_usage: bool) -> String {
+    let expected = relay(dialect, &[stream.as_bytes()], include_usage);
+    for text in [stream.to_owned(), stream.replace('\n', "\r\n")] {
+        let bytes = text.as_bytes();
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(relay(dialect, &single, include_usage), expected, "by bytes");
+        for at in 0..=bytes.len() {
+            let (a, b) = bytes.split_at(at);
+            assert_eq!(relay(dialect, &[a, b], include_usage), expected, "at {at}");
+        }
+    }
+    expected
+}
+
+/// The JSON of the data events, without `[DONE]`.
+fn chunks(stream: &str) -> Vec<Value> {
+    stream
+        .split("\n\n")
+        .filter_map(|event| event.strip_prefix("data: "))
+        .filter(|data| *data != "[DONE]")
+        .map(|data| serde_json::from_str(data).expect(data))
+        .collect()
+}
+
+/// What a client puts together from the chunks: a message as in a whole reply, and its end.
+#[derive(Debug, Default, PartialEq)]
+struct Assembled {
+    content: String,
+    reasoning: String,
+    signature: String,
+    /// Name and arguments.
+    calls: Vec<(String, String)>,
+    finish_reason: String,
+}
+
+fn assemble(stream: &str) -> Assembled {
+    let mut all = Assembled::default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for chunk in chunks(stream) {
+        for choice in chunk["choices"].as_array().expect("choices") {
+            let delta = &choice["delta"];
+            all.content += &text(&delta["content"]);
+            all.reasoning += &text(&delta["reasoning_content"]);
+            all.signature += &text(&delta["reasoning_signature"]);
+            for call in delta["tool_calls"].as_array().into_iter().flatten() {
+                let index = usize::try_from(call["index"].as_u64().expect("index")).unwrap();
+                let function = &call["function"];
+                if let Some(name) = function["name"].as_str() {
+                    assert_eq!(index, all.calls.len(), "calls are counted");
+                    assert!(!text(&call["id"]).is_empty());
+                    all.calls.push((name.to_owned(), String::new()));
+                }
+                all.calls[index].1 += &text(&function["arguments"]);
+            }
+            if let Some(reason) = choice["finish_reason"].as_str() {
+                assert_eq!(all.finish_reason, "", "one finish_reason");
+                all.finish_reason = reason.to_owned();
+            }
+        }
+    }
+    all
+}
+
+fn assemble_reply(reply: &Value) -> Assembled {
+    let choice = &reply["choices"][0];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let message = &choice["message"];
+    let calls = message["tool_calls"].as_array().into_iter().flatten();
+    Assembled {
+        content: text(&message["content"]),
+        reasoning: text(&message["reasoning_content"]),
+        signature: text(&message["reasoning_signature"]),
+        calls: calls
+            .map(|call| {
+                assert!(!text(&call["id"]).is_empty());
+                let function = &call["function"];
+                (text(&function["name"]), text(&function["arguments"]))
+            })
+            .collect(),
+        finish_reason: text(&choice["finish_reason"]),
+    }
+}
+
+fn decode(dialect: &dyn Dialect, body: &[u8]) -> Value {
+    let reply = dialect.decode(body).expect("a reply");
+    serde_json::from_slice(&openai::write_reply(&reply, "asked", STAMP)).expect("JSON")
+}
+
+/// Arguments as the value they mean: pieces are spaced as the provider likes.
+fn parsed(mut assembled: Assembled) -> Assembled {
+    for (_, arguments) in &mut assembled.calls {
+        let value: Value = serde_json::from_str(arguments).expect(arguments);
+        assert!(value.is_object());
+        *arguments = value.to_string();
+    }
+    assembled
+}
+
+/// A reply in a provider's words, whole and as a stream.
+struct Told {
+    reply: &'static str,
+    stream: &'static str,
+}
+
+/// What the contract needs to know of a provider.
+struct Words {
+    dialect: fn() -> Box<dyn Dialect>,
+    /// A model that takes every parameter of [`REQUEST`].
+    model: &'static str,
+    /// Says `Hallo 🦀`; 43 tokens of prompt, 12 of them cached, and 9 of answer.
+    plain: Told,
+    /// Calls `get_weather` with `{"city":"Zürich","days":[1,2]}`, then `now` without arguments.
+    tools: Told,
+    /// Thinks `Let me see. Then.` and says `12231`.
+    thinking: Told,
+    /// Ends at the token limit.
+    length: Told,
+    /// Was withheld.
+    filtered: Told,
+    /// A stream that ends with an error, and the status of that.
+    failing: (&'static str, &'static str),
+    /// Bodies of errors: status, body, then the client's status and code.
+    errors: &'static [(u16, &'static str, u16, &'static str)],
+    /// Members that cannot be expressed, and their names.
+    unsupported: &'static [(&'static str, &'static str)],
+}
+
+/// Every role, several turns, tools, an image, and the usual parameters.
+const REQUEST: &str = r#"
+    "messages":[
+      {"role":"system","content":"s1"},{"role":"user","content":"u1"},
+      {"role":"assistant","content":"a1","tool_calls":[
+        {"id":"c1","type":"function","function":{"name":"f","arguments":"{\"x\":1}"}},
+        {"id":"c2","type":"function","function":{"name":"g","arguments":""}}]},
+      {"role":"tool","tool_call_id":"c1","content":"r1"},
+      {"role":"tool","tool_call_id":"c2","content":"{\"r\":2}"},
+      {"role":"developer","content":"s2"},
+      {"role":"user","content":[{"type":"text","text":"u2"},
+        {"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo="}}]}],
+    "tools":[{"type":"function","function":{"name":"f","description":"d","parameters":
+        {"type":"object","properties":{"x":{"type":"integer"}}}}},
+        {"type":"function","function":{"name":"g"}}],
+    "tool_choice":"auto","max_tokens":100,"temperature":0.5,"stop":"END","n":1,"stream":true,
+    "stream_options":{"include_usage":true},"logprobs":false,"presence_penalty":0,"store":false"#;
+
+fn request(words: &Words, members: &str) -> String {
+    format!(r#"{{"model":"{}",{REQUEST}{members}}}"#, words.model)
+}
+
+fn every_role_turn_and_part_is_sent(words: &Words) {
+    let body = request(words, "");
+    let request = openai::read(body.as_bytes()).expect("a request");
+    let encoded = (words.dialect)()
+        .encode(&request, &Options::default())
+        .expect("it can be expressed");
+    let sent: Value = serde_json::from_slice(&encoded.body).expect("JSON");
+    assert!(sent.is_object());
+    let text = sent.to_string();
+    for said in [
+        "s1",
+        "s2",
+        "u1",
+        "u2",
+        "a1",
+        "r1",
+        "iVBORw0KGgo=",
+        "END",
+        "\"f\"",
+        "\"g\"",
+    ] {
+        assert!(text.contains(said), "{said} is lost: {text}");
+    }
+    for foreign in [
+        "stream_options",
+        "\"developer\"",
+        "image_url",
+        "tool_calls",
+        "logprobs",
+    ] {
+        assert!(!text.contains(foreign), "{foreign} is sent: {text}");
+    }
+    assert!(encoded.suffix.starts_with('/'));
+}
+
+fn what_cannot_be_expressed_is_refused_by_name_or_dropped(words: &Words) {
+    for (member, param) in words.unsupported {
+        let body = format!(
+            r#"{{"model":"{}","messages":[{{"role":"user","content":"hi"}}],{member}}}"#,
+            words.model
+        );
+        let request = openai::read(body.as_bytes()).expect(member);
+        let dialect = (words.dialect)();
+        let refused = dialect.encode(&request, &Options::default());
+        assert_eq!(refused.expect_err(member).param, *param);
+        let options = Options {
+            drops_unsupported: true,
+            ..Options::default()
+        };
+        dialect.encode(&request, &options).expect(member);
+    }
+}
+
+fn replies_and_streams_say_the_same(words: &Words) {
+    let call = |name: &str, arguments: &str| (name.to_owned(), arguments.to_owned());
+    let dialect = (words.dialect)();
+    for (told, content, reasoning, calls, finish_reason) in [
+        (&words.plain, Some("Hallo 🦀"), "", vec![], "stop"),
+        (
+            &words.tools,
+            None,
+            "",
+            vec![
+                call("get_weather", r#"{"city":"Zürich","days":[1,2]}"#),
+                call("now", "{}"),
+            ],
+            "tool_calls",
+        ),
+        (
+            &words.thinking,
+            Some("12231"),
+            "Let me see. Then.",
+            vec![],
+            "stop",
+        ),
+        (&words.length, None, "", vec![], "length"),
+        (&words.filtered, None, "", vec![], "content_filter"),
+    ] {
+        let reply = parsed(assemble_reply(&decode(&*dialect, told.reply.as_bytes())));
+        let stream = relay_in_all_ways(&*dialect, told.stream, false);
+        let streamed = parsed(assemble(&stream));
+        assert_eq!(reply, streamed);
+        if let Some(content) = content {
+            assert_eq!(reply.content, content);
+        }
+        assert_eq!(reply.reasoning, reasoning);
+        assert_eq!(reply.calls, calls);
+        assert_eq!(reply.finish_reason, finish_reason);
+    }
+}
+
+fn a_stream_has_openais_form(words: &Words) {
+    for told in [&words.plain, &words.tools, &words.thinking] {
+        let stream = relay((words.dialect)().as_ref(), &[told.stream.as_bytes()], true);
+        assert!(stream.ends_with("data: [DONE]\n\n"));
+        assert_eq!(stream.matches("[DONE]").count(), 1);
+        assert_eq!(stream.matches(r#""role":"assistant""#).count(), 1);
+        let chunks = chunks(&stream);
+        for member in ["id", "created", "model", "object"] {
+            assert!(
+                chunks.iter().all(|it| it[member] == chunks[0][member]),
+                "{member}"
+            );
+        }
+        let last = chunks.last().unwrap();
+        assert_eq!(last["choices"], serde_json::json!([]));
+        assert!(last["usage"]["total_tokens"].is_u64());
+        assert!(
+            chunks[..chunks.len() - 1]
+                .iter()
+                .all(|it| it["usage"].is_null())
+        );
+    }
+}
+
+fn usage_is_as_billed(words: &Words) {
+    let dialect = (words.dialect)();
+    let reply = decode(&*dialect, words.plain.reply.as_bytes());
+    let stream = relay(&*dialect, &[words.plain.stream.as_bytes()], true);
+    let streamed = chunks(&stream).pop().unwrap();
+    for usage in [&reply["usage"], &streamed["usage"]] {
+        assert_eq!(usage["prompt_tokens"], 43);
+        assert_eq!(usage["completion_tokens"], 9);
+        assert_eq!(usage["total_tokens"], 52);
+        assert_eq!(usage["prompt_tokens_details"]["cached_tokens"], 12);
+    }
+    let unasked = relay(&*dialect, &[words.plain.stream.as_bytes()], false);
+    assert!(!unasked.contains("usage"));
+}
+
+fn a_cut_stream_is_an_error(words: &Words) {
+    let dialect = (words.dialect)();
+    for told in [&words.plain, &words.tools] {
+        let stream = told.stream;
+        let whole = relay(&*dialect, &[stream.as_bytes()], false);
+        for at in (0..stream.len()).filter(|&at| stream.is_char_boundary(at)) {
+            let cut = relay(&*dialect, &[&stream.as_bytes()[..at]], false);
+            if cut.contains("[DONE]") {
+                // Nothing but the end of the last event is missing.
+                assert_eq!(cut, whole);
+                continue;
+            }
+            let error = chunks(&cut).pop().expect("an error");
+            assert_eq!(error["error"]["type"], "server_error", "at {at}: {cut}");
+        }
+    }
+}
+
+fn errors_have_openais_form(words: &Words) {
+    let dialect = (words.dialect)();
+    for (status, body, expected_status, code) in words.errors {
+        let (seen, error) = dialect.error(*status, body.as_bytes());
+        let error: Value = serde_json::from_str(&error.to_json()).unwrap();
+        assert_eq!(seen, *expected_status, "{body}");
+        assert_eq!(error["error"]["code"], *code, "{body}");
+        assert!(!error["error"]["message"].as_str().unwrap().is_empty());
+    }
+    for body in ["", "null", "[]", "{}", "<html>", "\u{0}", "{\"error\":7}"] {
+        let (status, error) = dialect.error(500, body.as_bytes());
+        let error: Value = serde_json::from_str(&error.to_json()).unwrap();
+        assert_eq!(
+            (status, &error["error"]["type"]),
+            (500, &"server_error".into())
+        );
+        assert!(!error["error"]["message"].as_str().unwrap().is_empty());
+    }
+    let (stream, code) = words.failing;
+    let failed = relay_in_all_ways(&*dialect, stream, true);
+    assert!(!failed.contains("[DONE]"));
+    let last = chunks(&failed).pop().expect("an error");
+    assert_eq!(last["error"]["code"], code, "{failed}");
+}
+
+fn a_broken_success_is_broken(words: &Words) {
+    let dialect = (words.dialect)();
+    for body in [
+        "",
+        "null",
+        "[]",
+        "7",
+        "\"a\"",
+        "<html>",
+        "{\"a\":1}",
+        "{\"choices\":[]}",
+    ] {
+        assert!(dialect.decode(body.as_bytes()).is_err(), "{body}");
+    }
+    let reply = words.plain.reply.trim_end();
+    for at in (0..reply.len()).filter(|&at| reply.is_char_boundary(at)) {
+        assert!(
+            dialect.decode(&reply.as_bytes()[..at]).is_err(),
+            "cut at {at}"
+        );
+    }
+    for deep in ["[", "{\"a\":", "{\"content\":[", "{\"candidates\":["] {
+        assert!(dialect.decode(deep.repeat(100_000).as_bytes()).is_err());
+    }
+    for stream in [
+        "data: x\n\n",
+        "data: {\n\n",
+        "data:\n\n",
+        "<html>",
+        "data: 7\n\n",
+    ] {
+        let out = relay(&*dialect, &[stream.as_bytes()], false);
+        assert!(
+            out.contains("\"error\"") && !out.contains("[DONE]"),
+            "{stream:?}: {out}"
+        );
+    }
+}
+
+/// Xorshift: <https://www.jstatsoft.org/v08/i14/paper>.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).unwrap()
+    }
+
+    fn mutate(&mut self, bytes: &mut Vec<u8>) {
+        const TOKENS: [&[u8]; 10] = [
+            b"null",
+            b"{}",
+            b"[]",
+            b"\"",
+            b"-1",
+            b"1e999",
+            b"\n\n",
+            b"\\ud800",
+            b"\xff",
+            b"\"type\"",
+        ];
+        for _ in 0..=self.below(4) {
+            let at = self.below(bytes.len());
+            match self.below(4) {
+                0 => bytes[at] = u8::try_from(self.below(256)).unwrap(),
+                1 => bytes.truncate(at.max(1)),
+                2 => {
+                    let token = TOKENS[self.below(TOKENS.len())];
+                    bytes.splice(at..at, token.iter().copied());
+                }
+                _ => {
+                    let end = (at + self.below(40)).min(bytes.len());
+                    let piece: Vec<u8> = bytes[at..end].to_vec();
+                    let to = self.below(bytes.len());
+                    bytes.splice(to..to, piece);
+                }
+            }
+        }
+    }
+}
+
+fn mutated_bytes_do_no_harm(words: &Words) {
+    let dialect = (words.dialect)();
+    let seed = 0x5eed_0003;
+    let mut random = Random(seed);
+    let body = request(
+        words,
+        r#","response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object"}}}"#,
+    );
+    for round in 0..1500 {
+        let context = format!("seed {seed:#x}, round {round}");
+        let mut bytes = body.clone().into_bytes();
+        random.mutate(&mut bytes);
+        if let Ok(request) = openai::read(&bytes)
+            && let Ok(encoded) = dialect.encode(&request, &Options::default())
+        {
+            let sent: Result<Value, _> = serde_json::from_slice(&encoded.body);
+            assert!(sent.is_ok(), "{context}");
+        }
+        for told in [&words.plain, &words.tools, &words.thinking] {
+            let mut bytes = told.reply.as_bytes().to_vec();
+            random.mutate(&mut bytes);
+            if let Ok(reply) = dialect.decode(&bytes) {
+                let out = openai::write_reply(&reply, "asked", STAMP);
+                assert!(serde_json::from_slice::<Value>(&out).is_ok(), "{context}");
+            }
+            let _ = dialect.error(400, &bytes);
+            let mut bytes = told.stream.as_bytes().to_vec();
+            random.mutate(&mut bytes);
+            let out = relay(&*dialect, &[&bytes], true);
+            // Bounded: what comes out is in proportion to what went in.
+            assert!(out.len() < 1000 + bytes.len() * 4, "{context}");
+            let is_done = out.ends_with("data: [DONE]\n\n");
+            let is_error = chunks(&out).pop().is_some_and(|it| it["error"].is_object());
+            assert!(is_done != is_error, "{context}");
+        }
+    }
+}
+
+/// The contract, for one provider.
+macro_rules! dialect_contract {
+    ($name:ident, $words:expr) => {
+        mod $name {
+            use super::*;
+
+            dialect_contract!(@each $words;
+                every_role_turn_and_part_is_sent
+                what_cannot_be_expressed_is_refused_by_name_or_dropped
+                replies_and_streams_say_the_same
+                a_stream_has_openais_form
+                usage_is_as_billed
+                a_cut_stream_is_an_error
+                errors_have_openais_form
+                a_broken_success_is_broken
+                mutated_bytes_do_no_harm
+            );
+        }
+    };
+    (@each $words:expr; $($rule:ident)*) => {
+        tests! { $(fn $rule() { super::$rule(&$words); })* }
+    };
+}
+
+dialect_contract!(anthropic, ANTHROPIC);
+
+const ANTHROPIC: Words = Words {
+    dialect: || Box::new(Anthropic::new()),
+    model: "claude-sonnet-4-5",
+    plain: Told {
+        reply: include_str!("chat/plain/reply.anthropic.json"),
+        stream: include_str!("chat/plain/stream.anthropic.sse"),
+    },
+    tools: Told {
+        reply: include_str!("chat/tools/reply.anthropic.json"),
+        stream: include_str!("chat/tools/stream.anthropic.sse"),
+    },
+    thinking: Told {
+        reply: include_str!("chat/thinking/reply.anthropic.json"),
+        stream: include_str!("chat/thinking/stream.anthropic.sse"),
+    },
+    length: Told {
+        reply: r#"{"id":"m","type":"message","content":[{"type":"text","text":"a"}],"stop_reason":"max_tokens"}"#,
+        stream: concat!(
+            "data: {\"type\":\"message_start\",\"message\":{\"id\":\"m\"}}\n\n",
+            "data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"a\"}}\n\n",
+            "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"max_tokens\"}}\n\n",
+            "data: {\"type\":\"message_stop\"}\n\n",
+        ),
+    },
+    filtered: Told {
+        reply: r#"{"id":"m","type":"message","content":[],"stop_reason":"refusal"}"#,
+        stream: concat!(
+            "data: {\"type\":\"message_start\",\"message\":{\"id\":\"m\"}}\n\n",
+            "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"refusal\"}}\n\n",
+            "data: {\"type\":\"message_stop\"}\n\n",
+        ),
+    },
+    failing: (
+        concat!(
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\"}}\n\n",
+            "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n",
+            "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        ),
+        "overloaded_error",
+    ),
+    errors: &[
+        (
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"m"}}"#,
+            400,
+            "invalid_request_error",
+        ),
+        (
+            401,
+            r#"{"type":"error","error":{"type":"authentication_error","message":"m"}}"#,
+            401,
+            "invalid_api_key",
+        ),
+        (
+            413,
+            r#"{"type":"error","error":{"type":"request_too_large","message":"m"}}"#,
+            413,
+            "request_too_large",
+        ),
+        (
+            429,
+            r#"{"type":"error","error":{"type":"rate_limit_error","message":"m"}}"#,
+            429,
+            "rate_limit_exceeded",
+        ),
+        (
+            529,
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#,
+            503,
+            "overloaded_error",
+        ),
+    ],
+    unsupported: &[
+        (r#""n":2"#, "n"),
+        (r#""logprobs":true"#, "logprobs"),
+        (r#""top_logprobs":1"#, "top_logprobs"),
+        (r#""logit_bias":{"1":2}"#, "logit_bias"),
+        (r#""seed":1"#, "seed"),
+        (r#""presence_penalty":1"#, "presence_penalty"),
+        (r#""frequency_penalty":1"#, "frequency_penalty"),
+        (r#""temperature":1.2"#, "temperature"),
+        (
+            r#""response_format":{"type":"json_object"}"#,
+            "response_format",
+        ),
+        (r#""prediction":{}"#, "prediction"),
+        (r#""unheard_of":1"#, "unheard_of"),
+    ],
+};
+
+/// Compares with the file; with `BLESS=1` writes it.
+fn golden(path: &str, expected: &str, seen: &str) {
+    #[cfg(not(target_family = "wasm"))]
+    if std::env::var_os("BLESS").is_some() {
+        let path = format!("{}/tests/chat/{path}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::write(path, seen).expect("written");
+        return;
+    }
+    assert_eq!(
+        seen, expected,
+        "{path}: BLESS=1 cargo test --test dialects writes it anew"
+    );
+}
+
+fn golden_request(dialect: &dyn Dialect, body: &str, path: &str, expected: &str) {
+    let request = openai::read(body.as_bytes()).expect(path);
+    let encoded = dialect.encode(&request, &Options::default()).expect(path);
+    let sent: Value = serde_json::from_slice(&encoded.body).expect("JSON");
+    let seen = serde_json::to_string_pretty(&sent).unwrap() + "\n";
+    golden(path, expected, &seen);
+}
+
+fn golden_reply(dialect: &dyn Dialect, body: &str, path: &str, expected: &str) {
+    let seen = serde_json::to_string_pretty(&decode(dialect, body.as_bytes())).unwrap() + "\n";
+    golden(path, expected, &seen);
+}
+
+fn golden_stream(dialect: &dyn Dialect, stream: &str, path: &str, expected: &str) {
+    golden(path, expected, &relay(dialect, &[stream.as_bytes()], true));
+}
+
+/// One line a file that is made.
+macro_rules! goldens {
+    ($dialect:expr; $($check:ident($name:ident): $input:literal => $output:literal,)*) => {
+        tests! {
+            $(
+                fn $name() {
+                    $check(
+                        $dialect,
+                        include_str!(concat!("chat/", $input)),
+                        $output,
+                        include_str!(concat!("chat/", $output)),
+                    );
+                }
+            )*
+        }
+    };
+}
+
+// `vision` and `structured` have no replies: those are plain text.
+goldens! { &Anthropic::new();
+    golden_request(plain_request): "plain/request.openai.json" => "plain/request.anthropic.json",
+    golden_request(tools_request): "tools/request.openai.json" => "tools/request.anthropic.json",
+    golden_request(vision_request): "vision/request.openai.json" => "vision/request.anthropic.json",
+    golden_request(thinking_request): "thinking/request.openai.json" => "thinking/request.anthropic.json",
+    golden_request(structured_request): "structured/request.openai.json" => "structured/request.anthropic.json",
+    golden_reply(plain_reply): "plain/reply.anthropic.json" => "plain/reply.anthropic.openai.json",
+    golden_reply(tools_reply): "tools/reply.anthropic.json" => "tools/reply.anthropic.openai.json",
+    golden_reply(thinking_reply): "thinking/reply.anthropic.json" => "thinking/reply.anthropic.openai.json",
+    golden_stream(plain_stream): "plain/stream.anthropic.sse" => "plain/stream.anthropic.openai.sse",
+    golden_stream(tools_stream): "tools/stream.anthropic.sse" => "tools/stream.anthropic.openai.sse",
+    golden_stream(thinking_stream): "thinking/stream.anthropic.sse" => "thinking/stream.anthropic.openai.sse",
+}
