@@ -1,22 +1,12 @@
-//! Goldens beside their inputs in `tests/chat/gemini`, and tables.
-//!
-//! `NAME.request.json` is what a client sends, `NAME.sent.json` what Google gets; `NAME.reply.json`
-//! and `NAME.stream.sse` come from Google, `NAME.completion.json` and `NAME.chunks.sse` go to the
-//! client. `UPDATE_GOLDENS=1 cargo test --lib gemini` writes the second of each pair.
+//! Tables. Goldens and the contract of all dialects are in `tests/dialects.rs`.
 
 use serde_json::{Value, json};
 
 use super::Gemini;
-use crate::chat::openai::{self, ChunkWriter, Stamp};
+use crate::chat::openai;
 use crate::chat::{Delta, StopReason};
 use crate::provider::dialect::{Dialect, Encoded, Options, Unsupported};
-use crate::provider::relay::Relay;
 use crate::sse;
-
-const STAMP: Stamp = Stamp {
-    created: 1_763_700_000,
-    nonce: 0xfeed,
-};
 
 fn encode(body: &str, options: Options) -> Result<Encoded, Unsupported> {
     Gemini.encode(&openai::read(body.as_bytes()).expect(body), &options)
@@ -37,122 +27,6 @@ fn request(members: &str) -> String {
     format!(
         r#"{{"model":"gemini-2.5-flash","messages":[{{"role":"user","content":"hi"}}],{members}}}"#
     )
-}
-
-/// What the client gets of a stream that arrives in these pieces.
-fn chunks<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut relay = Relay::new(Gemini.stream(), ChunkWriter::new("m", STAMP, true), 1 << 20);
-    let mut out = Vec::new();
-    for piece in pieces {
-        relay.push(piece, &mut out);
-    }
-    relay.finish(&mut out);
-    assert!(relay.is_finished());
-    String::from_utf8(out).unwrap()
-}
-
-fn compare(file: &str, golden: &str, found: &str) {
-    let path = format!("{}/tests/chat/gemini/{file}", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("UPDATE_GOLDENS").is_some() {
-        std::fs::write(&path, found).unwrap();
-        return;
-    }
-    assert_eq!(found, golden, "{path}; UPDATE_GOLDENS=1 writes it anew");
-}
-
-macro_rules! golden {
-    ($($name:literal),+) => {
-        include_str!(concat!("../../../tests/chat/gemini/", $($name),+))
-    };
-}
-
-#[test]
-fn requests_are_sent_in_googles_words() {
-    macro_rules! pairs {
-        ($($name:literal),*) => {
-            [$(($name, golden!($name, ".request.json"), golden!($name, ".sent.json"))),*]
-        };
-    }
-    for (name, request, expected) in
-        pairs!["text", "tools", "media", "structured", "third-generation"]
-    {
-        // `parallel_tool_calls` and the like are left out, not refused, where they mean nothing.
-        let encoded = encode(request, Options::default()).expect(name);
-        let body: Value = serde_json::from_slice(&encoded.body).unwrap();
-        let found = format!("{:#}\n", json!({"path": encoded.suffix, "body": body}));
-        compare(&format!("{name}.sent.json"), expected, &found);
-    }
-}
-
-#[test]
-fn replies_are_read() {
-    macro_rules! pairs {
-        ($($name:literal),*) => {
-            [$(($name, golden!($name, ".reply.json"), golden!($name, ".completion.json"))),*]
-        };
-    }
-    for (name, reply, expected) in pairs!["text", "calls", "blocked", "candidates", "logprobs"] {
-        let reply = Gemini.decode(reply.as_bytes()).expect(name);
-        let written = openai::write_reply(&reply, "m", STAMP);
-        let written: Value = serde_json::from_slice(&written).unwrap();
-        compare(
-            &format!("{name}.completion.json"),
-            expected,
-            &format!("{written:#}\n"),
-        );
-    }
-}
-
-macro_rules! streams {
-    ($($name:literal),*) => {
-        [$(($name, golden!($name, ".stream.sse"), golden!($name, ".chunks.sse"))),*]
-    };
-}
-
-const STREAMS: [(&str, &str, &str); 7] = streams![
-    "text",
-    "calls",
-    "blocked",
-    "cut",
-    "overloaded",
-    "malformed",
-    "logprobs"
-];
-
-#[test]
-fn streams_are_read_whatever_the_chunks() {
-    for (name, stream, expected) in STREAMS {
-        let stream = stream.as_bytes();
-        let whole = chunks([stream]);
-        compare(&format!("{name}.chunks.sse"), expected, &whole);
-        assert_eq!(chunks(stream.chunks(1)), whole, "{name}, byte by byte");
-        for at in 0..stream.len() {
-            let (first, second) = stream.split_at(at);
-            assert_eq!(chunks([first, second]), whole, "{name}, split at {at}");
-        }
-    }
-}
-
-#[test]
-fn a_stream_cut_anywhere_is_no_answer() {
-    for (name, stream, _) in STREAMS {
-        let stream = stream.trim_end().as_bytes();
-        let last = stream.windows(6).rposition(|it| it == b"data: ").unwrap();
-        for end in (0..last).chain([stream.len() - 1]) {
-            let found = chunks([&stream[..end]]);
-            // A stop that every event repeats looks like an end: Google gives no other sign.
-            let has_stopped =
-                std::str::from_utf8(&stream[..end]).is_ok_and(|it| it.contains("STOP"));
-            assert!(
-                has_stopped || !found.contains("[DONE]"),
-                "{name}, cut at {end}: {found}"
-            );
-            assert!(
-                found.contains("[DONE]") != found.contains("\"error\""),
-                "{name}, cut at {end}: {found}"
-            );
-        }
-    }
 }
 
 /// `member => path in generationConfig or the body, value`
@@ -439,63 +313,5 @@ fn every_finish_reason_has_a_meaning() {
         ("NEW_ONE", "", StopReason::Other("NEW_ONE".to_owned())),
     ] {
         assert_eq!(stop(reason, parts), Ok(expected), "{reason} {parts}");
-    }
-}
-
-#[test]
-fn mutated_bytes_never_panic_and_end_in_one_way() {
-    const SEED: u64 = 0x5eed_1234_9876_0001;
-    let mut state = SEED;
-    let mut next = |limit: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % limit as u64) as usize
-    };
-    let replies = [
-        golden!("text.reply.json"),
-        golden!("calls.reply.json"),
-        golden!("candidates.reply.json"),
-    ];
-    let requests = [
-        golden!("tools.request.json"),
-        golden!("third-generation.request.json"),
-        golden!("media.request.json"),
-    ];
-    for round in 0..2_000 {
-        let mut mutate = |text: &str| {
-            let mut bytes = text.as_bytes().to_vec();
-            for _ in 0..=next(4) {
-                let at = next(bytes.len());
-                match next(4) {
-                    0 => bytes[at] = b"\"{}[]:,0n\\\xff"[next(11)],
-                    1 => drop(bytes.drain(at..(at + 1 + next(20)).min(bytes.len()))),
-                    2 => bytes.truncate(at.max(1)),
-                    _ => {
-                        let end = (at + next(40)).min(bytes.len());
-                        let copy = bytes[at..end].to_vec();
-                        bytes.splice(at..at, copy);
-                    }
-                }
-                if bytes.is_empty() {
-                    bytes.push(b' ');
-                }
-            }
-            bytes
-        };
-        let _ = Gemini.decode(&mutate(replies[round % 3]));
-        let _ = Gemini.error(
-            400,
-            &mutate(r#"[{"error":{"code":400,"message":"m","details":[{"reason":"r"}]}}]"#),
-        );
-        if let Ok(request) = openai::read(&mutate(requests[round % 3]))
-            && let Ok(encoded) = Gemini.encode(&request, &Options::default())
-        {
-            let _: Value = serde_json::from_slice(&encoded.body).expect("what is sent is JSON");
-        }
-        let found = chunks([mutate(STREAMS[round % 2].1).as_slice()]);
-        let ends =
-            found.matches("data: [DONE]").count() + found.matches("data: {\"error\"").count();
-        assert_eq!(ends, 1, "seed {SEED:#x} round {round}: {found}");
     }
 }
