@@ -245,8 +245,21 @@ pub struct Choice {
     pub refusal: Option<String>,
     /// In order.
     pub tool_calls: Vec<ToolCall<'static>>,
+    /// How likely each token of the text was; empty where the provider does not say.
+    pub logprobs: Vec<Logprob>,
     /// Why it ended.
     pub stop: StopReason,
+}
+
+/// A token of an answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Logprob {
+    /// Its text.
+    pub token: String,
+    /// The natural logarithm of its probability: at most 0.
+    pub logprob: f64,
+    /// The likeliest tokens in its place, with their logarithms.
+    pub top: Vec<(String, f64)>,
 }
 
 /// A piece of a streamed reply. `choice` counts from 0.
@@ -301,6 +314,13 @@ pub enum Delta {
         index: u64,
         /// A piece of JSON text.
         fragment: String,
+    },
+    /// How likely tokens of the text were.
+    Logprobs {
+        /// Of which choice.
+        choice: u64,
+        /// In order; not empty.
+        tokens: Vec<Logprob>,
     },
     /// A choice has ended.
     Stop {

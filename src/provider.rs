@@ -6,6 +6,7 @@
 pub mod anthropic;
 pub mod azure;
 pub mod dialect;
+pub mod gemini;
 pub mod relay;
 
 use std::borrow::Cow;

@@ -16,6 +16,7 @@
 use llm_proxy::chat::openai::{self, ChunkWriter, Stamp};
 use llm_proxy::provider::anthropic::Anthropic;
 use llm_proxy::provider::dialect::{Dialect, Options};
+use llm_proxy::provider::gemini::Gemini;
 use llm_proxy::provider::relay::Relay;
 use serde_json::Value;
 
@@ -521,6 +522,7 @@ macro_rules! dialect_contract {
 }
 
 dialect_contract!(anthropic, ANTHROPIC);
+dialect_contract!(gemini, GEMINI);
 
 const ANTHROPIC: Words = Words {
     dialect: || Box::new(Anthropic::new()),
@@ -612,6 +614,80 @@ const ANTHROPIC: Words = Words {
     ],
 };
 
+const GEMINI: Words = Words {
+    dialect: || Box::new(Gemini),
+    model: "gemini-2.5-flash",
+    plain: Told {
+        reply: include_str!("chat/plain/reply.gemini.json"),
+        stream: include_str!("chat/plain/stream.gemini.sse"),
+    },
+    tools: Told {
+        reply: include_str!("chat/tools/reply.gemini.json"),
+        stream: include_str!("chat/tools/stream.gemini.sse"),
+    },
+    thinking: Told {
+        reply: include_str!("chat/thinking/reply.gemini.json"),
+        stream: include_str!("chat/thinking/stream.gemini.sse"),
+    },
+    length: Told {
+        reply: r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"MAX_TOKENS"}]}"#,
+        stream: "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"MAX_TOKENS\"}]}\n\n",
+    },
+    filtered: Told {
+        reply: r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#,
+        stream: "data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n",
+    },
+    failing: (
+        concat!(
+            "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n\n",
+            "data: {\"error\":{\"code\":503,\"message\":\"overloaded\",\"status\":\"UNAVAILABLE\"}}\n\n",
+            "data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\n",
+        ),
+        "UNAVAILABLE",
+    ),
+    errors: &[
+        (
+            400,
+            r#"{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT"}}"#,
+            400,
+            "INVALID_ARGUMENT",
+        ),
+        (
+            400,
+            r#"{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#,
+            401,
+            "invalid_api_key",
+        ),
+        (
+            404,
+            r#"{"error":{"code":404,"message":"m","status":"NOT_FOUND"}}"#,
+            404,
+            "model_not_found",
+        ),
+        (
+            429,
+            r#"[{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED"}}]"#,
+            429,
+            "rate_limit_exceeded",
+        ),
+        (
+            503,
+            r#"{"error":{"code":503,"message":"m","status":"UNAVAILABLE"}}"#,
+            503,
+            "UNAVAILABLE",
+        ),
+    ],
+    unsupported: &[
+        (r#""user":"u""#, "user"),
+        (r#""logit_bias":{"1":2}"#, "logit_bias"),
+        (r#""seed":9007199254740991"#, "seed"),
+        (r#""reasoning_effort":"xhigh""#, "reasoning_effort"),
+        (r#""top_logprobs":1"#, "top_logprobs"),
+        (r#""prediction":{}"#, "prediction"),
+        (r#""unheard_of":1"#, "unheard_of"),
+    ],
+};
+
 /// Compares with the file; with `BLESS=1` writes it.
 fn golden(path: &str, expected: &str, seen: &str) {
     #[cfg(not(target_family = "wasm"))]
@@ -640,7 +716,7 @@ fn golden_reply(dialect: &dyn Dialect, body: &str, path: &str, expected: &str) {
 }
 
 fn golden_stream(dialect: &dyn Dialect, stream: &str, path: &str, expected: &str) {
-    golden(path, expected, &relay(dialect, &[stream.as_bytes()], true));
+    golden(path, expected, &relay_in_all_ways(dialect, stream, true));
 }
 
 /// One line a file that is made.
@@ -674,4 +750,37 @@ goldens! { &Anthropic::new();
     golden_stream(plain_stream): "plain/stream.anthropic.sse" => "plain/stream.anthropic.openai.sse",
     golden_stream(tools_stream): "tools/stream.anthropic.sse" => "tools/stream.anthropic.openai.sse",
     golden_stream(thinking_stream): "thinking/stream.anthropic.sse" => "thinking/stream.anthropic.openai.sse",
+}
+
+/// A module: the names are the cases', as with the other dialect.
+mod gemini_goldens {
+    use super::*;
+
+    // A case that only Gemini has is named for it; one without a stream has nothing new in it, one
+    // without a reply is about streams. The requests of the common cases name other models.
+    goldens! { &Gemini;
+        golden_request(parameters_request): "gemini-parameters/request.openai.json" => "gemini-parameters/request.gemini.json",
+        golden_request(tools_request): "gemini-tools/request.openai.json" => "gemini-tools/request.gemini.json",
+        golden_request(media_request): "gemini-media/request.openai.json" => "gemini-media/request.gemini.json",
+        golden_request(structured_request): "gemini-structured/request.openai.json" => "gemini-structured/request.gemini.json",
+        golden_request(signatures_request): "gemini-signatures/request.openai.json" => "gemini-signatures/request.gemini.json",
+        golden_reply(plain_reply): "plain/reply.gemini.json" => "plain/reply.gemini.openai.json",
+        golden_reply(tools_reply): "tools/reply.gemini.json" => "tools/reply.gemini.openai.json",
+        golden_reply(thinking_reply): "thinking/reply.gemini.json" => "thinking/reply.gemini.openai.json",
+        golden_reply(own_signatures_reply): "gemini-signatures/reply.gemini.json" => "gemini-signatures/reply.gemini.openai.json",
+        golden_reply(own_tools_reply): "gemini-tools/reply.gemini.json" => "gemini-tools/reply.gemini.openai.json",
+        golden_reply(own_blocked_reply): "gemini-blocked/reply.gemini.json" => "gemini-blocked/reply.gemini.openai.json",
+        golden_reply(own_candidates_reply): "gemini-candidates/reply.gemini.json" => "gemini-candidates/reply.gemini.openai.json",
+        golden_reply(own_logprobs_reply): "gemini-logprobs/reply.gemini.json" => "gemini-logprobs/reply.gemini.openai.json",
+        golden_stream(plain_stream): "plain/stream.gemini.sse" => "plain/stream.gemini.openai.sse",
+        golden_stream(tools_stream): "tools/stream.gemini.sse" => "tools/stream.gemini.openai.sse",
+        golden_stream(thinking_stream): "thinking/stream.gemini.sse" => "thinking/stream.gemini.openai.sse",
+        golden_stream(own_signatures_stream): "gemini-signatures/stream.gemini.sse" => "gemini-signatures/stream.gemini.openai.sse",
+        golden_stream(own_tools_stream): "gemini-tools/stream.gemini.sse" => "gemini-tools/stream.gemini.openai.sse",
+        golden_stream(own_blocked_stream): "gemini-blocked/stream.gemini.sse" => "gemini-blocked/stream.gemini.openai.sse",
+        golden_stream(own_logprobs_stream): "gemini-logprobs/stream.gemini.sse" => "gemini-logprobs/stream.gemini.openai.sse",
+        golden_stream(own_cut_stream): "gemini-cut/stream.gemini.sse" => "gemini-cut/stream.gemini.openai.sse",
+        golden_stream(own_overloaded_stream): "gemini-overloaded/stream.gemini.sse" => "gemini-overloaded/stream.gemini.openai.sse",
+        golden_stream(own_malformed_stream): "gemini-malformed/stream.gemini.sse" => "gemini-malformed/stream.gemini.openai.sse",
+    }
 }

@@ -1,6 +1,6 @@
 //! Writing a whole reply.
 
-use crate::chat::{Choice, Reply, StopReason, ToolCall};
+use crate::chat::{Choice, Logprob, Reply, StopReason, ToolCall};
 use crate::json::Writer;
 use crate::usage::Usage;
 
@@ -76,7 +76,7 @@ fn choice(json: &mut Writer, index: u64, it: &Choice, stamp: Stamp) {
                 });
             }
         });
-        json.key("logprobs").null();
+        logprobs(json.key("logprobs"), &it.logprobs);
         json.key("finish_reason").string(finish_reason(&it.stop));
     });
 }
@@ -94,6 +94,37 @@ fn tool_call(json: &mut Writer, call: &ToolCall<'_>, id: &str) {
         if let Some(signature) = &call.signature {
             extra_content(json, signature);
         }
+    });
+}
+
+/// `logprobs` of a choice; `null` where there are none.
+///
+/// Shape: `{"content": [{"token", "logprob", "bytes", "top_logprobs": [...]}], "refusal": null}`.
+pub(super) fn logprobs(json: &mut Writer, tokens: &[Logprob]) {
+    fn members(json: &mut Writer, token: &str, logprob: f64) {
+        json.key("token").string(token);
+        json.key("logprob").float(logprob);
+        json.key("bytes").array(|json| {
+            token.bytes().for_each(|byte| json.number(u64::from(byte)));
+        });
+    }
+    if tokens.is_empty() {
+        return json.null();
+    }
+    json.object(|json| {
+        json.key("content").array(|json| {
+            for it in tokens {
+                json.object(|json| {
+                    members(json, &it.token, it.logprob);
+                    json.key("top_logprobs").array(|json| {
+                        for (token, logprob) in &it.top {
+                            json.object(|json| members(json, token, *logprob));
+                        }
+                    });
+                });
+            }
+        });
+        json.key("refusal").null();
     });
 }
 
@@ -173,6 +204,7 @@ mod tests {
             reasoning_signature: None,
             refusal: None,
             tool_calls: Vec::new(),
+            logprobs: Vec::new(),
             stop: StopReason::Stop,
         }
     }

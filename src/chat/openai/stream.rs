@@ -1,7 +1,7 @@
 //! Writing a streamed reply.
 
-use super::reply::{Stamp, extra_content, finish_reason, is_known, usage};
-use crate::chat::Delta;
+use super::reply::{Stamp, extra_content, finish_reason, is_known, logprobs, usage};
+use crate::chat::{Delta, Logprob};
 use crate::json::Writer;
 use crate::refusal::ErrorBody;
 use crate::sse;
@@ -112,12 +112,18 @@ impl ChunkWriter {
                     json.key("arguments").string(fragment);
                 });
             }),
+            Delta::Logprobs { choice, tokens } => {
+                self.role(*choice, out);
+                if self.choice(*choice).is_some_and(|state| !state.has_stopped) {
+                    self.chunk(*choice, out, tokens, None, |_| {});
+                }
+            }
             Delta::Stop { choice, reason } => {
                 self.role(*choice, out);
                 if let Some(state) = self.choice(*choice)
                     && !std::mem::replace(&mut state.has_stopped, true)
                 {
-                    self.chunk(*choice, out, Some(finish_reason(reason)), |_| {});
+                    self.chunk(*choice, out, &[], Some(finish_reason(reason)), |_| {});
                 }
             }
             Delta::Usage(usage) => self.usage = *usage,
@@ -159,7 +165,7 @@ impl ChunkWriter {
         if let Some(state) = self.choice(choice)
             && !std::mem::replace(&mut state.has_role, true)
         {
-            self.chunk(choice, out, None, |json| {
+            self.chunk(choice, out, &[], None, |json| {
                 json.key("role").string("assistant");
                 json.key("content").string("");
             });
@@ -177,7 +183,7 @@ impl ChunkWriter {
     fn delta(&mut self, choice: u64, out: &mut Vec<u8>, members: impl FnOnce(&mut Writer)) {
         self.role(choice, out);
         if self.choice(choice).is_some_and(|state| !state.has_stopped) {
-            self.chunk(choice, out, None, members);
+            self.chunk(choice, out, &[], None, members);
         }
     }
 
@@ -185,6 +191,7 @@ impl ChunkWriter {
         &mut self,
         choice: u64,
         out: &mut Vec<u8>,
+        tokens: &[Logprob],
         stop: Option<&str>,
         members: impl FnOnce(&mut Writer),
     ) {
@@ -194,7 +201,7 @@ impl ChunkWriter {
                 json.object(|json| {
                     json.key("index").number(choice);
                     json.key("delta").object(members);
-                    json.key("logprobs").null();
+                    logprobs(json.key("logprobs"), tokens);
                     match stop {
                         Some(stop) => json.key("finish_reason").string(stop),
                         None => json.key("finish_reason").null(),

@@ -170,6 +170,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply, BrokenReply> {
             reasoning_signature: thinking.signature(),
             refusal: None,
             tool_calls,
+            logprobs: Vec::new(),
             stop: stop_reason(&stop),
         }],
         usage: message.usage.unwrap_or_default().usage(),

@@ -1,0 +1,66 @@
+//! Google's generateContent, as AI Studio and Vertex AI speak it.
+//!
+//! Source: <https://ai.google.dev/api/generate-content>, read 2026-11-21; the pages about one
+//! subject stand beside the code that follows them. Names and types of members were compared with
+//! the `google-genai` package 3.4.0 on the same day.
+//!
+//! # What it cannot express
+//!
+//! Refused by name, or left out where the configuration says so: `user`,
+//! `parallel_tool_calls: false`, a `seed` beyond 32 bits, `reasoning_effort` that the model's
+//! generation does not have, `detail` that differs between images, files by id, and every member
+//! of [`Request::other`] except `top_k` and values that ask for nothing.
+//!
+//! # What is kept in another form
+//!
+//! * JSON Schema is cleaned: see [`schema`]. `strict` is left out: what a schema describes is always
+//!   what the model is held to.
+//! * `reasoning_effort` asks for thoughts, too: they come back as reasoning.
+//! * The signature of a call is [`crate::chat::ToolCall::signature`], as Google sent it. The
+//!   signature of a text is a reasoning signature, with [`SIGNATURE_PREFIX`] before it, so that no
+//!   other provider's is ever sent to Google.
+//! * Pictures in an answer become Markdown images with a `data:` address.
+//! * `cache_control` is a hint that Gemini has no word for: it caches by itself. It changes no
+//!   answer and is not refused.
+
+pub mod embeddings;
+mod error;
+mod media;
+mod model;
+mod reply;
+mod request;
+pub mod schema;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use crate::chat::{Reply, Request};
+use crate::provider::dialect::{
+    BrokenReply, Dialect, Encoded, Options, StreamDecoder, Unsupported,
+};
+use crate::refusal::ErrorBody;
+
+/// generateContent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gemini;
+
+/// Stands before a text's signature in [`crate::chat::Choice::reasoning_signature`].
+pub const SIGNATURE_PREFIX: &str = "gemini:";
+
+impl Dialect for Gemini {
+    fn encode(&self, request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported> {
+        request::encode(request, options)
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<Reply, BrokenReply> {
+        reply::decode(body)
+    }
+
+    fn stream(&self) -> Box<dyn StreamDecoder> {
+        Box::new(stream::Decoder::default())
+    }
+
+    fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
+        error::reshape(status, body)
+    }
+}

@@ -1,0 +1,170 @@
+//! Google's errors as OpenAI would have told them.
+//!
+//! Source: <https://ai.google.dev/gemini-api/docs/troubleshooting> and
+//! <https://cloud.google.com/apis/design/errors>, read 2026-11-21.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::refusal::ErrorBody;
+
+/// Google's error.
+///
+/// Shape: `{"error": {"code": 400, "message", "status": "INVALID_ARGUMENT", "details": [...]}}`, or
+/// a list with one of these.
+#[derive(Debug, Default)]
+pub(super) struct GoogleError {
+    /// The HTTP status.
+    pub code: Option<u16>,
+    pub message: String,
+    /// A word of google.rpc.Code, or empty.
+    pub status: String,
+    /// `google.rpc.ErrorInfo.reason`, or empty.
+    reason: String,
+}
+
+impl GoogleError {
+    /// Reads one; `None` where the text is none.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        let value = match &value {
+            Value::Array(items) => items.first()?,
+            other => other,
+        };
+        Self::of(value.get("error")?)
+    }
+
+    /// What stands under `error`.
+    pub(super) fn of(error: &Value) -> Option<Self> {
+        match error {
+            Value::String(message) => Some(Self {
+                message: message.clone(),
+                ..Self::default()
+            }),
+            Value::Object(_) => {
+                let Shape {
+                    code,
+                    message,
+                    status,
+                    details,
+                } = Shape::deserialize(error).ok()?;
+                let reason = details
+                    .iter()
+                    .find_map(|detail| detail.get("reason")?.as_str())
+                    .unwrap_or_default()
+                    .to_owned();
+                Some(Self {
+                    code: code.filter(|code| (400..600).contains(code)),
+                    message: message.unwrap_or_default(),
+                    status: status.unwrap_or_default(),
+                    reason,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// The status that the client sees, where `status` is what came with the reply.
+    ///
+    /// A wrong key is 400 at Google and 401 at OpenAI.
+    pub(super) fn client_status(&self, status: u16) -> u16 {
+        if status == 400 && matches!(self.reason.as_str(), "API_KEY_INVALID" | "API_KEY_EXPIRED") {
+            return 401;
+        }
+        status
+    }
+
+    /// OpenAI's word for it, else Google's.
+    pub(super) fn client_code(&self, status: u16) -> Option<Cow<'static, str>> {
+        let code = match (status, self.status.as_str()) {
+            (401, _) => "invalid_api_key",
+            (404, _) => "model_not_found",
+            (429, _) => "rate_limit_exceeded",
+            (_, "") => return None,
+            (_, status) => return Some(Cow::Owned(status.to_owned())),
+        };
+        Some(Cow::Borrowed(code))
+    }
+
+    /// What a person reads: never empty, and not too long.
+    pub(super) fn client_message(&self, status: u16) -> String {
+        worded(status, &self.message)
+    }
+}
+
+#[derive(Deserialize)]
+struct Shape {
+    code: Option<u16>,
+    message: Option<String>,
+    status: Option<String>,
+    #[serde(default)]
+    details: Vec<Value>,
+}
+
+/// A reply with a status of 400 or more.
+pub(super) fn reshape(status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
+    let Some(error) = GoogleError::read(body) else {
+        let text = String::from_utf8_lossy(body);
+        // A page for people, of a proxy on the way.
+        let text = if text.trim_start().starts_with('<') {
+            ""
+        } else {
+            &text
+        };
+        return (status, ErrorBody::new(status, worded(status, text)));
+    };
+    let status = error.client_status(status);
+    let body = ErrorBody::new(status, error.client_message(status))
+        .with_param((status == 404).then_some(Cow::Borrowed("model")))
+        .with_code(error.client_code(status));
+    (status, body)
+}
+
+fn worded(status: u16, message: &str) -> String {
+    let message = message.trim();
+    if message.is_empty() {
+        return format!("the provider answered with status {status} and no message");
+    }
+    message.chars().take(MAX_MESSAGE_CHARS).collect()
+}
+
+const MAX_MESSAGE_CHARS: usize = 4_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_message_and_gets_openai_words() {
+        let google = |code: u16, status: &str| {
+            format!(r#"{{"error":{{"code":{code},"message":"m","status":"{status}"}}}}"#)
+        };
+        for (status, body, expected) in [
+            (400, google(400, "INVALID_ARGUMENT"), (400, "m", "invalid_request_error", Some("INVALID_ARGUMENT"))),
+            (400, google(400, "FAILED_PRECONDITION"), (400, "m", "invalid_request_error", Some("FAILED_PRECONDITION"))),
+            (401, google(401, "UNAUTHENTICATED"), (401, "m", "authentication_error", Some("invalid_api_key"))),
+            (403, google(403, "PERMISSION_DENIED"), (403, "m", "permission_error", Some("PERMISSION_DENIED"))),
+            (404, google(404, "NOT_FOUND"), (404, "m", "invalid_request_error", Some("model_not_found"))),
+            (429, google(429, "RESOURCE_EXHAUSTED"), (429, "m", "rate_limit_error", Some("rate_limit_exceeded"))),
+            (500, google(500, "INTERNAL"), (500, "m", "server_error", Some("INTERNAL"))),
+            (503, google(503, "UNAVAILABLE"), (503, "m", "server_error", Some("UNAVAILABLE"))),
+            (504, google(504, "DEADLINE_EXCEEDED"), (504, "m", "server_error", Some("DEADLINE_EXCEEDED"))),
+            (429, format!("[{}]", google(429, "RESOURCE_EXHAUSTED")), (429, "m", "rate_limit_error", Some("rate_limit_exceeded"))),
+            (400, r#"{"error":{"code":400,"message":"API key not valid.","status":"INVALID_ARGUMENT","details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"API_KEY_INVALID","domain":"googleapis.com"}]}}"#.to_owned(),
+             (401, "API key not valid.", "authentication_error", Some("invalid_api_key"))),
+            (500, r#"{"error":"text"}"#.to_owned(), (500, "text", "server_error", None)),
+            (502, "upstream gone".to_owned(), (502, "upstream gone", "server_error", None)),
+            (502, "<html>busy</html>".to_owned(), (502, "the provider answered with status 502 and no message", "server_error", None)),
+            (400, "[]".to_owned(), (400, "[]", "invalid_request_error", None)),
+            (400, String::new(), (400, "the provider answered with status 400 and no message", "invalid_request_error", None)),
+        ] {
+            let (got, error) = reshape(status, body.as_bytes());
+            let error: Value = serde_json::from_str(&error.to_json()).unwrap();
+            let error = &error["error"];
+            let seen = (got, error["message"].as_str().unwrap(), error["type"].as_str().unwrap(), error["code"].as_str());
+            assert_eq!(seen, expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What a picture or a file is: `data:` addresses and media types.
+
+/// The parts of a `data:` address whose data is base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DataUrl<'a> {
+    /// Without parameters; empty where it names none.
+    pub media_type: &'a str,
+    /// Base64.
+    pub data: &'a str,
+}
+
+/// Takes a `data:` address apart; `None` where it is not one, or its data is not base64.
+///
+/// Source: RFC 2397.
+pub(super) fn data_url(url: &str) -> Option<DataUrl<'_>> {
+    let scheme = url.get(..5)?;
+    if !scheme.eq_ignore_ascii_case("data:") {
+        return None;
+    }
+    let (about, data) = url.get(5..)?.split_once(',')?;
+    let mut parameters = about.split(';');
+    let media_type = parameters.next()?;
+    parameters
+        .any(|parameter| parameter.trim().eq_ignore_ascii_case("base64"))
+        .then_some(DataUrl { media_type, data })
+}
+
+/// Whether Google can fetch it.
+pub(super) fn is_remote(url: &str) -> bool {
+    ["https://", "http://", "gs://"].iter().any(|scheme| {
+        url.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    })
+}
+
+/// The media type that a file's name or an address ends with.
+pub(super) fn by_extension(name: &str) -> Option<&'static str> {
+    let path = name.split(['?', '#']).next()?;
+    let file = path.rsplit('/').next()?;
+    let (_, extension) = file.rsplit_once('.')?;
+    let extension = extension.to_ascii_lowercase();
+    MEDIA_TYPES
+        .iter()
+        .find(|(known, _)| *known == extension)
+        .map(|(_, media_type)| *media_type)
+}
+
+/// Source: <https://ai.google.dev/gemini-api/docs/image-understanding>, `audio`,
+/// `document-processing` and `video-understanding` beside it; read 2026-11-21.
+const MEDIA_TYPES: [(&str, &str); 25] = [
+    ("png", "image/png"),
+    ("jpg", "image/jpeg"),
+    ("jpeg", "image/jpeg"),
+    ("webp", "image/webp"),
+    ("heic", "image/heic"),
+    ("heif", "image/heif"),
+    ("gif", "image/gif"),
+    ("pdf", "application/pdf"),
+    ("wav", "audio/wav"),
+    ("mp3", "audio/mp3"),
+    ("aiff", "audio/aiff"),
+    ("aac", "audio/aac"),
+    ("ogg", "audio/ogg"),
+    ("flac", "audio/flac"),
+    ("mp4", "video/mp4"),
+    ("mov", "video/mov"),
+    ("webm", "video/webm"),
+    ("txt", "text/plain"),
+    ("md", "text/markdown"),
+    ("html", "text/html"),
+    ("css", "text/css"),
+    ("csv", "text/csv"),
+    ("xml", "text/xml"),
+    ("rtf", "text/rtf"),
+    ("json", "application/json"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_address_is_taken_apart() {
+        let data = |media_type, data| Some(DataUrl { media_type, data });
+        for (url, expected) in [
+            ("data:image/png;base64,AA==", data("image/png", "AA==")),
+            (
+                "DATA:image/png;charset=x;BASE64,AA",
+                data("image/png", "AA"),
+            ),
+            ("data:;base64,AA", data("", "AA")),
+            ("data:text/plain,hello", None),
+            ("data:image/png;base64", None),
+            ("data", None),
+            ("dàta:", None),
+            ("https://x/y.png", None),
+        ] {
+            assert_eq!(data_url(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_extension_tells_the_media_type() {
+        for (name, expected) in [
+            ("https://x.com/a.PNG?w=1.jpg#y", Some("image/png")),
+            ("a.pdf", Some("application/pdf")),
+            ("https://x.com/a", None),
+            ("https://x.png/a", None),
+            ("a.exe", None),
+            ("", None),
+        ] {
+            assert_eq!(by_extension(name), expected, "{name}");
+        }
+    }
+}

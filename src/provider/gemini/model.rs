@@ -1,0 +1,174 @@
+//! What a model's name says: where it is asked, and how it is told to think.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use crate::provider::dialect::Unsupported;
+
+/// A model's name, fit to be one segment of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Model<'a> {
+    /// Without `models/`.
+    name: &'a str,
+    /// Percent-encoded where needed.
+    segment: Cow<'a, str>,
+}
+
+/// How a model is told how much to think.
+///
+/// Source: <https://ai.google.dev/gemini-api/docs/thinking>, read 2026-11-21.
+/// > Use the thinkingLevel parameter with Gemini 3 models. … Gemini 2.5 series models don't support
+/// > thinkingLevel; use thinkingBudget instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Thinking {
+    /// `thinkingBudget`. Unit: tokens.
+    Budget {
+        /// Whether 0 is allowed.
+        can_be_off: bool,
+    },
+    /// `thinkingLevel`; it cannot be turned off.
+    Level {
+        /// Whether `MINIMAL` is one of the levels.
+        has_minimal: bool,
+    },
+    /// It does not think.
+    Never,
+}
+
+impl<'a> Model<'a> {
+    /// Checks a name, with or without `models/` before it.
+    ///
+    /// # Errors
+    ///
+    /// When the name would leave its segment of the path, or change the method after it.
+    pub(super) fn new(name: &'a str) -> Result<Self, Unsupported> {
+        let name = name.strip_prefix("models/").unwrap_or(name);
+        // What a server, or a proxy on the way, could take for the end of the segment.
+        let leaves =
+            |c: char| matches!(c, '/' | '\\' | '?' | '#' | '%' | ':' | ';') || c.is_control();
+        if name.is_empty() || name == "." || name == ".." || name.contains(leaves) {
+            return Err(Unsupported {
+                param: "model".to_owned(),
+                message: format!("{name:?} is not a name of a Gemini model"),
+            });
+        }
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+        let segment = if name.bytes().all(is_plain) {
+            Cow::Borrowed(name)
+        } else {
+            let mut escaped = String::with_capacity(name.len() * 3);
+            for byte in name.bytes() {
+                if is_plain(byte) {
+                    escaped.push(char::from(byte));
+                } else {
+                    // Writing to a string cannot fail.
+                    let _ = write!(escaped, "%{byte:02X}");
+                }
+            }
+            Cow::Owned(escaped)
+        };
+        Ok(Self { name, segment })
+    }
+
+    /// `/models/NAME:METHOD`.
+    pub(super) fn path(&self, method: &str) -> String {
+        format!("/models/{}:{method}", self.segment)
+    }
+
+    /// `models/NAME`, as a body names it.
+    pub(super) fn resource(&self) -> String {
+        format!("models/{}", self.name)
+    }
+
+    /// How it is told to think.
+    pub(super) fn thinking(&self) -> Thinking {
+        let is_lite = self.name.contains("lite");
+        let is_flash = self.name.contains("flash");
+        match self.version() {
+            Some((2, 5)) => Thinking::Budget {
+                can_be_off: is_flash,
+            },
+            Some((..=2, _)) => Thinking::Never,
+            // https://docs.cloud.google.com/vertex-ai/generative-ai/docs/thinking, read 2026-11-21:
+            // Flash from 3.7 on, and Pro, have LOW, MEDIUM and HIGH.
+            Some(version) => Thinking::Level {
+                has_minimal: is_lite || (is_flash && version < (3, 7)),
+            },
+            None => Thinking::Level {
+                has_minimal: is_lite,
+            },
+        }
+    }
+
+    /// Whether it belongs to the generation that insists on signatures, and takes pictures in a
+    /// function's result.
+    pub(super) fn is_third_generation(&self) -> bool {
+        matches!(self.thinking(), Thinking::Level { .. })
+    }
+
+    /// `gemini-2.5-pro` is `(2, 5)`; `None` where the name has no version.
+    fn version(&self) -> Option<(u32, u32)> {
+        let version = self.name.strip_prefix("gemini-")?.split('-').next()?;
+        let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+        Some((major.parse().ok()?, minor.parse().unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stays_in_its_segment() {
+        for (name, path) in [
+            ("gemini-2.5-pro", "/models/gemini-2.5-pro:m"),
+            ("models/gemini-2.5-pro", "/models/gemini-2.5-pro:m"),
+            ("a b@1", "/models/a%20b%401:m"),
+            ("é", "/models/%C3%A9:m"),
+            ("..a", "/models/..a:m"),
+        ] {
+            assert_eq!(Model::new(name).unwrap().path("m"), path);
+        }
+        for name in [
+            "",
+            ".",
+            "..",
+            "models/",
+            "models/..",
+            "a/b",
+            "../x",
+            "a?b",
+            "a#b",
+            "a%2fb",
+            "a:b",
+            "a\\b",
+            "a\nb",
+            "a;b",
+            "models/models/a",
+        ] {
+            assert_eq!(Model::new(name).unwrap_err().param, "model", "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_generation_thinks_in_its_own_way() {
+        let budget = |can_be_off| Thinking::Budget { can_be_off };
+        let level = |has_minimal| Thinking::Level { has_minimal };
+        for (name, thinking) in [
+            ("gemini-1.5-pro", Thinking::Never),
+            ("gemini-2.0-flash", Thinking::Never),
+            ("gemini-2.5-flash", budget(true)),
+            ("gemini-2.5-flash-lite", budget(true)),
+            ("gemini-2.5-pro", budget(false)),
+            ("gemini-3-flash-preview", level(true)),
+            ("gemini-3.1-flash-lite", level(true)),
+            ("gemini-3.1-pro-preview", level(false)),
+            ("gemini-3.6-flash", level(true)),
+            ("gemini-3.8-flash", level(false)),
+            ("gemini-flash-latest", level(false)),
+            ("gemma", level(false)),
+        ] {
+            assert_eq!(Model::new(name).unwrap().thinking(), thinking, "{name}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Tables. Goldens and the contract of all dialects are in `tests/dialects.rs`.
+
+use serde_json::{Value, json};
+
+use super::Gemini;
+use crate::chat::openai;
+use crate::chat::{Delta, StopReason};
+use crate::provider::dialect::{Dialect, Encoded, Options, Unsupported};
+use crate::sse;
+
+fn encode(body: &str, options: Options) -> Result<Encoded, Unsupported> {
+    Gemini.encode(&openai::read(body.as_bytes()).expect(body), &options)
+}
+
+/// What Google gets for a request; in strict mode.
+fn sent(body: &str) -> Value {
+    let encoded = encode(body, Options::default()).expect(body);
+    serde_json::from_slice(&encoded.body).unwrap()
+}
+
+/// What Google gets for a request with one user message and these members.
+fn sent_with(members: &str) -> Value {
+    sent(&request(members))
+}
+
+fn request(members: &str) -> String {
+    format!(
+        r#"{{"model":"gemini-2.5-flash","messages":[{{"role":"user","content":"hi"}}],{members}}}"#
+    )
+}
+
+/// `member => path in generationConfig or the body, value`
+#[test]
+fn members_have_their_place() {
+    for (member, pointer, expected) in [
+        (
+            r#""max_tokens":5"#,
+            "/generationConfig/maxOutputTokens",
+            json!(5),
+        ),
+        (
+            r#""max_completion_tokens":6"#,
+            "/generationConfig/maxOutputTokens",
+            json!(6),
+        ),
+        (
+            r#""temperature":1.5"#,
+            "/generationConfig/temperature",
+            json!(1.5),
+        ),
+        (r#""top_p":0.5"#, "/generationConfig/topP", json!(0.5)),
+        (r#""top_k":3"#, "/generationConfig/topK", json!(3)),
+        (
+            r#""stop":"x""#,
+            "/generationConfig/stopSequences",
+            json!(["x"]),
+        ),
+        (r#""n":3"#, "/generationConfig/candidateCount", json!(3)),
+        (
+            r#""logprobs":true,"top_logprobs":2"#,
+            "/generationConfig",
+            json!({"responseLogprobs": true, "logprobs": 2}),
+        ),
+        (r#""n":1"#, "/generationConfig", Value::Null),
+        (r#""seed":-5"#, "/generationConfig/seed", json!(-5)),
+        (
+            r#""presence_penalty":1"#,
+            "/generationConfig/presencePenalty",
+            json!(1.0),
+        ),
+        (
+            r#""frequency_penalty":-1"#,
+            "/generationConfig/frequencyPenalty",
+            json!(-1.0),
+        ),
+        (r#""presence_penalty":0"#, "/generationConfig", Value::Null),
+        (
+            r#""response_format":{"type":"text"}"#,
+            "/generationConfig",
+            Value::Null,
+        ),
+        (
+            r#""response_format":{"type":"json_object"}"#,
+            "/generationConfig",
+            json!({"responseMimeType": "application/json"}),
+        ),
+        (
+            r#""reasoning_effort":"none""#,
+            "/generationConfig/thinkingConfig",
+            json!({"thinkingBudget": 0}),
+        ),
+        (
+            r#""reasoning_effort":"low""#,
+            "/generationConfig/thinkingConfig",
+            json!({"includeThoughts": true, "thinkingBudget": 1024}),
+        ),
+        (
+            r#""reasoning_effort":"high""#,
+            "/generationConfig/thinkingConfig/thinkingBudget",
+            json!(24576),
+        ),
+        (
+            r#""reasoning_effort":"high","model":"gemini-3.1-pro-preview""#,
+            "/generationConfig/thinkingConfig",
+            json!({"includeThoughts": true, "thinkingLevel": "HIGH"}),
+        ),
+        (
+            r#""reasoning_effort":"minimal","model":"gemini-3.1-pro-preview""#,
+            "/generationConfig/thinkingConfig/thinkingLevel",
+            json!("LOW"),
+        ),
+        (
+            r#""reasoning_effort":"none","model":"gemini-2.0-flash""#,
+            "/generationConfig",
+            Value::Null,
+        ),
+        (r#""tool_choice":"none""#, "/toolConfig", Value::Null),
+        (
+            r#""tool_choice":"none","tools":[{"type":"function","function":{"name":"f"}}]"#,
+            "/toolConfig/functionCallingConfig",
+            json!({"mode": "NONE"}),
+        ),
+        (
+            r#""tool_choice":"auto","tools":[{"type":"function","function":{"name":"f"}}]"#,
+            "/toolConfig/functionCallingConfig",
+            json!({"mode": "AUTO"}),
+        ),
+        (
+            r#""tool_choice":"required","tools":[{"type":"function","function":{"name":"f"}}]"#,
+            "/toolConfig/functionCallingConfig",
+            json!({"mode": "ANY"}),
+        ),
+        (
+            r#""service_tier":"auto","store":false"#,
+            "/generationConfig",
+            Value::Null,
+        ),
+    ] {
+        // A member in `member` comes first and wins where `request` would repeat it.
+        let body = match member.contains("\"model\"") {
+            true => format!(r#"{{"messages":[{{"role":"user","content":"hi"}}],{member}}}"#),
+            false => request(member),
+        };
+        let found = sent(&body).pointer(pointer).cloned().unwrap_or_default();
+        assert_eq!(found, expected, "{member}");
+    }
+    assert_eq!(
+        sent_with(r#""stream":false"#),
+        json!({"contents": [{"role": "user", "parts": [{"text": "hi"}]}]})
+    );
+}
+
+#[test]
+fn what_cannot_be_expressed_is_named_or_left_out() {
+    for (member, param) in [
+        (r#""user":"u""#, "user"),
+        (r#""top_logprobs":2"#, "top_logprobs"),
+        (r#""logit_bias":{"1":2}"#, "logit_bias"),
+        (
+            r#""parallel_tool_calls":false,"tools":[{"type":"function","function":{"name":"f"}}]"#,
+            "parallel_tool_calls",
+        ),
+        (r#""seed":9007199254740991"#, "seed"),
+        (r#""store":true"#, "store"),
+        (r#""service_tier":"flex""#, "service_tier"),
+        (r#""reasoning_effort":"xhigh""#, "reasoning_effort"),
+        (
+            r#""prediction":{"type":"content","content":"x"}"#,
+            "prediction",
+        ),
+        (r#""unheard_of":1"#, "unheard_of"),
+    ] {
+        let body = request(member);
+        let refused = encode(&body, Options::default()).expect_err(member);
+        assert_eq!(refused.param, param, "{member}: {}", refused.message);
+        let drops = Options {
+            drops_unsupported: true,
+            ..Options::default()
+        };
+        assert!(encode(&body, drops).is_ok(), "{member}");
+    }
+}
+
+#[test]
+fn a_schema_that_is_too_deep_is_named() {
+    let schema = r#"{"type":"array","items":"#.repeat(101) + "{}" + &"}".repeat(101);
+    let tools = format!(
+        r#""tools":[{{"type":"function","function":{{"name":"f","parameters":{schema}}}}}]"#
+    );
+    let refused = encode(&request(&tools), Options::default()).unwrap_err();
+    assert_eq!(refused.param, "tools[0].function.parameters");
+}
+
+#[test]
+fn messages_that_cannot_be_expressed_are_named() {
+    for (messages, param) in [
+        (
+            r#"[{"role":"tool","tool_call_id":"x","content":"r"}]"#,
+            "messages[0].tool_call_id",
+        ),
+        (r#"[{"role":"user","content":""}]"#, "messages"),
+        (
+            r#"[{"role":"user","content":"a","name":"Ann"}]"#,
+            "messages[0].name",
+        ),
+        (
+            r#"[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"[]"}}]}]"#,
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (
+            r#"[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{"}}]}]"#,
+            "messages[0].tool_calls[0].function.arguments",
+        ),
+        (
+            r#"[{"role":"user","content":[{"type":"text","text":"a"},{"type":"file","file":{"file_id":"f-1"}}]}]"#,
+            "messages[0].content[1].file.file_id",
+        ),
+        (
+            r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png,x"}}]}]"#,
+            "messages[0].content[0].image_url.url",
+        ),
+        (
+            r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}]}]"#,
+            "messages[0].content[0].image_url.url",
+        ),
+        (
+            r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a/b","detail":"low"}},{"type":"image_url","image_url":{"url":"https://a/c"}}]}]"#,
+            "messages[].content[].image_url.detail",
+        ),
+        (
+            r#"[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"a","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA"}}]}]"#,
+            "messages[1].content[0]",
+        ),
+    ] {
+        let body = format!(r#"{{"model":"gemini-2.5-flash","messages":{messages}}}"#);
+        let refused = encode(&body, Options::default()).expect_err(messages);
+        assert_eq!(refused.param, param, "{messages}: {}", refused.message);
+    }
+    for model in ["..", "a/b", "a?b", "a:b"] {
+        let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"a"}}]}}"#);
+        assert_eq!(
+            encode(&body, Options::default()).unwrap_err().param,
+            "model"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_reply_is_an_error() {
+    for body in [
+        "",
+        "null",
+        "[]",
+        "{}",
+        "17",
+        "\"text\"",
+        "<html>",
+        "{",
+        r#"{"candidates":[]}"#,
+        r#"{"candidates":7}"#,
+        r#"{"candidates":[{"content":{"parts":[{"functionCall":{}}]}}]}"#,
+        r#"{"promptFeedback":{}}"#,
+        r#"{"candidates":[{"finishReason":"MALFORMED_FUNCTION_CALL"}]}"#,
+        r#"{"error":{"code":500,"message":"m"}}"#,
+        r#"[{"error":{"code":500,"message":"m"}}]"#,
+    ] {
+        assert!(Gemini.decode(body.as_bytes()).is_err(), "{body}");
+        let event = sse::Event {
+            name: "",
+            data: body,
+        };
+        let mut stream = Gemini.stream();
+        let mut deltas = Vec::new();
+        let outcome = stream
+            .event(&event, &mut deltas)
+            .and_then(|()| stream.finish(&mut deltas));
+        let has_failed = outcome.is_err() || matches!(deltas.last(), Some(Delta::Error { .. }));
+        assert!(
+            has_failed && !deltas.contains(&Delta::End),
+            "{body}: {deltas:?}"
+        );
+    }
+    assert!(Gemini.decode(b"\xff").is_err());
+    let deep = format!(r#"{{"error":{}}}"#, "[".repeat(100_000));
+    assert!(Gemini.decode(deep.as_bytes()).is_err());
+}
+
+#[test]
+fn every_finish_reason_has_a_meaning() {
+    let stop = |reason: &str, parts: &str| {
+        let body = format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{parts}]}},"finishReason":"{reason}"}}]}}"#
+        );
+        Gemini
+            .decode(body.as_bytes())
+            .map(|mut reply| reply.choices.remove(0).stop)
+    };
+    let call = r#"{"functionCall":{"name":"f"}}"#;
+    for (reason, parts, expected) in [
+        ("STOP", "", StopReason::Stop),
+        ("STOP", call, StopReason::ToolCalls),
+        (
+            "STOP",
+            r#"{"functionCall":{"name":"f"}},{"text":"x"}"#,
+            StopReason::ToolCalls,
+        ),
+        ("MAX_TOKENS", call, StopReason::Length),
+        ("SAFETY", "", StopReason::ContentFilter),
+        ("RECITATION", "", StopReason::ContentFilter),
+        ("PROHIBITED_CONTENT", "", StopReason::ContentFilter),
+        ("SPII", "", StopReason::ContentFilter),
+        ("OTHER", "", StopReason::Other("OTHER".to_owned())),
+        ("NEW_ONE", "", StopReason::Other("NEW_ONE".to_owned())),
+    ] {
+        assert_eq!(stop(reason, parts), Ok(expected), "{reason} {parts}");
+    }
+}
