@@ -28,7 +28,7 @@ mod provider_error;
 use std::rc::Rc;
 
 use self::body::{BodyEdit, Pushed};
-use self::chat::{Asked, ChatRequest, ChatStream};
+use self::chat::{Asked, ChatRequest};
 pub use self::metadata::RouteMetadata;
 use self::original::Original;
 use crate::chat::openai::Stamp;
@@ -38,6 +38,7 @@ use crate::json::Splice;
 use crate::operation::{Kind, ModelMember, Operation};
 use crate::provider::PathError;
 use crate::provider::dialect::{Dialect, Encoded};
+use crate::provider::relay::Relay;
 use crate::refusal::{ErrorBody, JSON, LocalReply, Refusal};
 use crate::route::{self, Routed};
 
@@ -139,7 +140,7 @@ enum Reply {
     /// The end of a reply that is going to be translated.
     ExpectChat(Box<ChatReply>),
     /// More of a stream that is translated as it comes.
-    ExpectChatStream(Box<ChatStream>),
+    ExpectChatStream(Box<Relay>),
     /// The error has been told; what still comes is dropped.
     ExpectEnd,
 }
@@ -372,10 +373,18 @@ impl Exchange {
                 }
                 step
             }
-            Reply::ExpectChatStream(stream) => Step {
-                body: BodyChange::Replace(stream.push(&read(), ends)),
-                ..Step::default()
-            },
+            Reply::ExpectChatStream(relay) => {
+                let arrived = read();
+                let mut chunks = Vec::with_capacity(arrived.len());
+                relay.push(&arrived, &mut chunks);
+                if ends {
+                    relay.finish(&mut chunks);
+                }
+                Step {
+                    body: BodyChange::Replace(chunks),
+                    ..Step::default()
+                }
+            }
             Reply::ExpectEnd => Step {
                 body: BodyChange::Replace(Vec::new()),
                 ..Step::default()

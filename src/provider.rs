@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use self::anthropic::Anthropic;
 use self::azure::ApiVersion;
 use self::dialect::Dialect;
+use self::gemini::Gemini;
 use crate::operation::Operation;
 
 /// What kind of provider a backend is: a backend's `type`.
@@ -113,7 +114,7 @@ impl ProviderType {
     pub fn dialect(self) -> Option<&'static dyn Dialect> {
         match self {
             Self::Anthropic => Some(&const { Anthropic::new() }),
-            Self::Google => None,
+            Self::Google => Some(&Gemini),
             _ => None,
         }
     }

@@ -159,6 +159,24 @@ fn send(exchange: &mut Exchange, headers: &[(&str, &str)], host: &Host, chunks: 
     wire
 }
 
+/// Passes on a reply whose body arrives in `chunks`.
+fn receive(exchange: &mut Exchange, headers: &[(&str, &str)], chunks: &[&[u8]]) -> Wire {
+    let mut wire = Wire::new(headers);
+    let step = exchange.reply_headers(&wire.list(), chunks.is_empty(), &Host::default());
+    wire.apply(step);
+    for (number, chunk) in chunks.iter().enumerate() {
+        if wire.reply.is_some() {
+            return wire;
+        }
+        wire.held.extend_from_slice(chunk);
+        let at_hand = wire.held.clone();
+        let ends = number + 1 == chunks.len();
+        let step = exchange.reply_body(at_hand.len(), ends, || at_hand);
+        wire.apply(step);
+    }
+    wire
+}
+
 /// Every way to cut a body that is worth trying: whole, with an empty end, byte by byte, and in two
 /// at every place.
 fn chunkings(body: &[u8]) -> Vec<Vec<&[u8]>> {
@@ -624,6 +642,137 @@ backends:
             assert_eq!(sorted(&second), sorted(&first), "{config}");
             assert_eq!(second.passed, first.passed, "{config}");
         }
+    }
+
+    fn a_dialect_of_its_own_is_spoken_there_and_back() {
+        let gateway = gateway(
+            "placement: upstream
+holdHeaders: true
+backends:
+- name: b
+  type: anthropic
+  config: {apiKey: $KEY, defaultModel: claude-x, maxTokens: 77, auth: {query: {beta: 'true'}}}",
+        );
+        let request = r#"{"messages":[{"role":"user","content":"hi"}],"stream":true}"#;
+        let stream = concat!(
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",",
+            "\"model\":\"claude-x\",\"usage\":{\"input_tokens\":3,\"output_tokens\":1}}}\n\n",
+            "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,",
+            "\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,",
+            "\"delta\":{\"type\":\"text_delta\",\"text\":\"H\u{e9}\"}}\n\n",
+            "event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n",
+            "event: message_delta\ndata: {\"type\":\"message_delta\",",
+            "\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\n",
+            "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        );
+        let mut headers = post("/v1/chat/completions");
+        headers.extend([("authorization", "Bearer sk-client"), ("origin", "https://a.example")]);
+        for chunks in chunkings(request.as_bytes()) {
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let wire = send(&mut exchange, &headers, &Host::default(), &chunks);
+            assert_eq!(wire.reply, None);
+            assert_eq!(wire.header(":path"), Some("/v1/messages?beta=true"));
+            assert_eq!(wire.header("x-api-key"), Some("sk-ours"));
+            assert_eq!(wire.header("anthropic-version"), Some("2023-06-01"));
+            assert_eq!((wire.header("authorization"), wire.header("origin")), (None, None));
+            assert_eq!(wire.header("content-length"), Some(&*wire.passed.len().to_string()));
+            let sent: Value = serde_json::from_slice(&wire.passed).unwrap();
+            assert_eq!(
+                sent,
+                serde_json::json!({"model": "claude-x", "max_tokens": 77, "stream": true,
+                    "messages": [{"role": "user", "content": "hi"}]})
+            );
+        }
+        let mut texts = std::collections::BTreeSet::new();
+        for chunks in chunkings(stream.as_bytes()) {
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            send(&mut exchange, &headers, &Host::default(), &[request.as_bytes()]);
+            let fixed = [(":status", "200"), ("content-type", "text/event-stream")];
+            let wire = receive(&mut exchange, &fixed, &chunks);
+            texts.insert(String::from_utf8(wire.passed).unwrap());
+        }
+        assert_eq!(texts.len(), 1, "the chunking makes no difference");
+        let text = texts.pop_first().unwrap();
+        assert!(text.contains(r#""content":"Hé""#) && text.ends_with("data: [DONE]\n\n"), "{text}");
+
+        let unary = br#"{"messages":[{"role":"user","content":"hi"}]}"#;
+        let reply = |status: &str, more: &[(&str, &str)], chunks: &[&[u8]]| {
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            send(&mut exchange, &headers, &Host::default(), &[unary]);
+            let mut list = vec![(":status", status), ("content-type", "application/json")];
+            list.extend(more);
+            receive(&mut exchange, &list, chunks)
+        };
+        let message = br#"{"id":"msg_1","type":"message","role":"assistant","model":"claude-x",
+            "content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn","stop_sequence":null,
+            "usage":{"input_tokens":3,"output_tokens":2}}"#;
+        for chunks in chunkings(message).into_iter().take(40) {
+            let wire = reply("200", &[], &chunks);
+            let body: Value = serde_json::from_slice(&wire.passed).unwrap();
+            assert_eq!(body["object"], "chat.completion");
+            assert_eq!(body["choices"][0]["message"]["content"], "Hi");
+            assert_eq!(body["created"], 1_700_000_000);
+            assert_eq!(wire.header("content-length"), Some(&*wire.passed.len().to_string()));
+        }
+        let overloaded = br#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
+        let wire = reply("529", &[("retry-after", "3")], &[overloaded]);
+        assert_eq!((wire.header(":status"), wire.header("retry-after")), (Some("503"), Some("3")));
+        let told: Value = serde_json::from_slice(&wire.passed).unwrap();
+        assert_eq!(told["error"]["message"], "busy");
+        assert_eq!(told["error"]["type"], "server_error");
+        for broken in [&b"not JSON"[..], b"{}", b""] {
+            let wire = reply("200", &[], &[broken]);
+            assert_eq!(wire.header(":status"), Some("502"), "{broken:?}");
+            assert!(wire.passed.starts_with(b"{\"error\":"));
+        }
+        let wire = reply("200", &[("content-encoding", "gzip")], &[b"\x1f\x8b"]);
+        assert_eq!(wire.reply.map(|it| it.status), Some(502));
+        let wire = reply("503", &[], &[]);
+        assert_eq!(wire.reply.map(|it| it.status), Some(503));
+
+        let refused = |body: &str| {
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let wire = send(&mut exchange, &headers, &Host::default(), &[body.as_bytes()]);
+            let reply = wire.reply.expect("a refusal");
+            (reply.status, error(&reply)["param"].as_str().unwrap_or("").to_owned())
+        };
+        assert_eq!(refused(r#"{"messages":[{"role":"user","content":"x"}],"n":2}"#), (400, "n".into()));
+        assert_eq!(refused(r#"{"messages":7}"#), (400, "messages".into()));
+        assert_eq!(refused(r#"{"model":"a","model":"b"}"#), (400, "model".into()));
+        assert_eq!(refused("{"), (400, String::new()));
+
+        let get = |method: &str, path: &str| {
+            let headers = [(":method", method), (":path", path)];
+            let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &Host::default(), &[]);
+            let reply = wire.reply.expect("an answer of ours");
+            (reply.status, serde_json::from_str::<Value>(&reply.body).unwrap())
+        };
+        let (status, list) = get("GET", "/v1/models");
+        assert_eq!((status, &list["data"][0]["id"]), (200, &Value::from("claude-x")));
+        assert_eq!(get("GET", "/v1/models/claude-x").0, 200);
+        assert_eq!(get("GET", "/v1/models/other").0, 404);
+        assert_eq!(get("GET", "/v1/files").0, 404);
+    }
+
+    fn the_model_stands_in_geminis_path() {
+        let gateway = gateway(
+            "holdHeaders: true
+backends: [{name: b, type: google, config: {apiKey: $KEY, modelAliases: {g: gemini-x}}}]",
+        );
+        let ask = |body: &str| {
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let headers = post("/v1/chat/completions");
+            send(&mut exchange, &headers, &Host::default(), &[body.as_bytes()])
+        };
+        let wire = ask(r#"{"model":"g","messages":[{"role":"user","content":"x"}]}"#);
+        assert_eq!(wire.header(":path"), Some("/v1beta/models/gemini-x:generateContent"));
+        assert_eq!(wire.header("x-goog-api-key"), Some("sk-ours"));
+        let wire = ask(r#"{"model":"g","stream":true,"messages":[{"role":"user","content":"x"}]}"#);
+        let path = "/v1beta/models/gemini-x:streamGenerateContent?alt=sse";
+        assert_eq!(wire.header(":path"), Some(path));
+        let wire = ask(r#"{"model":"../x","messages":[{"role":"user","content":"x"}]}"#);
+        assert_eq!(error(&wire.reply.unwrap())["param"], "model");
     }
 
     fn in_the_listener_the_first_matching_route_decides() {

@@ -11,9 +11,9 @@ use crate::chat::openai::{self, ChunkWriter, Stamp};
 use crate::config::Backend;
 use crate::headers::HeaderEdit;
 use crate::json;
-use crate::provider::dialect::{BrokenReply, Dialect, Encoded, StreamDecoder};
+use crate::provider::dialect::{BrokenReply, Dialect, Encoded};
+use crate::provider::relay::Relay;
 use crate::refusal::{ErrorBody, LocalReply, Refusal};
-use crate::sse;
 
 /// A request that waits for the end of its body.
 pub struct ChatRequest {
@@ -98,98 +98,10 @@ impl Asked {
     }
 
     /// What turns the provider's stream into OpenAI's.
-    pub fn stream(&self, stamp: Stamp) -> ChatStream {
-        ChatStream {
-            events: sse::Decoder::new(MAX_EVENT_BYTES),
-            decoder: self.dialect.stream(),
-            writer: ChunkWriter::new(self.model.clone(), stamp, self.include_usage),
-            deltas: Vec::new(),
-        }
+    pub fn stream(&self, stamp: Stamp) -> Relay {
+        let chunks = ChunkWriter::new(self.model.clone(), stamp, self.include_usage);
+        Relay::new(self.dialect.stream(), chunks, MAX_EVENT_BYTES)
     }
-}
-
-/// A streamed reply on its way.
-pub struct ChatStream {
-    events: sse::Decoder,
-    decoder: Box<dyn StreamDecoder>,
-    writer: ChunkWriter,
-    /// Empty between calls; kept for its capacity.
-    deltas: Vec<crate::chat::Delta>,
-}
-
-impl ChatStream {
-    /// The events that the client gets for the next bytes. `ends`: they are the last.
-    pub fn push(&mut self, bytes: &[u8], ends: bool) -> Vec<u8> {
-        let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 2);
-        self.events.push(bytes);
-        let mut done = self.translate(&mut out);
-        if ends && done.is_ok() {
-            done = self.finish(&mut out);
-        }
-        if let Err(message) = done {
-            let error = ErrorBody::new(BAD_GATEWAY, message).with_code(Some(BROKEN_REPLY.into()));
-            self.writer.fail(&error, &mut out);
-        }
-        out
-    }
-
-    fn translate(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
-        while !self.writer.is_finished() {
-            let Some(item) = self.events.next().map_err(|it| it.to_string())? else {
-                return Ok(());
-            };
-            take(
-                item,
-                &mut *self.decoder,
-                &mut self.deltas,
-                &mut self.writer,
-                out,
-            )?;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), String> {
-        if let Some(item) = self.events.finish().map_err(|it| it.to_string())? {
-            take(
-                item,
-                &mut *self.decoder,
-                &mut self.deltas,
-                &mut self.writer,
-                out,
-            )?;
-        }
-        if self.writer.is_finished() {
-            return Ok(());
-        }
-        self.decoder
-            .finish(&mut self.deltas)
-            .map_err(|it| it.to_string())?;
-        for delta in self.deltas.drain(..) {
-            self.writer.write(&delta, out);
-        }
-        Ok(())
-    }
-}
-
-fn take(
-    item: sse::Item<'_>,
-    decoder: &mut dyn StreamDecoder,
-    deltas: &mut Vec<crate::chat::Delta>,
-    writer: &mut ChunkWriter,
-    out: &mut Vec<u8>,
-) -> Result<(), String> {
-    match item {
-        sse::Item::Comment(comment) => sse::write_comment(comment, out),
-        sse::Item::Event(event) => {
-            let done = decoder.event(&event, deltas).map_err(|it| it.to_string());
-            for delta in deltas.drain(..) {
-                writer.write(&delta, out);
-            }
-            done?;
-        }
-    }
-    Ok(())
 }
 
 /// What a client sees of a reply that is none.
@@ -225,7 +137,7 @@ pub fn header_edits(encoded: &Encoded) -> Vec<HeaderEdit> {
 }
 
 const BAD_GATEWAY: u16 = 502;
-const BROKEN_REPLY: &str = "invalid_provider_reply";
+const BROKEN_REPLY: &str = "broken_reply";
 
 /// An event carries at most a part of an answer, or an image.
 const MAX_EVENT_BYTES: usize = 16 << 20;
