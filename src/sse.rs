@@ -300,6 +300,7 @@ fn text(line: &[u8]) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -463,6 +464,71 @@ mod tests {
         assert_eq!(read(&chunks, 1 << 21, false).len(), 1);
         let text = "data: x\n\n".repeat(1 << 17);
         assert_eq!(read(&[text.as_bytes()], 100, false).len(), 1 << 17);
+    }
+
+    /// The specification read word by word, for a whole text without comments.
+    fn model(text: &str) -> Vec<Seen> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let (mut seen, mut name, mut data) = (Vec::new(), String::new(), String::new());
+        let Some((lines, _)) = text.rsplit_once('\n') else {
+            return seen;
+        };
+        for line in lines.split('\n') {
+            let (field, value) = line.split_once(':').unwrap_or((line, ""));
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match field {
+                "" if line.is_empty() => {
+                    if let Some(data) = data.strip_suffix('\n') {
+                        seen.push(event(&name, data));
+                    }
+                    (name, data) = (String::new(), String::new());
+                }
+                "" => seen.push(Seen::Comment(line[1..].to_owned())),
+                "data" => data = data + value + "\n",
+                "event" => name = value.to_owned(),
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn random_streams_agree_with_the_model() {
+        const PIECES: [&str; 12] = [
+            "data",
+            "event",
+            ":",
+            ": ",
+            "\n",
+            "\n",
+            "\r",
+            "\r\n",
+            "\u{feff}",
+            "é🦀",
+            "x",
+            "data: y\n\n",
+        ];
+        let seed = 0x5eed_0001_u64;
+        let mut state = seed;
+        let mut below = |limit: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % limit as u64).unwrap()
+        };
+        for round in 0..5000 {
+            let text: String = (0..below(30)).map(|_| PIECES[below(12)]).collect();
+            let mut chunks = Vec::new();
+            let mut rest = text.as_bytes();
+            while !rest.is_empty() {
+                let (chunk, after) = rest.split_at(1 + below(rest.len()));
+                chunks.push(chunk);
+                rest = after;
+            }
+            let context = format!("seed {seed:#x}, round {round}: {text:?}");
+            assert_eq!(read(&chunks, 1 << 20, false), model(&text), "{context}");
+        }
     }
 
     #[test]

@@ -169,6 +169,8 @@ struct Words {
     tools: Told,
     /// Thinks `Let me see. Then.` and says `12231`.
     thinking: Told,
+    /// What must come back to the provider with the two replies before.
+    kept: &'static [&'static str],
     /// Ends at the token limit.
     length: Told,
     /// Was withheld.
@@ -291,6 +293,33 @@ fn replies_and_streams_say_the_same(words: &Words) {
         assert_eq!(reply.reasoning, reasoning);
         assert_eq!(reply.calls, calls);
         assert_eq!(reply.finish_reason, finish_reason);
+    }
+}
+
+/// A client sends the messages of replies back as they came, with results.
+fn what_a_client_sends_back_is_kept(words: &Words) {
+    let dialect = (words.dialect)();
+    let mut messages = vec![serde_json::json!({"role": "user", "content": "u"})];
+    for told in [&words.thinking, &words.tools] {
+        let mut reply = decode(&*dialect, told.reply.as_bytes());
+        let message = reply["choices"][0]["message"].take();
+        let calls = message["tool_calls"].clone();
+        messages.push(message);
+        for call in calls.as_array().into_iter().flatten() {
+            messages.push(serde_json::json!(
+                {"role": "tool", "tool_call_id": call["id"], "content": "{\"ok\":true}"}
+            ));
+        }
+        messages.push(serde_json::json!({"role": "user", "content": "go on"}));
+    }
+    let body = serde_json::json!({"model": words.model, "messages": messages}).to_string();
+    let request = openai::read(body.as_bytes()).expect("a request");
+    let encoded = dialect
+        .encode(&request, &Options::default())
+        .expect("it can be expressed");
+    let sent = String::from_utf8(encoded.body).expect("text");
+    for kept in words.kept {
+        assert!(sent.contains(kept), "{kept} is lost: {sent}");
     }
 }
 
@@ -507,6 +536,7 @@ macro_rules! dialect_contract {
                 every_role_turn_and_part_is_sent
                 what_cannot_be_expressed_is_refused_by_name_or_dropped
                 replies_and_streams_say_the_same
+                what_a_client_sends_back_is_kept
                 a_stream_has_openais_form
                 usage_is_as_billed
                 a_cut_stream_is_an_error
@@ -539,6 +569,14 @@ const ANTHROPIC: Words = Words {
         reply: include_str!("chat/thinking/reply.anthropic.json"),
         stream: include_str!("chat/thinking/stream.anthropic.sse"),
     },
+    kept: &[
+        r#"{"type":"thinking","thinking":"Let me see.","signature":"EqQB"}"#,
+        r#"{"type":"redacted_thinking","data":"EmwK"}"#,
+        r#"{"type":"thinking","thinking":" Then.","signature":"EqQC"}"#,
+        r#"{"type":"tool_use","id":"toolu_4","name":"get_weather","input":{"city":"Zürich","days":[1,2]}}"#,
+        r#"{"type":"tool_use","id":"toolu_5","name":"now","input":{}}"#,
+        r#"{"type":"tool_result","tool_use_id":"toolu_5","content":"{\"ok\":true}"}"#,
+    ],
     length: Told {
         reply: r#"{"id":"m","type":"message","content":[{"type":"text","text":"a"}],"stop_reason":"max_tokens"}"#,
         stream: concat!(

@@ -103,9 +103,33 @@ pub struct Unsupported {
     pub message: String,
 }
 
+impl Unsupported {
+    /// What the client sees, with a 400.
+    pub fn to_error(&self) -> ErrorBody<'static> {
+        ErrorBody::new(400, self.to_string())
+            .with_param(Some(self.param.clone().into()))
+            .with_code(Some("unsupported_parameter".into()))
+    }
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.param, self.message)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
 /// Bytes of a provider that are no reply. Caused by the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenReply(pub String);
+
+impl BrokenReply {
+    /// What the client sees, with a 502 or in a stream.
+    pub fn to_error(&self) -> ErrorBody<'static> {
+        ErrorBody::new(502, self.to_string()).with_code(Some("broken_reply".into()))
+    }
+}
 
 impl fmt::Display for BrokenReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

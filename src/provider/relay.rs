@@ -3,7 +3,6 @@
 use super::dialect::{BrokenReply, StreamDecoder};
 use crate::chat::Delta;
 use crate::chat::openai::ChunkWriter;
-use crate::refusal::ErrorBody;
 use crate::sse::{self, Item};
 use crate::usage::Usage;
 
@@ -91,8 +90,7 @@ impl Relay {
     }
 
     fn fail(&mut self, what: &str, out: &mut Vec<u8>) {
-        let message = BrokenReply(what.to_owned()).to_string();
-        let error = ErrorBody::new(502, message).with_code(Some("broken_reply".into()));
+        let error = BrokenReply(what.to_owned()).to_error();
         self.chunks.fail(&error, out);
     }
 }

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::wire;
 use crate::chat::{Message, Part, PartKind, Request, ResponseFormat, Tool, ToolCall, ToolChoice};
 use crate::json::Text;
+use crate::refusal::ErrorBody;
 
 /// A body that is no chat completion request. Caused by the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,17 @@ pub fn read(body: &[u8]) -> Result<Request<'_>, InvalidRequest> {
 }
 
 impl InvalidRequest {
+    /// What the client sees, with a 400.
+    pub fn to_error(&self) -> ErrorBody<'static> {
+        let code = match self.param {
+            Some(_) => "invalid_value",
+            None => "invalid_json",
+        };
+        ErrorBody::new(400, self.to_string())
+            .with_param(self.param.clone().map(Cow::Owned))
+            .with_code(Some(code.into()))
+    }
+
     fn body(message: String) -> Self {
         Self {
             param: None,
