@@ -667,6 +667,12 @@ const GEMINI: Words = Words {
         reply: include_str!("chat/thinking/reply.gemini.json"),
         stream: include_str!("chat/thinking/stream.gemini.sse"),
     },
+    kept: &[
+        r#"{"text":"Let me see. Then.","thought":true},{"text":"12231","thoughtSignature":"EqQB"}"#,
+        r#""name":"get_weather","args":{"city":"Zürich","days":[1,2]}},"thoughtSignature":"CiQB"}"#,
+        r#"{"functionCall":{"id":"fc-9","name":"now","args":{}}}"#,
+        r#"{"functionResponse":{"id":"fc-9","name":"now","response":{"ok":true}}}"#,
+    ],
     length: Told {
         reply: r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"MAX_TOKENS"}]}"#,
         stream: "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"MAX_TOKENS\"}]}\n\n",

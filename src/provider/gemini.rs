@@ -18,7 +18,7 @@
 //! * `reasoning_effort` asks for thoughts, too: they come back as reasoning.
 //! * The signature of a call is [`crate::chat::ToolCall::signature`], as Google sent it. The
 //!   signature of a text is a reasoning signature, with [`SIGNATURE_PREFIX`] before it, so that no
-//!   other provider's is ever sent to Google.
+//!   other provider's is ever sent to Google. Thinking goes back only with its signature.
 //! * Pictures in an answer become Markdown images with a `data:` address.
 //! * `cache_control` is a hint that Gemini has no word for: it caches by itself. It changes no
 //!   answer and is not refused.

@@ -128,17 +128,19 @@ impl<'r> Conversation<'r> {
                 ..
             } => {
                 let mut parts = Vec::with_capacity(content.len() + tool_calls.len() + 1);
-                if let Some(reasoning) = reasoning.as_deref().filter(|text| !text.is_empty()) {
+                // Another provider's signature would be refused, and thinking without one of Google's
+                // is not this model's.
+                let signature = reasoning_signature
+                    .as_deref()
+                    .and_then(|signature| signature.strip_prefix(SIGNATURE_PREFIX));
+                let reasoning = reasoning.as_deref().filter(|text| !text.is_empty());
+                if let Some(reasoning) = reasoning.filter(|_| signature.is_some()) {
                     parts.push(Part {
                         thought: true,
                         ..Part::text(reasoning)
                     });
                 }
                 self.parts(index, content, &mut parts)?;
-                // Another provider's signature would be refused; Google's are optional on text.
-                let signature = reasoning_signature
-                    .as_deref()
-                    .and_then(|signature| signature.strip_prefix(SIGNATURE_PREFIX));
                 if let Some(signature) = signature {
                     match parts.last_mut().filter(|part| !part.thought) {
                         Some(part) => part.thought_signature = Some(signature),
@@ -551,28 +553,35 @@ fn generation_config<'r>(
     config.media_resolution = match conversation.details {
         Details::Same("low") => Some("MEDIA_RESOLUTION_LOW"),
         Details::NoImage | Details::Same(_) => None,
-        Details::Mixed if has_low_detail(request) => {
-            options.lose(
-                "messages[].content[].image_url.detail",
-                "Gemini has one resolution for all images; give all of them the same detail",
-            )?;
+        Details::Mixed => {
+            if let Some(place) = low_detail(request) {
+                options.lose(
+                    place + ".image_url.detail",
+                    "Gemini has one resolution for all images; give all of them the same detail",
+                )?;
+            }
             None
         }
-        Details::Mixed => None,
     };
     Ok(config.is_needed().then_some(config))
 }
 
-fn has_low_detail(request: &Request<'_>) -> bool {
-    request.messages.iter().any(|message| {
-        let (Message::Assistant { content, .. }
-        | Message::System { content, .. }
-        | Message::Tool { content, .. }
-        | Message::User { content, .. }) = message;
-        content.iter().any(|part| {
+/// The first image that asks for little detail: `messages[0].content[1]`.
+fn low_detail(request: &Request<'_>) -> Option<String> {
+    request
+        .messages
+        .iter()
+        .enumerate()
+        .find_map(|(index, message)| {
+            let (Message::Assistant { content, .. }
+            | Message::System { content, .. }
+            | Message::Tool { content, .. }
+            | Message::User { content, .. }) = message;
+            let part = content.iter().position(|part| {
             matches!(&part.kind, PartKind::Image { detail: Some(detail), .. } if detail == "low")
+        })?;
+            Some(format!("messages[{index}].content[{part}]"))
         })
-    })
 }
 
 /// How much to think.

@@ -225,7 +225,7 @@ fn messages_that_cannot_be_expressed_are_named() {
         ),
         (
             r#"[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a/b","detail":"low"}},{"type":"image_url","image_url":{"url":"https://a/c"}}]}]"#,
-            "messages[].content[].image_url.detail",
+            "messages[0].content[0].image_url.detail",
         ),
         (
             r#"[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"{}"}}]},{"role":"tool","tool_call_id":"a","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA"}}]}]"#,
@@ -313,5 +313,40 @@ fn every_finish_reason_has_a_meaning() {
         ("NEW_ONE", "", StopReason::Other("NEW_ONE".to_owned())),
     ] {
         assert_eq!(stop(reason, parts), Ok(expected), "{reason} {parts}");
+    }
+}
+
+#[test]
+fn a_stream_is_asked_for_in_the_path() {
+    for (member, suffix) in [
+        (
+            r#""stream":false"#,
+            "/models/gemini-2.5-flash:generateContent",
+        ),
+        (
+            r#""stream":true"#,
+            "/models/gemini-2.5-flash:streamGenerateContent?alt=sse",
+        ),
+    ] {
+        let encoded = encode(&request(member), Options::default()).unwrap();
+        assert_eq!(encoded.suffix, suffix);
+        assert!(encoded.headers.is_empty());
+    }
+}
+
+#[test]
+fn thinking_goes_back_only_with_googles_signature() {
+    for (signature, parts) in [
+        (
+            "gemini:AA",
+            json!([{"text": "t", "thought": true}, {"text": "a", "thoughtSignature": "AA"}]),
+        ),
+        ("anthropic:AA", json!([{"text": "a"}])),
+    ] {
+        let body = format!(
+            r#"{{"model":"gemini-2.5-flash","messages":[{{"role":"assistant","content":"a",
+                "reasoning_content":"t","reasoning_signature":"{signature}"}}]}}"#
+        );
+        assert_eq!(sent(&body)["contents"][0]["parts"], parts);
     }
 }
