@@ -32,8 +32,7 @@ def provider(output):
 @pytest.fixture
 def mock(provider):
     """The scripted provider, as if nothing had happened before."""
-    provider.reset()
-    gateways.profiles(provider)
+    provider.reset(gateways.profiles())
     return provider
 
 

@@ -22,7 +22,7 @@ from test_errors import (  # noqa: F401
     test_what_is_refused_whole_is_refused_in_chunks,
 )
 from test_limits import (  # noqa: F401
-    test_a_body_of_20_mib_arrives_whole,
+    test_a_body_of_20_mib_in_chunks_arrives_whole,
     test_a_body_over_the_default_of_32_mib_is_a_413,
 )
 from test_model_rules import (  # noqa: F401

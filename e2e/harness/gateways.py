@@ -119,9 +119,9 @@ def at(mock: Mock, name: str, config: dict) -> dict:
     return {**config, "address": mock.tls, "tls": {"caFile": str(mock.ca)}}
 
 
-def profiles(mock: Mock):
+def profiles() -> list[dict]:
     """What the provider must know so as to refuse what the real one would."""
-    for name, change in {
+    changes = {
         "headers": {"key": "required"},
         "keyheader": {"key": "required", "auth_header": "api-key", "auth_prefix": ""},
         "keyprefix": {"key": "required", "auth_prefix": "Api-Key "},
@@ -131,5 +131,5 @@ def profiles(mock: Mock):
         "chatpath": {"chat_path": "/api/paas/v4/chat?version=1"},
         "cutback": {"base": "/serving/v2"},
         "deepbase": {"base": "/a/b/v3"},
-    }.items():
-        mock.profile(f"{name}.example", **change)
+    }
+    return [{"authority": f"{name}.example", **change} for name, change in changes.items()]

@@ -68,9 +68,10 @@ class Mock:
     def stop(self):
         self.process.stop()
 
-    def reset(self):
-        """Forgets requests, replies, gates and profiles."""
+    def reset(self, profiles: list[dict]):
+        """Forgets requests, replies and gates, and has these profiles besides its own."""
         self._call("POST", "/reset")
+        self._call("POST", "/profiles", profiles)
 
     def forget(self):
         """Forgets the requests that came, and nothing else."""
