@@ -5,9 +5,16 @@
 //!
 //! # What it cannot express
 //!
-//! `n` above 1, `logprobs`, `logit_bias`, `seed`, penalties, audio, `response_format: json_object`, a
-//! temperature above 1, the `name` of a message, and every member that it does not know: each is
-//! refused by name, unless the configuration lets it be dropped.
+//! Each is refused by name, unless the configuration lets it be dropped:
+//!
+//! * `n` above 1, `logprobs`, `top_logprobs`, `logit_bias`, `seed`, penalties, `temperature` above 1,
+//!   `response_format: json_object`, `stop` of white space alone, `service_tier` but `auto` and
+//!   `default`, and every member that is not known here;
+//! * `name` of a message, audio, `detail: low` of an image, files other than PDFs, text and images;
+//! * what the model lacks, as far as its name tells: see `anthropic/model.rs`.
+//!
+//! Refused in any case: arguments of a call that are no JSON object, and a conversation without a
+//! message beside system messages.
 //!
 //! # What passes as Anthropic has it
 //!

@@ -131,6 +131,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply, BrokenReply> {
                 let Some(Text(text)) = block.text else {
                     return Err(BrokenReply("a text block has no text".to_owned()));
                 };
+                thinking.pass_text(&text);
                 append(&mut content, &text);
             }
             "thinking" => {
@@ -147,6 +148,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply, BrokenReply> {
                 let Some(Text(name)) = block.name else {
                     return Err(BrokenReply("a tool_use block has no name".to_owned()));
                 };
+                thinking.pass_call();
                 tool_calls.push(ToolCall {
                     id: block.id.unwrap_or_default().0.into_owned().into(),
                     name: name.into_owned().into(),

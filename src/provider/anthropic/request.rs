@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::Host;
 use super::model::{Model, ThinkingStyle};
-use super::thinking;
+use super::thinking::{self, Step};
 use crate::chat::{Message, Part, PartKind, Request, ResponseFormat, Tool, ToolCall, ToolChoice};
 use crate::json::Writer;
 use crate::provider::dialect::{Options, Unsupported};
@@ -654,18 +654,93 @@ fn assistant(
     else {
         return Ok(());
     };
-    let thought = thinking::write(json, reasoning.as_deref(), reasoning_signature.as_deref());
-    if thought.is_err() {
-        let param = format!("messages[{index}].reasoning_content");
-        options.lose(param, "does not belong to its reasoning_signature")?;
-    }
+    let (reasoning, signature) = (reasoning.as_deref(), reasoning_signature.as_deref());
+    let steps = match thinking::steps(reasoning, signature) {
+        Ok(steps) if fits(&steps, content, tool_calls) => steps,
+        _ => {
+            let param = format!("messages[{index}].reasoning_signature");
+            options.lose(
+                param,
+                "belongs to another message; send both as they came, or neither",
+            )?;
+            Vec::new()
+        }
+    };
+    let last_call = tool_calls.len().checked_sub(1);
+    let mut calls = tool_calls.iter().enumerate();
+    let mut call = |json: &mut Writer, count: usize| {
+        for (number, call) in calls.by_ref().take(count) {
+            let cache = cache.filter(|_| Some(number) == last_call);
+            tool_use(json, call, (index, number), cache)?;
+        }
+        Ok(())
+    };
     let own = cache.filter(|_| tool_calls.is_empty());
-    blocks(json, content, own, index, options)?;
-    for (number, call) in tool_calls.iter().enumerate() {
-        let is_last = number + 1 == tool_calls.len();
-        tool_use(json, call, (index, number), cache.filter(|_| is_last))?;
+    // Only one text can have been cut: `fits` has seen to it.
+    let mut rest = match content.as_slice() {
+        [
+            Part {
+                kind: PartKind::Text(text),
+                cache_control: None,
+            },
+        ] if !steps.is_empty() => Some(&**text),
+        _ => None,
+    };
+    for step in &steps {
+        step.write(json);
+        match step {
+            Step::Calls(count) => call(json, *count)?,
+            Step::Text(length) => {
+                let (text, after) = rest
+                    .and_then(|rest| rest.split_at_checked(*length))
+                    .unwrap_or_default();
+                rest = Some(after);
+                text_block(json, text, None);
+            }
+            Step::Redacted(_) | Step::Thinking { .. } => {}
+        }
     }
-    Ok(())
+    match rest {
+        Some(text) => text_block(json, text, own),
+        None => blocks(json, content, own, index, options)?,
+    }
+    call(json, usize::MAX)
+}
+
+/// Whether text and calls that stand between thinking are there.
+fn fits(steps: &[Step<'_>], content: &[Part<'_>], tool_calls: &[ToolCall<'_>]) -> bool {
+    let (mut at, mut count) = (0_usize, 0_usize);
+    let text = match content {
+        [
+            Part {
+                kind: PartKind::Text(text),
+                cache_control: None,
+            },
+        ] => &**text,
+        _ => "",
+    };
+    steps.iter().all(|step| match step {
+        Step::Calls(more) => {
+            count = count.saturating_add(*more);
+            count <= tool_calls.len()
+        }
+        Step::Text(more) => {
+            at = at.saturating_add(*more);
+            text.is_char_boundary(at)
+        }
+        Step::Redacted(_) | Step::Thinking { .. } => true,
+    })
+}
+
+/// A text, unless it says nothing.
+fn text_block(json: &mut Writer, text: &str, cache: Option<&RawValue>) {
+    if !text.trim_start().is_empty() {
+        json.object(|json| {
+            json.key("type").string("text");
+            json.key("text").string(text);
+            cache_control(json, cache);
+        });
+    }
 }
 
 fn tool_use(
@@ -724,11 +799,7 @@ fn block(
 ) -> Result<(), Unsupported> {
     let param = |member: &str| format!("messages[{message}].content[{index}]{member}");
     match &part.kind {
-        PartKind::Text(text) => json.object(|json| {
-            json.key("type").string("text");
-            json.key("text").string(text);
-            cache_control(json, cache);
-        }),
+        PartKind::Text(text) => text_block(json, text, cache),
         PartKind::Image { url, detail } => {
             // Images are seen in full, so that `high` is what happens anyway.
             if detail.as_deref() == Some("low") {

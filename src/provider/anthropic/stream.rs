@@ -232,7 +232,7 @@ impl Decoder {
         deltas: &mut Vec<Delta>,
     ) -> Result<(), BrokenReply> {
         match &*it.kind.0 {
-            "text" => push_text(it.text, deltas),
+            "text" => self.push_text(it.text, deltas),
             "thinking" => {
                 self.thinking.begin();
                 self.push_thinking(it.thinking, deltas);
@@ -247,6 +247,7 @@ impl Decoder {
                 let Some(Text(name)) = it.name else {
                     return Err(BrokenReply("a tool_use block has no name".to_owned()));
                 };
+                self.thinking.pass_call();
                 let index = self.call_count;
                 self.call_count += 1;
                 deltas.push(Delta::ToolCallStart {
@@ -279,7 +280,7 @@ impl Decoder {
 
     fn block_delta(&mut self, block: u64, it: Change<'_>, deltas: &mut Vec<Delta>) {
         match it.kind.as_ref().map(|Text(kind)| &**kind) {
-            Some("text_delta") => push_text(it.text, deltas),
+            Some("text_delta") => self.push_text(it.text, deltas),
             Some("thinking_delta") => self.push_thinking(it.thinking, deltas),
             Some("signature_delta") => {
                 self.thinking
@@ -341,14 +342,15 @@ impl Decoder {
             });
         }
     }
-}
 
-fn push_text(text: Option<Text<'_>>, deltas: &mut Vec<Delta>) {
-    let Text(text) = text.unwrap_or_default();
-    if !text.is_empty() {
-        deltas.push(Delta::Text {
-            choice: 0,
-            text: text.into_owned(),
-        });
+    fn push_text(&mut self, text: Option<Text<'_>>, deltas: &mut Vec<Delta>) {
+        let Text(text) = text.unwrap_or_default();
+        if !text.is_empty() {
+            self.thinking.pass_text(&text);
+            deltas.push(Delta::Text {
+                choice: 0,
+                text: text.into_owned(),
+            });
+        }
     }
 }

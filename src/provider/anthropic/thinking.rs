@@ -4,12 +4,14 @@
 //!
 //! <https://platform.claude.com/docs/en/build-with-claude/thinking>, read 2026-11-21.
 //!
-//! A reply may have several thinking blocks, and redacted ones. The client gets their texts in a row
-//! as `reasoning_content`, and as `reasoning_signature` what is needed to cut them apart again:
+//! A reply may have several thinking blocks, redacted ones, and text and calls between them. The
+//! client gets their texts in a row as `reasoning_content`, and as `reasoning_signature` what is
+//! needed to put everything in its place again:
 //!
-//! * one block, not redacted: `anthropic:` and its signature;
+//! * one block at the start, not redacted: `anthropic:` and its signature;
 //! * else `anthropic:` and a JSON list, in order, of `{"length", "signature"}` (of so many bytes of
-//!   the text) and `{"redacted"}`.
+//!   the thinking), `{"redacted"}`, `{"text"}` (so many bytes of the content) and `{"calls"}` (so
+//!   many calls), up to the last thinking.
 //!
 //! The prefix keeps signatures of other providers apart, which would be refused here.
 
@@ -23,7 +25,7 @@ pub(super) struct Thinking {
     blocks: Vec<Block>,
 }
 
-/// Unit of `length`: bytes of UTF-8.
+/// One of the four kinds in the list above. Unit of the lengths: bytes of UTF-8.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Block {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,6 +34,10 @@ struct Block {
     signature: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     redacted: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    text: Option<usize>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    calls: Option<usize>,
 }
 
 /// The text and the signature that a client sends do not belong together.
@@ -59,7 +65,9 @@ impl Thinking {
 
     /// More of the signature of the block that began last.
     pub(super) fn add_signature(&mut self, signature: &str) {
-        if let Some(block) = self.blocks.last_mut() {
+        if let Some(block) = self.blocks.last_mut()
+            && block.length.is_some()
+        {
             block.signature.push_str(signature);
         }
     }
@@ -71,13 +79,41 @@ impl Thinking {
         });
     }
 
+    /// More of the content.
+    pub(super) fn pass_text(&mut self, content: &str) {
+        if let Some(Block {
+            text: Some(length), ..
+        }) = self.blocks.last_mut()
+        {
+            *length += content.len();
+            return;
+        }
+        self.blocks.push(Block {
+            text: Some(content.len()),
+            ..Block::default()
+        });
+    }
+
+    /// One more call.
+    pub(super) fn pass_call(&mut self) {
+        if let Some(Block {
+            calls: Some(count), ..
+        }) = self.blocks.last_mut()
+        {
+            *count += 1;
+            return;
+        }
+        self.blocks.push(Block {
+            calls: Some(1),
+            ..Block::default()
+        });
+    }
+
     /// What goes to the client; `None` where nothing was signed.
     pub(super) fn signature(&self) -> Option<String> {
         let is_signed = |it: &Block| it.redacted.is_some() || !it.signature.is_empty();
-        if !self.blocks.iter().any(is_signed) {
-            return None;
-        }
-        let text = match self.blocks.as_slice() {
+        let last = self.blocks.iter().rposition(is_signed)?;
+        let text = match self.blocks.get(..=last)? {
             [only] if only.redacted.is_none() => only.signature.clone(),
             // Strings and numbers alone: serialisation has nothing to fail on.
             all => serde_json::to_string(all).unwrap_or_default(),
@@ -86,51 +122,77 @@ impl Thinking {
     }
 }
 
-/// Writes the blocks that a client sends back. Thinking without a signature of Anthropic's is left
-/// out: it is another provider's, or was never signed, and would be refused.
-pub(super) fn write(
-    json: &mut Writer,
-    text: Option<&str>,
+/// What stands in an assistant's turn up to its last thinking.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step<'a> {
+    /// So many calls.
+    Calls(usize),
+    Redacted(String),
+    /// So many bytes of the content.
+    Text(usize),
+    Thinking {
+        text: &'a str,
+        signature: String,
+    },
+}
+
+impl Step<'_> {
+    /// Writes the block of a step that is thinking; the others are written by who has them.
+    pub(super) fn write(&self, json: &mut Writer) {
+        match self {
+            Self::Calls(_) | Self::Text(_) => {}
+            Self::Redacted(data) => json.object(|json| {
+                json.key("type").string("redacted_thinking");
+                json.key("data").string(data);
+            }),
+            Self::Thinking { text, signature } => json.object(|json| {
+                json.key("type").string("thinking");
+                json.key("thinking").string(text);
+                json.key("signature").string(signature);
+            }),
+        }
+    }
+}
+
+/// Reads what a client sends back. Thinking without a signature of Anthropic's is left out: it is
+/// another provider's, or was never signed, and would be refused.
+pub(super) fn steps<'a>(
+    text: Option<&'a str>,
     signature: Option<&str>,
-) -> Result<(), Mismatch> {
+) -> Result<Vec<Step<'a>>, Mismatch> {
     let Some(signature) = signature.and_then(|it| it.strip_prefix(PREFIX)) else {
-        return Ok(());
+        return Ok(Vec::new());
     };
     let mut text = text.unwrap_or_default();
     if !signature.starts_with('[') {
-        write_block(json, text, signature);
-        return Ok(());
+        return Ok(vec![Step::Thinking {
+            text,
+            signature: signature.to_owned(),
+        }]);
     }
     let blocks: Vec<Block> = serde_json::from_str(signature).map_err(|_| Mismatch)?;
-    let lengths = blocks.iter().filter_map(|block| block.length);
-    let total = lengths.fold(0_usize, usize::saturating_add);
-    if total != text.len() {
-        return Err(Mismatch);
-    }
-    for block in &blocks {
-        if let Some(data) = &block.redacted {
-            json.object(|json| {
-                json.key("type").string("redacted_thinking");
-                json.key("data").string(data);
-            });
+    let mut steps = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        if let Some(data) = block.redacted {
+            steps.push(Step::Redacted(data));
+        } else if let Some(length) = block.text {
+            steps.push(Step::Text(length));
+        } else if let Some(count) = block.calls {
+            steps.push(Step::Calls(count));
         } else {
             let length = block.length.unwrap_or_default();
             let (own, rest) = text.split_at_checked(length).ok_or(Mismatch)?;
             text = rest;
             if !block.signature.is_empty() {
-                write_block(json, own, &block.signature);
+                steps.push(Step::Thinking {
+                    text: own,
+                    signature: block.signature,
+                });
             }
         }
     }
-    Ok(())
-}
-
-fn write_block(json: &mut Writer, text: &str, signature: &str) {
-    json.object(|json| {
-        json.key("type").string("thinking");
-        json.key("thinking").string(text);
-        json.key("signature").string(signature);
-    });
+    // Unsigned thinking after the last signed one is left out as well.
+    Ok(steps)
 }
 
 const PREFIX: &str = "anthropic:";
@@ -140,10 +202,9 @@ mod tests {
     use super::*;
 
     fn written(text: &str, signature: &str) -> Option<String> {
+        let steps = steps(Some(text), Some(signature)).ok()?;
         let mut json = Writer::default();
-        json.open_array();
-        write(&mut json, Some(text), Some(signature)).ok()?;
-        json.close_array();
+        json.array(|json| steps.iter().for_each(|step| step.write(json)));
         String::from_utf8(json.into_bytes()).ok()
     }
 
@@ -176,9 +237,31 @@ mod tests {
             r#"{"type":"redacted_thinking","data":"R"}]"#,
         );
         assert_eq!(written("éab", &signature).as_deref(), Some(expected));
-        assert_eq!(written("éabc", &signature), None);
+        assert_eq!(written("é", &signature), None);
         assert_eq!(written("aéb", &signature), None);
         assert_eq!(written("x", "anthropic:[1]"), None);
+    }
+
+    #[test]
+    fn what_stands_between_is_kept_in_its_place() {
+        let mut thinking = Thinking::default();
+        thinking.begin();
+        thinking.add_text("a");
+        thinking.add_signature("A");
+        thinking.pass_text("x");
+        thinking.pass_text("y");
+        thinking.pass_call();
+        thinking.pass_call();
+        thinking.begin();
+        thinking.add_signature("B");
+        thinking.pass_text("z");
+        let signature = thinking.signature().unwrap();
+        let step = |text, signature: &str| Step::Thinking {
+            text,
+            signature: signature.to_owned(),
+        };
+        let expected = [step("a", "A"), Step::Text(2), Step::Calls(2), step("", "B")];
+        assert_eq!(steps(Some("a"), Some(&signature)).unwrap(), expected);
     }
 
     #[test]

@@ -388,6 +388,38 @@ fn thinking_goes_back_first() {
 }
 
 #[test]
+fn interleaved_thinking_goes_back_in_its_place() {
+    let reply = r#"{"type":"message","stop_reason":"tool_use","content":[
+        {"type":"thinking","thinking":"hé","signature":"A"},{"type":"text","text":"x\u00e9"},
+        {"type":"tool_use","id":"c","name":"f","input":{}},
+        {"type":"thinking","thinking":"","signature":"B"},{"type":"text","text":"y"},
+        {"type":"tool_use","id":"d","name":"f","input":{}}]}"#;
+    let reply = Anthropic::new().decode(reply.as_bytes()).unwrap();
+    let reply = openai::write_reply(&reply, "m", openai::Stamp::default());
+    let reply: Value = serde_json::from_slice(&reply).unwrap();
+    let mut message = reply["choices"][0]["message"].clone();
+    assert_eq!(message["content"], "xéy");
+    assert_eq!(
+        turns(&message.to_string()),
+        concat!(
+            r#"[{"role":"assistant","content":["#,
+            r#"{"type":"thinking","thinking":"hé","signature":"A"},{"type":"text","text":"xé"},"#,
+            r#"{"type":"tool_use","id":"c","name":"f","input":{}},"#,
+            r#"{"type":"thinking","thinking":"","signature":"B"},{"type":"text","text":"y"},"#,
+            r#"{"type":"tool_use","id":"d","name":"f","input":{}}]}]"#
+        )
+    );
+    message["content"] = "x".into();
+    let refused = encode(&saying(&message.to_string())).unwrap_err();
+    assert_eq!(refused.param, "messages[0].reasoning_signature");
+    let body = encode_with(&saying(&message.to_string()), dropping()).unwrap();
+    assert_eq!(
+        body["messages"][0]["content"].as_array().map(Vec::len),
+        Some(3)
+    );
+}
+
+#[test]
 fn parts_are_mapped() {
     for (part, expected) in [
         (r#"{"type":"text","text":"a"}"#, r#""a""#),
