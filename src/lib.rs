@@ -9,7 +9,7 @@
 //! # What it does not do
 //!
 //! Envoy does TLS, DNS, HTTP, retries, load balancing, limits and logs. Nothing here opens a socket,
-//! keeps a connection, measures a time or counts a request.
+//! keeps a connection or measures a time.
 //!
 //! # The flow
 //!
@@ -19,12 +19,13 @@
 //!  Envoy ◄──► filter::host ◄──► filter ─┴─► exchange ─┬─► route, operation        where to?
 //!             all host calls    applies     decides   ├─► model                   which model?
 //!                               a Step                ├─► json                    splices of the body
+//!                                                     ├─► provider ─► chat, sse   another dialect
 //!                                                     └─► refusal                 what the client sees
 //! ```
 //!
 //! # Invariants
 //!
-//! * The core does no I/O and knows no time: bytes in, a [`exchange::Step`] out. Only `filter::host`
+//! * The core does no I/O and reads no clock: bytes in, a [`exchange::Step`] out. Only `filter::host`
 //!   names host calls, and only it has `unsafe`.
 //! * Nothing panics: bad bytes from a client, a provider or a file are an error. `unwrap`, `expect`,
 //!   `panic!` and unchecked indexing are denied outside tests.
