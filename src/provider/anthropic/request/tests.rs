@@ -597,19 +597,3 @@ fn vertex_has_the_model_in_the_path() {
         );
     }
 }
-
-#[test]
-fn base64_is_decoded() {
-    for (text, expected) in [
-        ("", Some("")),
-        ("Zg==", Some("f")),
-        ("Zm8", Some("fo")),
-        ("Zm9v", Some("foo")),
-        ("Zm9vYmFy", Some("foobar")),
-        ("Zm9v\n", None),
-        ("Z-8_", None),
-    ] {
-        let decoded = decode_base64(text);
-        assert_eq!(decoded.as_deref(), expected.map(str::as_bytes), "{text:?}");
-    }
-}

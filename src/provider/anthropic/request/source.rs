@@ -1,0 +1,186 @@
+//! Images and documents: where their bytes are.
+
+use serde_json::value::RawValue;
+
+use super::cache_control;
+use crate::json::Writer;
+
+/// Where the bytes of an image or a document are.
+pub(super) enum Source<'a> {
+    Base64 { media_type: &'a str, data: &'a str },
+    Id(&'a str),
+    Text(String),
+    Url(&'a str),
+}
+
+impl<'a> Source<'a> {
+    /// > We currently support the base64 source type for images, and the image/jpeg, image/png,
+    /// > image/gif, and image/webp media types.
+    ///
+    /// <https://platform.claude.com/docs/en/build-with-claude/vision>, read 2026-11-21.
+    pub(super) fn of_image(url: &'a str) -> Result<Self, &'static str> {
+        if is_web_url(url) {
+            return Ok(Self::Url(url));
+        }
+        let Some((media_type, data)) = data_uri(url) else {
+            return Err("is neither an http(s) URL nor a data URI with base64");
+        };
+        let media_type = match media_type {
+            "image/jpg" => "image/jpeg",
+            other => other,
+        };
+        match media_type {
+            "image/gif" | "image/jpeg" | "image/png" | "image/webp" => {
+                Ok(Self::Base64 { media_type, data })
+            }
+            _ => Err("is not a GIF, JPEG, PNG or WebP image"),
+        }
+    }
+
+    /// The kind of block, and the source: PDFs and text are documents, images are images.
+    ///
+    /// <https://platform.claude.com/docs/en/build-with-claude/pdf-support>, read 2026-11-21.
+    pub(super) fn of_file(
+        data: &'a str,
+        name: Option<&str>,
+    ) -> Result<(&'static str, Self), &'static str> {
+        if is_web_url(data) {
+            return Ok(("document", Self::Url(data)));
+        }
+        let (media_type, data) = match data_uri(data) {
+            Some(found) => found,
+            None if data.starts_with("data:") => return Err("is not a data URI with base64"),
+            None if data.starts_with(PDF_IN_BASE64) => (PDF, data),
+            None => match name.and_then(|name| name.rsplit_once('.')) {
+                Some((_, "pdf" | "PDF")) => (PDF, data),
+                Some((_, "txt" | "md" | "csv")) => ("text/plain", data),
+                _ => return Err("does not say what it is; use a data URI"),
+            },
+        };
+        match media_type {
+            PDF => Ok(("document", Self::Base64 { media_type, data })),
+            _ if media_type.starts_with("image/") => {
+                let is_known = matches!(
+                    media_type,
+                    "image/gif" | "image/jpeg" | "image/png" | "image/webp"
+                );
+                if !is_known {
+                    return Err("is not a GIF, JPEG, PNG or WebP image");
+                }
+                Ok(("image", Self::Base64 { media_type, data }))
+            }
+            _ if media_type.starts_with("text/") => {
+                let text = decode_base64(data).and_then(|bytes| String::from_utf8(bytes).ok());
+                match text {
+                    Some(text) => Ok(("document", Self::Text(text))),
+                    None => Err("is not base64 of UTF-8 text"),
+                }
+            }
+            _ => Err("is neither a PDF, nor text, nor an image"),
+        }
+    }
+
+    pub(super) fn write(
+        &self,
+        json: &mut Writer,
+        kind: &str,
+        title: Option<&str>,
+        cache: Option<&RawValue>,
+    ) {
+        json.object(|json| {
+            json.key("type").string(kind);
+            json.key("source").object(|json| match self {
+                Self::Base64 { media_type, data } => {
+                    json.key("type").string("base64");
+                    json.key("media_type").string(media_type);
+                    json.key("data").string(data);
+                }
+                Self::Id(id) => {
+                    json.key("type").string("file");
+                    json.key("file_id").string(id);
+                }
+                Self::Text(text) => {
+                    json.key("type").string("text");
+                    json.key("media_type").string("text/plain");
+                    json.key("data").string(text);
+                }
+                Self::Url(url) => {
+                    json.key("type").string("url");
+                    json.key("url").string(url);
+                }
+            });
+            if let Some(title) = title
+                && kind == "document"
+            {
+                json.key("title").string(title);
+            }
+            cache_control(json, cache);
+        });
+    }
+}
+
+fn is_web_url(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
+/// Media type and base64 of `data:image/png;base64,…`.
+fn data_uri(uri: &str) -> Option<(&str, &str)> {
+    let (head, data) = uri.strip_prefix("data:")?.split_once(',')?;
+    let head = head.strip_suffix(";base64")?;
+    let media_type = head
+        .split_once(';')
+        .map_or(head, |(media_type, _)| media_type);
+    Some((media_type, data))
+}
+
+/// RFC 4648, section 4, with or without padding.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim_end_matches('=');
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in text.bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            // The eight bits above the `count` that are left.
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    Some(bytes)
+}
+
+const PDF: &str = "application/pdf";
+
+/// `%PDF-`.
+const PDF_IN_BASE64: &str = "JVBERi0";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_decoded() {
+        for (text, expected) in [
+            ("", Some("")),
+            ("Zg==", Some("f")),
+            ("Zm8", Some("fo")),
+            ("Zm9v", Some("foo")),
+            ("Zm9vYmFy", Some("foobar")),
+            ("Zm9v\n", None),
+            ("Z-8_", None),
+        ] {
+            let decoded = decode_base64(text);
+            assert_eq!(decoded.as_deref(), expected.map(str::as_bytes), "{text:?}");
+        }
+    }
+}
