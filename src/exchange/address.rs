@@ -1,0 +1,210 @@
+//! Where a request goes, and the headers that take it there.
+
+use std::rc::Rc;
+
+use super::Surroundings;
+use super::firewall;
+use super::metadata::RouteMetadata;
+use crate::config::{Auth, Backend, Gateway, Placement};
+use crate::headers::{HeaderEdit, Headers, Text};
+use crate::operation::Operation;
+use crate::provider::PathError;
+use crate::refusal::Refusal;
+use crate::route::{self, Routed};
+
+/// Where a request goes.
+pub struct Target {
+    /// To this backend.
+    pub backend: Rc<Backend>,
+    /// With this model, whatever the backend's rules say.
+    pub model: Option<Rc<str>>,
+    /// The path of the route, where it is known.
+    pub path: Option<String>,
+}
+
+impl Target {
+    /// What Envoy's route says, else where we sit, else our own routes. `path` is the one that the
+    /// client asked for.
+    ///
+    /// # Errors
+    ///
+    /// When no route matches, or what is named does not exist.
+    pub fn of(
+        gateway: &Gateway,
+        headers: &Headers<'_>,
+        path: &str,
+        surroundings: &dyn Surroundings,
+    ) -> Result<Self, Refusal> {
+        let metadata = surroundings.route_metadata();
+        let metadata = metadata
+            .map(|bytes| RouteMetadata::decode(&bytes))
+            .unwrap_or_default();
+        let model = metadata.model.map(Rc::from);
+        let named = |name: &str| {
+            let backend = gateway.backend(name).map(Rc::clone);
+            backend.ok_or(Refusal::Gateway(UNKNOWN_BACKEND))
+        };
+        if let Some(name) = &metadata.backend {
+            return Ok(Self {
+                backend: named(name)?,
+                model,
+                path: metadata.path,
+            });
+        }
+        let backend = match (gateway.plugin.placement, gateway.backends.as_slice()) {
+            // One backend is no choice, and asking the host costs.
+            (Placement::Upstream, [backend]) => Some(Rc::clone(backend)),
+            (Placement::Upstream, _) => match surroundings.backend_name() {
+                Some(name) => Some(named(&name)?),
+                None => gateway.plugin.backend.clone(),
+            },
+            (Placement::Listener, _) => None,
+        };
+        if let Some(backend) = backend {
+            return Ok(Self {
+                backend,
+                model,
+                path: metadata.path,
+            });
+        }
+
+        let request = route::Request {
+            path,
+            method: headers.text(":method").unwrap_or_default(),
+            authority: headers.text(":authority").unwrap_or_default(),
+            header: &|name| headers.get(name),
+        };
+        match route::choose(&gateway.routes, &request) {
+            Routed::Route(route) => Ok(Self {
+                backend: Rc::clone(&route.backend),
+                model: model.or_else(|| route.model.clone()),
+                path: Some(route.path.clone()),
+            }),
+            Routed::WrongMethod(allowed) => Err(Refusal::WrongMethod(
+                allowed.into_iter().collect::<Vec<_>>().join(", "),
+            )),
+            Routed::Nowhere => match &gateway.plugin.backend {
+                Some(backend) if gateway.routes.is_empty() => Ok(Self {
+                    backend: Rc::clone(backend),
+                    model,
+                    path: metadata.path,
+                }),
+                _ if gateway.routes.is_empty() => Err(Refusal::Gateway(NO_BACKEND)),
+                _ => Err(Refusal::UnknownRoute),
+            },
+        }
+    }
+}
+
+/// The header edits that make a request one to `backend`; `path` where it is known by now.
+/// `is_first`: no earlier attempt has changed the headers.
+pub fn edits(
+    gateway: &Gateway,
+    backend: &Backend,
+    path: Option<String>,
+    headers: &Headers<'_>,
+    is_first: bool,
+) -> Vec<HeaderEdit> {
+    let is_listener = gateway.plugin.placement == Placement::Listener;
+    let mut edits = Vec::with_capacity(16);
+    // Without it Envoy's listener finds no route any more; see the README's limits.
+    let is_kept = |name: &[u8]| is_listener && name == b"x-forwarded-proto";
+    let mut set = Vec::with_capacity(backend.headers.len() + 3);
+    match &backend.auth {
+        Auth::Gateway(Some((name, value))) => set.push((Rc::clone(name), value.expose().into())),
+        Auth::Client(header) => {
+            let key = match is_first {
+                true => firewall::client_key(headers),
+                // The last attempt has put it where it belongs.
+                false => headers
+                    .text(&header.name)
+                    .and_then(|value| value.strip_prefix(&*header.prefix)),
+            };
+            set.extend(key.map(|key| {
+                (
+                    Rc::clone(&header.name),
+                    Text::Made([&*header.prefix, key].concat()),
+                )
+            }));
+        }
+        Auth::Gateway(None) | Auth::Nobody => {}
+    }
+    let extra = backend.headers.iter();
+    set.extend(extra.map(|(name, value)| (Rc::clone(name), value.expose().into())));
+
+    let is_set = |name: &[u8]| set.iter().any(|(it, _)| it.as_bytes() == name);
+    firewall::withhold_from_provider(headers, |it| is_set(it) || is_kept(it), &mut edits);
+    edits.push(HeaderEdit::set(
+        ":authority",
+        Rc::clone(&backend.endpoint.authority),
+    ));
+    edits.extend(path.map(|path| HeaderEdit::set(":path", path)));
+    edits.extend(
+        set.into_iter()
+            .map(|(name, value)| HeaderEdit::set(name, value)),
+    );
+    if is_listener {
+        edits.push(HeaderEdit::set(BACKEND_HEADER, backend.name.to_shared()));
+    }
+    edits
+}
+
+/// The path of a request at its backend, with the queries of the client and of the configuration.
+pub fn path(
+    backend: &Backend,
+    operation: &Operation<'_>,
+    asked: &str,
+    model: Option<&str>,
+) -> Result<String, PathError> {
+    let base = &backend.endpoint.base_path;
+    Ok(with_queries(
+        backend.paths.path(base, operation, model)?,
+        asked,
+        backend,
+    ))
+}
+
+/// A provider's path with the queries of the client, whose path was `asked`, and of the
+/// configuration.
+pub fn with_queries(mut path: String, asked: &str, backend: &Backend) -> String {
+    if path.is_empty() {
+        path.push('/');
+    }
+    let ours = backend.query.as_ref();
+    let client = asked.split_once('?').map_or("", |(_, query)| query);
+    let client = client.split('&').filter(|pair| {
+        // A client cannot put its own value beside one of ours.
+        !pair.is_empty() && !ours.is_some_and(|ours| ours.sets(pair))
+    });
+    let ours = ours.map(|ours| ours.encoded.expose());
+    for pair in client.chain(ours.as_deref()) {
+        path.push(if path.contains('?') { '&' } else { '?' });
+        path.push_str(pair);
+    }
+    path
+}
+
+/// The same for a path that waited for the model.
+pub fn late_path(
+    backend: &Backend,
+    asked: &str,
+    base: Option<&str>,
+    model: Option<&str>,
+) -> Result<String, Refusal> {
+    let operation = Operation::of(asked, base).map_err(|_| Refusal::InvalidPath)?;
+    path(backend, &operation, asked, model).map_err(|error| unaddressable(error, model))
+}
+
+/// What a client sees of a path that cannot be made.
+pub fn unaddressable(error: PathError, model: Option<&str>) -> Refusal {
+    match (error, model) {
+        (PathError::NotASegment, Some(model)) => Refusal::ModelNotInPath(model.to_owned()),
+        (PathError::NotASegment | PathError::NeedsModel, _) => Refusal::ModelNotTold,
+    }
+}
+
+/// The header by which the filter, in the listener, tells Envoy's routes which backend it chose.
+pub const BACKEND_HEADER: &str = "x-llm-proxy-backend";
+
+const UNKNOWN_BACKEND: &str = "the gateway's metadata names a backend that it does not have";
+const NO_BACKEND: &str = "the gateway has no route and no backend for this request";

@@ -1,0 +1,243 @@
+//! A provider's reply on its way to the client: passed on, reshaped, or translated.
+
+use super::chat::{self, Asked};
+use super::{BodyChange, Next, Step, firewall, provider_error};
+use crate::chat::openai::Stamp;
+use crate::headers::{HeaderEdit, Headers};
+use crate::provider::relay::Relay;
+use crate::refusal::{ErrorBody, JSON, LocalReply};
+
+/// What the reply waits for.
+#[derive(Default)]
+#[allow(
+    clippy::enum_variant_names,
+    reason = "a state is named for what it waits for"
+)]
+pub enum Reply {
+    /// Headers, or a body that passes unread.
+    #[default]
+    ExpectNothing,
+    /// The rest of an error.
+    ExpectError { status: u16, is_json: bool },
+    /// The end of a reply that is going to be translated.
+    ExpectChat(Box<ChatReply>),
+    /// More of a stream that is translated as it comes.
+    ExpectChatStream(Box<Relay>),
+    /// The error has been told; what still comes is dropped.
+    ExpectEnd,
+}
+
+/// A reply in another dialect, up to here.
+pub struct ChatReply {
+    asked: Asked,
+    status: u16,
+    stamp: Stamp,
+    body: Vec<u8>,
+}
+
+/// The headers of a reply.
+pub struct Head<'a> {
+    /// All of them.
+    pub headers: &'a Headers<'a>,
+    /// Whether there is no body.
+    pub ends: bool,
+    /// Whether Envoy is going to try again after a reply with this status, so that an answer of ours
+    /// would only get in the way.
+    pub is_retried: &'a dyn Fn(u16) -> bool,
+}
+
+impl Head<'_> {
+    fn status(&self) -> u16 {
+        let status = self.headers.text(":status");
+        status.and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+}
+
+impl Reply {
+    /// The headers of a reply in OpenAI's dialect have arrived. `is_bodiless`: it answers `HEAD`.
+    pub fn headers(&mut self, head: &Head<'_>, is_bodiless: bool) -> Step {
+        let (headers, status) = (head.headers, head.status());
+        let mut step = Step::default();
+        firewall::withhold_from_client(headers, &mut step.headers);
+        if status < FIRST_ERROR || is_bodiless || is_encoded(headers) {
+            return step;
+        }
+        if head.ends {
+            if !(head.is_retried)(status) {
+                step = Step {
+                    next: Next::Reply(empty_error(status, headers)),
+                    ..Step::default()
+                };
+            }
+            return step;
+        }
+        let is_json = super::is_json(headers);
+        if !is_json {
+            step.headers.push(HeaderEdit::set("content-type", JSON));
+        }
+        step.headers.push(HeaderEdit::remove("content-length"));
+        *self = Self::ExpectError { status, is_json };
+        step
+    }
+
+    /// The headers of a reply in another dialect have arrived. `now`: nanoseconds since 1970.
+    pub fn chat_headers(&mut self, asked: Asked, head: &Head<'_>, now: u64) -> Step {
+        let (headers, status, ends) = (head.headers, head.status(), head.ends);
+        let mut step = Step::default();
+        firewall::withhold_from_client(headers, &mut step.headers);
+        let is_error = status >= FIRST_ERROR;
+        if !is_error && status >= FIRST_REDIRECTION {
+            return step;
+        }
+        if is_error && ends && (head.is_retried)(status) {
+            return step;
+        }
+        let stamp = Stamp {
+            created: now / NANOSECONDS,
+            nonce: now,
+        };
+        if is_encoded(headers) || ends {
+            let reply = match is_error {
+                true => {
+                    let (status, body) = asked.error(status, b"");
+                    LocalReply::json(status, body).with_headers_of(headers)
+                }
+                false if ends => chat::empty_reply(),
+                false => chat::compressed_reply(),
+            };
+            step.next = Next::Reply(reply);
+            return step;
+        }
+        if !is_error && asked.is_stream() && is_event_stream(headers) {
+            step.headers.push(HeaderEdit::remove("content-length"));
+            *self = Self::ExpectChatStream(Box::new(asked.stream(stamp)));
+            return step;
+        }
+        step.next = Next::Hold;
+        *self = Self::ExpectChat(Box::new(ChatReply {
+            asked,
+            status,
+            stamp,
+            body: Vec::new(),
+        }));
+        step
+    }
+
+    /// More of the reply's body has arrived: `at_hand` bytes wait or have just come, which `read`
+    /// gives.
+    pub fn body(&mut self, at_hand: usize, ends: bool, read: impl FnOnce() -> Vec<u8>) -> Step {
+        match self {
+            Self::ExpectNothing => Step::default(),
+            Self::ExpectChat(chat) => {
+                let step = chat.push(&read(), ends);
+                if !matches!(step.next, Next::Hold) {
+                    *self = Self::ExpectEnd;
+                }
+                step
+            }
+            Self::ExpectChatStream(relay) => {
+                let arrived = read();
+                let mut chunks = Vec::with_capacity(arrived.len());
+                relay.push(&arrived, &mut chunks);
+                if ends {
+                    relay.finish(&mut chunks);
+                }
+                Step {
+                    body: BodyChange::Replace(chunks),
+                    ..Step::default()
+                }
+            }
+            Self::ExpectEnd => Step {
+                body: BodyChange::Replace(Vec::new()),
+                ..Step::default()
+            },
+            Self::ExpectError { .. } if !ends && at_hand <= MAX_ERROR_BYTES => Step {
+                next: Next::Hold,
+                ..Step::default()
+            },
+            &mut Self::ExpectError { status, is_json } => {
+                let body = read();
+                // Too long to wait for: its beginning tells.
+                if !ends && is_json && provider_error::begins_well(&body) {
+                    *self = Self::ExpectNothing;
+                    return Step::default();
+                }
+                *self = match ends {
+                    true => Self::ExpectNothing,
+                    false => Self::ExpectEnd,
+                };
+                let body = match provider_error::reshape(status, &body) {
+                    Some(reshaped) => BodyChange::Replace(reshaped.into_bytes()),
+                    None => BodyChange::Keep,
+                };
+                Step {
+                    body,
+                    ..Step::default()
+                }
+            }
+        }
+    }
+}
+
+impl ChatReply {
+    /// Takes more of the body. What is at hand is always taken, so that Envoy's buffer, which is
+    /// smaller than an image, stays empty.
+    fn push(&mut self, bytes: &[u8], ends: bool) -> Step {
+        self.body.extend_from_slice(bytes);
+        let (status, body) = match ends {
+            false if self.body.len() <= MAX_REPLY_BYTES => {
+                return Step {
+                    body: BodyChange::Replace(Vec::new()),
+                    next: Next::Hold,
+                    ..Step::default()
+                };
+            }
+            _ if self.status >= FIRST_ERROR => {
+                let (status, body) = self.asked.error(self.status, &self.body);
+                (status, body.into_bytes())
+            }
+            _ => match self.asked.reply(&self.body, self.stamp) {
+                Ok(body) => (self.status, body),
+                Err(reply) => (reply.status, reply.body.into_bytes()),
+            },
+        };
+        Step {
+            headers: vec![
+                HeaderEdit::set(":status", status.to_string()),
+                HeaderEdit::set("content-type", JSON),
+                HeaderEdit::set("content-length", body.len().to_string()),
+            ],
+            body: BodyChange::Replace(body),
+            next: Next::Continue,
+        }
+    }
+}
+
+/// What a client sees of an error that has no body.
+fn empty_error(status: u16, headers: &Headers<'_>) -> LocalReply {
+    let body = provider_error::reshape(status, b"");
+    let body = body.unwrap_or_else(|| ErrorBody::new(status, "").to_json());
+    LocalReply::json(status, body).with_headers_of(headers)
+}
+
+fn is_event_stream(headers: &Headers<'_>) -> bool {
+    let media_type = headers.text("content-type").unwrap_or_default();
+    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    media_type.eq_ignore_ascii_case("text/event-stream")
+}
+
+fn is_encoded(headers: &Headers<'_>) -> bool {
+    headers
+        .text("content-encoding")
+        .is_some_and(|it| !it.eq_ignore_ascii_case("identity"))
+}
+
+const FIRST_ERROR: u16 = 400;
+const FIRST_REDIRECTION: u16 = 300;
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// How long a reply may be that is translated whole. Unit: bytes.
+const MAX_REPLY_BYTES: usize = 64 << 20;
+
+/// How much of an error is collected. Unit: bytes.
+const MAX_ERROR_BYTES: usize = 64 << 10;
