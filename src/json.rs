@@ -16,6 +16,7 @@
 //! * [`MAX_DEPTH`] is 512; serde_json's limit is 127.
 //! * A byte order mark is an error, as in serde_json; RFC 8259, section 8.1, allows to ignore it.
 
+mod block;
 mod error;
 mod number;
 mod splice;

@@ -2,18 +2,17 @@
 //!
 //! Source: RFC 8259, section 7, <https://www.rfc-editor.org/rfc/rfc8259#section-7>.
 //!
-//! Nearly all bytes of a body are inside strings, and nearly all of those are plain: printable
-//! ASCII other than `"` and `\`. [`plain_len`] finds where they end. It starts with words of eight
-//! bytes, since in prose the next escape is near, and goes on with blocks, since a data URI has
-//! none; the test of a block has no branch, so that it compiles to vector instructions. Characters
-//! beyond ASCII are checked a run at a time by [`characters`]. Whatever the end of a chunk cuts in
-//! two goes through the states of [`Within`], byte by byte.
+//! Nearly all bytes of a body are inside strings. Most strings are short: a key, a role. Those are
+//! searched for their end eight bytes at a time. Most bytes are in long ones, which go through
+//! [`skip_text`] in [blocks](super::block), and are left only where one ends or is wrong. Whatever
+//! the end of a chunk cuts in two goes through the states of [`Within`], byte by byte.
 //!
-//! A change here must be measured, natively and as wasm: whether the loops become vector
-//! instructions depends on details of how they are written.
+//! A change here must be measured as wasm.
 
 use std::borrow::Cow;
 use std::io::Write;
+
+use super::block::{self, BLOCK};
 
 /// What the next byte of a string belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +42,14 @@ pub(super) enum Fault {
 ///
 /// Returns `None` when the string is closed, else how to go on with the next chunk.
 pub(super) fn read(mut within: Within, rest: &mut &[u8]) -> Result<Option<Within>, Fault> {
+    if within == Within::Text {
+        let front = rest.get(..SHORT).unwrap_or(rest);
+        skip(rest, plain_len(front));
+    }
     loop {
         within = match within {
             Within::Text => {
-                skip(rest, plain_len(rest));
+                skip_text(rest);
                 match rest.split_first() {
                     None => return Ok(Some(within)),
                     Some((b'"', after)) => {
@@ -57,7 +60,17 @@ pub(super) fn read(mut within: Within, rest: &mut &[u8]) -> Result<Option<Within
                         *rest = after;
                         Within::Escape
                     }
-                    Some((0x80.., _)) => characters(rest),
+                    Some((0x80.., _)) => match characters_len(rest) {
+                        // Cut off by the end of the chunk, or invalid. Byte by byte it will show.
+                        0 => Within::Character {
+                            bytes: [0; 4],
+                            len: 0,
+                        },
+                        len => {
+                            skip(rest, len);
+                            Within::Text
+                        }
+                    },
                     Some(_) => return Err(Fault::Unexpected("a character or an escape")),
                 }
             }
@@ -100,13 +113,65 @@ pub(super) fn read(mut within: Within, rest: &mut &[u8]) -> Result<Option<Within
     }
 }
 
-/// Consumes whole characters beyond ASCII, as many as there are.
+/// Consumes text, as far as it is at hand whole: up to the closing quote, to what is cut in two by
+/// the end of the chunk, or to what is invalid.
+#[inline(always)]
+fn skip_text(rest: &mut &[u8]) {
+    // How many blocks there were without a stop.
+    let mut row = 0;
+    while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
+        let mut stops = block::stops(block);
+        if stops == 0 {
+            *rest = after;
+            row += 1;
+            if row == LONG_ROW {
+                // Nothing but a data URI is that even.
+                row = 0;
+                let (blocks, _) = rest.as_chunks::<BLOCK>();
+                let plain = blocks.iter().take_while(|block| block::is_plain(block));
+                skip(rest, plain.count() * BLOCK);
+            }
+            continue;
+        }
+        row = 0;
+        let mut taken = 0;
+        while stops != 0 {
+            let stop = stops.trailing_zeros() as usize;
+            let stopper = rest.get(stop..).unwrap_or_default();
+            let len = long_len(stopper);
+            if len == 0 {
+                return skip(rest, stop);
+            }
+            taken = stop + len;
+            stops &= u64::MAX.checked_shl(taken as u32).unwrap_or(0);
+        }
+        skip(rest, taken.max(BLOCK));
+    }
+    skip(rest, plain_len(rest));
+}
+
+/// How long the characters or the escape at the front are, of those at which a block stops. Zero if
+/// they are not whole, or invalid.
+fn long_len(text: &[u8]) -> usize {
+    match text {
+        [b'\\', b'/', ..] => 2,
+        [b'\\', b'u', a, b, c, d, ..]
+            if [a, b, c, d].iter().all(|byte| byte.is_ascii_hexdigit()) =>
+        {
+            6
+        }
+        _ => characters_len(text),
+    }
+}
+
+/// How many bytes at the front are whole characters beyond ASCII.
 ///
 /// The table is RFC 3629, section 4, <https://www.rfc-editor.org/rfc/rfc3629#section-4>. Spaces
 /// belong to the run too if another such character follows, as between words.
-fn characters(rest: &mut &[u8]) -> Within {
+fn characters_len(text: &[u8]) -> usize {
+    let mut rest = text;
     loop {
-        *rest = match *rest {
+        rest = match rest {
             [0xc2..=0xdf, 0x80..=0xbf, after @ ..]
             | [0xe0, 0xa0..=0xbf, 0x80..=0xbf, after @ ..]
             | [
@@ -126,14 +191,8 @@ fn characters(rest: &mut &[u8]) -> Within {
             ]
             | [0xf4, 0x80..=0x8f, 0x80..=0xbf, 0x80..=0xbf, after @ ..] => after,
             [b' ', after @ ..] if after.first() >= Some(&0x80) => after,
-            [] | [0..=0x7f, ..] => return Within::Text,
-            // Cut off by the end of the chunk, or invalid. Byte by byte it will show.
-            _ => {
-                return Within::Character {
-                    bytes: [0; 4],
-                    len: 0,
-                };
-            }
+            // Another one, cut off by the end of the chunk, or invalid.
+            _ => return text.len() - rest.len(),
         }
     }
 }
@@ -157,25 +216,6 @@ pub(super) fn skip(rest: &mut &[u8], count: usize) {
 /// How many bytes at the front are plain: printable ASCII or DEL, not `"`, not `\`.
 #[inline(always)]
 fn plain_len(text: &[u8]) -> usize {
-    let (front, after) = text.split_at_checked(SHORT_RUN).unwrap_or((text, &[]));
-    let len = plain_len_in_words(front);
-    if len < SHORT_RUN {
-        return len;
-    }
-    // `u8`, not `bool`, of which LLVM makes a bit mask: in wasm that is one instruction per lane.
-    let ends = |block: &[u8; BLOCK]| {
-        let ends = block.iter().map(|&byte| u8::from(ends(byte)));
-        ends.fold(0, std::ops::BitOr::bitor) != 0
-    };
-    let (blocks, _) = after.as_chunks::<BLOCK>();
-    let blocks = blocks.iter().take_while(|block| !ends(block)).count();
-    let len = SHORT_RUN + blocks * BLOCK;
-    len + plain_len_in_words(text.get(len..).unwrap_or_default())
-}
-
-/// [`plain_len`] eight bytes at a time: the fastest way to the end of a short run.
-#[inline(always)]
-fn plain_len_in_words(text: &[u8]) -> usize {
     let (words, tail) = text.as_chunks::<8>();
     let mut len = 0;
     for word in words {
@@ -191,22 +231,15 @@ fn plain_len_in_words(text: &[u8]) -> usize {
         }
         len += 8;
     }
-    let end = tail.iter().position(|&byte| ends(byte));
+    let end = tail.iter().position(|&byte| block::ends_plain_text(byte));
     len + end.unwrap_or(tail.len())
 }
 
-/// Whether a byte is not plain.
-#[inline(always)]
-fn ends(byte: u8) -> bool {
-    // As signed bytes, those beyond ASCII are less than a space too.
-    (byte.cast_signed() < 0x20) | (byte == b'"') | (byte == b'\\')
-}
-
 /// How many bytes are searched in words before blocks are.
-const SHORT_RUN: usize = 64;
+const SHORT: usize = 16;
 
-/// How many bytes are looked at together.
-const BLOCK: usize = 64;
+/// After how many blocks without a stop the text is searched for anything that is not plain.
+const LONG_ROW: usize = 8;
 
 const ONES: u64 = u64::from_ne_bytes([1; 8]);
 
