@@ -46,6 +46,33 @@ PROVIDERS = {
     "xai": ("api.x.ai", "/v1", "XAI_API_KEY", {"model": "grok-4"}),
 }
 
+# The same for providers with a dialect, or paths, of their own: authority, path, the header that
+# has the key, its variable, and a recorded reply.
+DIALECTS = {
+    "anthropic": (
+        "api.anthropic.com",
+        "/v1/messages",
+        "x-api-key",
+        "ANTHROPIC_API_KEY",
+        "reply.anthropic.json",
+    ),
+    "azure": (
+        "my-resource.openai.azure.com",
+        "/openai/deployments/gpt-4o-prod/chat/completions?api-version=2024-10-21",
+        "api-key",
+        "AZURE_OPENAI_API_KEY",
+        "reply.anthropic.openai.json",
+    ),
+    "google": (
+        "generativelanguage.googleapis.com",
+        "/v1beta/models/gemini-2.5-flash:generateContent",
+        "x-goog-api-key",
+        "GOOGLE_AI_API_KEY",
+        "reply.gemini.json",
+    ),
+}
+RECORDED = artefacts.ROOT / "tests" / "chat" / "plain"
+
 
 def variables(file) -> dict[str, str]:
     """A value for every environment variable that a configuration reads."""
@@ -94,7 +121,7 @@ def test_envoy_takes_it(file, version):
 
 
 def test_every_gateway_has_its_envoy_and_the_table_above_is_whole():
-    assert {file.name.split(".")[0] for file in GATEWAYS} == set(PROVIDERS)
+    assert {file.name.split(".")[0] for file in GATEWAYS} == set(PROVIDERS) | set(DIALECTS)
     for file in GATEWAYS:
         assert file.with_name(file.name.replace(".gateway.", ".envoy.")).is_file()
         first = file.read_text().splitlines()[0]
@@ -125,6 +152,26 @@ def test_it_asks_its_provider(run_example, mock, name):
     if name != "ollama":
         # It has no routes: everything is for the one backend.
         assert_openai_error(gateway.get("/nowhere"), 404, "invalid_request_error")
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_it_asks_its_provider_in_its_words(run_example, mock, name):
+    authority, path, header, key, recorded = DIALECTS[name]
+    mock.profile(authority, auth_header=header, auth_prefix="", key="required")
+    body = (RECORDED / recorded).read_text()
+    mock.reply(status=200, headers=[["content-type", "application/json"]], body=body)
+    gateway = run_example(artefacts.EXAMPLES / f"{name}.envoy.yaml")
+
+    text = comment(artefacts.EXAMPLES / f"{name}.gateway.yaml")
+    [(target, body)] = re.findall(r"curl http://127\.0\.0\.1:10000(\S+) .*?-d '(.*?)'", text, re.S)
+    reply = gateway.post(target, body, [("authorization", "Bearer sk-client")])
+    assert reply.status == 200, reply.body
+    assert json.loads(reply.body)["object"] == "chat.completion"
+    arrived = mock.only()
+    assert (arrived.authority, arrived.path) == (authority, path)
+    assert arrived.all(header) == [f"sk-{key.lower()}"]
+    assert arrived.all("authorization") == []
+    assert "Hello" in arrived.body.decode()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
