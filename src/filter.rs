@@ -104,14 +104,13 @@ impl HttpContext for Stream {
                     Some((0, bytes)) => bytes,
                     _ => host::buffer(Buffer::RequestBody, 0, size),
                 };
-                let mut changed = Vec::new();
-                if json::apply(&all, 0, splices, &mut changed).is_err() {
+                let Ok(pieces) = json::pieces(&all, 0, splices) else {
                     error!("request body: the edits do not fit it; this is a defect");
                     let refusal = Refusal::Gateway("the body was not edited");
                     host::reply(&LocalReply::from(&refusal));
                     return Action::Pause;
-                }
-                host::replace(Buffer::RequestBody, &changed);
+                };
+                host::replace_with_pieces(Buffer::RequestBody, &pieces);
             }
         }
         go_on(step)

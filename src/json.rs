@@ -31,7 +31,7 @@ use std::rc::Rc;
 
 pub use error::InvalidJson;
 use number::Number;
-pub use splice::{InvalidSplices, Splice, apply};
+pub use splice::{InvalidSplices, Splice, apply, pieces};
 use string::{Fault, Within};
 pub use string::{decode_string, encode_string};
 pub use text::Text;

@@ -96,8 +96,46 @@ pub fn buffer(buffer: Buffer, start: usize, length: usize) -> Vec<u8> {
 
 /// Replaces all of a buffer.
 pub fn replace(buffer: Buffer, bytes: &[u8]) {
+    write(buffer, 0, bytes);
+}
+
+/// Replaces all of a buffer by these pieces, one behind the other.
+///
+/// The host copies each by itself. Only small ones are put together: a call costs as much as
+/// copying some kilobytes.
+pub fn replace_with_pieces(buffer: Buffer, pieces: &[&[u8]]) {
+    let mut start = 0;
+    let mut small = Vec::new();
+    for piece in pieces {
+        if piece.len() <= SMALL_PIECE_BYTES {
+            small.extend_from_slice(piece);
+            continue;
+        }
+        if !small.is_empty() {
+            write(buffer, start, &small);
+            small.clear();
+            start = END;
+        }
+        write(buffer, start, piece);
+        start = END;
+    }
+    if start == 0 || !small.is_empty() {
+        write(buffer, start, &small);
+    }
+}
+
+/// Puts bytes into a buffer: from 0 in place of all, from [`END`] behind all.
+fn write(buffer: Buffer, start: usize, bytes: &[u8]) {
     // SAFETY: the host copies `bytes` during the call.
-    unsafe { proxy_set_buffer_bytes(buffer as u32, 0, usize::MAX, bytes.as_ptr(), bytes.len()) };
+    unsafe {
+        proxy_set_buffer_bytes(
+            buffer as u32,
+            start,
+            usize::MAX,
+            bytes.as_ptr(),
+            bytes.len(),
+        )
+    };
 }
 
 /// All headers, as a [pair list](pairs).
@@ -195,6 +233,12 @@ fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8
     // SAFETY: see above; nobody else holds `data`.
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }
+
+/// Past the end of any buffer, which is where a write appends.
+const END: usize = usize::MAX;
+
+/// What is copied rather than handed over by itself.
+const SMALL_PIECE_BYTES: usize = 8 << 10;
 
 const STATUS_OK: u32 = 0;
 const NO_GRPC_STATUS: i32 = -1;

@@ -23,7 +23,7 @@ pub struct InvalidSplices {
     pub index: usize,
 }
 
-/// Appends `text` to `out`, with the splices applied and every other byte kept.
+/// `text` with the splices applied and every other byte kept, in pieces: nothing is copied.
 ///
 /// `base` is the absolute offset of the first byte of `text`. The splices are in order and do not
 /// overlap; several insertions at one place stand there in their order.
@@ -32,8 +32,33 @@ pub struct InvalidSplices {
 /// text     {"model":"a","n":1}          base 0
 /// splices           ^^^ "grok"    ^     9..12, 18..18
 ///                                 ,"m":2
-/// out      {"model":"grok","n":1,"m":2}
+/// pieces   {"model": "grok" ,"n":1 ,"m":2 }
 /// ```
+///
+/// # Errors
+///
+/// When the splices are out of order or outside the text.
+pub fn pieces<'a>(
+    text: &'a [u8],
+    base: u64,
+    splices: &'a [Splice],
+) -> Result<Vec<&'a [u8]>, InvalidSplices> {
+    let mut pieces = Vec::with_capacity(2 * splices.len() + 1);
+    let mut rest = text;
+    let mut at = base;
+    for (index, Splice { range, with }) in splices.iter().enumerate() {
+        let invalid = InvalidSplices { index };
+        let (kept, after) = split(rest, at, range.start).ok_or(invalid)?;
+        let (_, after) = split(after, range.start, range.end).ok_or(invalid)?;
+        pieces.extend([kept, with]);
+        rest = after;
+        at = range.end;
+    }
+    pieces.push(rest);
+    Ok(pieces)
+}
+
+/// Appends `text` to `out`, with the splices applied: the [`pieces`] in one.
 ///
 /// # Errors
 ///
@@ -44,38 +69,10 @@ pub fn apply(
     splices: &[Splice],
     out: &mut Vec<u8>,
 ) -> Result<(), InvalidSplices> {
-    // First the length, so that `out` grows once and a mistake leaves it alone.
-    let mut length = 0;
-    let end = walk(text, base, splices, |kept, with| {
-        length += kept.len() + with.len();
-    })?;
-    out.reserve_exact(length + end.len());
-    walk(text, base, splices, |kept, with| {
-        out.extend_from_slice(kept);
-        out.extend_from_slice(with);
-    })?;
-    out.extend_from_slice(end);
+    let pieces = pieces(text, base, splices)?;
+    out.reserve_exact(pieces.iter().map(|piece| piece.len()).sum());
+    pieces.iter().for_each(|piece| out.extend_from_slice(piece));
     Ok(())
-}
-
-/// Visits what is kept before each splice and what the splice puts in; returns what is kept last.
-fn walk<'a>(
-    text: &'a [u8],
-    base: u64,
-    splices: &[Splice],
-    mut visit: impl FnMut(&[u8], &[u8]),
-) -> Result<&'a [u8], InvalidSplices> {
-    let mut rest = text;
-    let mut at = base;
-    for (index, Splice { range, with }) in splices.iter().enumerate() {
-        let invalid = InvalidSplices { index };
-        let (kept, after) = split(rest, at, range.start).ok_or(invalid)?;
-        let (_, after) = split(after, range.start, range.end).ok_or(invalid)?;
-        visit(kept, with);
-        rest = after;
-        at = range.end;
-    }
-    Ok(rest)
 }
 
 /// `text` starts at the absolute offset `from`: its bytes before `to`, and the others.
