@@ -44,6 +44,8 @@ def main() -> int:
     arguments.add_argument("--once", action="store_true", help="end when the answer has come")
     once = arguments.parse_args().once
     # Ctrl-C and `kill` come here; the children are told from here, once.
+    # Both are set: who is started in the background finds SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     children = []
     try:

@@ -36,6 +36,7 @@ NEVER = {
     "x-forwarded-client-cert": "Hash=00",
     "x-forwarded-anything": "1",
     "forwarded": "for=203.0.113.9",
+    "x-real-ip": "203.0.113.9",
     "x-llm-proxy-backend": "forced",
     "x-llm-proxy-anything": "1",
 }

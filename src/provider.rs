@@ -124,6 +124,17 @@ impl ProviderType {
         self == Self::Openai
     }
 
+    /// Where a key goes.
+    ///
+    /// Anthropic's OAuth tokens are no API keys:
+    /// <https://platform.claude.com/docs/en/api/overview>, read 2026-11-21.
+    pub fn place_of(self, key: &str) -> KeyPlace {
+        match self == Self::Anthropic && key.starts_with("sk-ant-oat") {
+            true => KeyPlace::Bearer,
+            false => self.preset().key,
+        }
+    }
+
     /// Whether an `endpoint` may be left out.
     pub fn has_own_host(self) -> bool {
         self.preset().origin.is_some()

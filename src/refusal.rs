@@ -114,9 +114,15 @@ impl From<InvalidRequest> for Refusal {
 
 impl From<Unsupported> for Refusal {
     fn from(unsupported: Unsupported) -> Self {
+        // SDKs show the message alone, so it has the name as well.
+        let Unsupported { param, message } = unsupported;
+        let message = match message.contains(&param) {
+            true => message,
+            false => format!("{param:?}: {message}"),
+        };
         Self::Parameter {
-            param: Some(unsupported.param),
-            message: unsupported.message,
+            param: Some(param),
+            message,
             code: "unsupported_parameter",
         }
     }

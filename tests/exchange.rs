@@ -726,6 +726,11 @@ backends:
             assert_eq!(wire.header(":status"), Some("502"), "{broken:?}");
             assert!(wire.passed.starts_with(b"{\"error\":"));
         }
+        let mut exchange = Exchange::new(Rc::clone(&gateway));
+        send(&mut exchange, &headers, &Host::default(), &[request.as_bytes()]);
+        let json = [(":status", "200"), ("content-type", "application/json")];
+        let wire = receive(&mut exchange, &json, &[message]);
+        assert_eq!(wire.reply.map(|it| it.status), Some(502), "a stream was asked for");
         let wire = reply("200", &[("content-encoding", "gzip")], &[b"\x1f\x8b"]);
         assert_eq!(wire.reply.map(|it| it.status), Some(502));
         let wire = reply("503", &[], &[]);
@@ -753,6 +758,30 @@ backends:
         assert_eq!(get("GET", "/v1/models/claude-x").0, 200);
         assert_eq!(get("GET", "/v1/models/other").0, 404);
         assert_eq!(get("GET", "/v1/files").0, 404);
+    }
+
+    fn a_clients_own_token_stays_a_bearers() {
+        let gateway = gateway("placement: upstream\nholdHeaders: true\nbackends: [{name: b, type: anthropic}]");
+        for (key, name, value) in [
+            ("sk-ant-api-1", "x-api-key", "sk-ant-api-1"),
+            ("sk-ant-oat01-1", "authorization", "Bearer sk-ant-oat01-1"),
+        ] {
+            let bearer = format!("Bearer {key}");
+            let mut headers = post("/v1/chat/completions");
+            headers.push(("authorization", &bearer));
+            let host = Host::default();
+            let body: &[u8] = br#"{"model":"c","messages":[{"role":"user","content":"x"}]}"#;
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let first = send(&mut exchange, &headers, &host, &[body]);
+            let changed: Vec<(&str, &str)> =
+                first.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            let second = send(&mut Exchange::new(Rc::clone(&gateway)), &changed, &host, &[body]);
+            for wire in [&first, &second] {
+                assert_eq!(wire.header(name), Some(value));
+                let keys = wire.headers.iter().filter(|(_, value)| value.contains(key));
+                assert_eq!(keys.count(), 1);
+            }
+        }
     }
 
     fn the_model_stands_in_geminis_path() {

@@ -77,7 +77,7 @@ def until(look, meanwhile=lambda: None):
     end = time.monotonic() + GUARD_SECONDS
     while True:
         found = look()
-        if found is not None and found is not False:
+        if found:
             return found
         meanwhile()
         assert time.monotonic() < end, f"not within {GUARD_SECONDS} s"

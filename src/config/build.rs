@@ -206,11 +206,9 @@ impl Build<'_> {
         let environment = self.environment;
         let key = config.api_key.as_ref();
         let key = key.and_then(|key| key.expand(|name| environment.secret(name)).ok());
-        // Anthropic's OAuth tokens are no API keys.
-        // https://platform.claude.com/docs/en/api/overview, read 2026-11-21
-        match key.is_some_and(|key| key.starts_with("sk-ant-oat")) {
-            true => KeyPlace::Bearer,
-            false => provider.preset().key,
+        match key {
+            Some(key) => provider.place_of(&key),
+            None => provider.preset().key,
         }
     }
 

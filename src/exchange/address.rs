@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::Surroundings;
 use super::firewall;
 use super::metadata::RouteMetadata;
-use crate::config::{Auth, Backend, Gateway, Placement};
+use crate::config::{Auth, Backend, Gateway, KeyHeader, Placement};
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::operation::Operation;
 use crate::provider::PathError;
@@ -113,19 +113,11 @@ pub fn edits(
     match &backend.auth {
         Auth::Gateway(Some((name, value))) => set.push((Rc::clone(name), value.expose().into())),
         Auth::Client(header) => {
-            let key = match is_first {
-                true => firewall::client_key(headers),
-                // The last attempt has put it where it belongs.
-                false => headers
-                    .text(&header.name)
-                    .and_then(|value| value.strip_prefix(&*header.prefix)),
-            };
-            set.extend(key.map(|key| {
-                (
-                    Rc::clone(&header.name),
-                    Text::Made([&*header.prefix, key].concat()),
-                )
-            }));
+            // The last attempt has put it where it belongs.
+            let placed = headers.text(&header.name).filter(|_| !is_first);
+            let placed = placed.and_then(|value| value.strip_prefix(&*header.prefix));
+            let key = placed.or_else(|| firewall::client_key(headers));
+            set.extend(key.map(|key| client_header(backend, header, key)));
         }
         Auth::Gateway(None) | Auth::Nobody => {}
     }
@@ -147,6 +139,17 @@ pub fn edits(
         edits.push(HeaderEdit::set(BACKEND_HEADER, backend.name.to_shared()));
     }
     edits
+}
+
+/// The header in which the client's own key goes upstream.
+fn client_header(backend: &Backend, header: &KeyHeader, key: &str) -> (Rc<str>, Text) {
+    let own = backend.provider.preset().key.header();
+    let (name, prefix) = match own.zip(backend.provider.place_of(key).header()) {
+        // Where the type decides, it may decide by the key.
+        Some(((own, _), (name, prefix))) if *own == *header.name => (Rc::from(name), prefix),
+        _ => (Rc::clone(&header.name), &*header.prefix),
+    };
+    (name, Text::Made([prefix, key].concat()))
 }
 
 /// The path of a request at its backend, with the queries of the client and of the configuration.

@@ -118,6 +118,13 @@ pub fn empty_reply() -> LocalReply {
     broken_reply(&BrokenReply("it is empty".to_owned()))
 }
 
+/// The same for one that is a stream where none was asked for, or the other way round.
+pub fn mistaken_reply() -> LocalReply {
+    broken_reply(&BrokenReply(
+        "it streams, or does not, against what was asked".to_owned(),
+    ))
+}
+
 /// The same for one that is compressed, which we asked it not to be.
 pub fn compressed_reply() -> LocalReply {
     broken_reply(&BrokenReply("it is compressed".to_owned()))

@@ -108,7 +108,11 @@ impl Reply {
             step.next = Next::Reply(reply);
             return step;
         }
-        if !is_error && asked.is_stream() && is_event_stream(headers) {
+        if !is_error && asked.is_stream() != is_event_stream(headers) {
+            step.next = Next::Reply(chat::mistaken_reply());
+            return step;
+        }
+        if !is_error && asked.is_stream() {
             step.headers.push(HeaderEdit::remove("content-length"));
             *self = Self::ExpectChatStream(Box::new(asked.stream(stamp)));
             return step;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::Text;
@@ -169,6 +169,8 @@ object! {
     CalledFunction<'a> {
         name: Text<'a> = "name",
         arguments: Text<'a> = "arguments",
+        // What OpenAI's SDK has read from `arguments`, handed back.
+        parsed_arguments: IgnoredAny = "parsed_arguments",
     }
 }
 
