@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Literal
 
 import openai
@@ -560,6 +561,153 @@ def test_reasoning_comes_and_its_signature_goes_back(chat, mock, dialect, stream
         assert b"EqQB" in arrived.body
 
 
+PIXEL = "data:image/png;base64,iVBORw0KGgo="
+TEXT = {"type": "text", "text": "a"}
+LOOK_UP = {
+    "type": "function",
+    "function": {
+        "name": "look_up",
+        "parameters": {"type": "object", "properties": {"a": {"type": "string"}}},
+    },
+}
+PDF = {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERi0="}
+CALLS = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [
+        {"id": id, "type": "function", "function": {"name": "look_up", "arguments": arguments}}
+        for id, arguments in (("c1", ""), ("c2", '{"a": "b"}'))
+    ],
+}
+
+
+def user(content) -> dict:
+    return {"role": "user", "content": content}
+
+
+def result(id: str, content) -> dict:
+    return {"role": "tool", "tool_call_id": id, "content": content}
+
+
+def calling(parameters: dict) -> dict:
+    return {"tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}]}
+
+
+# Everything here both can express.
+ASKED = [
+    {"response_format": {"type": "text"}},
+    {"stop": "END"},
+    {"temperature": 0},
+    {"store": False, "service_tier": "auto", "modalities": ["text"], "logprobs": False, "n": 1},
+    {"presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {}},
+    *({"reasoning_effort": effort} for effort in ("none", "minimal", "low", "medium", "high")),
+    {"messages": [user([TEXT, {"type": "image_url", "image_url": {"url": PIXEL}}])]},
+    {"messages": [user([{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}])]},
+    {"messages": [user([{"type": "file", "file": PDF}])]},
+    {"messages": [user("a"), {"role": "assistant", "content": ""}, user("b")]},
+    {"messages": [user("a"), {"role": "assistant", "refusal": "No."}, user("b")]},
+    {"messages": [user("a"), {"role": "assistant", "content": "He"}]},
+    {"messages": [user([{**TEXT, "cache_control": {"type": "ephemeral"}}])]},
+    # Results without text, in another order, before and after what is said.
+    {"tools": [LOOK_UP], "messages": [user("a"), CALLS, result("c1", ""), result("c2", "b"), user("c")]},
+    {"tools": [LOOK_UP], "messages": [user("a"), CALLS, result("c2", "b"), result("c1", "[1]")]},
+    {"tools": []},
+    {"tools": [{"type": "function", "function": {"name": "f"}}]},
+    *({"tools": [LOOK_UP], "tool_choice": choice} for choice in ("none", "auto", "required")),
+    {"tools": [LOOK_UP], "parallel_tool_calls": True},
+    # A schema that contains itself, unions, names that are keywords elsewhere, what is no object.
+    calling({
+        "type": "object",
+        "properties": {"tree": {"$ref": "#/$defs/node"}},
+        "$defs": {
+            "node": {
+                "type": "object",
+                "properties": {"of": {"type": "array", "items": {"$ref": "#/$defs/node"}}},
+            },
+        },
+    }),
+    calling({
+        "type": "object",
+        "properties": {
+            "a": {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+            "b": {"allOf": [{"type": "object", "properties": {"x": {"type": "string"}}}]},
+            "c": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+            "d": {"type": ["string", "integer"]},
+            "e": {"enum": [1, 2]},
+            "f": {"not": {"type": "string"}},
+            "g": {"type": "array", "prefixItems": [{"type": "string"}]},
+            "h": True,
+            "i": {"const": None},
+        },
+    }),
+    calling({
+        "type": "object",
+        "properties": {
+            "const": {"type": "string"},
+            "$ref": {"type": "string"},
+            "additionalProperties": {"type": "object", "patternProperties": {"^x": {}}, "minProperties": 1},
+            "text": {"type": "string", "format": "email", "examples": ["a"], "readOnly": True},
+        },
+    }),
+]
+
+
+def test_whatever_can_be_asked_passes_the_providers_types(gateway, mock, dialect):
+    for asked in ASKED:
+        mock.forget()
+        answers(mock, dialect.recorded("plain/reply"))
+        reply = raw(gateway, dialect.name, **asked)
+        assert reply.status == 200, (asked, reply.body)
+        arrived_at(dialect, mock, dialect.unary)
+
+
+SAID = {"role": "user", "content": "a"}
+ASKS = {"model": "m", "max_tokens": 9, "messages": [SAID]}
+USED = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+PARTS = {"role": "user", "parts": [{"text": "a"}]}
+
+
+def declaring(schema: dict) -> dict:
+    return {
+        "contents": [PARTS],
+        "tools": [{"functionDeclarations": [{"name": "f", "parameters": schema}]}],
+    }
+
+
+@pytest.mark.parametrize(
+    "accept, right, wrong",
+    [
+        (accepted.by_anthropic, ASKS, {"model": "m", "messages": [SAID]}),
+        (accepted.by_anthropic, ASKS, {**ASKS, "n": 1}),
+        (accepted.by_anthropic, ASKS, {**ASKS, "messages": [{**SAID, "name": "ann"}]}),
+        (accepted.by_anthropic, ASKS, {**ASKS, "messages": [{**SAID, "role": "system"}]}),
+        (accepted.by_anthropic, ASKS, {**ASKS, "messages": [SAID, SAID]}),
+        (accepted.by_anthropic, ASKS, {**ASKS, "messages": [{**SAID, "content": ""}]}),
+        (
+            accepted.by_anthropic,
+            {**ASKS, "messages": [SAID, {"role": "assistant", "content": [USED]}]},
+            {**ASKS, "messages": [SAID, {"role": "assistant", "content": [{**USED, "input": "{}"}]}]},
+        ),
+        (accepted.by_gemini, {"contents": [PARTS]}, {"contents": [PARTS], "model": "m"}),
+        (accepted.by_gemini, {"contents": [PARTS]}, {"contents": [{**PARTS, "role": "model"}]}),
+        (accepted.by_gemini, {"contents": [PARTS]}, {"contents": [PARTS, PARTS]}),
+        *(
+            (accepted.by_gemini, declaring({"type": "object"}), declaring({"type": "object", **keyword}))
+            for keyword in ({"$schema": "x"}, {"const": 1}, {"uniqueItems": True}, {"strict": True})
+        ),
+    ],
+)
+def test_the_types_refuse_what_the_providers_do(accept, right, wrong):
+    def arrived(body: dict):
+        headers = {"content-type": "application/json", "anthropic-version": "2023-06-01"}
+        text = json.dumps(body).encode()
+        return SimpleNamespace(header=headers.get, json=lambda: body, body=text)
+
+    assert accept(arrived(right)) == right
+    with pytest.raises((AssertionError, KeyError, pydantic.ValidationError)):
+        accept(arrived(wrong))
+
+
 def test_errors_raise_the_class_of_their_status(chat, mock, dialect):
     status, body = dialect.overloaded
     retry = [("retry-after", "7"), ("anthropic-ratelimit-requests-remaining", "0")]
@@ -574,7 +722,8 @@ def test_errors_raise_the_class_of_their_status(chat, mock, dialect):
                 chat.create(model="gpt-4o", messages=SAY_IT, stream=streamed)
             error = raised.value
             assert (error.status_code, error.type) == (seen, kind)
-            assert error.code == {401: "invalid_api_key", 429: "rate_limit_exceeded"}.get(seen, error.code)
+            codes = {401: "invalid_api_key", 429: "rate_limit_exceeded"}
+            assert error.code == codes.get(seen, error.code)
             assert "As it said" in error.message
             headers = error.response.headers
             assert headers["retry-after"] == "7"
