@@ -10,6 +10,7 @@
 * `envoy`      a running Envoy
 * `client`     HTTP/1.1 down to the byte, for what an SDK would hide
 * `shapes`     what an OpenAI error looks like
+* `accepted`   what the providers' own packages say of a request
 
 No test measures time. Waiting means asking again until it is so; the only limit is `GUARD_SECONDS`,
 after which something hangs and the test fails.

@@ -19,6 +19,12 @@ LISTENER_HELD = "listener-held"
 LISTENER_FIRST = "listener-first"
 PLACEMENTS = (UPSTREAM, LISTENER_HELD, LISTENER_FIRST)
 
+# Where providers live that no test moves elsewhere.
+OWN_ENDPOINTS = {
+    "anthropic": "https://api.anthropic.com",
+    "google": "https://generativelanguage.googleapis.com",
+}
+
 
 def make(placement: str, gateway: dict, directory: pathlib.Path, env: dict[str, str]) -> dict:
     """A bootstrap for `gateway`, which stands in `directory` afterwards."""
@@ -50,7 +56,7 @@ def render(file: pathlib.Path, env: dict[str, str]) -> str:
 def in_listener(gateway: dict, env: dict[str, str], holds: bool) -> dict:
     """The module among the listener's filters, with or without held headers."""
     plugin = {**gateway, "placement": "listener", "holdHeaders": holds}
-    backends = {it["name"]: _expanded(it.get("config", {}), env) for it in gateway["backends"]}
+    backends = {it["name"]: _expanded(it, env) for it in gateway["backends"]}
     limit = 33 << 20 if holds else 1 << 20
     manager = {
         "@type": f"{NETWORK}.http_connection_manager.v3.HttpConnectionManager",
@@ -151,7 +157,7 @@ def _variables(plugin) -> list[str]:
     return sorted(names)
 
 
-def _expanded(config: dict, env: dict[str, str]) -> dict:
+def _expanded(backend: dict, env: dict[str, str]) -> dict:
     """Where a backend lives, without variables."""
 
     def expand(value):
@@ -159,7 +165,9 @@ def _expanded(config: dict, env: dict[str, str]) -> dict:
             value = value.replace(f"${{{name}}}", found)
         return value
 
-    config = {**config, "tls": {**config.get("tls", {})}}
+    config = backend.get("config", {})
+    own = {"endpoint": OWN_ENDPOINTS[backend["type"]]} if backend["type"] in OWN_ENDPOINTS else {}
+    config = {**own, **config, "tls": {**config.get("tls", {})}}
     for holder, key in ((config, "endpoint"), (config, "address"), (config["tls"], "caFile")):
         if key in holder:
             holder[key] = expand(holder[key])

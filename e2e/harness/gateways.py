@@ -14,6 +14,9 @@ ENVIRONMENT = {
     "HEADER_KEY": "header-key-55d0",
     "SECOND_KEY": "second-key-0b6e",
     "QUERY_KEY": "query key&c2=9",
+    "ANTHROPIC_KEY": "sk-ant-e2e-41d8",
+    "GEMINI_KEY": "AIza-e2e-7b20",
+    "AZURE_KEY": "azure-e2e-c613",
     "EXTRA": "extra value",
     # Literals where a secret can stand: `llm-proxy run` sets them, `render` names them.
     "LLM_PROXY_HEADERS_HEADERS_X_FIXED": "fixed",
