@@ -402,8 +402,6 @@ def sent_back(message) -> dict:
     """`message` without what the SDK's helpers made of it."""
     sent = message.to_dict()
     sent.pop("parsed", None)
-    for call in sent.get("tool_calls") or ():
-        call["function"].pop("parsed_arguments", None)
     return sent
 
 
@@ -769,6 +767,11 @@ def test_a_stream_that_nobody_asked_for_is_a_502(gateway, mock, dialect):
     assert_openai_error(raw(gateway, dialect.name), 502, kind="server_error")
 
 
+def test_an_answer_in_one_piece_to_who_wants_a_stream_is_a_502(gateway, mock, dialect):
+    answers(mock, dialect.recorded("plain/reply"))
+    assert_openai_error(raw(gateway, dialect.name, stream=True), 502, kind="server_error")
+
+
 def test_a_page_of_an_edge_is_an_error_of_ours(gateway, mock, dialect):
     for streamed in (False, True):
         mock.reply(status=502, headers=[("content-type", "text/html")], body="<html>Bad</html>")
@@ -777,11 +780,14 @@ def test_a_page_of_an_edge_is_an_error_of_ours(gateway, mock, dialect):
 
 
 def test_a_retry_sends_the_same_to_the_same(gateway, mock, dialect):
-    if gateway.placement != bootstrap.UPSTREAM:
-        pytest.skip("in the listener retries are the mesh's")
     answers(mock, dialect.overloaded[1], status=dialect.overloaded[0])
     answers(mock, dialect.recorded("plain/reply"))
     reply = raw(gateway, f"retrying-{dialect.name}")
+    if gateway.placement != bootstrap.UPSTREAM:
+        # There retries are the mesh's, and this one has none.
+        assert_openai_error(reply, 503, kind="server_error")
+        assert dialect.body(mock.only())
+        return
     assert reply.json()["choices"][0]["message"]["content"] == "Hallo 🦀"
     first, second = mock.requests()
     assert first.body == second.body and dialect.body(second)
@@ -884,10 +890,16 @@ def test_a_token_is_no_key(sdk, mock):
     """Anthropic's OAuth tokens stay where tokens are expected."""
     mock.profile(ANTHROPIC.host, auth_header="authorization", auth_prefix="Bearer ")
     answers(mock, ANTHROPIC.recorded("plain/reply"))
+    answers(mock, ANTHROPIC.recorded("plain/reply"))
     sdk("token-anthropic").chat.completions.create(model="gpt-4o", messages=SAY_IT)
-    arrived = mock.only()
-    assert arrived.all("authorization") == [f"Bearer {HERE['ANTHROPIC_TOKEN']}"]
-    assert arrived.all("x-api-key") == []
+    # The client's own, where none is configured.
+    sdk("keyless-anthropic", "sk-ant-oat01-c").chat.completions.create(
+        model="gpt-4o", messages=SAY_IT
+    )
+    configured, clients = mock.requests()
+    assert configured.all("authorization") == [f"Bearer {HERE['ANTHROPIC_TOKEN']}"]
+    assert clients.all("authorization") == ["Bearer sk-ant-oat01-c"]
+    assert configured.all("x-api-key") == clients.all("x-api-key") == []
 
 
 def test_a_large_request(chat, mock, dialect):
