@@ -15,7 +15,7 @@
 //!
 //! * A reply that is no error is never read, held or counted: a stream stays a stream.
 //! * Every attempt starts from what the client sent: host, path, length, body.
-//! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`].
+//! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`](crate::config::Auth).
 
 mod address;
 mod body;
@@ -32,7 +32,7 @@ use std::rc::Rc;
 pub use self::address::BACKEND_HEADER;
 use self::address::Target;
 use self::body::{BodyEdit, Pushed};
-use self::chat::{Asked, ChatRequest};
+use self::chat::{Asked, Call, ChatRequest};
 pub use self::metadata::RouteMetadata;
 use self::original::Original;
 use self::reply::{Head, Reply};
@@ -429,20 +429,25 @@ impl Exchange {
             model,
             dialect,
         } = waiting;
-        match operation.kind() {
-            Kind::ChatCompletions if method == "POST" && ends => Err(Refusal::MissingBody),
-            Kind::ChatCompletions if method == "POST" => {
+        let call = match operation.kind() {
+            Kind::ChatCompletions => Some(Call::Chat),
+            Kind::Embeddings => dialect.embeddings().map(Call::Embeddings),
+            _ => None,
+        };
+        match (operation.kind(), call) {
+            (_, Some(_)) if method == "POST" && ends => Err(Refusal::MissingBody),
+            (_, Some(call)) if method == "POST" => {
                 let member = ModelMember::Required;
-                let rules = BodyEdit::new(Rc::clone(&backend), model, member, None, true, false);
-                self.request =
-                    Request::ExpectChat(Box::new(ChatRequest::new(backend, dialect, rules)));
+                let rules = BodyEdit::new(Rc::clone(&backend), model, member, None, true, true);
+                let request = ChatRequest::new(backend, dialect, call, rules);
+                self.request = Request::ExpectChat(Box::new(request));
                 Ok(Step {
                     headers,
                     next: Next::Hold,
                     ..Step::default()
                 })
             }
-            Kind::Models if method == "GET" => {
+            (Kind::Models, _) if method == "GET" => {
                 self.request = Request::Answered;
                 Ok(Step {
                     next: Next::Reply(models::reply(&backend, operation.suffix())),

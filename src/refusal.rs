@@ -224,7 +224,7 @@ impl Refusal {
             Self::UnknownRoute => "no route matches this host and path".to_owned(),
             Self::Parameter { message, .. } => message.clone(),
             Self::UnsupportedOperation(provider) => {
-                format!("type {provider:?} serves chat completions and models alone")
+                format!("type {provider:?} has no such call; it has chat completions and models")
             }
             Self::WrongMethod(allowed) => format!("the method is not allowed here; use {allowed}"),
         }

@@ -760,6 +760,34 @@ backends:
         assert_eq!(get("GET", "/v1/files").0, 404);
     }
 
+    fn embeddings_are_translated_where_the_dialect_has_them() {
+        let config = |provider: &str| {
+            gateway(&format!(
+                "holdHeaders: true\nbackends: [{{name: b, type: {provider}, config: \
+                 {{apiKey: $KEY, modelAliases: {{e: embed-1}}}}}}]"
+            ))
+        };
+        let body: &[u8] = br#"{"model":"e","input":["a","b"]}"#;
+        let mut exchange = Exchange::new(config("google"));
+        let wire = send(&mut exchange, &post("/v1/embeddings"), &Host::default(), &[body]);
+        assert_eq!(wire.header(":path"), Some("/v1beta/models/embed-1:batchEmbedContents"));
+        let head = [(":status", "200"), ("content-type", "application/json")];
+        let reply: &[u8] = br#"{"embeddings":[{"values":[0.5,1]},{"values":[2,3]}]}"#;
+        let wire = receive(&mut exchange, &head, &[reply]);
+        let list: Value = serde_json::from_slice(&wire.passed).unwrap();
+        assert_eq!(list["object"], "list");
+        assert_eq!(list["data"][1]["index"], 1);
+        assert_eq!(list["data"][0]["embedding"][0], 0.5);
+
+        let mut exchange = Exchange::new(config("google"));
+        let tokens: &[u8] = br#"{"model":"e","input":[1,2]}"#;
+        let wire = send(&mut exchange, &post("/v1/embeddings"), &Host::default(), &[tokens]);
+        assert_eq!(error(&wire.reply.unwrap())["param"], "input");
+        let mut exchange = Exchange::new(config("anthropic"));
+        let wire = send(&mut exchange, &post("/v1/embeddings"), &Host::default(), &[body]);
+        assert_eq!(wire.reply.unwrap().status, 404);
+    }
+
     fn a_clients_own_token_stays_a_bearers() {
         let gateway = gateway("placement: upstream\nholdHeaders: true\nbackends: [{name: b, type: anthropic}]");
         for (key, name, value) in [

@@ -1,6 +1,6 @@
 //! The JSON Schema of a configuration, for editors. Native only.
 //!
-//! The types of [`file`] give it; here is what their declarations cannot say.
+//! The types of [`mod@file`] give it; here is what their declarations cannot say.
 //! The readers decide what is valid, not the schema.
 
 use schemars::generate::SchemaSettings;

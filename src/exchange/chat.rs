@@ -1,4 +1,4 @@
-//! A chat completion for a provider that has a dialect of its own, there and back.
+//! A call of a provider that has a dialect of its own, there and back.
 //!
 //! The body is translated whole, so headers and body wait for its end. The backend's rules go
 //! first, as splices of the client's text: they are the same for every dialect.
@@ -11,7 +11,7 @@ use crate::chat::openai::{self, ChunkWriter, Stamp};
 use crate::config::Backend;
 use crate::headers::HeaderEdit;
 use crate::json;
-use crate::provider::dialect::{BrokenReply, Dialect, Encoded};
+use crate::provider::dialect::{BrokenReply, Dialect, Embeddings, Encoded, Encoding};
 use crate::provider::relay::Relay;
 use crate::refusal::{ErrorBody, LocalReply, Refusal};
 
@@ -19,7 +19,17 @@ use crate::refusal::{ErrorBody, LocalReply, Refusal};
 pub struct ChatRequest {
     backend: Rc<Backend>,
     dialect: &'static dyn Dialect,
+    call: Call,
     rules: BodyEdit,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub enum Call {
+    /// Chat completions.
+    Chat,
+    /// Embeddings.
+    Embeddings(&'static dyn Embeddings),
 }
 
 /// What of a request its reply needs.
@@ -27,16 +37,35 @@ pub struct ChatRequest {
 pub struct Asked {
     dialect: &'static dyn Dialect,
     model: String,
-    is_stream: bool,
-    include_usage: bool,
+    form: Form,
+}
+
+/// The form of the reply.
+#[derive(Clone, Copy)]
+enum Form {
+    Completion,
+    Embeddings {
+        translator: &'static dyn Embeddings,
+        encoding: Encoding,
+        count: usize,
+    },
+    Stream {
+        include_usage: bool,
+    },
 }
 
 impl ChatRequest {
     /// A request of which no byte has arrived.
-    pub fn new(backend: Rc<Backend>, dialect: &'static dyn Dialect, rules: BodyEdit) -> Self {
+    pub fn new(
+        backend: Rc<Backend>,
+        dialect: &'static dyn Dialect,
+        call: Call,
+        rules: BodyEdit,
+    ) -> Self {
         Self {
             backend,
             dialect,
+            call,
             rules,
         }
     }
@@ -60,13 +89,33 @@ impl ChatRequest {
                 &ruled
             }
         };
-        let request = openai::read(body)?;
-        let encoded = self.dialect.encode(&request, &self.backend.options)?;
+        let (encoded, model, form) = match self.call {
+            Call::Chat => {
+                let request = openai::read(body)?;
+                let encoded = self.dialect.encode(&request, &self.backend.options)?;
+                let form = match request.stream {
+                    true => Form::Stream {
+                        include_usage: request.include_usage,
+                    },
+                    false => Form::Completion,
+                };
+                (encoded, request.model.clone().into_owned(), form)
+            }
+            Call::Embeddings(translator) => {
+                let model = self.rules.chosen_model().unwrap_or_default().to_owned();
+                let encoded = translator.encode(body, &model, &self.backend.options)?;
+                let form = Form::Embeddings {
+                    translator,
+                    encoding: encoded.encoding,
+                    count: encoded.count,
+                };
+                (encoded.request, model, form)
+            }
+        };
         let asked = Asked {
             dialect: self.dialect,
-            model: request.model.clone().into_owned(),
-            is_stream: request.stream,
-            include_usage: request.include_usage,
+            model,
+            form,
         };
         Ok((encoded, asked))
     }
@@ -75,7 +124,7 @@ impl ChatRequest {
 impl Asked {
     /// Whether the client wants a stream.
     pub fn is_stream(&self) -> bool {
-        self.is_stream
+        matches!(self.form, Form::Stream { .. })
     }
 
     /// A whole reply as OpenAI would have written it.
@@ -84,11 +133,18 @@ impl Asked {
     ///
     /// When the bytes are no reply: 502.
     pub fn reply(&self, body: &[u8], stamp: Stamp) -> Result<Vec<u8>, LocalReply> {
-        let reply = self
-            .dialect
-            .decode(body)
-            .map_err(|broken| broken_reply(&broken))?;
-        Ok(openai::write_reply(&reply, &self.model, stamp))
+        let reply = match self.form {
+            Form::Embeddings {
+                translator,
+                encoding,
+                count,
+            } => translator.decode(body, &self.model, encoding, count),
+            Form::Completion | Form::Stream { .. } => {
+                let reply = self.dialect.decode(body);
+                reply.map(|reply| openai::write_reply(&reply, &self.model, stamp))
+            }
+        };
+        reply.map_err(|broken| broken_reply(&broken))
     }
 
     /// An error as OpenAI would have told it, and its status.
@@ -99,7 +155,13 @@ impl Asked {
 
     /// What turns the provider's stream into OpenAI's.
     pub fn stream(&self, stamp: Stamp) -> Relay {
-        let chunks = ChunkWriter::new(self.model.clone(), stamp, self.include_usage);
+        let include_usage = matches!(
+            self.form,
+            Form::Stream {
+                include_usage: true
+            }
+        );
+        let chunks = ChunkWriter::new(self.model.clone(), stamp, include_usage);
         Relay::new(self.dialect.stream(), chunks, MAX_EVENT_BYTES)
     }
 }

@@ -27,9 +27,42 @@ pub trait Dialect {
     /// What reads a streamed reply.
     fn stream(&self) -> Box<dyn StreamDecoder>;
 
+    /// Embeddings in this dialect, where it has them.
+    fn embeddings(&self) -> Option<&'static dyn Embeddings> {
+        None
+    }
+
     /// A reply with a status of 400 or more, as OpenAI would have told it. The status that the
     /// client sees comes with it.
     fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>);
+}
+
+/// Translates embeddings.
+pub trait Embeddings {
+    /// An OpenAI request in the provider's words. `model` is the provider's name of the model.
+    ///
+    /// # Errors
+    ///
+    /// What is missing or wrong, or cannot be expressed.
+    fn encode(
+        &self,
+        body: &[u8],
+        model: &str,
+        options: &Options,
+    ) -> Result<EncodedEmbeddings, Unsupported>;
+
+    /// The provider's reply as OpenAI's. `encoding` and `count` are what the request came to.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not a reply: the client gets 502.
+    fn decode(
+        &self,
+        body: &[u8],
+        model: &str,
+        encoding: Encoding,
+        count: usize,
+    ) -> Result<Vec<u8>, BrokenReply>;
 }
 
 /// Reads a streamed reply, event by event.
@@ -92,6 +125,27 @@ pub struct Encoded {
     pub headers: Vec<(&'static str, &'static str)>,
     /// JSON.
     pub body: Vec<u8>,
+}
+
+/// In which form the client wants a vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// Base64 of 32-bit floats, little-endian.
+    Base64,
+    /// A list of numbers.
+    #[default]
+    Float,
+}
+
+/// A request for embeddings in the provider's words, and what is needed to read its reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedEmbeddings {
+    /// What is sent.
+    pub request: Encoded,
+    /// For [`Embeddings::decode`].
+    pub encoding: Encoding,
+    /// For [`Embeddings::decode`]: how many texts there are.
+    pub count: usize,
 }
 
 /// A parameter that a dialect cannot express. Caused by the client.

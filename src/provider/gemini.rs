@@ -36,7 +36,8 @@ mod tests;
 
 use crate::chat::{Reply, Request};
 use crate::provider::dialect::{
-    BrokenReply, Dialect, Encoded, Options, StreamDecoder, Unsupported,
+    BrokenReply, Dialect, Embeddings, Encoded, EncodedEmbeddings, Encoding, Options, StreamDecoder,
+    Unsupported,
 };
 use crate::refusal::ErrorBody;
 
@@ -60,7 +61,32 @@ impl Dialect for Gemini {
         Box::new(stream::Decoder::default())
     }
 
+    fn embeddings(&self) -> Option<&'static dyn Embeddings> {
+        Some(&Gemini)
+    }
+
     fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
         error::reshape(status, body)
+    }
+}
+
+impl Embeddings for Gemini {
+    fn encode(
+        &self,
+        body: &[u8],
+        model: &str,
+        options: &Options,
+    ) -> Result<EncodedEmbeddings, Unsupported> {
+        embeddings::encode(body, model, options)
+    }
+
+    fn decode(
+        &self,
+        body: &[u8],
+        model: &str,
+        encoding: Encoding,
+        count: usize,
+    ) -> Result<Vec<u8>, BrokenReply> {
+        embeddings::decode(body, model, encoding, count).map(|(reply, _)| reply)
     }
 }

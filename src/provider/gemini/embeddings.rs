@@ -11,29 +11,10 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::model::Model;
-use crate::provider::dialect::{BrokenReply, Encoded, Options, Unsupported};
+use crate::provider::dialect::{
+    BrokenReply, Encoded, EncodedEmbeddings, Encoding, Options, Unsupported,
+};
 use crate::usage::Usage;
-
-/// In which form the client wants a vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encoding {
-    /// Base64 of 32-bit floats, little-endian.
-    Base64,
-    /// A list of numbers.
-    #[default]
-    Float,
-}
-
-/// A request in Google's words, and what is needed to read its reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncodedEmbeddings {
-    /// What is sent.
-    pub request: Encoded,
-    /// For [`decode`].
-    pub encoding: Encoding,
-    /// For [`decode`]: how many texts there are.
-    pub count: usize,
-}
 
 /// An OpenAI request for embeddings in Google's words. `model` is the provider's name of the model:
 /// the rules of the backend have been applied.
