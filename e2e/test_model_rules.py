@@ -228,3 +228,13 @@ def test_a_model_behind_a_long_conversation_is_found(gateway, mock):
     body = json.dumps({"messages": [{"role": "user", "content": content}], "model": "gpt-4o"})
     arrived = sent_and_arrived(gateway, mock, "aliased", body)
     assert arrived == body.replace('"gpt-4o"', '"exact-model"').encode()
+
+
+def test_a_media_type_is_no_way_around_the_rules(gateway, mock):
+    body = b'{"model":"gpt-4o",%b}' % MESSAGES
+    for media_type in ("text/plain", "application/x-www-form-urlencoded"):
+        headers = [("content-type", media_type)]
+        assert gateway.post("/forced/v1/chat/completions", body, headers).status == 200
+    for arrived in mock.requests():
+        assert arrived.json()["model"] == "grok-2-latest"
+        assert arrived.all("content-type") == ["application/json"]

@@ -365,8 +365,12 @@ impl Exchange {
             return self.start_chat(waiting, &operation, method, ends, edits);
         }
 
-        let is_json = is_json(headers) || headers.get("content-type").is_none();
-        let has_json = is_json && matches!(method, "POST" | "PUT" | "PATCH");
+        // A media type must not be a way around the rules: curl says that JSON is a form.
+        let says_json = is_json(headers);
+        let can_be_json = says_json
+            || headers.get("content-type").is_none()
+            || (operation.kind().takes_json_alone() && !is_multipart(headers));
+        let has_json = can_be_json && matches!(method, "POST" | "PUT" | "PATCH");
         let holds = self.gateway.plugin.hold_headers;
         let model = target.model.as_deref().or(backend.model.always.as_deref());
         let upstream = match address::path(&backend, &operation, path, model) {
@@ -397,6 +401,9 @@ impl Exchange {
                 ModelMember::Required => Err(Refusal::MissingBody),
                 ModelMember::Optional | ModelMember::Incidental => Ok(step),
             };
+        }
+        if !says_json {
+            step.headers.push(HeaderEdit::set("content-type", JSON));
         }
         let edit = BodyEdit::new(
             backend,
@@ -481,10 +488,19 @@ fn is_retriable(status: u16) -> bool {
 }
 
 fn is_json(headers: &Headers<'_>) -> bool {
-    let media_type = headers.text("content-type").unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
+    let media_type = media_type(headers);
+    let suffix = media_type.rsplit_once('+').map(|(_, suffix)| suffix);
     media_type.eq_ignore_ascii_case(JSON)
-        || media_type
-            .rsplit_once('+')
-            .is_some_and(|(_, it)| it.eq_ignore_ascii_case("json"))
+        || suffix.is_some_and(|it| it.eq_ignore_ascii_case("json"))
+}
+
+fn is_multipart(headers: &Headers<'_>) -> bool {
+    let r#type = media_type(headers).split('/').next();
+    r#type.is_some_and(|it| it.eq_ignore_ascii_case("multipart"))
+}
+
+/// The media type without its parameters; empty where there is none.
+fn media_type<'a>(headers: &Headers<'a>) -> &'a str {
+    let media_type = headers.text("content-type").unwrap_or_default();
+    media_type.split(';').next().unwrap_or_default().trim()
 }

@@ -128,6 +128,20 @@ impl<'a> Operation<'a> {
 }
 
 impl Kind {
+    /// Whether a body can only be JSON, whatever its media type says.
+    pub fn takes_json_alone(self) -> bool {
+        match self {
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Embeddings
+            | Self::Moderations
+            | Self::Rerank
+            | Self::Responses
+            | Self::Speech => true,
+            Self::Images | Self::Models | Self::Other => false,
+        }
+    }
+
     /// What the absence of `model` means in a JSON body.
     pub fn model_member(self) -> ModelMember {
         match self {

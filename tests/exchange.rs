@@ -449,6 +449,21 @@ tests! {
         }
     }
 
+    fn a_media_type_is_no_way_around_the_rules() {
+        let gateway = held("model: m, models: [a]");
+        let body: &[u8] = br#"{"model":"a"}"#;
+        let media_types = ["text/plain", "application/x-www-form-urlencoded", "", "text/json; x=y"];
+        for media_type in media_types {
+            let mut headers = post("/v1/chat/completions");
+            headers.retain(|(name, _)| *name != "content-type");
+            headers.push(("content-type", media_type));
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let wire = send(&mut exchange, &headers, &Host::default(), &[body]);
+            assert_eq!(wire.passed, br#"{"model":"m"}"#, "{media_type}");
+            assert_eq!(wire.header("content-type"), Some("application/json"), "{media_type}");
+        }
+    }
+
     fn host_path_and_query_are_the_providers() {
         let path = |config: &str, asked: &str| {
             let headers = [(":method", "GET"), (":path", asked), (":authority", "gateway.example")];

@@ -225,9 +225,7 @@ fn empty_error(status: u16, headers: &Headers<'_>) -> LocalReply {
 }
 
 fn is_event_stream(headers: &Headers<'_>) -> bool {
-    let media_type = headers.text("content-type").unwrap_or_default();
-    let media_type = media_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("text/event-stream")
+    super::media_type(headers).eq_ignore_ascii_case("text/event-stream")
 }
 
 fn is_encoded(headers: &Headers<'_>) -> bool {
