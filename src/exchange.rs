@@ -251,6 +251,20 @@ impl Exchange {
         }
     }
 
+    /// The request ends with trailers: its body has ended without saying so, and what still waits
+    /// would go on as it is, past all rules.
+    pub fn request_trailers(&mut self) -> Step {
+        let waits = match &self.request {
+            Request::ExpectBody(edit) => self.held > 0 || !edit.is_closed(),
+            Request::ExpectChat(_) => true,
+            Request::ExpectHeaders | Request::ExpectNothing | Request::Answered => false,
+        };
+        match waits {
+            true => self.refuse(&Refusal::Trailers),
+            false => Step::default(),
+        }
+    }
+
     /// The whole request in the provider's words.
     fn translated(&mut self, translated: Result<(Encoded, Asked), Refusal>) -> Step {
         let (Some(backend), Some((asked_path, _))) = (&self.backend, self.asked.take()) else {

@@ -116,6 +116,13 @@ impl HttpContext for Stream {
         go_on(step)
     }
 
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        match &mut self.exchange {
+            Some(exchange) => go_on(exchange.request_trailers()),
+            None => Action::Continue,
+        }
+    }
+
     fn on_http_response_headers(&mut self, _: usize, ends: bool) -> Action {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;

@@ -34,6 +34,8 @@ pub enum Refusal {
     ModelNotTold,
     /// The body is larger than this many bytes.
     TooLarge(u64),
+    /// Trailers follow a body that is changed by its end, which they hide.
+    Trailers,
     /// The backend does not serve this model.
     UnknownModel(String),
     /// The provider's dialect has no such call.
@@ -166,7 +168,8 @@ impl Refusal {
             | Self::ModelNotInPath(_)
             | Self::ModelNotText
             | Self::ModelNotTold
-            | Self::Parameter { .. } => 400,
+            | Self::Parameter { .. }
+            | Self::Trailers => 400,
             Self::UnknownModel(_) | Self::UnknownRoute | Self::UnsupportedOperation(_) => 404,
             Self::WrongMethod(_) => 405,
             Self::TooLarge(_) => 413,
@@ -188,6 +191,7 @@ impl Refusal {
             Self::Parameter { param, code, .. } => (param.as_deref(), Some(*code)),
             Self::UnsupportedOperation(_) => (None, Some("unsupported_operation")),
             Self::WrongMethod(_) => (None, Some("method_not_allowed")),
+            Self::Trailers => (None, Some("unsupported_trailers")),
             Self::TooLarge(_) => (None, Some("request_too_large")),
             Self::InvalidPath => (None, Some("invalid_url")),
             Self::Gateway(_) => (None, Some("gateway_error")),
@@ -220,6 +224,7 @@ impl Refusal {
             Self::TooLarge(limit) => {
                 format!("the request body is larger than the limit of {limit} bytes")
             }
+            Self::Trailers => "a JSON body must not be followed by trailers".to_owned(),
             Self::UnknownModel(model) => format!("the model {model:?} is not served here"),
             Self::UnknownRoute => "no route matches this host and path".to_owned(),
             Self::Parameter { message, .. } => message.clone(),

@@ -449,6 +449,33 @@ tests! {
         }
     }
 
+    fn trailers_are_no_way_around_the_rules() {
+        let body: &[u8] = br#"{"model":"a"}"#;
+        let status = |gateway: &Rc<Gateway>, path: &str, chunk: &[u8]| {
+            let mut exchange = Exchange::new(Rc::clone(gateway));
+            let mut wire = Wire::new(&post(path));
+            let step = exchange.request_headers(&wire.list(), false, &Host::default());
+            wire.apply(step);
+            wire.held.extend_from_slice(chunk);
+            let step = exchange.request_body(chunk.len(), false, |from| &chunk[from..]);
+            wire.apply(step);
+            let step = exchange.request_trailers();
+            wire.apply(step);
+            wire.reply.map(|reply| reply.status)
+        };
+        let held = held("model: m");
+        let passing = one_backend("placement: upstream", "model: m");
+        let anthropic =
+            gateway("holdHeaders: true\nbackends: [{name: b, type: anthropic, config: {model: m}}]");
+        let chat = "/v1/chat/completions";
+        assert_eq!(status(&held, chat, body), Some(400));
+        assert_eq!(status(&anthropic, chat, body), Some(400));
+        assert_eq!(status(&passing, chat, &body[..5]), Some(400));
+        // Here every rule has been applied by then, or there is none.
+        assert_eq!(status(&passing, chat, body), None);
+        assert_eq!(status(&one_backend("placement: upstream", ""), "/v1/batches", b"x"), None);
+    }
+
     fn a_media_type_is_no_way_around_the_rules() {
         let gateway = held("model: m, models: [a]");
         let body: &[u8] = br#"{"model":"a"}"#;

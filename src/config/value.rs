@@ -32,11 +32,6 @@ impl Template {
         Self(text.replace('$', "$$"))
     }
 
-    /// The text as written.
-    pub fn as_written(&self) -> &str {
-        &self.0
-    }
-
     /// The names of the variables, in order of appearance.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.parts().into_iter().filter_map(|part| match part {

@@ -108,6 +108,11 @@ impl BodyEdit {
             || !self.backend.members.is_empty()
     }
 
+    /// Whether the root object has ended: no rule has anything left to do.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// The model that goes upstream, once it is decided.
     pub fn chosen_model(&self) -> Option<&str> {
         self.chosen.as_deref()
