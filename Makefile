@@ -12,7 +12,10 @@ CARGO_DENY := 0.20.2
 # The test runner must be of the version that the tests are linked with.
 WASM_BINDGEN := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/.*"\(.*\)".*/\1/p;}' Cargo.lock)
 
-WASM := $(CARGO_TARGET_DIR)/wasm32-wasip1/release/llm_proxy.wasm
+# PROFILE=quick builds a slower module in a fraction of the time, for one's own runs of the tests.
+PROFILE ?= release
+export LLM_PROXY_WASM := $(CARGO_TARGET_DIR)/wasm32-wasip1/$(PROFILE)/llm_proxy.wasm
+WASM := $(LLM_PROXY_WASM)
 VENV := e2e/.venv
 INSTALLED := $(VENV)/installed-with-$(OLD_ENVOY)
 TOOLS := $(CARGO_TARGET_DIR)/tools
@@ -37,7 +40,7 @@ build: ## Build the native command, llm-proxy
 
 .PHONY: wasm
 wasm: $(TARGETS) ## Build the module that Envoy loads
-	$(CARGO) build --release --target wasm32-wasip1 --lib
+	$(CARGO) build --profile $(PROFILE) --target wasm32-wasip1 --lib
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
 
 .PHONY: mock

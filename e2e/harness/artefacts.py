@@ -17,7 +17,8 @@ GUARD_SECONDS = 120
 
 
 def module() -> pathlib.Path:
-    return _existing(TARGET / "wasm32-wasip1/release/llm_proxy.wasm", "make wasm")
+    path = os.environ.get("LLM_PROXY_WASM", TARGET / "wasm32-wasip1/release/llm_proxy.wasm")
+    return _existing((ROOT / path).resolve(), "make wasm")
 
 
 def command() -> pathlib.Path:
