@@ -5,6 +5,7 @@ pub mod host;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use log::error;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -17,25 +18,72 @@ use crate::headers::{HeaderEdit, Headers};
 use crate::json;
 use crate::pairs;
 use crate::refusal::{LocalReply, Refusal};
+use crate::shared::{Expected, Shared, Version};
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(Root { gateway: None }));
+    proxy_wasm::set_root_context(|_| Box::new(Root::default()));
 }}
 
 /// One plugin: a configuration, and the requests that it makes contexts for.
+#[derive(Default)]
 struct Root {
     gateway: Option<Rc<Gateway>>,
+    /// What goes on besides requests.
+    errands: Vec<Box<dyn Errand>>,
+    /// The period of the ticks that were asked for.
+    period: Option<Duration>,
 }
 
-impl Context for Root {}
+/// Something that goes on besides requests. One that has nothing to do is not made.
+trait Errand {
+    /// How long it can wait for the next [`Errand::tick`] at most; `None`: it needs none.
+    fn period(&self) -> Option<Duration>;
+
+    /// Some time has passed, not more than [`Errand::period`] unless the worker was busy. Another
+    /// errand may need a shorter period: it is up to this one to see whether it is time.
+    fn tick(&mut self);
+
+    /// The call with this number has got its reply, or failed. Gives whether the call was ours.
+    fn call_ended(&mut self, _call: u32) -> bool {
+        false
+    }
+}
+
+impl Root {
+    /// What goes on besides requests, with this configuration.
+    fn errands(_: &Rc<Gateway>) -> Vec<Box<dyn Errand>> {
+        Vec::new()
+    }
+
+    /// Asks for ticks as often as the errand that needs them most often.
+    fn ask_for_ticks(&mut self) {
+        let period = self.errands.iter().filter_map(|errand| errand.period());
+        let period = period.min();
+        if period != self.period {
+            self.period = period;
+            host::set_tick_period(period);
+        }
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, call: u32, _: usize, _: usize, _: usize) {
+        self.errands
+            .iter_mut()
+            .any(|errand| errand.call_ended(call));
+    }
+}
 
 impl RootContext for Root {
     fn on_configure(&mut self, _: usize) -> bool {
         let text = host::buffer(Buffer::PluginConfiguration, 0, usize::MAX);
         match Gateway::parse_plugin(&text, &host::environment_variable) {
             Ok(gateway) => {
-                self.gateway = Some(Rc::new(gateway));
+                let gateway = Rc::new(gateway);
+                self.errands = Self::errands(&gateway);
+                self.gateway = Some(gateway);
+                self.ask_for_ticks();
                 true
             }
             Err(errors) => {
@@ -45,6 +93,13 @@ impl RootContext for Root {
                 false
             }
         }
+    }
+
+    fn on_tick(&mut self) {
+        for errand in &mut self.errands {
+            errand.tick();
+        }
+        self.ask_for_ticks();
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -210,6 +265,16 @@ impl Surroundings for Host {
 
     fn keep(&self, bytes: &[u8]) {
         host::set_property(&[KEPT], bytes);
+    }
+}
+
+impl Shared for Host {
+    fn get(&self, key: &str) -> Option<(Vec<u8>, Version)> {
+        host::shared_data(key)
+    }
+
+    fn set(&self, key: &str, value: &[u8], expected: Expected) -> bool {
+        host::set_shared_data(key, value, expected)
     }
 }
 

@@ -40,6 +40,7 @@ pub mod json;
 pub mod name;
 pub mod pairs;
 pub mod secret;
+pub mod shared;
 pub mod sse;
 
 // Meaning.

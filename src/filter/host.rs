@@ -7,11 +7,19 @@
 //!
 //! Source: <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>, read 2026-11-21.
 #![allow(unsafe_code, reason = "host calls cross the boundary of the language")]
+#![allow(
+    dead_code,
+    reason = "calls to other servers come with the first that makes one"
+)]
 
 use std::ptr::{null, null_mut};
+use std::time::Duration;
+
+use proxy_wasm::hostcalls;
 
 use crate::pairs;
 use crate::refusal::LocalReply;
+use crate::shared::{Expected, Version};
 
 /// Which bytes: the ABI's `BufferType`.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +29,8 @@ pub enum Buffer {
     RequestBody = 0,
     /// What the reply's body has at hand.
     ResponseBody = 1,
+    /// The body of the reply to a [`call`].
+    CallReplyBody = 4,
     /// The plugin's configuration.
     PluginConfiguration = 7,
 }
@@ -33,6 +43,8 @@ pub enum HeaderMap {
     Request = 0,
     /// The reply's.
     Response = 2,
+    /// Those of the reply to a [`call`].
+    CallReply = 6,
 }
 
 #[link(wasm_import_module = "env")]
@@ -72,6 +84,29 @@ unsafe extern "C" {
         path_size: usize,
         value: *const u8,
         value_size: usize,
+    ) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        cas: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        key: *const u8,
+        key_size: usize,
+        value: *const u8,
+        value_size: usize,
+        cas: u32,
+    ) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        argument: *const u8,
+        argument_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
     ) -> u32;
     fn proxy_send_local_response(
         status: u32,
@@ -212,6 +247,74 @@ pub fn now() -> u64 {
     time
 }
 
+/// What all plugins with this `vm_id` share, on every worker: a value and its version.
+pub fn shared_data(key: &str) -> Option<(Vec<u8>, Version)> {
+    let mut version = 0;
+    // SAFETY: the key and the pointers live for the call.
+    let value = received(|data, size| unsafe {
+        proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &mut version)
+    })?;
+    Some((value, Version(version)))
+}
+
+/// Shares a value, unless `expected` does not hold. Gives whether it did.
+pub fn set_shared_data(key: &str, value: &[u8], expected: Expected) -> bool {
+    let version = match expected {
+        Expected::Absent => NO_VERSION,
+        Expected::Anything => 0,
+        Expected::Version(Version(version)) => version,
+    };
+    // SAFETY: the host copies key and value during the call.
+    let status = unsafe {
+        proxy_set_shared_data(
+            key.as_ptr(),
+            key.len(),
+            value.as_ptr(),
+            value.len(),
+            version,
+        )
+    };
+    status == STATUS_OK
+}
+
+/// From now on the plugin's root context is called whenever this time has passed; `None`: never.
+pub fn set_tick_period(period: Option<Duration>) {
+    let millis = period.map_or(0, |period| period.as_millis().max(1));
+    // SAFETY: there are no pointers.
+    unsafe { proxy_set_tick_period_milliseconds(u32::try_from(millis).unwrap_or(u32::MAX)) };
+}
+
+/// Starts an HTTP call to a cluster. What it gives is told again when the reply is there, or when
+/// there is none: then it has no headers. `None`: it was not started, for example since Envoy does
+/// not have the cluster.
+///
+/// This one is the SDK's: it panics on a reply to a call that it does not know of. Of the statuses
+/// that it does not expect, Envoy 1.37 to 1.40 has none.
+pub fn call(
+    cluster: &str,
+    headers: Vec<(&str, &str)>,
+    body: &[u8],
+    timeout: Duration,
+) -> Option<u32> {
+    let body = (!body.is_empty()).then_some(body);
+    hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout).ok()
+}
+
+/// Calls a function that Envoy has under this name, where it has it.
+pub fn call_foreign_function(name: &str, argument: &[u8]) -> Option<Vec<u8>> {
+    // SAFETY: name, argument and both pointers live for the call.
+    received(|data, size| unsafe {
+        proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            argument.as_ptr(),
+            argument.len(),
+            data,
+            size,
+        )
+    })
+}
+
 /// A variable of the environment that Envoy gives the VM.
 pub fn environment_variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -241,4 +344,9 @@ const END: usize = usize::MAX;
 const SMALL_PIECE_BYTES: usize = 8 << 10;
 
 const STATUS_OK: u32 = 0;
+
+/// A version that no value has. Envoy compares versions only where there is a value: setting with
+/// this one makes a value, and changes none.
+const NO_VERSION: u32 = u32::MAX;
+
 const NO_GRPC_STATUS: i32 = -1;
