@@ -238,3 +238,24 @@ def test_a_media_type_is_no_way_around_the_rules(gateway, mock):
     for arrived in mock.requests():
         assert arrived.json()["model"] == "grok-2-latest"
         assert arrived.all("content-type") == ["application/json"]
+
+
+def test_max_tokens_goes_by_its_new_name_to_models_that_insist(gateway, mock):
+    """The provider refuses it by the old one, and answers by itself."""
+    for pieces in (1, 7):
+        for limit in ("before", "after"):
+            mock.forget()
+            members = [b'"model": "o4-mini"', MESSAGES, b'"n":1']
+            members.insert(0 if limit == "before" else 2, b'"max_tokens" : 50')
+            body = b"{%b}" % b", ".join(members)
+            chunks = [body[at : at + pieces * 13] for at in range(0, len(body), pieces * 13)]
+            reply = gateway.post("/openai/v1/chat/completions", pieces=chunks, pause=0.002)
+            assert reply.status == 200, reply.body
+            assert mock.only().body == body.replace(b"max_tokens", b"max_completion_tokens")
+    mock.forget()
+    body = b'{"max_tokens":5,"model":"gpt-4o",%b}' % MESSAGES
+    assert sent_and_arrived(gateway, mock, "openai", body) == body
+    mock.forget()
+    body = b'{"max_tokens":5,"max_completion_tokens":5,"model":"gpt-5",%b}' % MESSAGES
+    reply = gateway.post("/openai/v1/chat/completions", body)
+    assert_openai_error(reply, 400, kind="invalid_request_error", param="max_tokens")

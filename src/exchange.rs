@@ -427,6 +427,10 @@ impl Exchange {
             holds,
             needs_model,
         );
+        let edit = match operation.is_chat_completions() {
+            true => edit.with_limits(),
+            false => edit,
+        };
         if holds {
             step.next = Next::Hold;
         } else if edit.may_change() {

@@ -67,6 +67,11 @@ impl Watched {
         }))
     }
 
+    /// The position of this name; `None`: it is not watched.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.0.names.iter().position(|it| **it == *name)
+    }
+
     /// The name at this position, `None` past the end.
     pub fn name(&self, member: usize) -> Option<&str> {
         self.0.names.get(member).map(|name| &**name)
@@ -84,8 +89,7 @@ impl Watched {
 
     /// The position of the name that this key's text, quotes included, stands for.
     fn find(&self, key: &[u8]) -> Option<usize> {
-        let key = decode_string(key)?;
-        self.0.names.iter().position(|name| **name == *key)
+        self.position(&decode_string(key)?)
     }
 }
 
@@ -135,6 +139,8 @@ pub struct Scanner {
     key: Vec<u8>,
     /// Where that key starts.
     key_at: u64,
+    /// Where it ends, once it has.
+    key_end: u64,
     /// Whether the watched member at this position has occurred.
     seen: Box<[bool]>,
     /// The watched member whose key was read and whose value has not begun.
@@ -218,6 +224,7 @@ impl Scanner {
             position: 0,
             key: Vec::with_capacity(watched.0.longest_key + 1),
             key_at: 0,
+            key_end: 0,
             seen: vec![false; watched.len()].into(),
             due: None,
             open: None,
@@ -269,6 +276,20 @@ impl Scanner {
         self.position
     }
 
+    /// Where the key stands that belongs to the watched value that was reported last, quotes
+    /// included.
+    pub fn key_range(&self) -> Range<u64> {
+        self.key_at..self.key_end
+    }
+
+    /// Whether the input ends in a key that may be a watched one's, or between such a key and its
+    /// value: more bytes decide.
+    pub fn is_at_a_key(&self) -> bool {
+        let in_key = matches!(self.state, State::InString { is_key: true, .. });
+        let can_be_watched = self.key.len() <= self.watched.0.longest_key;
+        self.due.is_some() || (in_key && self.nesting.depth == 1 && can_be_watched)
+    }
+
     /// The text of the watched value that was reported last, or is still open.
     ///
     /// Empty before the first [`Event::ValueStart`], and right after each.
@@ -317,6 +338,7 @@ impl Scanner {
             }
             Ok(None) if is_key => {
                 if is_watchable {
+                    self.key_end = rest.at();
                     self.due = self.watched_member()?;
                 }
                 self.state = State::Expect(Expect::Colon);

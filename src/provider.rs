@@ -7,6 +7,7 @@ pub mod anthropic;
 pub mod azure;
 pub mod dialect;
 pub mod gemini;
+pub mod openai;
 pub mod relay;
 
 use std::borrow::Cow;
@@ -122,6 +123,11 @@ impl ProviderType {
     /// Whether `OpenAI-Organization` and `OpenAI-Project` mean something to it.
     pub fn has_organizations(self) -> bool {
         self == Self::Openai
+    }
+
+    /// Whether it has models that refuse `max_tokens`: see [`openai::insists_on_completion_tokens`].
+    pub fn has_insisting_models(self) -> bool {
+        matches!(self, Self::Openai | Self::AzureOpenai)
     }
 
     /// Where a key goes.

@@ -196,9 +196,13 @@ fn held(config: &str) -> Rc<Gateway> {
 }
 
 fn one_backend(plugin: &str, config: &str) -> Rc<Gateway> {
+    backend_of("openai-compatible", plugin, config)
+}
+
+fn backend_of(kind: &str, plugin: &str, config: &str) -> Rc<Gateway> {
     let endpoint = "endpoint: 'https://llm.example/base'";
     gateway(&format!(
-        "{plugin}\nbackends:\n- name: b\n  type: openai-compatible\n  config: {{{endpoint}, {config}}}"
+        "{plugin}\nbackends:\n- name: b\n  type: {kind}\n  config: {{{endpoint}, {config}}}"
     ))
 }
 
@@ -223,11 +227,22 @@ fn error(reply: &LocalReply) -> Value {
 
 /// Checks one body under every chunking, held and headers-first, with and without a length.
 fn becomes(config: &str, path: &str, body: &str, expected: Result<&str, (u16, &str)>) {
+    becomes_at("openai-compatible", config, path, body, expected);
+}
+
+/// The same for a type of provider.
+fn becomes_at(
+    kind: &str,
+    config: &str,
+    path: &str,
+    body: &str,
+    expected: Result<&str, (u16, &str)>,
+) {
     for plugin in [
         "placement: upstream\nholdHeaders: true",
         "placement: upstream",
     ] {
-        let gateway = one_backend(plugin, config);
+        let gateway = backend_of(kind, plugin, config);
         for chunks in chunkings(body.as_bytes()) {
             for has_length in [true, false] {
                 let length = body.len().to_string();
@@ -340,6 +355,82 @@ tests! {
             ("/v1/fine_tuning/jobs", "modelAliases: {a: b}", r#"{"model":"a"}"#, Ok(r#"{"model":"b"}"#)),
         ] {
             becomes(config, path, body, expected);
+        }
+    }
+
+    fn max_tokens_goes_by_its_new_name_to_models_that_insist() {
+        const CHAT: &str = "/v1/chat/completions";
+        const TWO: Result<&str, (u16, &str)> = Err((400, "max_tokens"));
+        for (config, body, expected) in [
+            // Before and after the model, however it is written.
+            ("", r#"{"model":"o3-mini","max_tokens": 5}"#, Ok(r#"{"model":"o3-mini","max_completion_tokens": 5}"#)),
+            ("", r#"{"max_tokens" : 5,"model":"gpt-5"}"#, Ok(r#"{"max_completion_tokens" : 5,"model":"gpt-5"}"#)),
+            ("", r#"{"max\u005ftokens":5,"model":"o1"}"#, Ok(r#"{"max_completion_tokens":5,"model":"o1"}"#)),
+            ("", r#"{"x":{"max_tokens":1},"model":"o1"}"#, Ok(r#"{"x":{"max_tokens":1},"model":"o1"}"#)),
+            ("", r#"{"model":"o1","max_completion_tokens":5}"#, Ok(r#"{"model":"o1","max_completion_tokens":5}"#)),
+            // Others take it, or nothing is said.
+            ("", r#"{"max_tokens":5,"model":"gpt-4o"}"#, Ok(r#"{"max_tokens":5,"model":"gpt-4o"}"#)),
+            ("", r#"{"model":"gpt-4o","max_tokens":5,"max_completion_tokens":6}"#,
+             Ok(r#"{"model":"gpt-4o","max_tokens":5,"max_completion_tokens":6}"#)),
+            ("", r#"{"max_tokens":null,"model":"o1","max_completion_tokens":6}"#,
+             Ok(r#"{"max_tokens":null,"model":"o1","max_completion_tokens":6}"#)),
+            // The model that goes upstream decides.
+            ("model: o1", r#"{"model":"gpt-4o","max_tokens":5}"#, Ok(r#"{"model":"o1","max_completion_tokens":5}"#)),
+            ("model: gpt-4o", r#"{"max_tokens":5,"model":"o1"}"#, Ok(r#"{"max_tokens":5,"model":"gpt-4o"}"#)),
+            ("defaultModel: o1", r#"{"max_tokens":5}"#, Ok(r#"{"max_completion_tokens":5,"model":"o1"}"#)),
+            ("modelAliases: {smart: gpt-5.1}", r#"{"max_tokens":5,"model":"smart"}"#,
+             Ok(r#"{"max_completion_tokens":5,"model":"gpt-5.1"}"#)),
+            // Both.
+            ("", r#"{"model":"o1","max_tokens":5,"max_completion_tokens":6}"#, TWO),
+            ("", r#"{"max_completion_tokens":6,"max_tokens":5,"model":"o1"}"#, TWO),
+            ("model: o1", r#"{"max_completion_tokens":6,"max_tokens":5}"#, TWO),
+            // With rules for either.
+            ("defaults: {max_tokens: 9}", r#"{"model":"o1"}"#, Ok(r#"{"model":"o1","max_completion_tokens":9}"#)),
+            ("defaults: {max_tokens: 9}", r#"{"model":"gpt-4"}"#, Ok(r#"{"model":"gpt-4","max_tokens":9}"#)),
+            ("defaults: {max_tokens: 9}", r#"{"model":"o1","max_tokens":5}"#,
+             Ok(r#"{"model":"o1","max_completion_tokens":5}"#)),
+            ("defaults: {max_tokens: 9}", r#"{"max_tokens":null,"model":"o1"}"#,
+             Ok(r#"{"max_completion_tokens":9,"model":"o1"}"#)),
+            ("defaults: {max_tokens: 9}", r#"{"max_completion_tokens":5,"model":"o1"}"#,
+             Ok(r#"{"max_completion_tokens":5,"model":"o1"}"#)),
+            ("defaults: {max_completion_tokens: 9}", r#"{"max_tokens":5,"model":"o1"}"#,
+             Ok(r#"{"max_completion_tokens":5,"model":"o1"}"#)),
+            ("defaults: {max_completion_tokens: 9, max_tokens: 8}", r#"{"model":"o1"}"#,
+             Ok(r#"{"model":"o1","max_completion_tokens":9}"#)),
+            ("overrides: {max_tokens: 9}", r#"{"max_tokens":50,"model":"o1"}"#,
+             Ok(r#"{"max_completion_tokens":9,"model":"o1"}"#)),
+            ("overrides: {max_tokens: 9}", r#"{"max_completion_tokens":50,"model":"o1"}"#,
+             Ok(r#"{"max_completion_tokens":9,"model":"o1"}"#)),
+            ("overrides: {max_tokens: 9}, model: o1", r#"{"max_completion_tokens":50}"#,
+             Ok(r#"{"max_completion_tokens":9,"model":"o1"}"#)),
+            ("overrides: {max_completion_tokens: 9}", r#"{"max_tokens":50,"model":"o1"}"#,
+             Ok(r#"{"max_completion_tokens":9,"model":"o1"}"#)),
+            ("overrides: {max_completion_tokens: 9}", r#"{"model":"o1","max_tokens":50}"#,
+             Ok(r#"{"model":"o1","max_completion_tokens":9}"#)),
+            ("overrides: {max_tokens: 9}", r#"{"model":"o1"}"#, Ok(r#"{"model":"o1","max_completion_tokens":9}"#)),
+        ] {
+            becomes_at("openai", config, CHAT, body, expected);
+            becomes_at("azure-openai", &format!("apiVersion: v1, {config}"), CHAT, body, expected);
+        }
+        // Only there, and only in chat completions.
+        let body = r#"{"max_tokens":5,"model":"o1"}"#;
+        becomes("", CHAT, body, Ok(body));
+        becomes_at("openai", "", "/v1/completions", body, Ok(body));
+    }
+
+    fn max_tokens_waits_for_the_model_but_not_for_ever() {
+        for plugin in ["placement: upstream\nholdHeaders: true", "placement: upstream"] {
+            let gateway = backend_of("openai", plugin, "");
+            for (text, expected) in [(200 << 10, "max_completion_tokens"), (300 << 10, "max_tokens")] {
+                let body = format!(
+                    r#"{{"max_tokens":5,"messages":"{}","model":"o1"}}"#, "x".repeat(text)
+                );
+                let chunks: Vec<&[u8]> = body.as_bytes().chunks(16 << 10).collect();
+                let mut exchange = Exchange::new(Rc::clone(&gateway));
+                let wire = send(&mut exchange, &CHAT, &Host::default(), &chunks);
+                let sent = String::from_utf8(wire.passed).unwrap();
+                assert_eq!(sent, body.replace("max_tokens", expected), "{plugin} {text}");
+            }
         }
     }
 

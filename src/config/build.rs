@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
 use super::value::{Span, Template, Unsupported};
-use super::{Auth, Backend, Gateway, KeyHeader, MemberRule, Plugin, Query, Tls, file};
+use super::{Auth, Backend, Gateway, KeyHeader, LIMITS, MemberRule, Plugin, Query, Tls, file};
 use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
@@ -119,7 +119,13 @@ impl Build<'_> {
         let query = self.query(config, at);
         let members = self.members(config, at);
         let rules = members.iter().map(|rule| rule.name.as_str());
-        let watched = Watched::new(["model", "stream"].into_iter().chain(rules));
+        let limits = match provider.has_insisting_models() {
+            true => &LIMITS[..],
+            false => &[],
+        };
+        let limits = limits.iter().copied();
+        let watched = ["model", "stream"].into_iter().chain(rules).chain(limits);
+        let watched = Watched::new(watched);
         Some(Backend {
             name: name?,
             provider,

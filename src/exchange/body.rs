@@ -20,14 +20,25 @@
 //!   piece 1   {"messages":[…],"model":"gp      ─►  {"messages":[…],"model":
 //!   piece 2   t-4o","stream":true}             ─►  "grok-2","stream":true}
 //! ```
+//!
+//! # `max_tokens`
+//!
+//! Some models take it only by its new name, `max_completion_tokens`: see
+//! [`insists_on_completion_tokens`]. Its key is then replaced, its value stays. Which model goes
+//! upstream may be told only after the key: then what comes from the key on waits, up to
+//! [`MAX_HELD_BYTES`], also where headers do not; beyond, the key stays what it was. A request
+//! that has both names is refused, as OpenAI itself does it; where one of them is the
+//! configuration's, an override wins over what the client sent, and that over a default.
 
+use std::ops::Range;
 use std::rc::Rc;
 
-use crate::config::Backend;
+use crate::config::{Backend, LIMITS};
 use crate::headers::HeaderEdit;
 use crate::json::{self, Event, Scanner, Splice, ValueText};
 use crate::model::{Asked, Choice, Unusable};
 use crate::operation::ModelMember;
+use crate::provider::openai::insists_on_completion_tokens;
 use crate::refusal::Refusal;
 
 /// One JSON body on its way.
@@ -39,6 +50,10 @@ pub struct BodyEdit {
     scanner: Scanner,
     /// Which members of [`Backend::watched`] have been decided.
     decided: Vec<bool>,
+    /// What becomes of `max_tokens`; `None`: it stays.
+    limits: Option<Limits>,
+    /// Where the bytes at hand begin: what stands before has gone on.
+    base: u64,
     /// The value that is open where the bytes at hand end, and has to wait for its end.
     open: Option<u64>,
     /// Changes to the bytes at hand, in order.
@@ -55,6 +70,33 @@ pub struct BodyEdit {
     chosen: Option<Rc<str>>,
     /// Whether the root object has ended.
     is_closed: bool,
+}
+
+/// `max_tokens` and `max_completion_tokens`, where a model may insist on the latter.
+#[derive(Debug)]
+struct Limits {
+    /// Their positions in [`Backend::watched`].
+    old: usize,
+    new: usize,
+    /// Whether the model that goes upstream insists; `None`: it is not known yet.
+    insists: Option<bool>,
+    /// Where the key `max_tokens` stands, if it says something.
+    old_key: Option<Range<u64>>,
+    is_renamed: bool,
+    has_new: bool,
+    /// Where the value of the one that came last stands, once it has ended.
+    value: Option<Range<u64>>,
+}
+
+impl Limits {
+    /// The other name of the same.
+    fn other(&self, member: usize) -> Option<usize> {
+        match member {
+            _ if member == self.old => Some(self.new),
+            _ if member == self.new => Some(self.old),
+            _ => None,
+        }
+    }
 }
 
 /// What becomes of the bytes at hand.
@@ -87,6 +129,8 @@ impl BodyEdit {
             backend,
             model,
             member,
+            limits: None,
+            base: 0,
             open: None,
             splices: Vec::new(),
             growth: 0,
@@ -98,10 +142,32 @@ impl BodyEdit {
         }
     }
 
+    /// The same for a chat completion, where a model may insist on the new name of `max_tokens`.
+    pub fn with_limits(mut self) -> Self {
+        let [old, new] = LIMITS.map(|name| self.backend.watched.position(name));
+        let always = self.model.as_deref();
+        let always = always.or(self.backend.model.always.as_deref());
+        let insists = always.map(insists_on_completion_tokens);
+        self.limits = match (old, new) {
+            (Some(old), Some(new)) if insists != Some(false) => Some(Limits {
+                old,
+                new,
+                insists,
+                old_key: None,
+                is_renamed: false,
+                has_new: false,
+                value: None,
+            }),
+            _ => None,
+        };
+        self
+    }
+
     /// Whether any body could come out longer or shorter than it went in.
     pub fn may_change(&self) -> bool {
         let rule = &self.backend.model;
         self.model.is_some()
+            || self.limits.is_some()
             || rule.always.is_some()
             || rule.default.is_some()
             || !rule.aliases.is_empty()
@@ -124,27 +190,26 @@ impl BodyEdit {
     ///
     /// When the body is not a JSON object, or its `model` cannot be used.
     pub fn push(&mut self, bytes: &[u8], ends: bool) -> Result<Pushed, Refusal> {
-        let start = self.scanner.position();
-        self.scan(bytes, start)?;
+        self.scan(bytes)?;
         if ends {
             self.scanner.finish().map_err(Refusal::InvalidBody)?;
         }
         let length = self.new_length(ends);
         let headers = match (self.holds, length) {
+            (false, _) if self.waits_for_limit() => return Ok(Pushed::Hold),
             (false, _) => Vec::new(),
             (true, Some(length)) => match self.declared == Some(length) {
                 true => Vec::new(),
                 false => vec![HeaderEdit::set("content-length", length.to_string())],
             },
-            (true, None) if self.must_hold() => return Ok(Pushed::Hold),
+            (true, None) if self.must_hold() || self.waits_for_limit() => return Ok(Pushed::Hold),
             (true, None) => vec![HeaderEdit::remove("content-length")],
         };
-        let start = if self.holds { 0 } else { start };
         self.holds = false;
+        let base = std::mem::replace(&mut self.base, self.scanner.position());
         if let Some(open) = self.open {
-            let range = open.max(start)..self.scanner.position();
             self.splices.push(Splice {
-                range,
+                range: open.max(base)..self.base,
                 with: Vec::new(),
             });
         }
@@ -154,7 +219,7 @@ impl BodyEdit {
         })
     }
 
-    fn scan(&mut self, mut bytes: &[u8], start: u64) -> Result<(), Refusal> {
+    fn scan(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         loop {
             match self
                 .scanner
@@ -162,21 +227,24 @@ impl BodyEdit {
                 .map_err(|error| self.invalid(error))?
             {
                 Event::InputEmpty => return Ok(()),
-                Event::ValueStart { member, at, kind } => self.value_starts(member, at, kind),
+                Event::ValueStart { member, at, kind } => self.value_starts(member, at, kind)?,
                 Event::ValueEnd { member, range } => {
-                    let new = self.value_ends(member)?;
-                    let is_cut =
-                        self.open.take().is_some_and(|_| !self.holds) && range.start < start;
+                    let new = self.value_ends(member, &range)?;
+                    let is_cut = self.open.take().is_some() && range.start < self.base;
                     // What was cut off comes back, unless something else takes its place.
                     let with = match (new, is_cut) {
                         (Some(new), _) => new,
                         (None, true) => self.open_text()?,
-                        (None, false) => continue,
+                        (None, false) => {
+                            self.limits_change()?;
+                            continue;
+                        }
                     };
                     let length = i64::try_from(range.end - range.start).unwrap_or(i64::MAX);
                     self.growth += i64::try_from(with.len()).unwrap_or(i64::MAX) - length;
-                    let range = if is_cut { start..range.end } else { range };
+                    let range = if is_cut { self.base..range.end } else { range };
                     self.splices.push(Splice { range, with });
+                    self.limits_change()?;
                 }
                 Event::ObjectEnd { close, is_empty } => {
                     self.is_closed = true;
@@ -193,22 +261,42 @@ impl BodyEdit {
         }
     }
 
-    fn value_starts(&mut self, member: usize, at: u64, kind: json::Kind) {
+    fn value_starts(&mut self, member: usize, at: u64, kind: json::Kind) -> Result<(), Refusal> {
+        let is_null = kind == json::Kind::Null;
+        let says_something = !is_null || self.rule(member).is_some();
+        if let Some(limits) = &mut self.limits {
+            if member == limits.old && says_something {
+                limits.old_key = Some(self.scanner.key_range());
+            }
+            limits.has_new |= member == limits.new;
+        }
         let waits = match member {
             MODEL => true,
             STREAM => false,
             // A default is only for what is absent or null.
             _ => self
-                .rule(member)
-                .is_some_and(|rule| rule.always || kind == json::Kind::Null),
+                .rule_for(member)
+                .is_some_and(|rule| rule.always || is_null),
         };
         self.open = waits.then_some(at);
+        self.limits_change()
     }
 
     /// What takes the place of a value that has just ended; `None`: it stays.
-    fn value_ends(&mut self, member: usize) -> Result<Option<Vec<u8>>, Refusal> {
+    fn value_ends(
+        &mut self,
+        member: usize,
+        range: &Range<u64>,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
         if let Some(decided) = self.decided.get_mut(member) {
             *decided = true;
+        }
+        let waited = self.open.is_some();
+        if let Some(limits) = &mut self.limits
+            && limits.other(member).is_some()
+        {
+            // What is replaced now needs not be replaced later.
+            limits.value = (!waited).then(|| range.clone());
         }
         match member {
             MODEL => {
@@ -223,14 +311,15 @@ impl BodyEdit {
                 };
                 let choice = self.choose(asked);
                 let chosen = self.remembered(&choice, asked);
+                let insists = insists(&choice, asked);
                 let written = written(choice, asked)?;
                 self.chosen = chosen;
+                self.settle_limits(insists);
                 Ok(written)
             }
             STREAM => Ok(None),
             _ => {
-                let waited = self.open.is_some();
-                let rule = self.rule(member).filter(|_| waited);
+                let rule = self.rule_for(member).filter(|_| waited);
                 Ok(rule.map(|rule| rule.value.as_bytes().to_vec()))
             }
         }
@@ -250,16 +339,103 @@ impl BodyEdit {
         if !self.is_decided(MODEL) {
             let choice = self.choose(Asked::Nothing);
             self.chosen = self.remembered(&choice, Asked::Nothing);
+            self.settle_limits(insists(&choice, Asked::Nothing));
             if let Some(model) = written(choice, Asked::Nothing)? {
                 add("model", &model);
             }
         }
+        self.limits_change()?;
         for (number, rule) in self.backend.members.iter().enumerate() {
-            if !self.is_decided(FIRST_RULE + number) {
-                add(&rule.name, rule.value.as_bytes());
+            if !self.is_decided(FIRST_RULE + number)
+                && let Some(name) = self.name_to_add(FIRST_RULE + number, &rule.name)
+            {
+                add(name, rule.value.as_bytes());
             }
         }
         Ok(added)
+    }
+
+    /// The name by which an absent member with a rule is added; `None`: it stays absent.
+    fn name_to_add<'n>(&self, member: usize, name: &'n str) -> Option<&'n str> {
+        let limits = self.limits.as_ref();
+        let Some((limits, other)) = limits.and_then(|it| Some((it, it.other(member)?))) else {
+            return Some(name);
+        };
+        let [_, new_name] = LIMITS;
+        match limits.old_key.is_some() || limits.has_new {
+            // What the client sent is there, or has been replaced.
+            true => None,
+            false if member == limits.old && self.rule(other).is_some() => None,
+            false => Some(new_name),
+        }
+    }
+
+    /// The model that goes upstream is known.
+    fn settle_limits(&mut self, insists: bool) {
+        match &mut self.limits {
+            Some(limits) if insists => limits.insists = Some(true),
+            limits => *limits = None,
+        }
+    }
+
+    /// Renames and replaces what has been found, once it is known that it has to be.
+    fn limits_change(&mut self) -> Result<(), Refusal> {
+        let Some(limits) = &mut self.limits else {
+            return Ok(());
+        };
+        if limits.insists != Some(true) {
+            return Ok(());
+        }
+        let [old_name, new_name] = LIMITS;
+        if limits.old_key.is_some() && limits.has_new {
+            return Err(Refusal::Parameter {
+                param: Some(old_name.to_owned()),
+                message: format!("{old_name} and {new_name} cannot be set at the same time"),
+                code: "invalid_value",
+            });
+        }
+        let member = if limits.has_new {
+            limits.new
+        } else {
+            limits.old
+        };
+        if let Some(key) = limits.old_key.clone().filter(|_| !limits.is_renamed) {
+            limits.is_renamed = true;
+            self.insert(key, json::encode_string(new_name).into_bytes());
+        }
+        if let Some(value) = self.limits.as_mut().and_then(|it| it.value.take())
+            && let Some(rule) = self.rule_for(member).filter(|rule| rule.always)
+        {
+            let with = rule.value.as_bytes().to_vec();
+            self.insert(value, with);
+        }
+        Ok(())
+    }
+
+    /// A change to what came before the last one, unless it has gone on.
+    fn insert(&mut self, range: Range<u64>, with: Vec<u8>) {
+        if range.start < self.base {
+            return;
+        }
+        let length = i64::try_from(range.end - range.start).unwrap_or(i64::MAX);
+        self.growth += i64::try_from(with.len()).unwrap_or(i64::MAX) - length;
+        let after = |it: &Splice| it.range.start < range.start;
+        let place = self.splices.partition_point(after);
+        self.splices.insert(place, Splice { range, with });
+    }
+
+    /// Whether the bytes at hand end where a limit may have to be renamed.
+    fn waits_for_limit(&self) -> bool {
+        let Some(limits) = self.limits.as_ref().filter(|_| !self.is_closed) else {
+            return false;
+        };
+        let is_found = limits.old_key.is_some() || limits.has_new;
+        let held = self.scanner.position() - self.base;
+        match limits.insists.is_none() && is_found {
+            true => held <= MAX_HELD_BYTES,
+            // White space before the value may be endless.
+            false => self.scanner.is_at_a_key() && held <= 2 * MAX_HELD_BYTES,
+        }
     }
 
     fn choose(&self, asked: Asked<'_>) -> Choice {
@@ -283,9 +459,12 @@ impl BodyEdit {
 
     /// The length of the new body, once nothing more can change it.
     fn new_length(&self, ends: bool) -> Option<u64> {
+        let rules = self.backend.members.len();
         let all_decided = || {
+            let has_limit = |it: &Limits| self.is_decided(it.old) || self.is_decided(it.new);
             self.is_decided(MODEL)
-                && (FIRST_RULE..self.decided.len()).all(|member| self.is_decided(member))
+                && self.limits.as_ref().is_none_or(has_limit)
+                && (FIRST_RULE..FIRST_RULE + rules).all(|member| self.is_decided(member))
         };
         let old = match ends {
             true => Some(self.scanner.position()),
@@ -312,6 +491,17 @@ impl BodyEdit {
         self.backend.members.get(member.checked_sub(FIRST_RULE)?)
     }
 
+    /// The same, where the other name of a limit may have the rule.
+    fn rule_for(&self, member: usize) -> Option<&crate::config::MemberRule> {
+        let own = self.rule(member);
+        let limits = self.limits.as_ref();
+        let other = limits
+            .filter(|limits| limits.insists == Some(true))
+            .and_then(|limits| self.rule(limits.other(member)?))
+            .filter(|rule| rule.always && !own.is_some_and(|own| own.always));
+        other.or(own)
+    }
+
     fn is_decided(&self, member: usize) -> bool {
         self.decided.get(member).copied().unwrap_or(false)
     }
@@ -324,6 +514,15 @@ impl BodyEdit {
             }
             error => Refusal::InvalidBody(error),
         }
+    }
+}
+
+/// Whether the model that a choice comes to insists on `max_completion_tokens`.
+fn insists(choice: &Choice, asked: Asked<'_>) -> bool {
+    match (choice, asked) {
+        (Choice::Write(model), _) => insists_on_completion_tokens(model),
+        (Choice::Keep, Asked::Model(model)) => insists_on_completion_tokens(model),
+        _ => false,
     }
 }
 

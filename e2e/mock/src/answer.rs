@@ -135,6 +135,7 @@ fn chat_completions(call: Call<'_>) -> Result<Answer, Refusal> {
     let object = json_body(call)?;
     let model = object.model()?;
     call.profile.refuse_chat_member(object.names())?;
+    refuse_old_limit(call, &object, &model)?;
     let stream = object.stream()?;
     let include_usage = include_usage(call, &object, stream)?;
     let messages: Vec<Message<'_>> = object
@@ -202,6 +203,33 @@ fn chat_completions(call: Call<'_>) -> Result<Answer, Refusal> {
         "usage": usage,
         "system_fingerprint": "fp_mock",
     })))
+}
+
+/// OpenAI's models that reason, and all since, know only the new name of the limit; and nobody says
+/// both.
+fn refuse_old_limit(call: Call<'_>, object: &Object<'_>, model: &str) -> Result<(), Refusal> {
+    let says = |name| object.raw(name).is_some_and(|value| value.get() != "null");
+    if !call.profile.insists_on_completion_tokens || !says("max_tokens") {
+        return Ok(());
+    }
+    let insists = ["o1", "o3", "o4", "gpt-5"];
+    if insists.iter().any(|family| model.starts_with(family)) {
+        return Err(Refusal {
+            kind: profile::Kind::UnsupportedMember,
+            ..Refusal::member(
+                "max_tokens",
+                "Unsupported parameter: 'max_tokens' is not supported with this model. \
+                 Use 'max_completion_tokens' instead.",
+            )
+        });
+    }
+    if says("max_completion_tokens") {
+        return Err(Refusal::member(
+            "max_tokens",
+            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
+        ));
+    }
+    Ok(())
 }
 
 enum Reply {

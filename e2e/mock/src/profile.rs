@@ -34,6 +34,8 @@ pub struct Profile {
     pub families: &'static [Family],
     /// The top-level members of a chat request; anything else is refused. `None`: all pass.
     pub chat_members: Option<&'static [&'static str]>,
+    /// Its models that reason, and those after them, refuse `max_tokens`.
+    pub insists_on_completion_tokens: bool,
     /// How errors look.
     pub shape: Shape,
     /// Headers that would be refused otherwise.
@@ -120,6 +122,8 @@ pub enum Kind {
     Request,
     /// A member that the provider does not know.
     UnknownMember,
+    /// A member that the provider knows, and this model does not take.
+    UnsupportedMember,
     /// There is no such path.
     Url,
 }
@@ -399,6 +403,7 @@ impl Profile {
                 ("invalid_request_error", json!("model_not_found"))
             }
             Kind::Url => ("invalid_request_error", json!("unknown_url")),
+            Kind::UnsupportedMember => ("invalid_request_error", json!("unsupported_parameter")),
             Kind::UnknownMember => ("invalid_request_error", json!("unknown_parameter")),
             Kind::Method(_) | Kind::NotFound | Kind::Request => {
                 ("invalid_request_error", Value::Null)
@@ -430,7 +435,7 @@ impl Profile {
                     }]},
                     "type": class, "param": null, "code": null,
                 }),
-                Kind::NotFound | Kind::Request => json!({
+                Kind::NotFound | Kind::Request | Kind::UnsupportedMember => json!({
                     "object": "error", "message": message, "type": class, "param": param,
                     "code": "3001",
                 }),
@@ -452,7 +457,7 @@ impl Profile {
                 Kind::NotFound => json!({"error": {
                     "message": message, "type": "NotFoundError", "param": param, "code": status,
                 }}),
-                Kind::Request | Kind::UnknownMember => json!({"error": {
+                Kind::Request | Kind::UnknownMember | Kind::UnsupportedMember => json!({"error": {
                     "message": message, "type": "BadRequestError", "param": param, "code": status,
                 }}),
             },
@@ -629,6 +634,7 @@ fn generic() -> Profile {
             Family::Responses,
         ],
         chat_members: None,
+        insists_on_completion_tokens: false,
         shape: Shape::Vllm,
         allow_headers: Vec::new(),
         sni: Vec::new(),
@@ -661,6 +667,7 @@ fn built_in() -> HashMap<String, Arc<Profile>> {
     };
     let openai = Profile {
         chat_members: Some(OPENAI_CHAT),
+        insists_on_completion_tokens: true,
         allow_headers: vec![
             "openai-organization".to_owned(),
             "openai-project".to_owned(),
