@@ -12,6 +12,9 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
+use crate::dialect::Dialect;
+use crate::load::Words;
+
 /// What sits between the load and the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Variant {
@@ -19,6 +22,8 @@ pub enum Variant {
     Bare,
     /// Envoy with this one.
     Module(PathBuf),
+    /// Envoy with a translator of its own, `envoy.http.ai_filters.transcoder`.
+    Transcoder,
 }
 
 impl Variant {
@@ -29,6 +34,20 @@ impl Variant {
             Self::Module(path) => path
                 .file_stem()
                 .map_or_else(|| "module".into(), |name| name.to_string_lossy().into()),
+            Self::Transcoder => "Envoy's transcoder".to_owned(),
+        }
+    }
+
+    /// Whether it is measured with providers that speak this.
+    pub fn serves(&self, dialect: Dialect) -> bool {
+        !matches!((self, dialect), (Self::Transcoder, Dialect::OpenAi))
+    }
+
+    /// In whose words its clients ask.
+    pub fn words(&self) -> Words {
+        match self {
+            Self::Bare => Words::Provider,
+            Self::Module(_) | Self::Transcoder => Words::Client,
         }
     }
 }
@@ -182,45 +201,34 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// The same listener, route and cluster for both; only the cluster's filters differ.
+/// The same listener, hosts and clusters for all; only the filters differ, and what the routes say
+/// to Envoy's transcoder.
 fn bootstrap(variant: &Variant, listen: SocketAddr, provider: SocketAddr) -> Value {
-    let address = |address: SocketAddr| {
-        let address = json!({
-            "address": address.ip().to_string(),
-            "port_value": address.port(),
-        });
-        json!({ "socket_address": address })
-    };
     let mut filters = Vec::new();
-    if let Variant::Module(path) = variant {
-        filters.push(wasm_filter(path));
+    if *variant == Variant::Transcoder {
+        filters.push(transcoder());
     }
     filters.push(json!({
-        "name": "envoy.filters.http.upstream_codec",
+        "name": "envoy.filters.http.router",
         "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+            "suppress_envoy_headers": true,
         },
     }));
+    let hosts = Dialect::ALL.map(|dialect| {
+        json!({
+            "name": dialect.name(),
+            "domains": [dialect.gateway_host()],
+            // Headers wait for the model while a client sends up to its connection's limit at once.
+            "request_body_buffer_limit": 33 << 20,
+            "routes": [route(variant, dialect)],
+        })
+    });
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "gateway",
-        "route_config": {"virtual_hosts": [{
-            "name": "all",
-            "domains": ["*"],
-            // Headers wait for the model while a client sends up to its connection's limit at once.
-            "request_body_buffer_limit": 33 << 20,
-            "routes": [{
-                "match": {"path_separated_prefix": "/v1"},
-                "route": {"cluster": "openai", "timeout": "0s"},
-            }],
-        }]},
-        "http_filters": [{
-            "name": "envoy.filters.http.router",
-            "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-                "suppress_envoy_headers": true,
-            },
-        }],
+        "route_config": {"virtual_hosts": hosts},
+        "http_filters": filters,
     });
     let listener = json!({
         "name": "gateway",
@@ -230,11 +238,83 @@ fn bootstrap(variant: &Variant, listen: SocketAddr, provider: SocketAddr) -> Val
             "typed_config": manager,
         }]}],
     });
-    let cluster = json!({
-        "name": "openai",
+    let clusters = Dialect::ALL.map(|dialect| cluster(variant, dialect, provider));
+    json!({"static_resources": {"listeners": [listener], "clusters": clusters}})
+}
+
+fn address(address: SocketAddr) -> Value {
+    let address = json!({
+        "address": address.ip().to_string(),
+        "port_value": address.port(),
+    });
+    json!({ "socket_address": address })
+}
+
+/// Host, path and key are the module's work. Envoy's transcoder leaves them to the route, but for
+/// Gemini's path, as in Envoy's own example:
+/// <https://www.envoyproxy.io/docs/envoy/v1.40.0/start/sandboxes/ai-transcoder>, read 2026-11-21.
+fn route(variant: &Variant, dialect: Dialect) -> Value {
+    if *variant != Variant::Transcoder || dialect == Dialect::OpenAi {
+        return json!({
+            "match": {"prefix": "/"},
+            "route": {"cluster": dialect.name(), "timeout": "0s"},
+        });
+    }
+    let path = match dialect {
+        Dialect::Gemini => Dialect::OpenAi.path(false),
+        Dialect::Anthropic | Dialect::OpenAi => dialect.path(false),
+    };
+    let protocol = match dialect {
+        Dialect::Anthropic => "ANTHROPIC_MESSAGES",
+        Dialect::Gemini => "GEMINI_GENERATE_CONTENT",
+        Dialect::OpenAi => OPENAI_PROTOCOL,
+    };
+    let (key_header, prefix) = dialect.key_header();
+    let header = |name: &str, value: &str| {
+        json!({
+            "header": {"key": name, "value": value},
+            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        })
+    };
+    json!({
+        "match": {"prefix": Dialect::OpenAi.path(false)},
+        "route": {
+            "cluster": dialect.name(),
+            "timeout": "0s",
+            "host_rewrite_literal": dialect.provider_host(),
+            "prefix_rewrite": path,
+        },
+        "request_headers_to_add": [
+            header(key_header, &format!("{prefix}%ENVIRONMENT({KEY_VARIABLE})%")),
+            header("anthropic-version", "2023-06-01"),
+        ],
+        "request_headers_to_remove": ["authorization", "accept-encoding"],
+        "typed_per_filter_config": {
+            TRANSCODER: {
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.ai_protocol_manager.v3.AiProtocolManagerPerRoute",
+                "request": {"llm_protocol": OPENAI_PROTOCOL},
+                "response": {"llm_protocol": protocol},
+            },
+        },
+    })
+}
+
+fn cluster(variant: &Variant, dialect: Dialect, provider: SocketAddr) -> Value {
+    let mut filters = Vec::new();
+    if let Variant::Module(path) = variant {
+        filters.push(wasm_filter(path, dialect));
+    }
+    filters.push(json!({
+        "name": "envoy.filters.http.upstream_codec",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+        },
+    }));
+    json!({
+        "name": dialect.name(),
         "type": "STATIC",
         "load_assignment": {
-            "cluster_name": "openai",
+            "cluster_name": dialect.name(),
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(provider)}}]}],
         },
         "typed_extension_protocol_options": {
@@ -244,20 +324,24 @@ fn bootstrap(variant: &Variant, listen: SocketAddr, provider: SocketAddr) -> Val
                 "http_filters": filters,
             },
         },
-    });
-    json!({"static_resources": {"listeners": [listener], "clusters": [cluster]}})
+    })
 }
 
-/// The module as the rendered configuration loads it, with the common backend: a key of its own
-/// and a model that is always written.
-fn wasm_filter(path: &Path) -> Value {
+/// The module as the rendered configuration loads it, with the common backend: a key of its own,
+/// and for OpenAI a model that is always written.
+fn wasm_filter(path: &Path, dialect: Dialect) -> Value {
+    let key = format!("${{{KEY_VARIABLE}}}");
+    let config = match dialect {
+        Dialect::OpenAi => json!({"apiKey": key, "model": MODEL}),
+        Dialect::Anthropic | Dialect::Gemini => json!({ "apiKey": key }),
+    };
+    let r#type = match dialect {
+        Dialect::Gemini => "google",
+        Dialect::Anthropic | Dialect::OpenAi => dialect.name(),
+    };
     let plugin = json!({
-        "backends": [{
-            "name": "openai",
-            "type": "openai",
-            "config": {"apiKey": format!("${{{KEY_VARIABLE}}}"), "model": MODEL},
-        }],
-        "backend": "openai",
+        "backends": [{"name": dialect.name(), "type": r#type, "config": config}],
+        "backend": dialect.name(),
         "placement": "upstream",
         "holdHeaders": true,
     });
@@ -284,16 +368,37 @@ fn wasm_filter(path: &Path) -> Value {
     })
 }
 
-/// The host that the module sends requests to, in name.
-pub const AUTHORITY: &str = "api.openai.com";
+/// Envoy's own translator, with the one filter that an OpenAI client needs.
+fn transcoder() -> Value {
+    json!({
+        "name": TRANSCODER,
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.ai_protocol_manager.v3.AiProtocolManager",
+            "request_handling": {},
+            "response_handling": {},
+            "filters": [{
+                "name": "envoy.http.ai_filters.transcoder",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.http.ai_filters.transcoder.v3.Transcoder",
+                    "request_handling": "FROM_IR",
+                    "response_handling": "TO_IR",
+                },
+            }],
+        },
+    })
+}
 
-/// The model that the module writes.
+/// The model that the module writes for OpenAI.
 pub const MODEL: &str = "gpt-4o-mini-2024-07-18";
 
-/// The key that the module sends.
+/// The key that is sent to the provider.
 pub const KEY: &str = "sk-proj-gateway-0123456789abcdefghijklmnopqrstuvwxyz0123456789";
 
 const KEY_VARIABLE: &str = "GATEWAY_BENCH_KEY";
+
+const OPENAI_PROTOCOL: &str = "OPENAI_CHAT_COMPLETIONS";
+
+const TRANSCODER: &str = "envoy.filters.http.ai_protocol_manager";
 
 /// Half of what a 32-bit instance could address.
 const GUARD_BYTES: u64 = 2 << 30;

@@ -13,16 +13,26 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::dialect::Dialect;
 use crate::provider;
 use crate::workload::{Answer, Workload};
 
+/// In whose words a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// OpenAI's.
+    Client,
+    /// The provider's.
+    Provider,
+}
+
 /// Sends so many requests, over as many connections as the workload has, and reads the answers.
-pub async fn run(to: SocketAddr, workload: &Workload, requests: usize) -> Result<()> {
+pub async fn run(to: SocketAddr, workload: &Workload, words: Words, requests: usize) -> Result<()> {
     let left = Arc::new(AtomicUsize::new(requests));
     let mut connections = JoinSet::new();
     for _ in 0..workload.connections.min(requests) {
         let left = Arc::clone(&left);
-        let request = request(workload)?;
+        let request = request(workload, words)?;
         connections.spawn(async move {
             let mut sender = connect(to).await?;
             let take_one = |left: usize| left.checked_sub(1);
@@ -41,13 +51,23 @@ pub async fn run(to: SocketAddr, workload: &Workload, requests: usize) -> Result
     Ok(())
 }
 
-/// Sends one request, of which the provider keeps a record.
-pub async fn run_recorded(to: SocketAddr, workload: &Workload) -> Result<()> {
-    let mut request = request(workload)?;
+/// Sends one request, of which the provider keeps a record, and returns the answer.
+pub async fn run_recorded(to: SocketAddr, workload: &Workload, words: Words) -> Result<Bytes> {
+    let mut request = request(workload, words)?;
     request
         .headers_mut()
         .insert(provider::RECORD, "yes".parse()?);
-    ask(&mut connect(to).await?, request).await
+    let mut sender = connect(to).await?;
+    sender.ready().await?;
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let body = answer.into_body().collect().await?.to_bytes();
+    ensure!(
+        status == StatusCode::OK,
+        "Envoy answered {status}: {}",
+        String::from_utf8_lossy(&body)
+    );
+    Ok(body)
 }
 
 async fn connect(to: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
@@ -74,10 +94,15 @@ async fn ask(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>
 }
 
 /// A chat request with the headers of the OpenAI SDK for Python.
-fn request(workload: &Workload) -> Result<Request<Full<Bytes>>> {
-    let mut request = Request::post("/v1/chat/completions");
+fn request(workload: &Workload, words: Words) -> Result<Request<Full<Bytes>>> {
+    let is_stream = workload.answer == Answer::Stream;
+    let (dialect, body) = match words {
+        Words::Client => (Dialect::OpenAi, &workload.body),
+        Words::Provider => (workload.dialect, &workload.native),
+    };
+    let mut request = Request::post(dialect.path(is_stream));
     for (name, value) in [
-        ("host", HOST),
+        ("host", workload.dialect.gateway_host()),
         ("accept-encoding", "gzip, deflate"),
         ("accept", "application/json"),
         ("content-type", "application/json"),
@@ -95,14 +120,11 @@ fn request(workload: &Workload) -> Result<Request<Full<Bytes>>> {
     ] {
         request = request.header(name, value);
     }
-    if workload.answer == Answer::Stream {
+    if is_stream {
         request = request.header(provider::STREAM, "yes");
     }
-    Ok(request.body(Full::new(workload.body.clone()))?)
+    Ok(request.body(Full::new(body.clone()))?)
 }
 
 /// What the client calls itself by; the module must not let it pass.
 pub const CREDENTIAL: &str = "Bearer sk-client-0123456789abcdef0123456789abcdef";
-
-/// The host that the client asks for.
-pub const HOST: &str = "gateway.example.com";

@@ -1,8 +1,8 @@
 //! What the module costs: stock Envoy with and without it, under the same load, in one run.
 //!
 //! ```text
-//!            other core                    one core              other core
-//!   load ─► keep-alive HTTP/1.1 ─► Envoy (bare | module) ─► provider of fixed answers
+//!            other core                         one core                     other core
+//!   load ─► keep-alive HTTP/1.1 ─► Envoy (bare | module | transcoder) ─► provider of fixed answers
 //! ```
 //!
 //! The figure is the CPU time of the Envoy process, by the kernel's own count, divided by the
@@ -10,9 +10,15 @@
 //! whatever else the machine does hits them alike; what is reported is the median over all rounds
 //! of the ratio within a round. Nothing passes or fails by its time.
 //!
+//! Where the provider has words of its own, the bare Envoy is asked in those, and passes the
+//! provider's own answer: the same conversation, at about the same size. Beside the module there
+//! is then Envoy's own translator, `envoy.http.ai_filters.transcoder`.
+//!
 //! Before anything is measured, each variant shows that it does what its row says: the bare one
-//! changes nothing, the module sends its backend's host, key and model.
+//! changes nothing, the others send the backend's host and key, and the model or the translation,
+//! and the client gets the answer, translated back.
 
+mod dialect;
 mod envoy;
 mod load;
 mod proof;
@@ -50,7 +56,7 @@ struct Arguments {
     )]
     modules: Vec<PathBuf>,
 
-    /// Less than 40 seconds instead of less than 4 minutes, and less certain.
+    /// About a minute and a half instead of ten, and less certain.
     #[arg(long)]
     quick: bool,
 
@@ -99,6 +105,7 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     let provider = Provider::start().await?;
     let variants: Vec<Variant> = std::iter::once(Variant::Bare)
         .chain(arguments.modules.iter().cloned().map(Variant::Module))
+        .chain([Variant::Transcoder])
         .collect();
     let lines = times(arguments, &variants, &provider).await?;
     let memory = memory(arguments, &variants, &provider).await?;
@@ -141,11 +148,15 @@ async fn times(
     }
     for workload in &workloads {
         for (envoy, variant) in envoys.iter().zip(variants) {
+            if !variant.serves(workload.dialect) {
+                continue;
+            }
             proof::check(envoy, variant, workload, provider)
                 .await
                 .with_context(|| format!("{} with {}", workload.name, variant.name()))?;
             // V8 compiles what is hot a second time; that belongs to no request.
-            load::run(envoy.address(), workload, workload.requests).await?;
+            let words = variant.words();
+            load::run(envoy.address(), workload, words, workload.requests).await?;
         }
     }
 
@@ -153,13 +164,22 @@ async fn times(
     let mut samples = vec![vec![Vec::with_capacity(rounds); variants.len()]; workloads.len()];
     for round in 0..rounds {
         for (workload, samples) in workloads.iter().zip(&mut samples) {
-            let mut turns: Vec<_> = envoys.iter().zip(samples).collect();
+            let turns = envoys.iter().zip(variants).zip(samples);
+            let mut turns: Vec<_> = turns
+                .filter(|((_, variant), _)| variant.serves(workload.dialect))
+                .collect();
             if round % 2 == 1 {
                 turns.reverse();
             }
-            for (envoy, samples) in turns {
+            for ((envoy, variant), samples) in turns {
                 let before = envoy.cpu_time()?;
-                load::run(envoy.address(), workload, workload.requests).await?;
+                load::run(
+                    envoy.address(),
+                    workload,
+                    variant.words(),
+                    workload.requests,
+                )
+                .await?;
                 let spent = envoy.cpu_time()?.saturating_sub(before);
                 let units = workload.requests * workload.units_per_request();
                 samples.push(spent.as_secs_f64() * 1e6 / units as f64);
@@ -171,11 +191,13 @@ async fn times(
 
     let mut lines = Vec::new();
     for (workload, samples) in workloads.iter().zip(samples) {
-        let Some((bare, modules)) = samples.split_first() else {
+        let Some((bare, with)) = samples.split_first() else {
             continue;
         };
-        for (variant, module) in variants.iter().skip(1).zip(modules) {
-            lines.push(Line::new(workload, variant, bare, module));
+        for (variant, with) in variants.iter().skip(1).zip(with) {
+            if variant.serves(workload.dialect) {
+                lines.push(Line::new(workload, variant, bare, with));
+            }
         }
     }
     Ok(lines)
@@ -197,6 +219,9 @@ async fn memory(
     let workload = workload::large();
     let mut lines = Vec::new();
     for variant in variants {
+        if !variant.serves(workload.dialect) {
+            continue;
+        }
         let envoy = Envoy::start(
             &arguments.envoy,
             variant,
@@ -207,7 +232,7 @@ async fn memory(
         let mut sent = 0;
         let mut samples = vec![(0, envoy.memory()?)];
         for point in points {
-            load::run(envoy.address(), &workload, point - sent).await?;
+            load::run(envoy.address(), &workload, variant.words(), point - sent).await?;
             sent = point;
             samples.push((point, envoy.memory()?));
         }

@@ -18,6 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::dialect::Dialect;
 use crate::workload::{CHUNKS, PACE_MS};
 
 /// The running provider; it ends with the runtime.
@@ -76,6 +77,7 @@ async fn answer(
 ) -> Result<Response<Either<Full<Bytes>, PacedStream>>, hyper::Error> {
     let (head, mut body) = request.into_parts();
     let is_stream = head.headers.contains_key(STREAM);
+    let dialect = Dialect::of_path(head.uri.path());
     if head.headers.contains_key(RECORD) {
         let record = Record {
             path: head.uri.to_string(),
@@ -93,11 +95,11 @@ async fn answer(
     let (content_type, body) = match is_stream {
         true => (
             "text/event-stream; charset=utf-8",
-            Either::Right(PacedStream::new()),
+            Either::Right(PacedStream::new(dialect)),
         ),
         false => (
             "application/json",
-            Either::Left(Full::from(COMPLETION.as_bytes())),
+            Either::Left(Full::from(dialect.completion().as_bytes())),
         ),
     };
     let mut answer = Response::new(body);
@@ -110,17 +112,19 @@ async fn answer(
 
 /// The events of a streamed answer, each as its own chunk, and time between them.
 struct PacedStream {
+    dialect: Dialect,
     ticks: Interval,
-    left: usize,
+    sent: usize,
 }
 
 impl PacedStream {
-    fn new() -> Self {
+    fn new(dialect: Dialect) -> Self {
         let mut ticks = interval(Duration::from_millis(PACE_MS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
+            dialect,
             ticks,
-            left: CHUNKS,
+            sent: 0,
         }
     }
 }
@@ -133,12 +137,12 @@ impl Body for PacedStream {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(left) = self.left.checked_sub(1) else {
+        if self.sent == CHUNKS {
             return Poll::Ready(None);
-        };
+        }
         ready!(self.ticks.poll_tick(context));
-        self.left = left;
-        let event = if left == 0 { DONE } else { EVENT };
+        let event = self.dialect.event(self.sent);
+        self.sent += 1;
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(event.as_bytes())))))
     }
 }
@@ -149,7 +153,7 @@ pub const STREAM: &str = "x-bench-stream";
 /// The header by which a request asks to be recorded.
 pub const RECORD: &str = "x-bench-record";
 
-/// What OpenAI sends along.
+/// What OpenAI sends along. The others send about as much.
 const HEADERS: [(&str, &str); 12] = [
     ("openai-organization", "example"),
     ("openai-processing-ms", "412"),
@@ -167,9 +171,3 @@ const HEADERS: [(&str, &str); 12] = [
     ("x-ratelimit-reset-requests", "8.64s"),
     ("x-request-id", "req_0123456789abcdef0123456789abcdef"),
 ];
-
-const COMPLETION: &str = r#"{"id":"chatcmpl-CeZ1x0Qm3bq8yT2v7dWkP4nRaH9sL","object":"chat.completion","created":1763700000,"model":"gpt-4o-2024-08-06","choices":[{"index":0,"message":{"role":"assistant","content":"The same invoice was booked twice; remove one entry and the figures for March add up.","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":512,"completion_tokens":19,"total_tokens":531,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}},"service_tier":"default","system_fingerprint":"fp_0123456789"}"#;
-
-const EVENT: &str = "data: {\"id\":\"chatcmpl-CeZ1x0Qm3bq8yT2v7dWkP4nRaH9sL\",\"object\":\"chat.completion.chunk\",\"created\":1763700000,\"model\":\"gpt-4o-2024-08-06\",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_0123456789\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" invoice\"},\"logprobs\":null,\"finish_reason\":null}],\"obfuscation\":\"k3Qd0a\"}\n\n";
-
-const DONE: &str = "data: [DONE]\n\n";

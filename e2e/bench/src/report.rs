@@ -18,17 +18,18 @@ pub struct Report {
     pub took: Duration,
 }
 
-/// One workload through one module.
+/// One workload through one variant.
 pub struct Line {
     name: String,
-    module: String,
+    through: String,
     unit: &'static str,
     /// In microseconds.
     bare: Spread,
     /// In microseconds.
     with: Spread,
     ratio: Spread,
-    aim: f64,
+    /// `None` where it is not ours.
+    aim: Option<f64>,
 }
 
 /// The memory of one variant after so many requests.
@@ -46,10 +47,10 @@ impl Report {
         if !self.lines.is_empty() {
             let mut rows = vec![row([
                 "CPU time",
-                "module",
+                "through",
                 "per",
-                "bare us",
-                "with us",
+                "bare",
+                "with it",
                 "ratio",
                 "quartiles",
                 "aim",
@@ -87,12 +88,12 @@ impl Line {
             .collect();
         Self {
             name: workload.name.clone(),
-            module: variant.name(),
+            through: variant.name(),
             unit: workload.unit(),
             bare: Spread::of(bare),
             with: Spread::of(with),
             ratio: Spread::of(&ratios),
-            aim: workload.aim,
+            aim: matches!(variant, Variant::Module(_)).then_some(workload.aim),
         }
     }
 
@@ -100,13 +101,13 @@ impl Line {
         let Spread { low, high, .. } = self.ratio;
         vec![
             self.name.clone(),
-            self.module.clone(),
+            self.through.clone(),
             self.unit.to_owned(),
-            format!("{:.1}", self.bare.median),
-            format!("{:.1}", self.with.median),
+            time(self.bare.median),
+            time(self.with.median),
             format!("{:.2}", self.ratio.median),
             format!("{low:.2} to {high:.2}"),
-            format!("{:.1}", self.aim),
+            self.aim.map_or("-".to_owned(), |aim| aim.to_string()),
         ]
     }
 }
@@ -140,6 +141,15 @@ impl Spread {
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
+}
+
+/// Three digits, with their unit.
+fn time(microseconds: f64) -> String {
+    match microseconds {
+        ..10.0 => format!("{microseconds:.1} µs"),
+        ..1000.0 => format!("{microseconds:.0} µs"),
+        _ => format!("{:.2} ms", microseconds / 1000.0),
+    }
 }
 
 fn mebibytes(bytes: u64) -> String {

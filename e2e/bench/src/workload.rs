@@ -3,12 +3,18 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use crate::dialect::Dialect;
+
 /// One row of the table: a request, and how it is repeated.
 pub struct Workload {
     /// What the row is called.
     pub name: String,
-    /// The request's body.
+    /// Whose API the provider speaks.
+    pub dialect: Dialect,
+    /// The request's body, as OpenAI's SDK writes it.
     pub body: Bytes,
+    /// The same in the provider's own words, for an Envoy that does not translate.
+    pub native: Bytes,
     /// What is answered.
     pub answer: Answer,
     /// How many connections ask at once.
@@ -29,6 +35,24 @@ pub enum Answer {
 }
 
 impl Workload {
+    fn new(name: String, dialect: Dialect, conversation: &Conversation) -> Self {
+        // Compact, and with characters beyond ASCII as they are: so do the SDKs.
+        let text = |body: Value| Bytes::from(body.to_string());
+        Self {
+            name,
+            dialect,
+            body: text(conversation.to_openai(dialect.model())),
+            native: text(dialect.request(conversation)),
+            answer: match conversation.is_stream {
+                true => Answer::Stream,
+                false => Answer::Completion,
+            },
+            connections: 1,
+            requests: 0,
+            aim: 0.0,
+        }
+    }
+
     /// What the CPU time is divided by, for each request.
     pub fn units_per_request(&self) -> usize {
         match self.answer {
@@ -55,37 +79,57 @@ pub fn all() -> Vec<Workload> {
         ("5 MB", 5 << 20, 4 << 20, 4, 32, 1.4),
     ] {
         for place in [Place::First, Place::Last] {
+            let conversation = Conversation::new(bytes, image_bytes, place, false);
+            let name = format!("{size}, `model` {}", place.name());
+            let workload = Workload::new(name, Dialect::OpenAi, &conversation);
             all.push(Workload {
-                name: format!("{size}, model {}", place.name()),
-                body: body(bytes, image_bytes, place, false),
-                answer: Answer::Completion,
                 connections,
                 requests,
                 aim,
+                ..workload
             });
         }
     }
-    all.push(Workload {
-        name: format!("stream of {CHUNKS} chunks"),
-        body: body(2 << 10, 0, Place::Last, true),
-        answer: Answer::Stream,
-        connections: 40,
-        requests: 120,
-        aim: 1.1,
-    });
+    all.push(stream(Dialect::OpenAi, "stream", 120, 1.1));
+    for (dialect, to) in [
+        (Dialect::Anthropic, "to Anthropic"),
+        (Dialect::Gemini, "to Gemini"),
+    ] {
+        for (size, bytes, connections, requests, aim) in [
+            ("2 KB", 2 << 10, 16, 1600, 2.0),
+            ("200 KB", 200 << 10, 8, 240, 4.0),
+        ] {
+            let conversation = Conversation::new(bytes, 0, Place::Last, false);
+            let workload = Workload::new(format!("{to}, {size}"), dialect, &conversation);
+            all.push(Workload {
+                connections,
+                requests,
+                aim,
+                ..workload
+            });
+        }
+        all.push(stream(dialect, &format!("{to}, stream"), 80, 1.15));
+    }
     all
+}
+
+fn stream(dialect: Dialect, name: &str, requests: usize, aim: f64) -> Workload {
+    let conversation = Conversation::new(2 << 10, 0, Place::Last, true);
+    Workload {
+        connections: 40,
+        requests,
+        aim,
+        ..Workload::new(name.to_owned(), dialect, &conversation)
+    }
 }
 
 /// What shows whether memory grows: 20 MB with images, and the model last, so that headers are
 /// held as long as they ever are.
 pub fn large() -> Workload {
+    let conversation = Conversation::new(20 << 20, 19 << 20, Place::Last, false);
     Workload {
-        name: "20 MB".to_owned(),
-        body: body(20 << 20, 19 << 20, Place::Last, false),
-        answer: Answer::Completion,
         connections: 4,
-        requests: 0,
-        aim: 0.0,
+        ..Workload::new("20 MB".to_owned(), Dialect::OpenAi, &conversation)
     }
 }
 
@@ -105,43 +149,75 @@ impl Place {
     }
 }
 
-/// A chat request of about so many bytes, of which so many are an image.
-fn body(bytes: usize, image_bytes: usize, place: Place, is_stream: bool) -> Bytes {
-    let mut messages = vec![json!({
-        "role": "system",
-        "content": "You are a careful assistant. Answer in the user's language, and be brief.",
-    })];
-    let mut left = bytes.saturating_sub(image_bytes).saturating_sub(400);
-    let mut number = 0;
-    while left > 0 {
-        let length = left.min(TURN_BYTES);
-        left -= length;
-        let role = ["user", "assistant"].get(number % 2).unwrap_or(&"user");
-        let content = prose(number, length);
-        messages.push(json!({ "role": role, "content": content }));
-        number += 1;
+/// What is said, in no provider's words.
+pub struct Conversation {
+    /// What the assistant is to be.
+    pub system: String,
+    /// Who says what: `user` or `assistant`.
+    pub turns: Vec<(&'static str, String)>,
+    /// Whether the answer is to be streamed.
+    pub is_stream: bool,
+    /// A picture, as a data URI.
+    image: Option<String>,
+    place: Place,
+}
+
+impl Conversation {
+    /// How long the answer may be. Unit: tokens.
+    pub const MAX_TOKENS: u64 = 1024;
+
+    /// How even it is to be.
+    pub const TEMPERATURE: f64 = 0.2;
+
+    /// One of about so many bytes, of which so many are an image.
+    fn new(bytes: usize, image_bytes: usize, place: Place, is_stream: bool) -> Self {
+        let mut turns = Vec::new();
+        let mut left = bytes.saturating_sub(image_bytes).saturating_sub(400);
+        while left > 0 {
+            let length = left.min(TURN_BYTES);
+            left -= length;
+            let role = ["user", "assistant"]
+                .get(turns.len() % 2)
+                .unwrap_or(&"user");
+            turns.push((*role, prose(turns.len(), length)));
+        }
+        Self {
+            system: "You are a careful assistant. Answer in the user's language, and be brief."
+                .to_owned(),
+            turns,
+            is_stream,
+            image: (image_bytes > 0).then(|| data_uri(image_bytes)),
+            place,
+        }
     }
-    if image_bytes > 0 {
-        messages.push(json!({"role": "user", "content": [
-            {"type": "text", "text": "What is in this image?"},
-            {"type": "image_url", "image_url": {"url": data_uri(image_bytes)}},
-        ]}));
+
+    /// A request in OpenAI's words.
+    pub fn to_openai(&self, model: &str) -> Value {
+        let mut messages = vec![json!({"role": "system", "content": self.system})];
+        for (role, text) in &self.turns {
+            messages.push(json!({"role": role, "content": text}));
+        }
+        if let Some(image) = &self.image {
+            messages.push(json!({"role": "user", "content": [
+                {"type": "text", "text": "What is in this image?"},
+                {"type": "image_url", "image_url": {"url": image}},
+            ]}));
+        }
+        let mut body = Map::new();
+        if self.place == Place::First {
+            body.insert("model".to_owned(), model.into());
+        }
+        body.insert("messages".to_owned(), messages.into());
+        if self.place == Place::Last {
+            body.insert("model".to_owned(), model.into());
+        }
+        body.insert("max_completion_tokens".to_owned(), Self::MAX_TOKENS.into());
+        body.insert("temperature".to_owned(), Self::TEMPERATURE.into());
+        if self.is_stream {
+            body.insert("stream".to_owned(), true.into());
+        }
+        body.into()
     }
-    let mut body = Map::new();
-    if place == Place::First {
-        body.insert("model".to_owned(), MODEL.into());
-    }
-    body.insert("messages".to_owned(), messages.into());
-    if place == Place::Last {
-        body.insert("model".to_owned(), MODEL.into());
-    }
-    body.insert("max_completion_tokens".to_owned(), 1024.into());
-    body.insert("temperature".to_owned(), json!(0.2));
-    if is_stream {
-        body.insert("stream".to_owned(), true.into());
-    }
-    // Compact, and with characters beyond ASCII as they are: so does the SDK.
-    Bytes::from(Value::from(body).to_string())
 }
 
 /// About so many bytes of text as people paste it: sentences, quotes, line ends, some code, some
@@ -177,9 +253,6 @@ fn data_uri(bytes: usize) -> String {
     }
     uri
 }
-
-/// The model that clients ask for. The module overrides it.
-pub const MODEL: &str = "gpt-4o";
 
 /// How many events a streamed answer has.
 pub const CHUNKS: usize = 100;
