@@ -27,7 +27,7 @@ use crate::json::Watched;
 use crate::model::ModelRule;
 use crate::name::BackendName;
 use crate::provider::dialect::Options;
-use crate::provider::{Paths, ProviderType};
+use crate::provider::{Dialects, Paths, ProviderType};
 use crate::route::Route;
 use crate::secret::Secret;
 
@@ -72,6 +72,8 @@ pub struct Backend {
     pub address: Option<Address>,
     /// How its paths are made.
     pub paths: Paths,
+    /// What its models speak; `None`: OpenAI's dialect.
+    pub dialects: Option<Dialects>,
     /// How chat completions are translated, where the provider has a dialect of its own.
     pub options: Options,
     /// What to do about the body's `model`.

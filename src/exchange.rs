@@ -40,8 +40,8 @@ use crate::config::{Backend, Gateway, Placement};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json::Splice;
 use crate::operation::{Kind, ModelMember, Operation};
-use crate::provider::PathError;
-use crate::provider::dialect::{Dialect, Encoded};
+use crate::provider::dialect::Encoded;
+use crate::provider::{Dialects, PathError};
 use crate::refusal::{JSON, LocalReply, Refusal};
 
 /// What the host can be asked while it handles a request.
@@ -134,7 +134,7 @@ enum Request {
 struct Waiting {
     backend: Rc<Backend>,
     model: Option<Rc<str>>,
-    dialect: &'static dyn Dialect,
+    dialects: Dialects,
 }
 
 impl Exchange {
@@ -368,13 +368,13 @@ impl Exchange {
         let backend = Rc::clone(&target.backend);
         self.backend = Some(target.backend);
 
-        if let Some(dialect) = backend.provider.dialect() {
+        if let Some(dialects) = backend.dialects {
             let edits = address::edits(&self.gateway, &backend, None, headers, is_first);
             self.asked = Some((original.path.clone(), base.clone()));
             let waiting = Waiting {
                 backend,
                 model: target.model,
-                dialect,
+                dialects,
             };
             return self.start_chat(waiting, &operation, method, ends, edits);
         }
@@ -452,11 +452,11 @@ impl Exchange {
         let Waiting {
             backend,
             model,
-            dialect,
+            dialects,
         } = waiting;
         let call = match operation.kind() {
             Kind::ChatCompletions => Some(Call::Chat),
-            Kind::Embeddings => dialect.embeddings().map(Call::Embeddings),
+            Kind::Embeddings => dialects.have_embeddings().then_some(Call::Embeddings),
             _ => None,
         };
         match (operation.kind(), call) {
@@ -464,7 +464,7 @@ impl Exchange {
             (_, Some(call)) if method == "POST" => {
                 let member = ModelMember::Required;
                 let rules = BodyEdit::new(Rc::clone(&backend), model, member, None, true, true);
-                let request = ChatRequest::new(backend, dialect, call, rules);
+                let request = ChatRequest::new(backend, dialects, call, rules);
                 self.request = Request::ExpectChat(Box::new(request));
                 Ok(Step {
                     headers,

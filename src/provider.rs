@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod gemini;
 pub mod openai;
 pub mod relay;
+pub mod vertex;
 
 use std::borrow::Cow;
 
@@ -39,6 +40,37 @@ pub enum ProviderType {
     Together,
     Vllm,
     Xai,
+}
+
+/// What a backend's models speak, where it is not OpenAI's dialect.
+///
+/// `Gemini` is one dialect for all models. On `Vertex` the model decides: `gemini-…` speaks
+/// Gemini's, `claude-…` Anthropic's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "each is the name of a dialect or of a provider"
+)]
+pub enum Dialects {
+    Anthropic,
+    Gemini,
+    Vertex,
+}
+
+impl Dialects {
+    /// The dialect in which this model is asked.
+    pub fn of(self, model: &str) -> &'static dyn Dialect {
+        match self {
+            Self::Anthropic => &const { Anthropic::new() },
+            Self::Gemini => &Gemini,
+            Self::Vertex => vertex::dialect_of(model),
+        }
+    }
+
+    /// Whether some model may have embeddings.
+    pub fn have_embeddings(self) -> bool {
+        !matches!(self, Self::Anthropic)
+    }
 }
 
 /// Where the API key of a provider goes.
@@ -111,11 +143,11 @@ impl ProviderType {
         self.preset().name
     }
 
-    /// The dialect into which chat completions are translated; `None`: it speaks OpenAI's.
-    pub fn dialect(self) -> Option<&'static dyn Dialect> {
+    /// The dialects into which chat completions are translated; `None`: it speaks OpenAI's.
+    pub fn dialects(self) -> Option<Dialects> {
         match self {
-            Self::Anthropic => Some(&const { Anthropic::new() }),
-            Self::Google => Some(&Gemini),
+            Self::Anthropic => Some(Dialects::Anthropic),
+            Self::Google => Some(Dialects::Gemini),
             _ => None,
         }
     }

@@ -921,6 +921,53 @@ backends:
         assert_eq!(wire.reply.unwrap().status, 404);
     }
 
+    fn vertex_asks_each_model_in_the_dialect_of_its_publisher() {
+        let gateway = gateway("holdHeaders: true\nbackends: [{name: b, type: google, config: \
+            {projectId: p-1, location: us-central1, apiKey: $KEY, modelAliases: {c: claude-x@1, g: gemini-3-pro}}}]");
+        let base = "/v1/projects/p-1/locations/us-central1/publishers";
+        let chat = |model: &str, rest: &str| {
+            format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"x"}}]{rest}}}"#)
+        };
+        let claude: &[u8] = br#"{"type":"message","role":"assistant","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2}}"#;
+        let gemini: &[u8] = br#"{"candidates":[{"content":{"role":"model","parts":[{"text":"hi"}]},"finishReason":"STOP"}]}"#;
+        for (body, path, reply) in [
+            (chat("c", ""), "anthropic/models/claude-x@1:rawPredict", Some(claude)),
+            (chat("c", r#","stream":true"#), "anthropic/models/claude-x@1:streamRawPredict", None),
+            (chat("g", ""), "google/models/gemini-3-pro:generateContent", Some(gemini)),
+            (chat("g", r#","stream":true"#), "google/models/gemini-3-pro:streamGenerateContent?alt=sse", None),
+        ] {
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let wire = send(&mut exchange, &post("/v1/chat/completions"), &Host::default(), &[body.as_bytes()]);
+            assert_eq!(wire.header(":path"), Some(&*format!("{base}/{path}")));
+            assert_eq!(wire.header(":authority"), Some("us-central1-aiplatform.googleapis.com"));
+            assert_eq!(wire.header("authorization"), Some("Bearer sk-ours"));
+            assert_eq!(wire.header("x-goog-api-key"), None);
+            assert_eq!(wire.header("anthropic-version"), None);
+            let length = wire.passed.len().to_string();
+            assert_eq!(wire.header("content-length"), Some(&*length));
+            let sent: Value = serde_json::from_slice(&wire.passed).unwrap();
+            assert!(sent.get("model").is_none());
+            let version = path.starts_with("anthropic").then_some("vertex-2023-10-16");
+            assert_eq!(sent.get("anthropic_version").and_then(Value::as_str), version);
+            let Some(reply) = reply else { continue };
+            let head = [(":status", "200"), ("content-type", "application/json")];
+            let wire = receive(&mut exchange, &head, &[reply]);
+            let reply: Value = serde_json::from_slice(&wire.passed).unwrap();
+            assert_eq!(reply["choices"][0]["message"]["content"], "hi");
+        }
+        let embeddings = |model: &str| {
+            let body = format!(r#"{{"model":"{model}","input":["a","b"]}}"#);
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            send(&mut exchange, &post("/v1/embeddings"), &Host::default(), &[body.as_bytes()])
+        };
+        let path = format!("{base}/google/models/text-embedding-005:predict");
+        assert_eq!(embeddings("text-embedding-005").header(":path"), Some(&*path));
+        for (model, param) in [("c", "model"), ("gemini-embedding-001", "input")] {
+            let reply = embeddings(model).reply.unwrap();
+            assert_eq!((reply.status, &error(&reply)["param"]), (400, &param.into()), "{model}");
+        }
+    }
+
     fn a_clients_own_token_stays_a_bearers() {
         let gateway = gateway("placement: upstream\nholdHeaders: true\nbackends: [{name: b, type: anthropic}]");
         for (key, name, value) in [

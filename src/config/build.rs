@@ -16,7 +16,8 @@ use crate::name::{BackendName, RouteName};
 use crate::operation::Operation;
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
-use crate::provider::{KeyPlace, Paths, ProviderType};
+use crate::provider::vertex::Location;
+use crate::provider::{Dialects, KeyPlace, Paths, ProviderType};
 use crate::route::{Host, Route};
 use crate::secret::Secret;
 
@@ -109,7 +110,12 @@ impl Build<'_> {
         let config = file.config.as_ref().unwrap_or(&absent);
         let provider = file.provider.0;
 
-        let endpoint = self.endpoint(config, provider, at);
+        let vertex = self.vertex(config, provider, at);
+        let dialects = match vertex {
+            Some(_) => Some(Dialects::Vertex),
+            None => provider.dialects(),
+        };
+        let endpoint = self.endpoint(config, provider, vertex.as_ref(), at);
         let address = self.text(config.address.as_ref(), &at.key("address"));
         let address =
             address.and_then(|text| self.noted(Address::parse(&text), &at.key("address")));
@@ -132,7 +138,8 @@ impl Build<'_> {
             endpoint: endpoint?,
             address,
             paths,
-            options: self.options(config, provider, at),
+            dialects,
+            options: self.options(config, provider, dialects, at),
             model: self.model(config, provider, at),
             members,
             watched,
@@ -180,7 +187,7 @@ impl Build<'_> {
         let chat = self.text(config.path.as_ref(), &at.key("path"));
         let version_at = at.key("apiVersion");
         let version = self.text(config.api_version.as_ref(), &version_at);
-        if provider.dialect().is_some() {
+        if provider.dialects().is_some() {
             for (key, value) in [("path", &chat), ("apiVersion", &version)] {
                 if value.is_some() {
                     self.meaningless(&at.key(key), provider);
@@ -209,6 +216,9 @@ impl Build<'_> {
 
     /// Where the provider expects the key that is configured.
     fn key_place(&self, config: &file::BackendConfig, provider: ProviderType) -> KeyPlace {
+        if provider == ProviderType::Google && config.project_id.is_some() {
+            return KeyPlace::Bearer;
+        }
         let environment = self.environment;
         let key = config.api_key.as_ref();
         let key = key.and_then(|key| key.expand(|name| environment.secret(name)).ok());
@@ -222,12 +232,14 @@ impl Build<'_> {
         &mut self,
         config: &file::BackendConfig,
         provider: ProviderType,
+        dialects: Option<Dialects>,
         at: &KeyPath,
     ) -> Options {
-        if config.max_tokens.is_some() && provider != ProviderType::Anthropic {
+        let has_claude = matches!(dialects, Some(Dialects::Anthropic | Dialects::Vertex));
+        if config.max_tokens.is_some() && !has_claude {
             self.meaningless(&at.key("maxTokens"), provider);
         }
-        if config.unsupported.is_some() && provider.dialect().is_none() {
+        if config.unsupported.is_some() && provider.dialects().is_none() {
             self.meaningless(&at.key("unsupported"), provider);
         }
         Options {
@@ -241,20 +253,66 @@ impl Build<'_> {
         self.errors.push(at, message);
     }
 
-    fn endpoint(
+    /// Where on Vertex AI, if there.
+    fn vertex(
         &mut self,
         config: &file::BackendConfig,
         provider: ProviderType,
         at: &KeyPath,
+    ) -> Option<Location> {
+        let location_at = at.key("location");
+        if provider != ProviderType::Google {
+            if config.location.is_some() {
+                self.meaningless(&location_at, provider);
+            }
+            return None;
+        }
+        let project_at = at.key("projectId");
+        let (project, location) = match (&config.project_id, &config.location) {
+            (None, None) => return None,
+            (Some(project), Some(location)) => (project, location),
+            (Some(_), None) => {
+                let message = "required beside projectId: a region such as us-central1, or global";
+                self.required(&location_at, message);
+                return None;
+            }
+            (None, Some(_)) => {
+                self.required(&project_at, "required beside location");
+                return None;
+            }
+        };
+        let project = self.text(Some(project), &project_at)?;
+        let location = self.text(Some(location), &location_at)?;
+        if !Location::is_project(&project) {
+            let message = format!("{project:?} is not the id of a project of Google Cloud");
+            self.errors.push(&project_at, message);
+        }
+        if !Location::is_location(&location) {
+            let message = format!("{location:?} is not a location such as us-central1 or global");
+            self.errors.push(&location_at, message);
+        }
+        Some(Location::new(project, location))
+    }
+
+    fn endpoint(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        vertex: Option<&Location>,
+        at: &KeyPath,
     ) -> Option<Endpoint> {
         let config_at = at;
         let at = &at.key("endpoint");
-        let preset = provider.preset();
+        let mut preset = provider.preset();
+        if vertex.is_some() {
+            preset.base_path = "/v1";
+        }
         let text = match &config.endpoint {
             Some(_) => self.text(config.endpoint.as_ref(), at)?,
-            None => match preset.origin {
-                Some(origin) => origin.to_owned(),
-                None => {
+            None => match (vertex, preset.origin) {
+                (Some(location), _) => location.origin(),
+                (None, Some(origin)) => origin.to_owned(),
+                (None, None) => {
                     self.required(at, &format!("required for type {:?}", provider.as_str()));
                     return None;
                 }
@@ -263,6 +321,9 @@ impl Build<'_> {
         let mut endpoint = self.noted(Endpoint::parse(&text, &preset), at)?;
         if provider == ProviderType::AzureOpenai {
             endpoint.base_path = azure::resource_path(&endpoint.base_path).to_owned();
+        }
+        if let Some(location) = vertex {
+            endpoint.base_path.push_str(&location.path());
         }
         if !endpoint.is_tls && config.tls.is_some() {
             let message =
@@ -286,6 +347,9 @@ impl Build<'_> {
         ];
         for (key, header, value) in organization {
             let Some(value) = value else { continue };
+            if provider == ProviderType::Google && key == "projectId" {
+                continue;
+            }
             if !provider.has_organizations() {
                 self.meaningless(&at.key(key), provider);
             }

@@ -60,15 +60,19 @@ keys! {
         "apiKey" => api_key: Option<Template>,
         /// `openai` only: the organization, sent as `OpenAI-Organization`.
         "orgId" => org_id: Option<Template>,
-        /// `openai` only: the project, sent as `OpenAI-Project`.
+        /// `openai`: the project, sent as `OpenAI-Project`. `google`: the project of Google Cloud in
+        /// which Vertex AI is asked, beside `location`.
         "projectId" => project_id: Option<Template>,
+        /// `google` only: where Vertex AI is asked, beside `projectId`: a region such as
+        /// `us-central1`, or `global`, `us` or `eu`. Absent: AI Studio is asked.
+        "location" => location: Option<Template>,
         /// `azure-openai` only: the deployment that is always asked, whatever the client's model.
         /// Absent: the model, after its aliases, names the deployment.
         "deploymentName" => deployment_name: Option<Template>,
         /// `azure-openai` only: a date such as `2024-10-21`, `preview`, or `v1`, the default.
         "apiVersion" => api_version: Option<Template>,
-        /// `anthropic` only: the limit that is sent where the client gives none. Default: 4096.
-        /// Unit: tokens.
+        /// `anthropic`, and Claude on Vertex AI: the limit that is sent where the client gives none.
+        /// Default: 4096. Unit: tokens.
         "maxTokens" => max_tokens: Option<u32>,
         /// What becomes of a parameter that the provider's dialect cannot express: `reject` (the
         /// default) answers 400 and names it, `drop` leaves it out.

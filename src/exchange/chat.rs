@@ -11,14 +11,15 @@ use crate::chat::openai::{self, ChunkWriter, Stamp};
 use crate::config::Backend;
 use crate::headers::HeaderEdit;
 use crate::json;
-use crate::provider::dialect::{BrokenReply, Dialect, Embeddings, Encoded, Encoding};
+use crate::provider::Dialects;
+use crate::provider::dialect::{BrokenReply, Dialect, Embeddings, Encoded, Encoding, Unsupported};
 use crate::provider::relay::Relay;
 use crate::refusal::{ErrorBody, LocalReply, Refusal};
 
 /// A request that waits for the end of its body.
 pub struct ChatRequest {
     backend: Rc<Backend>,
-    dialect: &'static dyn Dialect,
+    dialects: Dialects,
     call: Call,
     rules: BodyEdit,
 }
@@ -29,7 +30,7 @@ pub enum Call {
     /// Chat completions.
     Chat,
     /// Embeddings.
-    Embeddings(&'static dyn Embeddings),
+    Embeddings,
 }
 
 /// What of a request its reply needs.
@@ -56,15 +57,10 @@ enum Form {
 
 impl ChatRequest {
     /// A request of which no byte has arrived.
-    pub fn new(
-        backend: Rc<Backend>,
-        dialect: &'static dyn Dialect,
-        call: Call,
-        rules: BodyEdit,
-    ) -> Self {
+    pub fn new(backend: Rc<Backend>, dialects: Dialects, call: Call, rules: BodyEdit) -> Self {
         Self {
             backend,
-            dialect,
+            dialects,
             call,
             rules,
         }
@@ -89,10 +85,12 @@ impl ChatRequest {
                 &ruled
             }
         };
+        let chosen = self.rules.chosen_model().unwrap_or_default();
+        let dialect = self.dialects.of(chosen);
         let (encoded, model, form) = match self.call {
             Call::Chat => {
                 let request = openai::read(body)?;
-                let encoded = self.dialect.encode(&request, &self.backend.options)?;
+                let encoded = dialect.encode(&request, &self.backend.options)?;
                 let form = match request.stream {
                     true => Form::Stream {
                         include_usage: request.include_usage,
@@ -101,19 +99,24 @@ impl ChatRequest {
                 };
                 (encoded, request.model.clone().into_owned(), form)
             }
-            Call::Embeddings(translator) => {
-                let model = self.rules.chosen_model().unwrap_or_default().to_owned();
-                let encoded = translator.encode(body, &model, &self.backend.options)?;
+            Call::Embeddings => {
+                let Some(translator) = dialect.embeddings() else {
+                    return Err(Refusal::from(Unsupported {
+                        param: "model".to_owned(),
+                        message: format!("the model {chosen:?} has no embeddings"),
+                    }));
+                };
+                let encoded = translator.encode(body, chosen, &self.backend.options)?;
                 let form = Form::Embeddings {
                     translator,
                     encoding: encoded.encoding,
                     count: encoded.count,
                 };
-                (encoded.request, model, form)
+                (encoded.request, chosen.to_owned(), form)
             }
         };
         let asked = Asked {
-            dialect: self.dialect,
+            dialect,
             model,
             form,
         };

@@ -26,7 +26,7 @@
 pub mod embeddings;
 mod error;
 mod media;
-mod model;
+pub(super) mod model;
 mod reply;
 mod request;
 pub mod schema;

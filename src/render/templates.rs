@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::value::Template;
+use crate::config::value::{Provider, Template};
 use crate::config::{Environment, KeyPath, file};
+use crate::provider::ProviderType;
 use crate::secret::Secret;
 
 /// An environment variable that stands for a literal key.
@@ -30,7 +31,8 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
     let at = KeyPath::root().key("backends");
     for (index, backend) in gateway.backends.iter_mut().enumerate() {
         let at = at.index(index).key("config");
-        for (keys, template) in Templates::of(&mut backend.config).secrets {
+        let backend_name = backend.name.clone();
+        for (keys, template) in Templates::of(backend).secrets {
             if template.variables().next().is_some() {
                 continue;
             }
@@ -38,7 +40,7 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
             let Ok(value) = template.expand(|name| environment.secret(name)) else {
                 continue;
             };
-            let words = [&backend.name].into_iter().chain(&keys);
+            let words = [&backend_name].into_iter().chain(&keys);
             let name = unused(variable_name(words.map(String::as_str)), &taken);
             *template = Template::variable(&name);
             taken.insert(name.clone());
@@ -56,7 +58,7 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
 /// need not have them.
 pub fn expand_texts(gateway: &mut file::Gateway, environment: &dyn Environment) {
     for backend in gateway.backends.iter_mut() {
-        for template in Templates::of(&mut backend.config).texts {
+        for template in Templates::of(backend).texts {
             // The gateway was built from the same text: every variable has a value.
             if let Ok(text) = template.expand(|name| environment.variable(name)) {
                 *template = Template::literal(&text);
@@ -68,8 +70,8 @@ pub fn expand_texts(gateway: &mut file::Gateway, environment: &dyn Environment) 
 /// The variables in what authenticates at a backend.
 pub fn names(backend: &file::Backend) -> Vec<String> {
     // The one list of what authenticates wants to change it.
-    let mut config = backend.config.clone();
-    let templates = Templates::of(&mut config);
+    let mut backend = backend.clone();
+    let templates = Templates::of(&mut backend);
     templates
         .secrets
         .iter()
@@ -88,12 +90,14 @@ struct Templates<'a> {
 }
 
 impl<'a> Templates<'a> {
-    fn of(config: &'a mut Option<file::BackendConfig>) -> Self {
+    fn of(backend: &'a mut file::Backend) -> Self {
+        let Provider(provider) = backend.provider;
         // All keys are named, so that a new one does not compile until it is on one of the sides.
         let Some(file::BackendConfig {
             api_key,
             org_id,
             project_id,
+            location,
             deployment_name,
             api_version,
             endpoint,
@@ -113,17 +117,23 @@ impl<'a> Templates<'a> {
             timeout: _,
             max_retries: _,
             tls,
-        }) = config
+        }) = &mut backend.config
         else {
             return Self::default();
         };
         let mut templates = Self::default();
+        // OpenAI's goes into a header that clients may not choose, Google's into the path.
+        let (secret_project, project) = match provider {
+            ProviderType::Google => (None, project_id.as_mut()),
+            _ => (project_id.as_mut(), None),
+        };
+        templates.texts.extend(project);
         for (key, template) in [
-            ("apiKey", api_key),
-            ("orgId", org_id),
-            ("projectId", project_id),
+            ("apiKey", api_key.as_mut()),
+            ("orgId", org_id.as_mut()),
+            ("projectId", secret_project),
         ] {
-            let template = template.as_mut().map(|it| (vec![key.to_owned()], it));
+            let template = template.map(|it| (vec![key.to_owned()], it));
             templates.secrets.extend(template);
         }
         let auth = auth
@@ -143,6 +153,7 @@ impl<'a> Templates<'a> {
             }
         }
         for template in [
+            location,
             deployment_name,
             api_version,
             endpoint,

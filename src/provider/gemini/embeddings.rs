@@ -39,95 +39,125 @@ pub fn encode(
     options: &Options,
 ) -> Result<EncodedEmbeddings, Unsupported> {
     let model = Model::new(model)?;
-    let unsupported = |param: &str, message: &str| Unsupported {
-        param: param.to_owned(),
-        message: message.to_owned(),
-    };
-    let text = std::str::from_utf8(body).map_err(|_| unsupported("input", "it is not UTF-8"))?;
-    let members: serde_json::Map<String, Value> = serde_json::from_str(text)
-        .map_err(|error| unsupported("input", &format!("the body is no JSON object: {error}")))?;
-    let mut output_dimensionality = None;
-    let mut encoding = Encoding::Float;
-    for (name, value) in &members {
-        match (name.as_str(), value) {
-            ("input" | "model", _) | (_, Value::Null) => {}
-            ("dimensions", value) => {
-                output_dimensionality = value.as_u64().filter(|it| *it > 0);
-                if output_dimensionality.is_none() {
-                    return Err(unsupported(
-                        name,
-                        "dimensions must be a whole number above 0",
-                    ));
-                }
-            }
-            ("encoding_format", value) => match value.as_str() {
-                Some("base64") => encoding = Encoding::Base64,
-                Some("float") => encoding = Encoding::Float,
-                _ => return Err(unsupported(name, "encoding_format must be float or base64")),
-            },
-            _ => {
-                options.lose(
-                    name,
-                    format!("{name:?} cannot be expressed in Gemini's embeddings"),
-                )?;
-            }
-        }
-    }
-    let request = |text| EmbedContent {
-        model: None,
-        content: Content {
-            parts: [Part { text }],
-        },
+    let wanted = Wanted::read(body, options)?;
+    let output_dimensionality = wanted.dimensions;
+    let request = |text, model| EmbedContent {
+        model,
+        content: Content::new(text),
         output_dimensionality,
     };
-    let tokens = "only texts can be embedded: tokens belong to another vocabulary";
-    let (suffix, body, count) = match members.get("input") {
-        None | Some(Value::Null) => return Err(unsupported("input", "the request has no input")),
-        Some(Value::String(text)) if text.is_empty() => {
-            return Err(unsupported("input", "the input must not be empty"));
-        }
-        Some(Value::String(text)) => {
-            let body = serde_json::to_vec(&request(text));
-            (model.path("embedContent"), body, 1)
-        }
-        Some(Value::Array(texts)) => {
+    let (suffix, body) = match (wanted.texts.as_slice(), wanted.is_list) {
+        ([text], false) => (
+            model.path("embedContent"),
+            serde_json::to_vec(&request(text, None)),
+        ),
+        (texts, _) => {
             let resource = model.resource();
-            let mut requests = Vec::with_capacity(texts.len());
-            for text in texts {
-                match text {
-                    Value::String(text) if text.is_empty() => {
-                        return Err(unsupported("input", "the input must not be empty"));
-                    }
-                    Value::String(text) => requests.push(EmbedContent {
-                        model: Some(&resource),
-                        ..request(text)
-                    }),
-                    _ => return Err(unsupported("input", tokens)),
-                }
-            }
-            if requests.is_empty() {
-                return Err(unsupported("input", "the input must not be empty"));
-            }
-            let count = requests.len();
+            let requests = texts.iter().map(|text| request(text, Some(&*resource)));
+            let requests = requests.collect();
             let body = serde_json::to_vec(&BatchEmbedContents { requests });
-            (model.path("batchEmbedContents"), body, count)
-        }
-        Some(_) => {
-            return Err(unsupported(
-                "input",
-                "input must be a text or a list of texts",
-            ));
+            (model.path("batchEmbedContents"), body)
         }
     };
-    Ok(EncodedEmbeddings {
-        request: Encoded {
-            suffix,
-            headers: Vec::new(),
-            body: body.map_err(|error| unsupported("input", &error.to_string()))?,
-        },
-        encoding,
-        count,
-    })
+    wanted.encoded(suffix, body)
+}
+
+/// What an OpenAI request for embeddings asks for.
+pub(in crate::provider) struct Wanted {
+    /// At least one; none is empty.
+    pub(in crate::provider) texts: Vec<String>,
+    /// Whether they came as a list, which may have one.
+    pub(in crate::provider) is_list: bool,
+    /// The length of the vectors, where the client says it: above 0.
+    pub(in crate::provider) dimensions: Option<u64>,
+    /// The form of the vectors.
+    encoding: Encoding,
+}
+
+impl Wanted {
+    /// Reads a request.
+    ///
+    /// # Errors
+    ///
+    /// When a member is missing, is no such thing, or cannot be expressed.
+    pub(in crate::provider) fn read(body: &[u8], options: &Options) -> Result<Self, Unsupported> {
+        let text = std::str::from_utf8(body).map_err(|_| wrong("input", "it is not UTF-8"))?;
+        let members: serde_json::Map<String, Value> = serde_json::from_str(text)
+            .map_err(|error| wrong("input", &format!("the body is no JSON object: {error}")))?;
+        let mut dimensions = None;
+        let mut encoding = Encoding::Float;
+        for (name, value) in &members {
+            match (name.as_str(), value) {
+                ("input" | "model", _) | (_, Value::Null) => {}
+                ("dimensions", value) => {
+                    dimensions = value.as_u64().filter(|it| *it > 0);
+                    if dimensions.is_none() {
+                        let message = "dimensions must be a whole number above 0";
+                        return Err(wrong(name, message));
+                    }
+                }
+                ("encoding_format", value) => match value.as_str() {
+                    Some("base64") => encoding = Encoding::Base64,
+                    Some("float") => encoding = Encoding::Float,
+                    _ => return Err(wrong(name, "encoding_format must be float or base64")),
+                },
+                _ => {
+                    options.lose(
+                        name,
+                        format!("{name:?} cannot be expressed in Gemini's embeddings"),
+                    )?;
+                }
+            }
+        }
+        let (texts, is_list) = match members.get("input") {
+            None | Some(Value::Null) => return Err(wrong("input", "the request has no input")),
+            Some(Value::String(text)) => (vec![text.clone()], false),
+            Some(Value::Array(items)) => {
+                let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
+                let texts: Option<Vec<String>> = texts.collect();
+                let tokens = "only texts can be embedded: tokens belong to another vocabulary";
+                (texts.ok_or_else(|| wrong("input", tokens))?, true)
+            }
+            Some(_) => return Err(wrong("input", "input must be a text or a list of texts")),
+        };
+        if texts.is_empty() || texts.iter().any(String::is_empty) {
+            return Err(wrong("input", "the input must not be empty"));
+        }
+        Ok(Self {
+            texts,
+            is_list,
+            dimensions,
+            encoding,
+        })
+    }
+
+    /// The request with this body, which goes to this path.
+    ///
+    /// # Errors
+    ///
+    /// None that could happen: what is written has only texts and numbers.
+    pub(in crate::provider) fn encoded(
+        &self,
+        suffix: String,
+        body: Result<Vec<u8>, serde_json::Error>,
+    ) -> Result<EncodedEmbeddings, Unsupported> {
+        Ok(EncodedEmbeddings {
+            request: Encoded {
+                suffix,
+                headers: Vec::new(),
+                body: body.map_err(|error| wrong("input", &error.to_string()))?,
+            },
+            encoding: self.encoding,
+            count: self.texts.len(),
+        })
+    }
+}
+
+fn wrong(param: &str, message: &str) -> Unsupported {
+    Unsupported {
+        param: param.to_owned(),
+        message: message.to_owned(),
+    }
 }
 
 /// Google's reply as OpenAI's, and what it cost. `model` is what the client calls the model.
@@ -143,30 +173,8 @@ pub fn decode(
 ) -> Result<(Vec<u8>, Usage), BrokenReply> {
     let broken = |error: serde_json::Error| BrokenReply(error.to_string());
     let reply: Reply<'_> = serde_json::from_slice(body).map_err(broken)?;
-    let vectors: Vec<_> = reply
-        .embedding
-        .into_iter()
-        .chain(reply.embeddings)
-        .collect();
-    if vectors.len() != count {
-        let found = vectors.len();
-        return Err(BrokenReply(format!(
-            "it has {found} vectors for {count} texts"
-        )));
-    }
-    let mut data = Vec::with_capacity(count);
-    for (index, vector) in vectors.iter().enumerate() {
-        // Also where the numbers pass as they are, they must be numbers.
-        let numbers: Vec<f32> = serde_json::from_str(vector.values.get()).map_err(broken)?;
-        data.push(Item {
-            object: "embedding",
-            index,
-            embedding: match encoding {
-                Encoding::Base64 => Vector::Base64(base64(&numbers)),
-                Encoding::Float => Vector::Float(vector.values),
-            },
-        });
-    }
+    let vectors = reply.embedding.into_iter().chain(reply.embeddings);
+    let vectors: Vec<&RawValue> = vectors.map(|it| it.values).collect();
     let usage = reply
         .usage_metadata
         .map_or_else(Usage::default, |it| Usage {
@@ -174,6 +182,42 @@ pub fn decode(
             total: it.total_token_count.or(it.prompt_token_count),
             ..Usage::default()
         });
+    let list = write(&vectors, model, encoding, count, &usage)?;
+    Ok((list, usage))
+}
+
+/// OpenAI's list of vectors.
+///
+/// # Errors
+///
+/// When they are no vectors, or not `count`.
+pub(in crate::provider) fn write(
+    vectors: &[&RawValue],
+    model: &str,
+    encoding: Encoding,
+    count: usize,
+    usage: &Usage,
+) -> Result<Vec<u8>, BrokenReply> {
+    let broken = |error: serde_json::Error| BrokenReply(error.to_string());
+    if vectors.len() != count {
+        let found = vectors.len();
+        return Err(BrokenReply(format!(
+            "it has {found} vectors for {count} texts"
+        )));
+    }
+    let mut data = Vec::with_capacity(count);
+    for (index, vector) in vectors.iter().copied().enumerate() {
+        // Also where the numbers pass as they are, they must be numbers.
+        let numbers: Vec<f32> = serde_json::from_str(vector.get()).map_err(broken)?;
+        data.push(Item {
+            object: "embedding",
+            index,
+            embedding: match encoding {
+                Encoding::Base64 => Vector::Base64(base64(&numbers)),
+                Encoding::Float => Vector::Float(vector),
+            },
+        });
+    }
     let list = List {
         object: "list",
         data,
@@ -184,7 +228,7 @@ pub fn decode(
             total_tokens: usage.total.unwrap_or_default(),
         },
     };
-    Ok((serde_json::to_vec(&list).map_err(broken)?, usage))
+    serde_json::to_vec(&list).map_err(broken)
 }
 
 /// Base64 of the numbers' bytes, little-endian.
@@ -229,14 +273,24 @@ struct EmbedContent<'a> {
     output_dimensionality: Option<u64>,
 }
 
+/// One text as Google has contents.
 #[derive(Serialize)]
-struct Content<'a> {
+pub(in crate::provider) struct Content<'a> {
     parts: [Part<'a>; 1],
 }
 
 #[derive(Serialize)]
 struct Part<'a> {
     text: &'a str,
+}
+
+impl<'a> Content<'a> {
+    /// A content of this text.
+    pub(in crate::provider) fn new(text: &'a str) -> Self {
+        Self {
+            parts: [Part { text }],
+        }
+    }
 }
 
 // === what is read from Google ===

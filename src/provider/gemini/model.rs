@@ -7,7 +7,7 @@ use crate::provider::dialect::Unsupported;
 
 /// A model's name, fit to be one segment of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Model<'a> {
+pub(in crate::provider) struct Model<'a> {
     /// Without `models/`.
     name: &'a str,
     /// Percent-encoded where needed.
@@ -41,7 +41,7 @@ impl<'a> Model<'a> {
     /// # Errors
     ///
     /// When the name would leave its segment of the path, or change the method after it.
-    pub(super) fn new(name: &'a str) -> Result<Self, Unsupported> {
+    pub(in crate::provider) fn new(name: &'a str) -> Result<Self, Unsupported> {
         let name = name.strip_prefix("models/").unwrap_or(name);
         // What a server, or a proxy on the way, could take for the end of the segment.
         let leaves =
@@ -71,12 +71,12 @@ impl<'a> Model<'a> {
     }
 
     /// `/models/NAME:METHOD`.
-    pub(super) fn path(&self, method: &str) -> String {
+    pub(in crate::provider) fn path(&self, method: &str) -> String {
         format!("/models/{}:{method}", self.segment)
     }
 
     /// `models/NAME`, as a body names it.
-    pub(super) fn resource(&self) -> String {
+    pub(in crate::provider) fn resource(&self) -> String {
         format!("models/{}", self.name)
     }
 

@@ -1,0 +1,182 @@
+//! Vertex AI: Google's own models and Anthropic's, in a project of Google Cloud.
+//!
+//! Sources, read 2026-11-21: <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/learn/locations>,
+//! <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference>,
+//! <https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai>. Hosts, paths and
+//! members were compared with the `google-genai` package 3.4.0 and the `anthropic` package 2.11.0.
+//!
+//! The model says who published it, and with that path and dialect:
+//!
+//! ```text
+//!   /v1/projects/PROJECT/locations/LOCATION/publishers/anthropic/models/claude-…:rawPredict
+//!   /v1/projects/PROJECT/locations/LOCATION/publishers/google/models/…:generateContent
+//! ```
+
+mod embeddings;
+
+use super::anthropic::Anthropic;
+use super::dialect::{
+    BrokenReply, Dialect, Embeddings, Encoded, EncodedEmbeddings, Encoding, Options, StreamDecoder,
+    Unsupported,
+};
+use super::gemini;
+use crate::chat::{Reply, Request};
+use crate::refusal::ErrorBody;
+
+/// Where requests are charged, and where they are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    project: String,
+    location: String,
+}
+
+impl Location {
+    /// A project and a location.
+    pub fn new(project: impl Into<String>, location: impl Into<String>) -> Self {
+        Self {
+            project: project.into(),
+            location: location.into(),
+        }
+    }
+
+    /// Whether a text can be a project's id or number: `my-project-1`, `example.com:my-project`.
+    pub fn is_project(text: &str) -> bool {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"-.:".contains(&b);
+        text.bytes().all(fits) && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+    }
+
+    /// Whether a text can be a location: `us-central1`, `global`, `eu`.
+    pub fn is_location(text: &str) -> bool {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        text.bytes().all(fits) && text.starts_with(|c: char| c.is_ascii_lowercase())
+    }
+
+    /// Scheme and host.
+    pub fn origin(&self) -> String {
+        match self.location.as_str() {
+            "global" => "https://aiplatform.googleapis.com".to_owned(),
+            // The two locations that are several regions.
+            both @ ("eu" | "us") => format!("https://aiplatform.{both}.rep.googleapis.com"),
+            region => format!("https://{region}-aiplatform.googleapis.com"),
+        }
+    }
+
+    /// The path below the version.
+    pub fn path(&self) -> String {
+        format!("/projects/{}/locations/{}", self.project, self.location)
+    }
+}
+
+/// The dialect in which a model is asked, by its name.
+pub fn dialect_of(model: &str) -> &'static dyn Dialect {
+    match model.starts_with("claude-") {
+        true => &const { Anthropic::on_vertex() },
+        false => &Gemini,
+    }
+}
+
+/// Google's own models.
+///
+/// They speak as AI Studio's do, [`gemini::Gemini`], below the path of their publisher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gemini;
+
+impl Dialect for Gemini {
+    fn encode(&self, request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported> {
+        let mut encoded = Dialect::encode(&gemini::Gemini, request, options)?;
+        encoded.suffix.insert_str(0, PUBLISHER);
+        Ok(encoded)
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<Reply, BrokenReply> {
+        Dialect::decode(&gemini::Gemini, body)
+    }
+
+    fn stream(&self) -> Box<dyn StreamDecoder> {
+        gemini::Gemini.stream()
+    }
+
+    fn embeddings(&self) -> Option<&'static dyn Embeddings> {
+        Some(&Gemini)
+    }
+
+    fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
+        gemini::Gemini.error(status, body)
+    }
+}
+
+impl Embeddings for Gemini {
+    fn encode(
+        &self,
+        body: &[u8],
+        model: &str,
+        options: &Options,
+    ) -> Result<EncodedEmbeddings, Unsupported> {
+        let mut encoded = embeddings::encode(body, model, options)?;
+        encoded.request.suffix.insert_str(0, PUBLISHER);
+        Ok(encoded)
+    }
+
+    fn decode(
+        &self,
+        body: &[u8],
+        model: &str,
+        encoding: Encoding,
+        count: usize,
+    ) -> Result<Vec<u8>, BrokenReply> {
+        embeddings::decode(body, model, encoding, count)
+    }
+}
+
+/// What stands before Google's own models.
+const PUBLISHER: &str = "/publishers/google";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_has_its_host() {
+        for (location, host) in [
+            ("us-central1", "us-central1-aiplatform.googleapis.com"),
+            ("global", "aiplatform.googleapis.com"),
+            ("eu", "aiplatform.eu.rep.googleapis.com"),
+            ("us", "aiplatform.us.rep.googleapis.com"),
+        ] {
+            let location = Location::new("p", location);
+            assert_eq!(location.origin(), format!("https://{host}"));
+        }
+    }
+
+    #[test]
+    fn what_would_change_a_path_is_neither_project_nor_location() {
+        for project in ["my-project-1", "123456", "example.com:p"] {
+            assert!(Location::is_project(project), "{project}");
+        }
+        for text in ["", "../p", "a/b", "a?b", "a%2fb", ".."] {
+            assert!(!Location::is_project(text), "{text}");
+            assert!(!Location::is_location(text), "{text}");
+        }
+        assert!(!Location::is_location("evil.example/"));
+    }
+
+    #[test]
+    fn the_model_says_who_published_it() {
+        for (model, path) in [
+            (
+                "claude-sonnet-5@20260101",
+                "/publishers/anthropic/models/claude-sonnet-5@20260101:rawPredict",
+            ),
+            (
+                "gemini-3-pro",
+                "/publishers/google/models/gemini-3-pro:generateContent",
+            ),
+        ] {
+            let body =
+                format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"a"}}]}}"#);
+            let request = crate::chat::openai::read(body.as_bytes()).unwrap();
+            let encoded = dialect_of(model).encode(&request, &Options::default());
+            assert_eq!(encoded.unwrap().suffix, path);
+        }
+    }
+}
