@@ -43,9 +43,10 @@ use crate::operation::{Kind, ModelMember, Operation};
 use crate::provider::dialect::Encoded;
 use crate::provider::{Dialects, PathError};
 use crate::refusal::{JSON, LocalReply, Refusal};
+use crate::shared::Shared;
 
-/// What the host can be asked while it handles a request.
-pub trait Surroundings {
+/// What the host can be asked while it handles a request; and what the workers share.
+pub trait Surroundings: Shared {
     /// The `llm-proxy` metadata of Envoy's route, as a [pair list](crate::pairs).
     fn route_metadata(&self) -> Option<Vec<u8>>;
 

@@ -20,6 +20,7 @@ use llm_proxy::headers::{HeaderEdit, Headers};
 use llm_proxy::json;
 use llm_proxy::pairs;
 use llm_proxy::refusal::LocalReply;
+use llm_proxy::shared::{Expected, Memory, Shared, Version};
 use serde_json::Value;
 
 /// Runs as a plain test natively and under Node as wasm.
@@ -41,6 +42,17 @@ struct Host {
     backend: Option<&'static str>,
     attempt: Option<u64>,
     kept: RefCell<Option<Vec<u8>>>,
+    shared: Memory,
+}
+
+impl Shared for Host {
+    fn get(&self, key: &str) -> Option<(Vec<u8>, Version)> {
+        self.shared.get(key)
+    }
+
+    fn set(&self, key: &str, value: &[u8], expected: Expected) -> bool {
+        self.shared.set(key, value, expected)
+    }
 }
 
 impl Surroundings for Host {
