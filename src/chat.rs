@@ -286,6 +286,13 @@ pub enum Delta {
         /// Not empty.
         text: String,
     },
+    /// More of why the model, or a filter, refuses to answer.
+    Refusal {
+        /// Of which choice.
+        choice: u64,
+        /// Not empty.
+        text: String,
+    },
     /// The signature of the thinking, whole.
     ReasoningSignature {
         /// Of which choice.

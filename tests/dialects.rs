@@ -83,6 +83,7 @@ fn chunks(stream: &str) -> Vec<Value> {
 struct Assembled {
     content: String,
     reasoning: String,
+    refusal: String,
     signature: String,
     /// Name and arguments.
     calls: Vec<(String, String)>,
@@ -97,6 +98,7 @@ fn assemble(stream: &str) -> Assembled {
             let delta = &choice["delta"];
             all.content += &text(&delta["content"]);
             all.reasoning += &text(&delta["reasoning_content"]);
+            all.refusal += &text(&delta["refusal"]);
             all.signature += &text(&delta["reasoning_signature"]);
             for call in delta["tool_calls"].as_array().into_iter().flatten() {
                 let index = usize::try_from(call["index"].as_u64().expect("index")).unwrap();
@@ -125,6 +127,7 @@ fn assemble_reply(reply: &Value) -> Assembled {
     Assembled {
         content: text(&message["content"]),
         reasoning: text(&message["reasoning_content"]),
+        refusal: text(&message["refusal"]),
         signature: text(&message["reasoning_signature"]),
         calls: calls
             .map(|call| {

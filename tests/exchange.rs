@@ -905,6 +905,24 @@ backends:
         assert_eq!(get("GET", "/v1/files").0, 404);
     }
 
+    fn an_error_that_says_when_to_try_again_says_it_in_a_header() {
+        let gateway = gateway(
+            "placement: upstream\nholdHeaders: true\nbackends:\n\
+             - {name: b, type: google, config: {apiKey: k, model: gemini-2.5-flash}}",
+        );
+        let error = br#"{"error":{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[
+            {"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"20.4s"}]}}"#;
+        for (header, expected) in [(None, "21"), (Some("3"), "3")] {
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let body = br#"{"messages":[{"role":"user","content":"x"}]}"#;
+            send(&mut exchange, &CHAT, &Host::default(), &[body]);
+            let mut headers = vec![(":status", "429"), ("content-type", "application/json")];
+            headers.extend(header.map(|value| ("retry-after", value)));
+            let wire = receive(&mut exchange, &headers, &[error]);
+            assert_eq!(wire.header("retry-after"), Some(expected));
+        }
+    }
+
     fn embeddings_are_translated_where_the_dialect_has_them() {
         let config = |provider: &str| {
             gateway(&format!(

@@ -156,6 +156,11 @@ impl Asked {
         (status, error.to_json())
     }
 
+    /// How long an error asks to wait. Unit: seconds.
+    pub fn retry_after(&self, body: &[u8]) -> Option<u64> {
+        self.dialect.retry_after(body)
+    }
+
     /// What turns the provider's stream into OpenAI's.
     pub fn stream(&self, stamp: Stamp) -> Relay {
         let include_usage = matches!(

@@ -32,6 +32,8 @@ pub struct ChatReply {
     asked: Asked,
     status: u16,
     stamp: Stamp,
+    /// Whether the headers say when to try again.
+    has_retry_after: bool,
     body: Vec<u8>,
 }
 
@@ -122,6 +124,7 @@ impl Reply {
             asked,
             status,
             stamp,
+            has_retry_after: headers.get("retry-after").is_some(),
             body: Vec::new(),
         }));
         step
@@ -188,6 +191,7 @@ impl ChatReply {
     /// smaller than an image, stays empty.
     fn push(&mut self, bytes: &[u8], ends: bool) -> Step {
         self.body.extend_from_slice(bytes);
+        let mut edits = Vec::with_capacity(4);
         let (status, body) = match ends {
             false if self.body.len() <= MAX_REPLY_BYTES => {
                 return Step {
@@ -197,6 +201,10 @@ impl ChatReply {
                 };
             }
             _ if self.status >= FIRST_ERROR => {
+                let wait = self.asked.retry_after(&self.body);
+                if let Some(seconds) = wait.filter(|_| !self.has_retry_after) {
+                    edits.push(HeaderEdit::set("retry-after", seconds.to_string()));
+                }
                 let (status, body) = self.asked.error(self.status, &self.body);
                 (status, body.into_bytes())
             }
@@ -205,12 +213,13 @@ impl ChatReply {
                 Err(reply) => (reply.status, reply.body.into_bytes()),
             },
         };
+        edits.extend([
+            HeaderEdit::set(":status", status.to_string()),
+            HeaderEdit::set("content-type", JSON),
+            HeaderEdit::set("content-length", body.len().to_string()),
+        ]);
         Step {
-            headers: vec![
-                HeaderEdit::set(":status", status.to_string()),
-                HeaderEdit::set("content-type", JSON),
-                HeaderEdit::set("content-length", body.len().to_string()),
-            ],
+            headers: edits,
             body: BodyChange::Replace(body),
             next: Next::Continue,
         }

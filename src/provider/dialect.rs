@@ -35,6 +35,12 @@ pub trait Dialect {
     /// A reply with a status of 400 or more, as OpenAI would have told it. The status that the
     /// client sees comes with it.
     fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>);
+
+    /// How long the body of an error asks to wait, where the dialect says that there and not in a
+    /// header. Unit: seconds.
+    fn retry_after(&self, _body: &[u8]) -> Option<u64> {
+        None
+    }
 }
 
 /// Translates embeddings.

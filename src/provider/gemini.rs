@@ -68,6 +68,10 @@ impl Dialect for Gemini {
     fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
         error::reshape(status, body)
     }
+
+    fn retry_after(&self, body: &[u8]) -> Option<u64> {
+        error::GoogleError::read(body)?.retry_after
+    }
 }
 
 impl Embeddings for Gemini {

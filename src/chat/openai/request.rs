@@ -692,8 +692,9 @@ mod tests {
     fn members_without_a_place_are_named() {
         let body = r#"{"messages":[
             {"role":"user","content":[{"type":"text","text":"a","x":1}],"name":"Ann","y":null},
-            {"role":"assistant","content":null,"annotations":[],"audio":{"id":"1"},
-             "tool_calls":[{"id":"c","index":0,"function":{"name":"f","arguments":"{}"},"z":1}]},
+            {"role":"assistant","content":null,"annotations":[],"parsed":{},"audio":{"id":"1"},
+             "tool_calls":[{"id":"c","index":0,"z":1,
+                "function":{"name":"f","arguments":"{}","parsed_arguments":{}}}]},
             {"role":"tool","name":"f","tool_call_id":"c","content":"r"}],
             "response_format":{"type":"json_schema","json_schema":{"name":"n","description":"d"}}}"#;
         assert_eq!(

@@ -78,6 +78,9 @@ impl ChunkWriter {
             Delta::Reasoning { choice, text } => self.delta(*choice, out, |json| {
                 json.key("reasoning_content").string(text);
             }),
+            Delta::Refusal { choice, text } => {
+                self.delta(*choice, out, |json| json.key("refusal").string(text));
+            }
             Delta::ReasoningSignature { choice, signature } => self.delta(*choice, out, |json| {
                 json.key("reasoning_signature").string(signature);
             }),

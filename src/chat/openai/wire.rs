@@ -115,6 +115,8 @@ object! {
         function_call: &'a RawValue = "function_call",
         audio: &'a RawValue = "audio",
         annotations: &'a RawValue = "annotations",
+        // What OpenAI's SDK has read from `content`, handed back.
+        parsed: IgnoredAny = "parsed",
         reasoning_content: Text<'a> = "reasoning_content",
         reasoning_signature: Text<'a> = "reasoning_signature",
         cache_control: &'a RawValue = "cache_control",

@@ -3,6 +3,8 @@
 mod source;
 mod turns;
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::Host;
@@ -436,23 +438,33 @@ fn tool(
         if let Some(description) = &it.description {
             json.key("description").string(description);
         }
-        // `{}`, which OpenAI takes, lacks the `type` that is required here.
-        let is_empty = |schema: &&RawValue| {
-            let mut text = schema.get().bytes().filter(|it| !it.is_ascii_whitespace());
-            text.by_ref().take(2).eq(*b"{}")
-        };
-        match it.parameters.filter(|schema| !is_empty(schema)) {
-            Some(schema) => json.key("input_schema").raw(schema.get()),
-            None => json
-                .key("input_schema")
-                .raw(r#"{"type":"object","properties":{}}"#),
-        }
+        json.key("input_schema");
+        input_schema(json, it.parameters);
         if is_strict {
             json.key("strict").bool(true);
         }
         cache_control(json, it.cache_control);
     });
     Ok(())
+}
+
+/// A schema, with the `type` that is required here and that OpenAI takes as understood.
+fn input_schema(json: &mut Writer, schema: Option<&RawValue>) {
+    /// Whether `type` is among the members.
+    #[derive(Deserialize)]
+    struct TopLevel {
+        r#type: Option<IgnoredAny>,
+    }
+
+    let text = schema.map_or("{}", RawValue::get);
+    let inside = text.strip_prefix('{').unwrap_or_default().trim_start();
+    let has_type = inside.starts_with("\"type\"")
+        || serde_json::from_str::<TopLevel>(text).is_ok_and(|it| it.r#type.is_some());
+    match (has_type, inside) {
+        (true, _) => json.raw(text),
+        (false, "}" | "") => json.raw(r#"{"type":"object","properties":{}}"#),
+        (false, rest) => json.raw(&[r#"{"type":"object","#, rest].concat()),
+    }
 }
 
 fn cache_control(json: &mut Writer, cache_control: Option<&RawValue>) {

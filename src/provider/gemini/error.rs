@@ -23,6 +23,8 @@ pub(super) struct GoogleError {
     pub status: String,
     /// `google.rpc.ErrorInfo.reason`, or empty.
     reason: String,
+    /// `google.rpc.RetryInfo.retryDelay`. Unit: seconds, begun ones as whole.
+    pub retry_after: Option<u64>,
 }
 
 impl GoogleError {
@@ -55,11 +57,15 @@ impl GoogleError {
                     .find_map(|detail| detail.get("reason")?.as_str())
                     .unwrap_or_default()
                     .to_owned();
+                let retry_after = details
+                    .iter()
+                    .find_map(|detail| seconds(detail.get("retryDelay")?.as_str()?));
                 Some(Self {
                     code: code.filter(|code| (400..600).contains(code)),
                     message: message.unwrap_or_default(),
                     status: status.unwrap_or_default(),
                     reason,
+                    retry_after,
                 })
             }
             _ => None,
@@ -122,6 +128,14 @@ pub(super) fn reshape(status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
     (status, body)
 }
 
+/// A `google.protobuf.Duration` as JSON has it: `34s`, `34.074824224s`.
+fn seconds(text: &str) -> Option<u64> {
+    let number = text.strip_suffix('s')?;
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let begun = fraction.bytes().any(|digit| digit != b'0');
+    whole.parse::<u64>().ok()?.checked_add(u64::from(begun))
+}
+
 fn worded(status: u16, message: &str) -> String {
     let message = message.trim();
     if message.is_empty() {
@@ -135,6 +149,27 @@ const MAX_MESSAGE_CHARS: usize = 4_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_delay_is_told_in_whole_seconds() {
+        for (delay, expected) in [
+            (r#""34.074824224s""#, Some(35)),
+            (r#""34s""#, Some(34)),
+            (r#""34.000s""#, Some(34)),
+            (r#""0.5s""#, Some(1)),
+            (r#""-1s""#, None),
+            (r#""34""#, None),
+            ("34", None),
+        ] {
+            let body = format!(
+                r#"[{{"error":{{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[
+                    {{"@type":"type.googleapis.com/google.rpc.Help"}},
+                    {{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":{delay}}}]}}}}]"#
+            );
+            let error = GoogleError::read(body.as_bytes()).unwrap();
+            assert_eq!(error.retry_after, expected, "{delay}");
+        }
+    }
 
     #[test]
     fn an_error_keeps_its_message_and_gets_openai_words() {

@@ -19,8 +19,8 @@ pub(super) struct Decoder {
     has_begun: bool,
     /// By index. choices.len() <= MAX_CHOICES
     choices: BTreeMap<u64, Choice>,
-    /// Whether the prompt was blocked.
-    is_blocked: bool,
+    /// Why the prompt was blocked, if it was.
+    blocked: Option<String>,
     /// Whether an error was told: nothing follows.
     is_over: bool,
 }
@@ -61,10 +61,8 @@ impl StreamDecoder for Decoder {
                 model: response.model_version,
             });
         }
-        self.is_blocked |= response
-            .prompt_feedback
-            .and_then(PromptFeedback::blocked)
-            .is_some();
+        let blocked = response.prompt_feedback.and_then(PromptFeedback::blocked);
+        self.blocked = self.blocked.take().or(blocked);
         for (position, candidate) in (0..).zip(response.candidates) {
             self.candidate(position, candidate, deltas)?;
             if self.is_over {
@@ -81,10 +79,16 @@ impl StreamDecoder for Decoder {
         if std::mem::replace(&mut self.is_over, true) {
             return Ok(());
         }
-        if self.choices.is_empty() && self.is_blocked {
+        if self.choices.is_empty()
+            && let Some(text) = &self.blocked
+        {
             self.choices.insert(0, Choice::default());
+            deltas.push(Delta::Refusal {
+                choice: 0,
+                text: text.clone(),
+            });
         }
-        let is_cut = |choice: &Choice| choice.end.is_none() && !self.is_blocked;
+        let is_cut = |choice: &Choice| choice.end.is_none() && self.blocked.is_none();
         if self.choices.is_empty() || self.choices.values().any(is_cut) {
             return Err(BrokenReply(
                 "the stream ended before the answer did".to_owned(),

@@ -535,7 +535,9 @@ fn tools_are_mapped() {
         {"type":"function","function":{"name":"f","description":"d","strict":true,
          "parameters":{"type":"object","$defs":{"a":{}}}},"cache_control":{"type":"ephemeral"}},
         {"type":"function","function":{"name":"g","parameters":{ },"strict":false}},
-        {"type":"function","function":{"name":"h"}}]"#;
+        {"type":"function","function":{"name":"h"}},
+        {"type":"function","function":{"name":"i","parameters":{ "properties":{"type":{}}}}},
+        {"type":"function","function":{"name":"j","parameters":{"$defs":{},"type":"object"}}}]"#;
     let body = encode(&with(tools)).unwrap();
     assert_eq!(
         body["tools"].to_string(),
@@ -543,7 +545,9 @@ fn tools_are_mapped() {
             r#"[{"name":"f","description":"d","input_schema":{"type":"object","$defs":{"a":{}}},"#,
             r#""strict":true,"cache_control":{"type":"ephemeral"}},"#,
             r#"{"name":"g","input_schema":{"type":"object","properties":{}}},"#,
-            r#"{"name":"h","input_schema":{"type":"object","properties":{}}}]"#
+            r#"{"name":"h","input_schema":{"type":"object","properties":{}}},"#,
+            r#"{"name":"i","input_schema":{"type":"object","properties":{"type":{}}}},"#,
+            r#"{"name":"j","input_schema":{"$defs":{},"type":"object"}}]"#
         )
     );
     for (members, expected) in [
