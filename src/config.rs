@@ -28,7 +28,7 @@ use crate::model::ModelRule;
 use crate::name::BackendName;
 use crate::provider::dialect::Options;
 use crate::provider::{Dialects, Paths, ProviderType};
-use crate::route::Route;
+use crate::route::{self, Route};
 use crate::secret::Secret;
 
 /// A gateway: its backends and which requests go to them.
@@ -182,6 +182,29 @@ impl Gateway {
             return Self::parse(&Value::Object(members).to_string(), environment);
         }
         Self::parse(&String::from_utf8_lossy(bytes), environment)
+    }
+
+    /// Where a request for this model goes from a route, and the prefix of its name that says so.
+    ///
+    /// With `backendFromModel` that is what its name begins with, before the first `/`; a name that
+    /// begins with no backend's is one of the models that have a `/` themselves.
+    pub fn destination<'g>(
+        &'g self,
+        route: &'g Route,
+        model: route::Model<'_>,
+    ) -> (&'g Rc<Backend>, Option<Rc<str>>) {
+        let named = match model {
+            route::Model::Named(name) if route.backend_from_model => {
+                let name = route.aliases.resolve(name).map_or(name, |alias| alias);
+                let backend = name.split_once('/').map(|(backend, _)| backend);
+                backend.and_then(|backend| self.backend(backend))
+            }
+            _ => None,
+        };
+        match named {
+            Some(backend) => (backend, Some(Rc::from(format!("{}/", backend.name)))),
+            None => (&route.backend, None),
+        }
     }
 
     /// The backend with this name.

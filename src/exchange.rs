@@ -18,6 +18,7 @@
 //! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`](crate::config::Auth).
 
 mod address;
+mod asked;
 mod body;
 mod chat;
 mod firewall;
@@ -31,18 +32,20 @@ use std::rc::Rc;
 
 pub use self::address::BACKEND_HEADER;
 use self::address::Target;
-use self::body::{BodyEdit, Pushed};
+use self::asked::ModelReader;
+use self::body::{BodyEdit, OfRoute, Pushed};
 use self::chat::{Asked, Call, ChatRequest};
-pub use self::metadata::RouteMetadata;
+pub use self::metadata::{RouteMetadata, aliases_text};
 use self::original::Original;
 use self::reply::{Head, Reply};
 use crate::config::{Backend, Gateway, Placement};
-use crate::headers::{HeaderEdit, Headers};
+use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::Splice;
 use crate::operation::{Kind, ModelMember, Operation};
 use crate::provider::dialect::Encoded;
 use crate::provider::{Dialects, PathError};
 use crate::refusal::{JSON, LocalReply, Refusal};
+use crate::route::Model;
 use crate::shared::Shared;
 
 /// What the host can be asked while it handles a request; and what the workers share.
@@ -127,14 +130,23 @@ enum Request {
     ExpectBody(Box<BodyEdit>),
     /// The end of a body that is going to be translated.
     ExpectChat(Box<ChatRequest>),
+    /// The model, by which the route is chosen.
+    ExpectModel(Box<Unrouted>),
     /// Nothing: the client has got a reply of ours.
     Answered,
+}
+
+/// A request whose route is chosen when its model is known.
+struct Unrouted {
+    reader: ModelReader,
+    headers: KeptHeaders,
+    original: Original,
 }
 
 /// A request that is going to be translated.
 struct Waiting {
     backend: Rc<Backend>,
-    model: Option<Rc<str>>,
+    of_route: OfRoute,
     dialects: Dialects,
 }
 
@@ -173,9 +185,13 @@ impl Exchange {
         &mut self,
         at_hand: usize,
         ends: bool,
-        read: impl FnOnce(usize) -> &'a [u8],
+        read: impl Fn(usize) -> &'a [u8],
+        surroundings: &dyn Surroundings,
     ) -> Step {
-        let step = self.more_of_the_body(at_hand, ends, read);
+        let step = match &self.request {
+            Request::ExpectModel(_) => self.more_to_route_by(at_hand, ends, &read, surroundings),
+            _ => self.more_of_the_body(at_hand, ends, &read),
+        };
         match step.next {
             Next::Hold => self.held = at_hand,
             Next::Continue | Next::Reply(_) => {
@@ -186,11 +202,63 @@ impl Exchange {
         step
     }
 
+    /// The same while the route is not chosen: what is at hand is all of the body so far.
+    fn more_to_route_by<'a>(
+        &mut self,
+        at_hand: usize,
+        ends: bool,
+        read: &dyn Fn(usize) -> &'a [u8],
+        surroundings: &dyn Surroundings,
+    ) -> Step {
+        let Request::ExpectModel(unrouted) = &mut self.request else {
+            return Step::default();
+        };
+        if at_hand as u64 > self.gateway.max_request_bytes {
+            return self.refuse(&Refusal::TooLarge(self.gateway.max_request_bytes));
+        }
+        let bytes = match at_hand > self.held {
+            true => read(self.held),
+            false => &[],
+        };
+        let model = match unrouted.reader.push(bytes, ends) {
+            Ok(asked::Found::Model(model)) => model,
+            Ok(asked::Found::Nothing) => {
+                return Step {
+                    next: Next::Hold,
+                    ..Step::default()
+                };
+            }
+            Err(refusal) => return self.refuse(&refusal),
+        };
+        let Request::ExpectModel(unrouted) =
+            std::mem::replace(&mut self.request, Request::ExpectNothing)
+        else {
+            return Step::default();
+        };
+        let Unrouted {
+            headers, original, ..
+        } = *unrouted;
+        let model = model.as_deref().map_or(Model::Absent, Model::Named);
+        let headers = headers.headers();
+        let step = match self.route(&headers, false, original, true, model, surroundings) {
+            Ok(step) => step,
+            Err(refusal) => return self.refuse(&refusal),
+        };
+        if let Next::Reply(_) = step.next {
+            return step;
+        }
+        // The body starts anew: who changes it has not seen anything of it.
+        self.held = 0;
+        let mut rest = self.more_of_the_body(at_hand, ends, read);
+        rest.headers.splice(0..0, step.headers);
+        rest
+    }
+
     fn more_of_the_body<'a>(
         &mut self,
         at_hand: usize,
         ends: bool,
-        read: impl FnOnce(usize) -> &'a [u8],
+        read: &dyn Fn(usize) -> &'a [u8],
     ) -> Step {
         if matches!(self.request, Request::Answered) {
             return Step::default();
@@ -210,9 +278,10 @@ impl Exchange {
                 let translated = chat.translate(read(0));
                 return self.translated(translated);
             }
-            Request::ExpectHeaders | Request::ExpectNothing | Request::Answered => {
-                return Step::default();
-            }
+            Request::ExpectHeaders
+            | Request::ExpectModel(_)
+            | Request::ExpectNothing
+            | Request::Answered => return Step::default(),
         };
         let bytes = match at_hand > self.held {
             true => read(self.held),
@@ -257,7 +326,7 @@ impl Exchange {
     pub fn request_trailers(&mut self) -> Step {
         let waits = match &self.request {
             Request::ExpectBody(edit) => self.held > 0 || !edit.is_closed(),
-            Request::ExpectChat(_) => true,
+            Request::ExpectChat(_) | Request::ExpectModel(_) => true,
             Request::ExpectHeaders | Request::ExpectNothing | Request::Answered => false,
         };
         match waits {
@@ -357,13 +426,45 @@ impl Exchange {
         if is_first && self.gateway.plugin.placement == Placement::Upstream {
             surroundings.keep(&original.encode());
         }
+        // Whoever chooses by the model waits for the body, where that could tell it.
+        let model = match !ends && may_have_json(headers, &original.path) {
+            true => Model::Unread,
+            false => Model::Absent,
+        };
+        self.route(headers, ends, original, is_first, model, surroundings)
+    }
+
+    /// Finds out where the request goes, and starts it on its way.
+    fn route(
+        &mut self,
+        headers: &Headers<'_>,
+        ends: bool,
+        original: Original,
+        is_first: bool,
+        model: Model<'_>,
+        surroundings: &dyn Surroundings,
+    ) -> Result<Step, Refusal> {
+        let method = headers.text(":method").unwrap_or_default();
         let path = original.path.as_str();
         let too_large = |length| length > self.gateway.max_request_bytes;
         if original.content_length.is_some_and(too_large) {
             return Err(Refusal::TooLarge(self.gateway.max_request_bytes));
         }
 
-        let target = Target::of(&self.gateway, headers, path, surroundings)?;
+        let target = match Target::of(&self.gateway, headers, path, model, surroundings)? {
+            address::Found::Target(target) => target,
+            address::Found::NeedsModel => {
+                self.request = Request::ExpectModel(Box::new(Unrouted {
+                    reader: ModelReader::new(),
+                    headers: headers.to_kept(),
+                    original,
+                }));
+                return Ok(Step {
+                    next: Next::Hold,
+                    ..Step::default()
+                });
+            }
+        };
         let base = target.path;
         let operation = Operation::of(path, base.as_deref()).map_err(|_| Refusal::InvalidPath)?;
         let backend = Rc::clone(&target.backend);
@@ -374,20 +475,17 @@ impl Exchange {
             self.asked = Some((original.path.clone(), base.clone()));
             let waiting = Waiting {
                 backend,
-                model: target.model,
+                of_route: target.of_route,
                 dialects,
             };
             return self.start_chat(waiting, &operation, method, ends, edits);
         }
 
-        // A media type must not be a way around the rules: curl says that JSON is a form.
         let says_json = is_json(headers);
-        let can_be_json = says_json
-            || headers.get("content-type").is_none()
-            || (operation.kind().takes_json_alone() && !is_multipart(headers));
-        let has_json = can_be_json && matches!(method, "POST" | "PUT" | "PATCH");
+        let has_json = can_be_json(headers, operation.kind()) && takes_body(method);
         let holds = self.gateway.plugin.hold_headers;
-        let model = target.model.as_deref().or(backend.model.always.as_deref());
+        let model = target.of_route.model.as_deref();
+        let model = model.or(backend.model.always.as_deref());
         let upstream = match address::path(&backend, &operation, path, model) {
             Ok(path) => Some(path),
             Err(PathError::NeedsModel) if has_json && !ends && holds => {
@@ -404,7 +502,7 @@ impl Exchange {
 
         let member = operation.kind().model_member();
         let has_rules =
-            target.model.is_some() || !backend.model.is_empty() || !backend.members.is_empty();
+            !target.of_route.is_empty() || !backend.model.is_empty() || !backend.members.is_empty();
         let is_read = has_rules || needs_model || member != ModelMember::Incidental;
         self.request = Request::ExpectNothing;
         if !has_json || !is_read {
@@ -422,7 +520,7 @@ impl Exchange {
         }
         let edit = BodyEdit::new(
             backend,
-            target.model,
+            target.of_route,
             member,
             original.content_length,
             holds,
@@ -452,7 +550,7 @@ impl Exchange {
     ) -> Result<Step, Refusal> {
         let Waiting {
             backend,
-            model,
+            of_route,
             dialects,
         } = waiting;
         let call = match operation.kind() {
@@ -464,7 +562,7 @@ impl Exchange {
             (_, Some(_)) if method == "POST" && ends => Err(Refusal::MissingBody),
             (_, Some(call)) if method == "POST" => {
                 let member = ModelMember::Required;
-                let rules = BodyEdit::new(Rc::clone(&backend), model, member, None, true, true);
+                let rules = BodyEdit::new(Rc::clone(&backend), of_route, member, None, true, true);
                 let request = ChatRequest::new(backend, dialects, call, rules);
                 self.request = Request::ExpectChat(Box::new(request));
                 Ok(Step {
@@ -504,6 +602,34 @@ impl Exchange {
 /// next time. The rendered retry policies say the same.
 fn is_retriable(status: u16) -> bool {
     status == 429 || status >= 500
+}
+
+/// Whether a request's body could tell a model, as far as its headers say.
+fn may_have_json(headers: &Headers<'_>, path: &str) -> bool {
+    let method = headers.text(":method").unwrap_or_default();
+    let operation = Operation::of(path, None);
+    takes_body(method) && operation.is_ok_and(|it| can_be_json(headers, it.kind()))
+}
+
+/// Whether a body can be JSON. A media type must not be a way around the rules: curl says that JSON
+/// is a form.
+fn can_be_json(headers: &Headers<'_>, kind: Kind) -> bool {
+    is_json(headers)
+        || headers.get("content-type").is_none()
+        || (kind.takes_json_alone() && !is_multipart(headers))
+}
+
+fn takes_body(method: &str) -> bool {
+    matches!(method, "POST" | "PUT" | "PATCH")
+}
+
+/// Why a request without a model does not match routes that go by it.
+fn no_model(headers: &Headers<'_>, path: &str) -> Refusal {
+    match headers.text(":method") {
+        Some(method) if !takes_body(method) => Refusal::UnknownRoute,
+        _ if may_have_json(headers, path) => Refusal::MissingModel,
+        _ => Refusal::ModelNotRouted,
+    }
 }
 
 fn is_json(headers: &Headers<'_>) -> bool {

@@ -139,26 +139,21 @@ impl HttpContext for Stream {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };
-        let arrived = OnceCell::new();
-        let step = exchange.request_body(size, ends, |from| {
-            let read = || {
-                (
-                    from,
-                    host::buffer(Buffer::RequestBody, from, size - from.min(size)),
-                )
-            };
-            let (_, bytes) = arrived.get_or_init(read);
-            bytes.as_slice()
-        });
+        // What has come since the last call, and all that waits: each is read once, if at all.
+        let (arrived, all) = (OnceCell::new(), OnceCell::new());
+        let read = |from| {
+            let read = || host::buffer(Buffer::RequestBody, from, size - from.min(size));
+            let cell = if from == 0 { &all } else { &arrived };
+            cell.get_or_init(read).as_slice()
+        };
+        let step = exchange.request_body(size, ends, read, &Host);
         apply_headers(HeaderMap::Request, &step.headers);
         match &step.body {
             BodyChange::Keep => {}
             BodyChange::Replace(bytes) => host::replace(Buffer::RequestBody, bytes),
             BodyChange::Splice(splices) => {
-                let all = match arrived.into_inner() {
-                    Some((0, bytes)) => bytes,
-                    _ => host::buffer(Buffer::RequestBody, 0, size),
-                };
+                let all = all.into_inner();
+                let all = all.unwrap_or_else(|| host::buffer(Buffer::RequestBody, 0, size));
                 let Ok(pieces) = json::pieces(&all, 0, splices) else {
                     error!("request body: the edits do not fit it; this is a defect");
                     let refusal = Refusal::Gateway("the body was not edited");

@@ -28,9 +28,31 @@ impl<'a> Headers<'a> {
             .and_then(|value| std::str::from_utf8(value).ok())
     }
 
+    /// The same, to be looked at later.
+    pub fn to_kept(&self) -> KeptHeaders {
+        let owned = |(name, value): (&[u8], &[u8])| (name.to_vec(), value.to_vec());
+        KeptHeaders(self.iter().map(owned).collect())
+    }
+
     /// Every pair.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.0.iter().copied()
+    }
+}
+
+/// The headers of a message whose callback is over.
+#[derive(Clone, Debug)]
+pub struct KeptHeaders(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl KeptHeaders {
+    /// The headers as they were.
+    pub fn headers(&self) -> Headers<'_> {
+        let pairs = self.0.iter();
+        Headers::new(
+            pairs
+                .map(|(name, value)| (name.as_slice(), value.as_slice()))
+                .collect(),
+        )
     }
 }
 

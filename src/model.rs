@@ -41,6 +41,13 @@ impl Glob {
         rest.ends_with(last)
     }
 
+    /// Whether this describes every name that `other` describes.
+    pub fn covers(&self, other: &Self) -> bool {
+        // No part of this one between its stars has a star, so one in `other` stands where any text
+        // may.
+        self.matches(&other.0)
+    }
+
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -83,8 +90,19 @@ impl Aliases {
         self.entries.is_empty()
     }
 
+    /// The entries as they are written, in order of precedence.
+    pub fn written(&self) -> impl Iterator<Item = (String, &str)> {
+        self.entries.iter().map(|(alias, model)| {
+            let name = match alias {
+                Alias::Exact(name) => name.clone(),
+                Alias::Prefix(prefix) => format!("{prefix}*"),
+            };
+            (name, &**model)
+        })
+    }
+
     /// The names that are not prefixes.
-    fn exact_names(&self) -> impl Iterator<Item = &str> {
+    pub fn exact_names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().filter_map(|(alias, _)| match alias {
             Alias::Exact(name) => Some(name.as_str()),
             Alias::Prefix(_) => None,
@@ -101,6 +119,36 @@ impl Aliases {
             .iter()
             .find(|(alias, _)| fits(alias))
             .map(|(_, model)| model)
+    }
+}
+
+/// What a route makes of the client's model, before the backend's rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renaming {
+    /// Applied to the client's name.
+    pub aliases: Rc<Aliases>,
+    /// What is cut off after that, where a name begins with it: the name of a backend and a `/`.
+    pub prefix: Option<Rc<str>>,
+}
+
+impl Renaming {
+    /// Whether every name stays as it is.
+    pub fn is_empty(&self) -> bool {
+        self.aliases.is_empty() && self.prefix.is_none()
+    }
+
+    /// The name that takes the place of the client's; `None`: it stays.
+    pub fn rename(&self, model: &str) -> Option<Rc<str>> {
+        let alias = self.aliases.resolve(model);
+        let name = alias.map_or(model, |alias| alias);
+        let rest = self
+            .prefix
+            .as_ref()
+            .and_then(|prefix| name.strip_prefix(&**prefix));
+        match rest.filter(|rest| !rest.trim().is_empty()) {
+            Some(rest) => Some(Rc::from(rest)),
+            None => alias.map(Rc::clone),
+        }
     }
 }
 
@@ -224,6 +272,43 @@ mod tests {
         ] {
             assert_eq!(Glob::new(glob).matches(name), expected, "{glob} {name}");
         }
+    }
+
+    #[test]
+    fn a_pattern_covers_what_it_describes_whatever_stands_for_the_stars() {
+        for (glob, other, expected) in [
+            ("claude-*", "claude-3*", true),
+            ("claude-*", "claude-*", true),
+            ("claude-*", "claude*", false),
+            ("*", "*", true),
+            ("a*c", "a*b*c", true),
+            ("a*b*c", "a*c", false),
+            ("gpt-4o", "gpt-*", false),
+            ("*-mini", "gpt*-mini", true),
+        ] {
+            let covers = Glob::new(glob).covers(&Glob::new(other));
+            assert_eq!(covers, expected, "{glob} {other}");
+        }
+    }
+
+    #[test]
+    fn a_route_renames_before_it_cuts_the_backends_name_off() {
+        let renaming = Renaming {
+            aliases: Rc::new(Aliases::new([("smart".to_owned(), Rc::from("a/claude"))])),
+            prefix: Some(Rc::from("a/")),
+        };
+        for (asked, expected) in [
+            ("smart", Some("claude")),
+            ("a/claude", Some("claude")),
+            ("a/b/c", Some("b/c")),
+            ("meta-llama/Llama", None),
+            ("ab/c", None),
+            ("a/", None),
+            ("a", None),
+        ] {
+            assert_eq!(renaming.rename(asked).as_deref(), expected, "{asked}");
+        }
+        assert_eq!(Renaming::default().rename("smart"), None);
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub enum Refusal {
     MissingModel,
     /// The provider has the model in its path, where this name does not fit.
     ModelNotInPath(String),
+    /// Routing goes by the model, and the request does not tell it in JSON.
+    ModelNotRouted,
     /// `model` is not a string.
     ModelNotText,
     /// The provider has the model in its path, and the request does not tell it in JSON.
@@ -166,6 +168,7 @@ impl Refusal {
             | Self::MissingBody
             | Self::MissingModel
             | Self::ModelNotInPath(_)
+            | Self::ModelNotRouted
             | Self::ModelNotText
             | Self::ModelNotTold
             | Self::Parameter { .. }
@@ -185,7 +188,9 @@ impl Refusal {
             Self::MissingModel => (Some("model"), Some("missing_required_parameter")),
             Self::ModelNotInPath(_) => (Some("model"), Some("invalid_value")),
             Self::ModelNotText => (Some("model"), Some("invalid_type")),
-            Self::ModelNotTold => (Some("model"), Some("missing_required_parameter")),
+            Self::ModelNotRouted | Self::ModelNotTold => {
+                (Some("model"), Some("missing_required_parameter"))
+            }
             Self::UnknownModel(_) => (Some("model"), Some("model_not_found")),
             Self::UnknownRoute => (None, Some("unknown_url")),
             Self::Parameter { param, code, .. } => (param.as_deref(), Some(*code)),
@@ -216,6 +221,10 @@ impl Refusal {
             Self::MissingModel => "you must provide a model parameter".to_owned(),
             Self::ModelNotInPath(model) => {
                 format!("the model {model:?} cannot stand in the provider's path")
+            }
+            Self::ModelNotRouted => {
+                "requests to this path go by their model, which only a JSON body can tell"
+                    .to_owned()
             }
             Self::ModelNotTold => {
                 "this provider needs the model in its path; only a JSON body can tell it".to_owned()

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::config::Backend;
+use crate::model::{Aliases, Glob};
 use crate::name::RouteName;
 
 /// Requests that go to one backend: everything that is given must match.
@@ -19,8 +20,14 @@ pub struct Route {
     pub headers: Vec<(String, String)>,
     /// Host names; empty is every host.
     pub hosts: Vec<Host>,
+    /// The models that the client may ask for here; empty is every model, and none.
+    pub models: Vec<Glob>,
     /// Where its requests go.
     pub backend: Rc<Backend>,
+    /// Whether a model that begins with the name of a backend goes there instead.
+    pub backend_from_model: bool,
+    /// Applied to the client's model before the backend's rules.
+    pub aliases: Rc<Aliases>,
     /// The model that is always written.
     pub model: Option<Rc<str>>,
 }
@@ -84,6 +91,19 @@ pub struct Request<'a> {
     pub authority: &'a str,
     /// The value of a header, by lower-case name.
     pub header: &'a dyn Fn(&str) -> Option<&'a [u8]>,
+    /// The model that the client asks for.
+    pub model: Model<'a>,
+}
+
+/// The model in a request's body, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Model<'a> {
+    /// The body has none, or is not one that could tell.
+    Absent,
+    /// This one.
+    Named(&'a str),
+    /// The body has not been read.
+    Unread,
 }
 
 /// What routing came to.
@@ -91,27 +111,41 @@ pub struct Request<'a> {
 pub enum Routed<'r> {
     /// The first route that matches.
     Route(&'r Route),
-    /// Only the method is wrong; these are allowed.
-    WrongMethod(BTreeSet<&'r str>),
+    /// That depends on the model, which has not been read.
+    NeedsModel,
+    /// Only the model is missing: every route is for certain ones.
+    NoModel,
     /// No route matches.
     Nowhere,
+    /// Only the model is wrong.
+    UnknownModel,
+    /// Only the method is wrong; these are allowed.
+    WrongMethod(BTreeSet<&'r str>),
 }
 
 /// Chooses the first route that matches.
 pub fn choose<'r>(routes: &'r [Route], request: &Request<'_>) -> Routed<'r> {
     let mut allowed = BTreeSet::new();
+    let mut is_for_others = false;
     for route in routes
         .iter()
         .filter(|route| route.matches_all_but_method(request))
     {
-        if route.methods.is_empty() || route.methods.iter().any(|it| it == request.method) {
-            return Routed::Route(route);
+        if !route.methods.is_empty() && !route.methods.iter().any(|it| it == request.method) {
+            allowed.extend(route.methods.iter().map(String::as_str));
+            continue;
         }
-        allowed.extend(route.methods.iter().map(String::as_str));
+        match request.model {
+            Model::Unread if route.needs_model() => return Routed::NeedsModel,
+            model if route.is_for(model) => return Routed::Route(route),
+            _ => is_for_others = true,
+        }
     }
-    match allowed.is_empty() {
-        true => Routed::Nowhere,
-        false => Routed::WrongMethod(allowed),
+    match (is_for_others, request.model) {
+        (true, Model::Named(_)) => Routed::UnknownModel,
+        (true, _) => Routed::NoModel,
+        (false, _) if allowed.is_empty() => Routed::Nowhere,
+        (false, _) => Routed::WrongMethod(allowed),
     }
 }
 
@@ -129,6 +163,20 @@ pub fn unreachable(routes: &[Route]) -> Vec<(&Route, &Route)> {
 }
 
 impl Route {
+    /// Whether the body's model decides if and where a request goes from here.
+    pub fn needs_model(&self) -> bool {
+        self.backend_from_model || !self.models.is_empty()
+    }
+
+    /// Whether a request for this model may go here.
+    pub fn is_for(&self, model: Model<'_>) -> bool {
+        match model {
+            _ if self.models.is_empty() => true,
+            Model::Named(name) => self.models.iter().any(|glob| glob.matches(name)),
+            Model::Absent | Model::Unread => false,
+        }
+    }
+
     fn matches_all_but_method(&self, request: &Request<'_>) -> bool {
         let header = |(name, value): &(String, String)| {
             (request.header)(name).is_some_and(|found| found == value.as_bytes())
@@ -143,10 +191,16 @@ impl Route {
         let methods = self.methods.is_empty()
             || (!other.methods.is_empty()
                 && other.methods.iter().all(|it| self.methods.contains(it)));
-        methods && self.covers_all_but_methods(other)
+        let models = self.models.is_empty()
+            || (!other.models.is_empty()
+                && other
+                    .models
+                    .iter()
+                    .all(|glob| self.models.iter().any(|it| it.covers(glob))));
+        methods && models && self.covers_all_but_methods(other)
     }
 
-    /// Whether this route matches every request that `other` matches, methods aside.
+    /// Whether this route matches every request that `other` matches, methods and models aside.
     pub fn covers_all_but_methods(&self, other: &Self) -> bool {
         let hosts = self.hosts.is_empty()
             || (!other.hosts.is_empty()

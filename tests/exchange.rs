@@ -165,7 +165,7 @@ fn send(exchange: &mut Exchange, headers: &[(&str, &str)], host: &Host, chunks: 
         wire.held.extend_from_slice(chunk);
         let ends = number + 1 == chunks.len();
         let at_hand = wire.held.clone();
-        let step = exchange.request_body(at_hand.len(), ends, |from| &at_hand[from..]);
+        let step = exchange.request_body(at_hand.len(), ends, |from| &at_hand[from..], host);
         wire.apply(step);
     }
     wire
@@ -477,7 +477,7 @@ tests! {
         assert_eq!(step.next, Next::Hold);
         wire.apply(step);
         wire.held.extend_from_slice(&first.as_bytes()[..100]);
-        let step = exchange.request_body(100, false, |_| &first.as_bytes()[..100]);
+        let step = exchange.request_body(100, false, |_| &first.as_bytes()[..100], &Host::default());
         wire.apply(step);
         assert_eq!(wire.held.len(), 0, "the first piece has gone on");
         assert_eq!(wire.header("content-length"), Some(&*(first.len() + 3).to_string()));
@@ -493,7 +493,7 @@ tests! {
             wire.held.extend_from_slice(chunk);
             let ends = number + 1 == chunks.len();
             let at_hand = wire.held.clone();
-            let step = exchange.request_body(at_hand.len(), ends, |from| &at_hand[from..]);
+            let step = exchange.request_body(at_hand.len(), ends, |from| &at_hand[from..], &Host::default());
             wire.apply(step);
             most = most.max(wire.held.len());
         }
@@ -560,7 +560,7 @@ tests! {
             let step = exchange.request_headers(&wire.list(), false, &Host::default());
             wire.apply(step);
             wire.held.extend_from_slice(chunk);
-            let step = exchange.request_body(chunk.len(), false, |from| &chunk[from..]);
+            let step = exchange.request_body(chunk.len(), false, |from| &chunk[from..], &Host::default());
             wire.apply(step);
             let step = exchange.request_trailers();
             wire.apply(step);
@@ -1040,6 +1040,107 @@ backends: [{name: b, type: google, config: {apiKey: $KEY, modelAliases: {g: gemi
         assert_eq!(wire.header(":path"), Some(path));
         let wire = ask(r#"{"model":"../x","messages":[{"role":"user","content":"x"}]}"#);
         assert_eq!(error(&wire.reply.unwrap())["param"], "model");
+    }
+
+    fn the_body_decides_among_routes_with_models() {
+        let gateway = gateway(
+            "holdHeaders: true
+backends:
+- {name: claude, type: openrouter, config: {apiKey: a}}
+- {name: small, type: groq, config: {apiKey: b, modelAliases: {mini: llama-8b}, defaultModel: any}}
+- {name: forced, type: xai, config: {apiKey: c, model: grok-4}}
+routes:
+- {path: /v1, models: ['claude-*', best], backend: claude, modelAliases: {best: claude-opus, 'claude-3*': claude-x}}
+- {path: /v1, models: [mini, 'grok*'], methods: [POST], backend: small}
+- {path: /named, backend: small, backendFromModel: true, modelAliases: {quick: small/mini}}
+- {path: /rest, models: ['x*'], backend: claude}
+- {path: /rest, backend: small}",
+        );
+        /// Path, body, and where it goes as what; or a status and a code.
+        type Row = (&'static str, &'static str, Result<(&'static str, &'static str), (u16, &'static str)>);
+        let rows: &[Row] = &[
+            // The first route that the model fits, whatever stands before it.
+            ("/v1", r#"{"model":"claude-4","x":1}"#, Ok(("claude", r#"{"model":"claude-4","x":1}"#))),
+            ("/v1", r#"{"x":{"model":"mini"}, "model": "claude-4"}"#,
+             Ok(("claude", r#"{"x":{"model":"mini"}, "model": "claude-4"}"#))),
+            // Its aliases, then the backend's.
+            ("/v1", r#"{"model":"best"}"#, Ok(("claude", r#"{"model":"claude-opus"}"#))),
+            ("/v1", r#"{"model":"claude-3-5"}"#, Ok(("claude", r#"{"model":"claude-x"}"#))),
+            ("/v1", r#"{"model":"mini"}"#, Ok(("small", r#"{"model":"llama-8b"}"#))),
+            ("/v1", r#"{"model":"grok-1"}"#, Ok(("small", r#"{"model":"grok-1"}"#))),
+            ("/v1", r#"{"model":"gpt-4o"}"#, Err((404, "model_not_found"))),
+            ("/v1", r#"{"x":1}"#, Err((400, "missing_required_parameter"))),
+            ("/v1", r#"{"model":null}"#, Err((400, "missing_required_parameter"))),
+            ("/v1", r#"{"model":5}"#, Err((400, "invalid_type"))),
+            ("/v1", r#"{"model":"mini","model":"mini"}"#, Err((400, "duplicate_parameter"))),
+            ("/v1", r#"{"model""#, Err((400, "invalid_json"))),
+            // By the backend's name, which does not go upstream.
+            ("/named", r#"{"model":"claude/claude-4"}"#, Ok(("claude", r#"{"model":"claude-4"}"#))),
+            ("/named", r#"{"model":"small/mini"}"#, Ok(("small", r#"{"model":"llama-8b"}"#))),
+            ("/named", r#"{"model":"quick"}"#, Ok(("small", r#"{"model":"llama-8b"}"#))),
+            ("/named", r#"{"model":"forced/x"}"#, Ok(("forced", r#"{"model":"grok-4"}"#))),
+            ("/named", r#"{"model":"meta-llama/Llama-3"}"#,
+             Ok(("small", r#"{"model":"meta-llama/Llama-3"}"#))),
+            ("/named", r#"{"x":1}"#, Ok(("small", r#"{"x":1,"model":"any"}"#))),
+            // What no route is for goes on to the one that is for all.
+            ("/rest", r#"{"model":"x1"}"#, Ok(("claude", r#"{"model":"x1"}"#))),
+            ("/rest", r#"{"model":"y1"}"#, Ok(("small", r#"{"model":"y1"}"#))),
+            ("/rest", r#"{}"#, Ok(("small", r#"{"model":"any"}"#))),
+        ];
+        for (path, body, expected) in rows {
+            let path = format!("{path}/chat/completions");
+            for chunks in chunkings(body.as_bytes()) {
+                let what = format!("{path} {chunks:?}");
+                let length = body.len().to_string();
+                let mut headers = post(&path);
+                headers.push(("content-length", &length));
+                let mut exchange = Exchange::new(Rc::clone(&gateway));
+                let wire = send(&mut exchange, &headers, &Host::default(), &chunks);
+                match (expected, &wire.reply) {
+                    (Ok((backend, sent)), None) => {
+                        assert_eq!(wire.header("x-llm-proxy-backend"), Some(*backend), "{what}");
+                        assert_eq!(String::from_utf8(wire.passed.clone()).unwrap(), *sent, "{what}");
+                        let length = sent.len().to_string();
+                        assert_eq!(wire.header("content-length"), Some(&*length), "{what}");
+                        assert!(wire.header(":path").unwrap().ends_with("/v1/chat/completions"));
+                    }
+                    (Err((status, code)), Some(reply)) => {
+                        assert_eq!((reply.status, &error(reply)["code"]), (*status, &(*code).into()), "{what}");
+                    }
+                    (_, reply) => panic!("{what}: {reply:?}"),
+                }
+            }
+        }
+        // Without a body, or with one that cannot tell, there is no model.
+        let ask = |headers: &[(&str, &str)], chunks: &[&[u8]]| {
+            send(&mut Exchange::new(Rc::clone(&gateway)), headers, &Host::default(), chunks)
+        };
+        let form = |path: &'static str| [
+            (":method", "POST"), (":path", path), (":authority", "g"),
+            ("content-type", "multipart/form-data; boundary=x"),
+        ];
+        let get = |path: &'static str| [(":method", "GET"), (":path", path), (":authority", "g")];
+        let reply = ask(&get("/v1/files"), &[]).reply.unwrap();
+        assert_eq!((reply.status, &error(&reply)["code"]), (404, &"unknown_url".into()));
+        let reply = ask(&form("/v1/audio/transcriptions"), &[b"--x--"]).reply.unwrap();
+        assert_eq!((reply.status, &error(&reply)["param"]), (400, &"model".into()));
+        assert_eq!(ask(&get("/rest/files"), &[]).header("x-llm-proxy-backend"), Some("small"));
+        let wire = ask(&form("/rest/files"), &[b"--x--"]);
+        assert_eq!(wire.header("x-llm-proxy-backend"), Some("small"));
+        assert_eq!(wire.passed, b"--x--");
+    }
+
+    fn a_routes_metadata_renames_before_the_backends_rules() {
+        let pairs = [("aliases", r#"{"best":"b/gpt","gpt*":"other"}"#), ("prefix", "b/")];
+        let host = Host { route: Some(pairs::encode(&pairs)), ..Host::default() };
+        let gateway = held("apiKey: $KEY, modelAliases: {gpt: gpt-4o}");
+        for (asked, sent) in [("best", "gpt-4o"), ("gpt-x", "other"), ("b/gpt", "gpt-4o"), ("c/d", "c/d")] {
+            let body = format!(r#"{{"model":"{asked}"}}"#);
+            let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &CHAT, &host, &[body.as_bytes()]);
+            assert_eq!(wire.reply, None);
+            let expected = format!(r#"{{"model":"{sent}"}}"#);
+            assert_eq!(String::from_utf8(wire.passed).unwrap(), expected, "{asked}");
+        }
     }
 
     fn in_the_listener_the_first_matching_route_decides() {

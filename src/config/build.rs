@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
 use super::value::{Span, Template, Unsupported};
-use super::{Auth, Backend, Gateway, KeyHeader, LIMITS, MemberRule, Plugin, Query, Tls, file};
+use super::{
+    Auth, Backend, Gateway, KeyHeader, LIMITS, MemberRule, Placement, Plugin, Query, Tls, file,
+};
 use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
@@ -462,16 +464,8 @@ impl Build<'_> {
         }
         let always = deployment.or(always);
         let default = self.model_name(config.default_model.as_ref(), &at.key("defaultModel"));
-        let aliases_at = at.key("modelAliases");
-        let mut aliases = Vec::new();
-        for (name, model) in config.model_aliases.iter().flatten() {
-            let at = aliases_at.key(name);
-            if name.trim_end_matches('*').contains('*') || name.ends_with("**") {
-                self.errors.push(&at, "may have one '*', at its end");
-            }
-            let model = self.model_name(Some(model), &at);
-            aliases.extend(model.map(|model| (name.clone(), model)));
-        }
+        let aliases = config.model_aliases.iter().flatten();
+        let aliases = self.aliases(aliases, &at.key("modelAliases"));
         let serves = config.models.as_ref();
         if serves.is_some_and(Vec::is_empty) {
             self.errors
@@ -481,9 +475,26 @@ impl Build<'_> {
         ModelRule {
             always,
             default,
-            aliases: Aliases::new(aliases),
+            aliases,
             serves,
         }
+    }
+
+    fn aliases<'f>(
+        &mut self,
+        written: impl Iterator<Item = (&'f String, &'f Template)>,
+        at: &KeyPath,
+    ) -> Aliases {
+        let mut aliases = Vec::new();
+        for (name, model) in written {
+            let at = at.key(name);
+            if name.trim_end_matches('*').contains('*') || name.ends_with("**") {
+                self.errors.push(&at, "may have one '*', at its end");
+            }
+            let model = self.model_name(Some(model), &at);
+            aliases.extend(model.map(|model| (name.clone(), model)));
+        }
+        Aliases::new(aliases)
     }
 
     fn model_name(&mut self, template: Option<&Template>, at: &KeyPath) -> Option<Rc<str>> {
@@ -565,6 +576,15 @@ impl Build<'_> {
             let hosts = self.hosts(route, &at.key("hosts"));
             let model = route.model.as_deref().map(Template::literal);
             let model = self.model_name(model.as_ref(), &at.key("model"));
+            let models = self.route_models(route, &at.key("models"));
+            let aliases = self.route_aliases(route, &at.key("modelAliases"));
+            let backend_from_model = route.backend_from_model.unwrap_or(false);
+            if backend_from_model && model.is_some() {
+                self.errors.push(
+                    &at.key("backendFromModel"),
+                    "excludes model, which is always written",
+                );
+            }
             if let (Some(name), Some(backend)) = (name, backend) {
                 built.push(Route {
                     name,
@@ -572,12 +592,68 @@ impl Build<'_> {
                     methods,
                     headers,
                     hosts,
+                    models,
                     backend,
+                    backend_from_model,
+                    aliases: Rc::new(aliases),
                     model,
                 });
             }
         }
+        self.routes_by_model(file);
         built
+    }
+
+    fn route_models(&mut self, route: &file::Route, at: &KeyPath) -> Vec<Glob> {
+        let models = route.models.as_deref().unwrap_or_default();
+        if models.is_empty() && route.models.is_some() {
+            self.errors.push(at, "an empty list would match no request");
+        }
+        for (index, model) in models.iter().enumerate() {
+            if model.trim().is_empty() {
+                let message = format!("{model:?} is not the name of a model");
+                self.errors.push(&at.index(index), message);
+            }
+        }
+        models.iter().map(|glob| Glob::new(glob)).collect()
+    }
+
+    fn route_aliases(&mut self, route: &file::Route, at: &KeyPath) -> Aliases {
+        let Some(written) = &route.model_aliases else {
+            return Aliases::default();
+        };
+        if route.model.is_some() {
+            let message = "has no meaning beside model, which is always written";
+            self.errors.push(at, message);
+        }
+        let literal = |(name, model): (&String, &String)| (name.clone(), Template::literal(model));
+        let written: BTreeMap<String, Template> = written.iter().map(literal).collect();
+        self.aliases(written.iter(), at)
+    }
+
+    /// Notes routes that need the body where a plugin cannot wait for it.
+    fn routes_by_model(&mut self, file: &file::Gateway) {
+        let is_plugin = file.placement.is_some() || file.hold_headers.is_some();
+        let message = match file.placement {
+            _ if !is_plugin => return,
+            Some(Placement::Upstream) => {
+                "needs placement: listener, since upstream the backend has been chosen"
+            }
+            _ if file.hold_headers == Some(true) => return,
+            _ => {
+                "needs holdHeaders: true, since the body has the model, and the route has to be \
+                 chosen by then"
+            }
+        };
+        for (index, route) in file.routes.iter().flat_map(file::List::iter) {
+            let at = KeyPath::root().key("routes").index(index);
+            if route.models.is_some() {
+                self.errors.push(&at.key("models"), message);
+            }
+            if route.backend_from_model == Some(true) {
+                self.errors.push(&at.key("backendFromModel"), message);
+            }
+        }
     }
 
     /// Without routes everything goes to the only backend, unless something else decides.
@@ -755,7 +831,10 @@ fn everything(name: RouteName, backend: &Rc<Backend>) -> Route {
         methods: Vec::new(),
         headers: Vec::new(),
         hosts: Vec::new(),
+        models: Vec::new(),
         backend: Rc::clone(backend),
+        backend_from_model: false,
+        aliases: Rc::default(),
         model: None,
     }
 }

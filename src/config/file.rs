@@ -164,8 +164,17 @@ keys! {
         "headers" => headers: Option<BTreeMap<String, String>>,
         /// Host names, exact or `*.example.com`. Default: all.
         "hosts" => hosts: Option<Vec<String>>,
+        /// The client's models for which this route is, as names with `*` for any text. Default:
+        /// all, and requests that name none.
+        "models" => models: Option<Vec<String>>,
         /// The name of the backend.
         "backend" => backend: String,
+        /// `true`: a model such as `NAME/gpt-4o` goes to the backend `NAME`, as `gpt-4o`. One that
+        /// begins with no backend's name stays as it is and goes to this route's own.
+        "backendFromModel" => backend_from_model: Option<bool>,
+        /// From a client's model name to another, before the backend's own rules: exact names
+        /// first, then the longest `prefix*`, then `*`.
+        "modelAliases" => model_aliases: Option<BTreeMap<String, String>>,
         /// The model that is always written on this route, before the backend's own rules.
         "model" => model: Option<String>,
     }

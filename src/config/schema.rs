@@ -103,6 +103,14 @@ fn additions() -> Vec<(&'static str, Value)> {
             "/definitions/Route/properties/hosts/items",
             example("*.example.com"),
         ),
+        (
+            "/definitions/Route/properties/models",
+            json!({"minItems": 1, "examples": [["claude-*"]]}),
+        ),
+        (
+            "/definitions/Route/properties/backendFromModel",
+            json!({"default": false}),
+        ),
     ]
 }
 

@@ -3,10 +3,12 @@
 use std::rc::Rc;
 
 use super::Surroundings;
+use super::body::OfRoute;
 use super::firewall;
 use super::metadata::RouteMetadata;
 use crate::config::{Auth, Backend, Gateway, KeyHeader, Placement};
 use crate::headers::{HeaderEdit, Headers, Text};
+use crate::model::Renaming;
 use crate::operation::Operation;
 use crate::provider::PathError;
 use crate::refusal::Refusal;
@@ -16,10 +18,18 @@ use crate::route::{self, Routed};
 pub struct Target {
     /// To this backend.
     pub backend: Rc<Backend>,
-    /// With this model, whatever the backend's rules say.
-    pub model: Option<Rc<str>>,
+    /// With what the route says about the model.
+    pub of_route: OfRoute,
     /// The path of the route, where it is known.
     pub path: Option<String>,
+}
+
+/// Where a request goes, as far as it is known.
+pub enum Found {
+    /// There.
+    Target(Target),
+    /// The body's model decides.
+    NeedsModel,
 }
 
 impl Target {
@@ -33,23 +43,28 @@ impl Target {
         gateway: &Gateway,
         headers: &Headers<'_>,
         path: &str,
+        model: route::Model<'_>,
         surroundings: &dyn Surroundings,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Found, Refusal> {
         let metadata = surroundings.route_metadata();
         let metadata = metadata
             .map(|bytes| RouteMetadata::decode(&bytes))
             .unwrap_or_default();
-        let model = metadata.model.map(Rc::from);
+        let asked = model;
+        let of_route = OfRoute {
+            model: metadata.model.map(Rc::from),
+            renaming: metadata.renaming,
+        };
         let named = |name: &str| {
             let backend = gateway.backend(name).map(Rc::clone);
             backend.ok_or(Refusal::Gateway(UNKNOWN_BACKEND))
         };
         if let Some(name) = &metadata.backend {
-            return Ok(Self {
+            return Ok(Found::Target(Self {
                 backend: named(name)?,
-                model,
+                of_route,
                 path: metadata.path,
-            });
+            }));
         }
         let backend = match (gateway.plugin.placement, gateway.backends.as_slice()) {
             // One backend is no choice, and asking the host costs.
@@ -61,11 +76,11 @@ impl Target {
             (Placement::Listener, _) => None,
         };
         if let Some(backend) = backend {
-            return Ok(Self {
+            return Ok(Found::Target(Self {
                 backend,
-                model,
+                of_route,
                 path: metadata.path,
-            });
+            }));
         }
 
         let request = route::Request {
@@ -73,26 +88,47 @@ impl Target {
             method: headers.text(":method").unwrap_or_default(),
             authority: headers.text(":authority").unwrap_or_default(),
             header: &|name| headers.get(name),
+            model: asked,
         };
-        match route::choose(&gateway.routes, &request) {
-            Routed::Route(route) => Ok(Self {
-                backend: Rc::clone(&route.backend),
-                model: model.or_else(|| route.model.clone()),
-                path: Some(route.path.clone()),
-            }),
-            Routed::WrongMethod(allowed) => Err(Refusal::WrongMethod(
-                allowed.into_iter().collect::<Vec<_>>().join(", "),
-            )),
-            Routed::Nowhere => match &gateway.plugin.backend {
-                Some(backend) if gateway.routes.is_empty() => Ok(Self {
+        let target = match route::choose(&gateway.routes, &request) {
+            Routed::NeedsModel => return Ok(Found::NeedsModel),
+            Routed::Route(route) => {
+                let (backend, prefix) = gateway.destination(route, asked);
+                Self {
                     backend: Rc::clone(backend),
-                    model,
+                    of_route: OfRoute {
+                        model: of_route.model.or_else(|| route.model.clone()),
+                        renaming: Renaming {
+                            aliases: Rc::clone(&route.aliases),
+                            prefix,
+                        },
+                    },
+                    path: Some(route.path.clone()),
+                }
+            }
+            Routed::NoModel => return Err(super::no_model(headers, path)),
+            Routed::UnknownModel => {
+                let route::Model::Named(name) = asked else {
+                    return Err(Refusal::MissingModel);
+                };
+                return Err(Refusal::UnknownModel(name.to_owned()));
+            }
+            Routed::WrongMethod(allowed) => {
+                return Err(Refusal::WrongMethod(
+                    allowed.into_iter().collect::<Vec<_>>().join(", "),
+                ));
+            }
+            Routed::Nowhere => match &gateway.plugin.backend {
+                Some(backend) if gateway.routes.is_empty() => Self {
+                    backend: Rc::clone(backend),
+                    of_route,
                     path: metadata.path,
-                }),
-                _ if gateway.routes.is_empty() => Err(Refusal::Gateway(NO_BACKEND)),
-                _ => Err(Refusal::UnknownRoute),
+                },
+                _ if gateway.routes.is_empty() => return Err(Refusal::Gateway(NO_BACKEND)),
+                _ => return Err(Refusal::UnknownRoute),
             },
-        }
+        };
+        Ok(Found::Target(target))
     }
 }
 

@@ -36,7 +36,7 @@ use std::rc::Rc;
 use crate::config::{Backend, LIMITS};
 use crate::headers::HeaderEdit;
 use crate::json::{self, Event, Scanner, Splice, ValueText};
-use crate::model::{Asked, Choice, Unusable};
+use crate::model::{Asked, Choice, Renaming, Unusable};
 use crate::operation::ModelMember;
 use crate::provider::openai::insists_on_completion_tokens;
 use crate::refusal::Refusal;
@@ -46,6 +46,8 @@ pub struct BodyEdit {
     backend: Rc<Backend>,
     /// The route's model, which goes before the backend's rules.
     model: Option<Rc<str>>,
+    /// What the route makes of the client's before them.
+    renaming: Renaming,
     member: ModelMember,
     scanner: Scanner,
     /// Which members of [`Backend::watched`] have been decided.
@@ -70,6 +72,22 @@ pub struct BodyEdit {
     chosen: Option<Rc<str>>,
     /// Whether the root object has ended.
     is_closed: bool,
+}
+
+/// What a route says about the model.
+#[derive(Clone, Debug, Default)]
+pub struct OfRoute {
+    /// Written always, before the backend's rules.
+    pub model: Option<Rc<str>>,
+    /// What the client's becomes before them.
+    pub renaming: Renaming,
+}
+
+impl OfRoute {
+    /// Whether the client's model is left to the backend's rules.
+    pub fn is_empty(&self) -> bool {
+        self.model.is_none() && self.renaming.is_empty()
+    }
 }
 
 /// `max_tokens` and `max_completion_tokens`, where a model may insist on the latter.
@@ -116,18 +134,20 @@ impl BodyEdit {
     /// A body of which nothing has arrived.
     pub fn new(
         backend: Rc<Backend>,
-        model: Option<Rc<str>>,
+        of_route: OfRoute,
         member: ModelMember,
         declared: Option<u64>,
         holds: bool,
         needs_model: bool,
     ) -> Self {
         let watched = backend.watched.clone();
+        let OfRoute { model, renaming } = of_route;
         Self {
             decided: vec![false; watched.len()],
             scanner: Scanner::new(watched),
             backend,
             model,
+            renaming,
             member,
             limits: None,
             base: 0,
@@ -168,6 +188,7 @@ impl BodyEdit {
         let rule = &self.backend.model;
         self.model.is_some()
             || self.limits.is_some()
+            || !self.renaming.is_empty()
             || rule.always.is_some()
             || rule.default.is_some()
             || !rule.aliases.is_empty()
@@ -309,7 +330,17 @@ impl BodyEdit {
                     (Some(name), _) => Asked::Model(name),
                     (None, _) => Asked::NotText,
                 };
-                let choice = self.choose(asked);
+                let renamed = match asked {
+                    Asked::Model(name) => self.renaming.rename(name),
+                    Asked::Nothing | Asked::NotText => None,
+                };
+                let choice = match &renamed {
+                    Some(name) => match self.choose(Asked::Model(name)) {
+                        Choice::Keep => Choice::Write(Rc::clone(name)),
+                        choice => choice,
+                    },
+                    None => self.choose(asked),
+                };
                 let chosen = self.remembered(&choice, asked);
                 let insists = insists(&choice, asked);
                 let written = written(choice, asked)?;

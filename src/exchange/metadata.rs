@@ -1,5 +1,9 @@
 //! What an Envoy route says to the module in its metadata: per-route configuration.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::model::{Aliases, Renaming};
 use crate::pairs;
 
 /// The members of `filter_metadata: {llm-proxy: {…}}` of a route.
@@ -11,6 +15,11 @@ pub struct RouteMetadata {
     pub model: Option<String>,
     /// The route's path, below which the operation's suffix starts.
     pub path: Option<String>,
+    /// What becomes of the client's model before the backend's rules.
+    ///
+    /// Shape: `aliases` is a text, the JSON of a configuration's `modelAliases`; `prefix` is what is
+    /// cut off a name that begins with it.
+    pub renaming: Renaming,
 }
 
 impl RouteMetadata {
@@ -27,11 +36,29 @@ impl RouteMetadata {
                 b"backend" => found.backend = text,
                 b"model" => found.model = text,
                 b"path" => found.path = text,
+                b"prefix" => found.renaming.prefix = text.map(Rc::from),
+                b"aliases" => found.renaming.aliases = Rc::new(aliases(&text.unwrap_or_default())),
                 _ => {}
             }
         }
         found
     }
+}
+
+/// The text of [`RouteMetadata::renaming`]'s aliases.
+pub fn aliases_text(aliases: &Aliases) -> String {
+    let entries: BTreeMap<String, &str> = aliases.written().collect();
+    serde_json::to_string(&entries).unwrap_or_default()
+}
+
+/// What was written there; what is not such a text has none.
+fn aliases(text: &str) -> Aliases {
+    let entries: BTreeMap<String, Rc<str>> = serde_json::from_str::<BTreeMap<String, String>>(text)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(name, model)| (name, Rc::from(model)))
+        .collect();
+    Aliases::new(entries)
 }
 
 #[cfg(test)]
@@ -51,8 +78,24 @@ mod tests {
             backend: None,
             model: Some("m".into()),
             path: Some("/a".into()),
+            renaming: Renaming::default(),
         };
         assert_eq!(found, expected);
         assert_eq!(RouteMetadata::decode(&[0xff; 9]), RouteMetadata::default());
+    }
+    #[test]
+    fn aliases_come_back_from_their_text() {
+        let entry = |name: &str, model: &str| (name.to_owned(), Rc::from(model));
+        let written = Aliases::new([entry("a*", "x"), entry("a", "\"y\"")]);
+        let text = aliases_text(&written);
+        let bytes = pairs::encode(&[("aliases", text.as_str()), ("prefix", "b/")]);
+        let found = RouteMetadata::decode(&bytes).renaming;
+        let expected = Renaming {
+            aliases: Rc::new(written),
+            prefix: Some(Rc::from("b/")),
+        };
+        assert_eq!(found, expected);
+        let broken = RouteMetadata::decode(&pairs::encode(&[("aliases", "[1]")]));
+        assert!(broken.renaming.is_empty());
     }
 }

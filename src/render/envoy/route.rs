@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::super::Source;
 use super::{NAME, seconds};
 use crate::config::Backend;
+use crate::exchange::aliases_text;
 use crate::operation::Operation;
 use crate::refusal::{LocalReply, Refusal};
 use crate::route::{Host, Route};
@@ -60,6 +61,9 @@ fn metadata(route: &Route) -> Option<Value> {
     }
     if let Some(model) = &route.model {
         metadata.insert("model".to_owned(), (**model).into());
+    }
+    if !route.aliases.is_empty() {
+        metadata.insert("aliases".to_owned(), aliases_text(&route.aliases).into());
     }
     (!metadata.is_empty()).then_some(Value::Object(metadata))
 }
