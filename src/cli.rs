@@ -4,6 +4,7 @@
 //! standard error.
 
 mod envoy;
+mod render;
 mod run;
 
 use std::ffi::OsString;
@@ -16,7 +17,6 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{ConfigErrors, schema};
 use crate::render::Source;
-use crate::render::envoy::Machine;
 use crate::route;
 
 /// Makes Envoy an LLM gateway: one gateway.yaml in, one OpenAI-compatible endpoint out.
@@ -39,9 +39,11 @@ enum Command {
     /// Write the configuration of a proxy
     #[command(
         subcommand,
-        after_help = "Example:\n  llm-proxy render envoy gateway.yaml --output envoy.yaml"
+        after_help = "Example:\n  llm-proxy render envoy gateway.yaml --output envoy.yaml
+
+Keys are not needed to render: whatever authenticates is read in the proxy's environment."
     )]
-    Render(Render),
+    Render(render::Home),
     /// Start Envoy as the gateway
     #[command(after_help = "Examples:
   OPENAI_API_KEY=sk-... llm-proxy run gateway.yaml
@@ -56,33 +58,6 @@ Envoy is what --envoy names, else $ENVOY_BIN, else envoy or func-e on the PATH."
 An editor with the YAML language server completes and checks a configuration that starts with
   # yaml-language-server: $schema=gateway.schema.json")]
     Schema,
-}
-
-#[derive(Debug, Subcommand)]
-enum Render {
-    /// A complete configuration of Envoy, without any key in it
-    #[command(after_help = "Example:
-  llm-proxy render envoy gateway.yaml --wasm /etc/envoy/llm_proxy.wasm --output envoy.yaml
-  OPENAI_API_KEY=sk-... envoy --config-path envoy.yaml
-
-Keys are not needed to render: Envoy needs them in its environment.")]
-    Envoy(RenderEnvoy),
-}
-
-#[derive(Debug, clap::Args)]
-struct RenderEnvoy {
-    /// The configuration
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// The path of the module, as Envoy sees it
-    #[arg(long, value_name = "PATH", default_value = "./llm_proxy.wasm")]
-    wasm: String,
-    /// The path of the CA certificates for providers without tls.caFile, as Envoy sees it
-    #[arg(long, value_name = "PATH", default_value = envoy::DEBIAN_ROOTS)]
-    ca_file: String,
-    /// Where to write instead of standard output
-    #[arg(long, short, value_name = "FILE")]
-    output: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -115,7 +90,7 @@ pub fn main() -> ExitCode {
     };
     let done = match arguments.command {
         Command::Check { file } => check(&file),
-        Command::Render(Render::Envoy(arguments)) => render(&arguments),
+        Command::Render(home) => render::render(&home),
         Command::Run(arguments) => run::run(&arguments),
         Command::Schema => print(&schema::text()),
     };
@@ -160,36 +135,6 @@ fn check(file: &Path) -> Done {
         counted(backends, "backend"),
         counted(routes, "route"),
     ))
-}
-
-fn render(arguments: &RenderEnvoy) -> Done {
-    let file = &arguments.file;
-    let source = Source::parse_without_keys(&read(file)?, &variable)
-        .map_err(|errors| invalid(file, &errors))?;
-    warn_about(&source);
-    for variable in source.variables() {
-        complain(&format!(
-            "warning: {}: is literal; Envoy has to find it in the variable {}, which \
-             \"llm-proxy run\" sets",
-            variable.at, variable.name,
-        ));
-    }
-    let machine = Machine {
-        module: arguments.wasm.clone(),
-        roots: arguments.ca_file.clone(),
-    };
-    let text = rendered(&source, &machine, file)?;
-    match &arguments.output {
-        Some(output) => std::fs::write(output, text)
-            .map(|()| OK)
-            .map_err(|error| Failure::new(NOT_WRITTEN, format!("{}: {error}", output.display()))),
-        None => print(&text),
-    }
-}
-
-fn rendered(source: &Source, machine: &Machine, file: &Path) -> Result<String, Failure> {
-    crate::render::envoy::yaml(source, machine, &file.display().to_string())
-        .map_err(|error| Failure::new(INTERNAL, error.to_string()))
 }
 
 fn read(file: &Path) -> Result<String, Failure> {

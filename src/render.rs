@@ -5,6 +5,9 @@
 //! [`Variable`] of our own.
 
 pub mod envoy;
+pub mod envoy_gateway;
+pub mod istio;
+pub mod kubernetes;
 mod templates;
 
 use std::collections::BTreeSet;
@@ -120,6 +123,35 @@ impl Source {
         plugin.backend = Some(name.to_owned());
         plugin.backends.retain(|it| it.name == name);
         ordered(plugin.to_json(), &["placement", "holdHeaders", "backend"])
+    }
+
+    /// The configuration of the plugin that sits among a listener's filters and routes by itself.
+    pub fn listener_plugin(&self, holds: bool) -> Value {
+        let mut plugin = self.written_listener_plugin(holds);
+        let used: BTreeSet<&str> = self.backends().map(|it| it.name.as_str()).collect();
+        plugin.backends.retain(|it| used.contains(it.name.as_str()));
+        ordered(plugin.to_json(), &["placement", "holdHeaders"])
+    }
+
+    /// What that plugin would say of its configuration, with the key paths of what is written.
+    ///
+    /// # Errors
+    ///
+    /// Everything that cannot work in the listener, or without held headers.
+    pub fn check_listener_plugin(&self, holds: bool) -> Result<(), ConfigErrors> {
+        let plugin = self.written_listener_plugin(holds).to_json();
+        let environment = |_: &str| None;
+        Gateway::parse(&plugin.to_string(), &WithoutKeys(&environment)).map(drop)
+    }
+
+    fn written_listener_plugin(&self, holds: bool) -> file::Gateway {
+        let mut plugin = self.written.clone();
+        plugin.listen = None;
+        plugin.admin = None;
+        plugin.max_request_bytes = Some(ByteSize(self.gateway.max_request_bytes));
+        plugin.placement = Some(Placement::Listener);
+        plugin.hold_headers = Some(holds);
+        plugin
     }
 }
 

@@ -410,3 +410,40 @@ fn run_hands_signals_on() {
 fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
+
+#[test]
+fn manifests_are_rendered_or_refused_in_one_line_each() {
+    let home = Home::new("manifests");
+    home.write(
+        "gateway.yaml",
+        "{backends: [{name: a, type: mistral, config: {apiKey: $K}}]}",
+    );
+    home.write(
+        "held.yaml",
+        "{backends: [{name: a, type: anthropic, config: {apiKey: $K}}]}",
+    );
+    let image = "oci://registry.example.com/llm-proxy:0.1.0";
+    for place in ["istio", "envoy-gateway"] {
+        let done = home.run(&["render", place, "gateway.yaml", "--wasm", image]);
+        assert_eq!(done.code, Some(0), "{}", done.stderr);
+        assert!(done.stdout.contains("\nkind: "), "{}", done.stdout);
+        assert_eq!(done.stderr, "");
+
+        let done = home.run(&["render", place, "held.yaml", "--wasm", image]);
+        assert_eq!((done.code, done.stdout.as_str()), (Some(64), ""));
+        assert!(
+            done.stderr.starts_with("backends[0].type: "),
+            "{}",
+            done.stderr
+        );
+        assert!(done.stderr.contains("--hold"), "{}", done.stderr);
+        assert_eq!(done.stderr.lines().count(), 1);
+
+        let done = home.run(&["render", place, "gateway.yaml", "--wasm", "./a.wasm"]);
+        assert_eq!(done.code, Some(64));
+        assert!(done.stderr.starts_with("--wasm: "), "{}", done.stderr);
+    }
+    let done = home.run(&["render", "istio", "held.yaml", "--wasm", image, "--hold"]);
+    assert_eq!(done.code, Some(64));
+    assert!(done.stderr.contains("--sha256"), "{}", done.stderr);
+}

@@ -15,8 +15,8 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{
-    Done, Failure, INTERNAL, NOT_WRITTEN, Run, UNAVAILABLE, complain, envoy, invalid, read,
-    rendered, variable, warn_about,
+    Done, Failure, INTERNAL, NOT_WRITTEN, Run, UNAVAILABLE, complain, envoy, invalid, read, render,
+    variable, warn_about,
 };
 use crate::render::Source;
 use crate::render::envoy::Machine;
@@ -32,7 +32,7 @@ pub fn run(arguments: &Run) -> Done {
         module: module.display().to_string(),
         roots: envoy::find_roots(),
     };
-    let configuration = TemporaryFile::create(&rendered(&source, &machine, file)?)?;
+    let configuration = TemporaryFile::create(&render::bootstrap(&source, &machine, file)?)?;
 
     let mut command = Command::new(&envoy.program);
     command

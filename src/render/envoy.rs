@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+pub(super) use self::cluster::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
 use super::Source;
 use crate::config::Address;
 
@@ -68,7 +69,7 @@ fn socket_address(address: &Address) -> Value {
 }
 
 /// A duration as protobuf's JSON has it.
-fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     match duration.subsec_millis() {
         0 => format!("{}s", duration.as_secs()),
         millis => format!("{}.{millis:03}s", duration.as_secs()),

@@ -187,10 +187,10 @@ const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Below the 60 seconds after which common load balancers close an idle connection: a request on
 /// a connection that is just being closed would be lost.
-const TLS_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+pub const TLS_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Below the 5 seconds of uvicorn, under which vLLM and many others run.
-const PLAIN_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+pub const PLAIN_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Model requests take long, so there are many at once. Envoy's default, 1024, is too few.
 const MAX_CONCURRENCY: u32 = 16_384;

@@ -1,0 +1,248 @@
+//! `render`: the configuration of a proxy, for each home that the module has.
+
+use std::path::{Path, PathBuf};
+
+use super::{Done, Failure, INTERNAL, NOT_WRITTEN, OK, USAGE, complain, envoy, print};
+use super::{invalid, read, variable, warn_about};
+use crate::render::envoy::Machine;
+use crate::render::envoy_gateway::{self, Cluster};
+use crate::render::istio::{self, Mesh, Proxies};
+use crate::render::kubernetes::{self, Module};
+use crate::render::{Source, envoy as stock};
+
+/// Where the module is going to live.
+#[derive(Debug, clap::Subcommand)]
+pub enum Home {
+    /// A complete configuration of Envoy, without any key in it
+    #[command(after_help = "Example:
+  llm-proxy render envoy gateway.yaml --wasm /etc/envoy/llm_proxy.wasm --output envoy.yaml
+  OPENAI_API_KEY=sk-... envoy --config-path envoy.yaml
+
+Keys are not needed to render: Envoy needs them in its environment.")]
+    Envoy(ForEnvoy),
+    /// Manifests for Istio: WasmPlugin, ServiceEntry, DestinationRule, VirtualService
+    #[command(after_help = "Examples:
+  llm-proxy render istio gateway.yaml --wasm oci://registry.example.com/llm-proxy:0.1.0 \\
+    | kubectl apply -f -
+  llm-proxy render istio gateway.yaml --wasm oci://registry.example.com/llm-proxy:0.1.0 \\
+    --sha256 ... --hold
+
+Keys are not needed to render: the gateway's pods need them in their environment.
+envoy/README.md has the whole way, from a secret to the first answer.")]
+    Istio(ForIstio),
+    /// Manifests for Envoy Gateway: EnvoyExtensionPolicy, Backend, BackendTLSPolicy, HTTPRoute, …
+    #[command(after_help = "Example:
+  llm-proxy render envoy-gateway gateway.yaml \\
+    --wasm oci://registry.example.com/llm-proxy:0.1.0 | kubectl apply -f -
+
+Keys are not needed to render: the pods take them from a Secret.
+envoy/README.md has the whole way, from a secret to the first answer.")]
+    EnvoyGateway(ForEnvoyGateway),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ForEnvoy {
+    /// The configuration
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The path of the module, as Envoy sees it
+    #[arg(long, value_name = "PATH", default_value = "./llm_proxy.wasm")]
+    wasm: String,
+    /// The path of the CA certificates for providers without tls.caFile, as Envoy sees it
+    #[arg(long, value_name = "PATH", default_value = envoy::DEBIAN_ROOTS)]
+    ca_file: String,
+    /// Where to write instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Where a cluster gets the module.
+#[derive(Debug, clap::Args)]
+struct Wasm {
+    /// The module: oci://REGISTRY/IMAGE:TAG, or https://HOST/PATH with --sha256
+    #[arg(long, value_name = "URL")]
+    wasm: String,
+    /// Its checksum: of the file, or of the image's manifest
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ForIstio {
+    /// The configuration
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    module: Wasm,
+    /// The namespace of the gateway's pods, for all resources
+    #[arg(long, value_name = "NAME", default_value = "istio-ingress")]
+    namespace: String,
+    /// Labels of the pods, separated by commas
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label,
+          default_value = "istio=ingress")]
+    selector: Vec<(String, String)>,
+    /// A Gateway of Istio's that is there already, instead of one at port 80: [NAMESPACE/]NAME
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["gateway_api", "sidecar"])]
+    gateway: Option<String>,
+    /// A Gateway of the Kubernetes Gateway API that is there already: targetRefs and HTTPRoute
+    /// instead of selector and VirtualService
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["selector", "hold"])]
+    gateway_api: Option<String>,
+    /// The sidecars of the pods instead of a gateway: applications call any host at this port
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["gateway_api", "hold"],
+          value_parser = clap::value_parser!(u16).range(1..))]
+    sidecar: Option<u16>,
+    /// Let headers wait for the body, by an EnvoyFilter instead of a WasmPlugin: translated
+    /// types, deployments in paths, pools
+    #[arg(long)]
+    hold: bool,
+    /// The path of the CA certificates for providers without tls.caFile, in the pods
+    #[arg(long, value_name = "PATH", default_value = envoy::DEBIAN_ROOTS)]
+    ca_file: String,
+    /// Where to write instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ForEnvoyGateway {
+    /// The configuration
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    module: Wasm,
+    /// The namespace of all resources
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    namespace: String,
+    /// A Gateway that is there already, instead of one at port 80 and its EnvoyProxy; its proxies
+    /// need the keys in their environment
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["class", "secret"])]
+    gateway: Option<String>,
+    /// The GatewayClass
+    #[arg(long, value_name = "NAME", default_value = "eg")]
+    class: String,
+    /// The Secret with the keys, in the namespace of the proxies' pods
+    #[arg(long, value_name = "NAME", default_value = "llm-keys")]
+    secret: String,
+    /// Let headers wait for the body, by an EnvoyPatchPolicy: translated types, deployments in
+    /// paths
+    #[arg(long)]
+    hold: bool,
+    /// Where to write instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Writes the configuration for one home.
+pub fn render(home: &Home) -> Done {
+    match home {
+        Home::Envoy(arguments) => for_envoy(arguments),
+        Home::Istio(arguments) => for_istio(arguments),
+        Home::EnvoyGateway(arguments) => for_envoy_gateway(arguments),
+    }
+}
+
+/// What stock Envoy reads.
+pub fn bootstrap(source: &Source, machine: &Machine, file: &Path) -> Result<String, Failure> {
+    stock::yaml(source, machine, &file.display().to_string())
+        .map_err(|error| Failure::new(INTERNAL, error.to_string()))
+}
+
+fn for_envoy(arguments: &ForEnvoy) -> Done {
+    let source = source(&arguments.file, "Envoy")?;
+    let machine = Machine {
+        module: arguments.wasm.clone(),
+        roots: arguments.ca_file.clone(),
+    };
+    let text = bootstrap(&source, &machine, &arguments.file)?;
+    write(arguments.output.as_deref(), &text)
+}
+
+fn for_istio(arguments: &ForIstio) -> Done {
+    let source = source(&arguments.file, "the proxy")?;
+    let selector = arguments.selector.clone();
+    let proxies = match (&arguments.gateway_api, arguments.sidecar) {
+        (Some(name), _) => Proxies::GatewayApi(name.clone()),
+        (None, Some(port)) => Proxies::Sidecars { selector, port },
+        (None, None) => Proxies::Gateways {
+            selector,
+            gateway: arguments.gateway.clone(),
+        },
+    };
+    let mesh = Mesh {
+        module: module(&arguments.module)?,
+        namespace: arguments.namespace.clone(),
+        proxies,
+        holds: arguments.hold,
+        roots: arguments.ca_file.clone(),
+    };
+    let file = &arguments.file;
+    let text = istio::yaml(&source, &mesh, &file.display().to_string());
+    write(arguments.output.as_deref(), &manifests(text, file)?)
+}
+
+fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
+    let source = source(&arguments.file, "the proxy")?;
+    let gateway = match &arguments.gateway {
+        Some(name) => envoy_gateway::Gateway::Existing(name.clone()),
+        None => envoy_gateway::Gateway::Own {
+            class: arguments.class.clone(),
+            secret: arguments.secret.clone(),
+        },
+    };
+    let cluster = Cluster {
+        module: module(&arguments.module)?,
+        namespace: arguments.namespace.clone(),
+        gateway,
+        holds: arguments.hold,
+    };
+    let file = &arguments.file;
+    let text = envoy_gateway::yaml(&source, &cluster, &file.display().to_string());
+    write(arguments.output.as_deref(), &manifests(text, file)?)
+}
+
+/// The configuration, and what there is to say about it; `reader` is who needs its keys.
+fn source(file: &Path, reader: &str) -> Result<Source, Failure> {
+    let source = Source::parse_without_keys(&read(file)?, &variable)
+        .map_err(|errors| invalid(file, &errors))?;
+    warn_about(&source);
+    for variable in source.variables() {
+        complain(&format!(
+            "warning: {}: is literal; {reader} has to find it in the variable {}{}",
+            variable.at,
+            variable.name,
+            match reader {
+                "Envoy" => ", which \"llm-proxy run\" sets",
+                _ => "",
+            },
+        ));
+    }
+    Ok(source)
+}
+
+fn module(wasm: &Wasm) -> Result<Module, Failure> {
+    Module::new(&wasm.wasm, wasm.sha256.as_deref()).map_err(|message| Failure::new(USAGE, message))
+}
+
+fn manifests(text: Result<String, kubernetes::Unrendered>, file: &Path) -> Result<String, Failure> {
+    text.map_err(|error| match error {
+        kubernetes::Unrendered::Refused(errors) => invalid(file, &errors),
+        kubernetes::Unrendered::Unwritten(error) => Failure::new(INTERNAL, error.to_string()),
+    })
+}
+
+fn write(output: Option<&Path>, text: &str) -> Done {
+    match output {
+        Some(output) => std::fs::write(output, text)
+            .map(|()| OK)
+            .map_err(|error| Failure::new(NOT_WRITTEN, format!("{}: {error}", output.display()))),
+        None => print(text),
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?} is not KEY=VALUE")),
+    }
+}

@@ -1,0 +1,314 @@
+//! A gateway as manifests for Istio.
+//!
+//! Two forms. The plain one is a `WasmPlugin` among the listener's filters, which routes by itself,
+//! with a `ServiceEntry` and a `DestinationRule` (TLS) for each provider and a `VirtualService` that
+//! follows the module's choice. The other, `--hold`, grafts what [`super::envoy`] renders onto Istio's
+//! own configuration with an `EnvoyFilter`: the module sits on each backend's cluster, headers
+//! wait for the body, and pools work.
+//!
+//! Source: the CRDs of Istio 1.29, kept in `tests/crds`, and
+//! <https://istio.io/latest/docs/reference/config/>, read 2026-11-21.
+//!
+//! # What Envoy's own route matching asks for
+//!
+//! The module rewrites `:authority` and `:path` before Envoy routes, and Envoy matches again on
+//! what they are then. So the `VirtualService` has to match the provider's host, not the client's:
+//! at a gateway it has the host `*`; in sidecars the providers' hosts, on a port of their own.
+
+mod envoy_filter;
+mod service;
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use self::service::Service;
+use super::Source;
+use super::envoy::seconds;
+use super::kubernetes::{
+    self, BACKEND_HEADER, Module, NAME, REMOVED_HEADERS, Unrendered, resource, with,
+};
+use crate::config::{Backend, ConfigErrors, KeyPath};
+
+/// What the configuration of the gateway does not say, since it concerns the mesh.
+#[derive(Clone, Debug)]
+pub struct Mesh {
+    /// Where the proxies get the module.
+    pub module: Module,
+    /// The namespace of the proxies, in which all resources are.
+    pub namespace: String,
+    /// The proxies.
+    pub proxies: Proxies,
+    /// Whether headers wait for the body: an `EnvoyFilter` instead of a `WasmPlugin`.
+    pub holds: bool,
+    /// The path of the system's CA certificates (PEM) in the proxies.
+    pub roots: String,
+}
+
+/// Which proxies carry the gateway. The kinds exclude each other: their requests are routed by
+/// different resources.
+#[derive(Clone, Debug)]
+pub enum Proxies {
+    /// Ingress (or egress) gateways by Istio's own API.
+    Gateways {
+        /// Their labels.
+        selector: Vec<(String, String)>,
+        /// The `Gateway` (`name` or `namespace/name`) that is there already, if one is.
+        gateway: Option<String>,
+    },
+    /// The gateway of a Kubernetes `Gateway`, by name.
+    GatewayApi(String),
+    /// The sidecars of applications.
+    Sidecars {
+        /// Their labels.
+        selector: Vec<(String, String)>,
+        /// The port at which applications call any host.
+        port: u16,
+    },
+}
+
+/// The resources.
+///
+/// # Errors
+///
+/// What Istio cannot do in this form, each with its key path and the form that can.
+pub fn resources(source: &Source, mesh: &Mesh) -> Result<Vec<Value>, ConfigErrors> {
+    let mut errors = ConfigErrors::default();
+    kubernetes::check_names(source, &mut errors);
+    let resources = match mesh.holds {
+        true => envoy_filter::resources(source, mesh, &mut errors),
+        false => plain(source, mesh, &mut errors),
+    };
+    match errors.is_empty() {
+        true => Ok(resources),
+        false => Err(errors),
+    }
+}
+
+/// The resources as YAML. `file` is the name of what they are rendered from.
+///
+/// # Errors
+///
+/// As [`resources`].
+pub fn yaml(source: &Source, mesh: &Mesh, file: &str) -> Result<String, Unrendered> {
+    let needs = "read in the environment of the pods";
+    kubernetes::yaml(source, resources(source, mesh), file, needs)
+}
+
+fn plain(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec<Value> {
+    let plugin = kubernetes::listener_plugin(source, false, REMEDY, errors);
+    let services = service::of(source, mesh, errors);
+    let mut resources = vec![wasm_plugin(source, plugin, mesh, errors)];
+    resources.extend(own_gateway(mesh));
+    resources.extend(services.resources(mesh));
+    let route = |(backend, service): (&Backend, &Service)| match &mesh.proxies {
+        Proxies::GatewayApi(name) => http_route(backend, service, name, mesh),
+        _ => virtual_route(backend, service),
+    };
+    let routes: Vec<Value> = services.by_backend().map(route).collect();
+    match &mesh.proxies {
+        Proxies::GatewayApi(_) => {
+            refuse_retries(source, errors);
+            resources.extend(routes);
+        }
+        _ => resources.push(virtual_service(services.hosts(), routes, mesh)),
+    }
+    resources
+}
+
+fn wasm_plugin(source: &Source, plugin: Value, mesh: &Mesh, errors: &mut ConfigErrors) -> Value {
+    // istiod reads the configuration as a `Struct`, whose numbers are all doubles.
+    check_numbers(&plugin, &KeyPath::root(), errors);
+    let environment: Vec<Value> = source
+        .variable_names()
+        .iter()
+        .map(|name| json!({"name": name, "valueFrom": "HOST"}))
+        .collect();
+    let only_there = match &mesh.proxies {
+        // Whatever else the applications call stays out of it.
+        Proxies::Sidecars { port, .. } => {
+            Some(json!([{"mode": "CLIENT", "ports": [{"number": port}]}]))
+        }
+        Proxies::Gateways { .. } | Proxies::GatewayApi(_) => None,
+    };
+    let spec = with(
+        targets(mesh, "matchLabels"),
+        [
+            ("url", Some(mesh.module.url().into())),
+            ("sha256", mesh.module.sha256.clone().map(Value::from)),
+            // A request that the module did not see must not leave.
+            ("failStrategy", Some("FAIL_CLOSE".into())),
+            // After what authenticates clients: the module removes their credentials.
+            ("phase", Some("STATS".into())),
+            ("match", only_there),
+            ("pluginConfig", Some(plugin)),
+            (
+                "vmConfig",
+                (!environment.is_empty()).then(|| json!({"env": environment})),
+            ),
+        ],
+    );
+    resource(
+        "extensions.istio.io/v1alpha1",
+        "WasmPlugin",
+        NAME,
+        &mesh.namespace,
+        spec,
+    )
+}
+
+/// By what a policy finds its proxies; `labels` is the key of its selector.
+fn targets(mesh: &Mesh, labels: &str) -> Value {
+    match &mesh.proxies {
+        Proxies::Gateways { selector, .. } | Proxies::Sidecars { selector, .. } => {
+            let mut selected = Map::new();
+            selected.insert(labels.to_owned(), kubernetes::labels(selector));
+            let key = match labels {
+                "matchLabels" => "selector",
+                _ => "workloadSelector",
+            };
+            let mut targets = Map::new();
+            targets.insert(key.to_owned(), Value::Object(selected));
+            Value::Object(targets)
+        }
+        Proxies::GatewayApi(name) => json!({"targetRefs": [{
+            "group": "gateway.networking.k8s.io",
+            "kind": "Gateway",
+            "name": name,
+        }]}),
+    }
+}
+
+/// The `Gateway`, where none is there: plain HTTP at port 80, for any host.
+fn own_gateway(mesh: &Mesh) -> Option<Value> {
+    let Proxies::Gateways {
+        selector,
+        gateway: None,
+    } = &mesh.proxies
+    else {
+        return None;
+    };
+    let spec = json!({
+        "selector": kubernetes::labels(selector),
+        "servers": [{
+            "port": {"number": 80, "name": "http", "protocol": "HTTP"},
+            // Once the module has seen a request its host is the provider's.
+            "hosts": ["*"],
+        }],
+    });
+    Some(resource(NETWORKING, "Gateway", NAME, &mesh.namespace, spec))
+}
+
+fn virtual_service(hosts: Vec<String>, routes: Vec<Value>, mesh: &Mesh) -> Value {
+    let (hosts, gateway) = match &mesh.proxies {
+        Proxies::Sidecars { .. } => (hosts, "mesh".to_owned()),
+        Proxies::Gateways { gateway, .. } => {
+            let gateway = gateway.clone().unwrap_or_else(|| NAME.to_owned());
+            (vec!["*".to_owned()], gateway)
+        }
+        Proxies::GatewayApi(name) => (hosts, name.clone()),
+    };
+    let spec = json!({
+        "exportTo": ["."],
+        "hosts": hosts,
+        "gateways": [gateway],
+        "http": routes,
+    });
+    resource(NETWORKING, "VirtualService", NAME, &mesh.namespace, spec)
+}
+
+/// The route to one backend. Without a `timeout` Istio's is 0s: none, which `0s` itself is not
+/// allowed to say.
+fn virtual_route(backend: &Backend, service: &Service) -> Value {
+    json!({
+        "name": backend.name.as_str(),
+        "match": [{"headers": {BACKEND_HEADER: {"exact": backend.name.as_str()}}}],
+        "route": [{"destination": {"host": service.host, "port": {"number": service.number}}}],
+        "retries": retries(backend),
+        "headers": {"request": {"remove": REMOVED_HEADERS}},
+    })
+}
+
+/// Source: <https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPRetry>.
+fn retries(backend: &Backend) -> Value {
+    let (attempts, conditions) = match backend.max_retries {
+        // Once, and only what has certainly not reached the provider.
+        0 => (1, "connect-failure,refused-stream,reset-before-request"),
+        max_retries => (max_retries.min(i32::MAX.unsigned_abs()), "5xx,429"),
+    };
+    json!({
+        "attempts": attempts,
+        "perTryTimeout": seconds(backend.timeout),
+        "retryOn": conditions,
+    })
+}
+
+fn http_route(backend: &Backend, service: &Service, gateway: &str, mesh: &Mesh) -> Value {
+    let reference = json!({
+        "group": "networking.istio.io",
+        "kind": "Hostname",
+        "name": service.host,
+        "port": service.number,
+    });
+    let spec = json!({
+        "parentRefs": [{"name": gateway}],
+        "rules": [kubernetes::http_rule(vec![kubernetes::chosen(backend)], reference)],
+    });
+    resource(
+        kubernetes::GATEWAY_API,
+        "HTTPRoute",
+        &kubernetes::name_of(backend),
+        &mesh.namespace,
+        spec,
+    )
+}
+
+/// Notes what an `HTTPRoute` of the standard channel cannot say.
+fn refuse_retries(source: &Source, errors: &mut ConfigErrors) {
+    for backend in source.backends().filter(|it| it.max_retries > 0) {
+        let at = kubernetes::place(source, backend).key("config");
+        let message = "an HTTPRoute has no retries; --selector, with a VirtualService, can";
+        errors.push(&at.key("maxRetries"), message);
+    }
+}
+
+/// Notes integers that a double does not have.
+fn check_numbers(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                check_numbers(value, &at.key(key), errors);
+            }
+        }
+        Value::Array(items) => {
+            for (index, value) in items.iter().enumerate() {
+                check_numbers(value, &at.index(index), errors);
+            }
+        }
+        Value::Number(number) => {
+            let magnitude = number
+                .as_u64()
+                .or_else(|| number.as_i64().map(i64::unsigned_abs));
+            if magnitude.is_some_and(|it| it > MAX_EXACT_INTEGER) {
+                let message = format!(
+                    "a WasmPlugin cannot carry {number} exactly: its numbers are doubles; \
+                     --hold can"
+                );
+                errors.push(at, message);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// The group and version of most of Istio's resources.
+const NETWORKING: &str = "networking.istio.io/v1";
+
+/// How what a plain plugin cannot do can be done.
+const REMEDY: &str = "; a WasmPlugin cannot hold headers, `render istio --hold` can";
+
+/// Up to 2^53 a double has every integer.
+const MAX_EXACT_INTEGER: u64 = 1 << 53;
+
+/// Longer than any provider takes to accept a connection, TLS included.
+pub(super) const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

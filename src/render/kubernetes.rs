@@ -1,0 +1,341 @@
+//! What the manifests for Istio and for Envoy Gateway have in common.
+//!
+//! In both homes a plugin is loaded among the listener's filters: the module routes by itself, says
+//! in `x-llm-proxy-backend` which backend it chose, and the home's routes match on that.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::Source;
+use crate::config::{Address, Backend, ConfigErrors, KeyPath};
+pub use crate::exchange::BACKEND_HEADER;
+
+/// Where a home gets the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// How it is fetched.
+    pub origin: Origin,
+    /// After the scheme: `registry.example.com/llm-proxy:0.1.0`, or a path for [`Origin::File`].
+    pub rest: String,
+    /// 64 lower-case hexadecimal digits: of the file, or of the image's manifest.
+    pub sha256: Option<String>,
+}
+
+/// How the module is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A file that is in the proxy's container already.
+    File,
+    /// A plain or encrypted download.
+    Http,
+    /// The same over TLS.
+    Https,
+    /// An image of a registry.
+    Oci,
+}
+
+impl Origin {
+    /// The scheme, `://` included.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            Self::File => "file://",
+            Self::Http => "http://",
+            Self::Https => "https://",
+            Self::Oci => "oci://",
+        }
+    }
+
+    const ALL: [Self; 4] = [Self::File, Self::Http, Self::Https, Self::Oci];
+}
+
+impl Module {
+    /// Reads a URL and a checksum.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with one of them: what is downloaded needs a checksum, an image has one or
+    /// its own digest.
+    pub fn new(url: &str, sha256: Option<&str>) -> Result<Self, String> {
+        let split = |origin: &Origin| Some((*origin, url.strip_prefix(origin.scheme())?));
+        let found = Origin::ALL.iter().find_map(split);
+        let (origin, rest) = found.filter(|(_, rest)| !rest.is_empty()).ok_or_else(|| {
+            format!(
+                "--wasm: {url:?} is not oci://REGISTRY/IMAGE:TAG, https://HOST/PATH or \
+                     file:///PATH"
+            )
+        })?;
+        let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+        let is_sha256 = |text: &str| text.len() == 64 && text.chars().all(is_digit);
+        if let Some(sha256) = sha256.filter(|text| !is_sha256(text)) {
+            return Err(format!(
+                "--sha256: {sha256:?} is not 64 hexadecimal digits in lower case"
+            ));
+        }
+        if matches!(origin, Origin::Http | Origin::Https) && sha256.is_none() {
+            return Err("--wasm: what is downloaded needs --sha256 beside it".to_owned());
+        }
+        Ok(Self {
+            origin,
+            rest: rest.to_owned(),
+            sha256: sha256.map(str::to_owned),
+        })
+    }
+
+    /// The URL as it was given.
+    pub fn url(&self) -> String {
+        [self.origin.scheme(), &self.rest].concat()
+    }
+}
+
+/// Why there are no manifests.
+#[derive(Debug)]
+pub enum Unrendered {
+    /// The home cannot do what the configuration asks for. Caused by the operator.
+    Refused(ConfigErrors),
+    /// They cannot be written. Nobody can cause it: whatever JSON can say, YAML can.
+    Unwritten(serde_yaml::Error),
+}
+
+/// Resources as one text. `file` is the name of what they are rendered from, `needs` says who needs
+/// the variables.
+///
+/// # Errors
+///
+/// Why there are none.
+pub fn yaml(
+    source: &Source,
+    resources: Result<Vec<Value>, ConfigErrors>,
+    file: &str,
+    needs: &str,
+) -> Result<String, Unrendered> {
+    let version = env!("CARGO_PKG_VERSION");
+    let mut text = format!("# rendered by llm-proxy {version} from {file}; do not edit\n");
+    let names = Vec::from_iter(source.variable_names()).join(", ");
+    if !names.is_empty() {
+        text.push_str(&format!("# {needs}: {names}\n"));
+    }
+    for resource in resources.map_err(Unrendered::Refused)? {
+        text.push_str("---\n");
+        text.push_str(&serde_yaml::to_string(&resource).map_err(Unrendered::Unwritten)?);
+    }
+    Ok(text)
+}
+
+/// One resource.
+pub fn resource(version: &str, kind: &str, name: &str, namespace: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": version,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    })
+}
+
+/// `value` with some members only where they are there.
+pub fn with<const N: usize>(value: Value, members: [(&str, Option<Value>); N]) -> Value {
+    let Value::Object(mut object) = value else {
+        return value;
+    };
+    for (key, member) in members {
+        object.extend(member.map(|member| (key.to_owned(), member)));
+    }
+    Value::Object(object)
+}
+
+/// The name of what stands for a backend: what Kubernetes allows of the backend's own name.
+///
+/// Source: RFC 1123 labels, <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>.
+pub fn name_of(backend: &Backend) -> String {
+    let allowed = |c: char| match c.to_ascii_lowercase() {
+        c @ ('a'..='z' | '0'..='9') => c,
+        _ => '-',
+    };
+    let name: String = backend.name.as_str().chars().map(allowed).collect();
+    // At most 63: what is put before it has its place, too.
+    let end = name.len().min(MAX_NAME_BYTES);
+    let short = name.get(..end).unwrap_or(&name);
+    format!("{NAME}-{}", short.trim_end_matches('-'))
+}
+
+/// Notes backends whose resources would have the same name.
+pub fn check_names(source: &Source, errors: &mut ConfigErrors) {
+    let mut taken = BTreeSet::new();
+    for backend in source.backends() {
+        let name = name_of(backend);
+        if !taken.insert(name.clone()) {
+            let message = format!("in Kubernetes this is {name:?}, and so is another backend");
+            errors.push(&place(source, backend).key("name"), message);
+        }
+    }
+}
+
+/// Where a backend stands in the configuration.
+pub fn place(source: &Source, backend: &Backend) -> KeyPath {
+    let mut backends = source.gateway().backends.iter();
+    let index = backends.position(|it| it.name == backend.name);
+    KeyPath::root()
+        .key("backends")
+        .index(index.unwrap_or_default())
+}
+
+/// The plugin among the listener's filters; notes why it cannot be there. `remedy` says how what
+/// needs held headers can work.
+pub fn listener_plugin(
+    source: &Source,
+    holds: bool,
+    remedy: &str,
+    errors: &mut ConfigErrors,
+) -> Value {
+    let found = source.check_listener_plugin(holds).err();
+    for error in found.iter().flat_map(ConfigErrors::iter) {
+        let remedy = if holds { "" } else { remedy };
+        errors.push(&error.at, format!("{}{remedy}", error.message));
+    }
+    source.listener_plugin(holds)
+}
+
+/// Where to connect to, and whether that is in the pod itself, which is hardly meant.
+pub fn address_of<'a>(
+    source: &Source,
+    backend: &'a Backend,
+    errors: &mut ConfigErrors,
+) -> &'a Address {
+    let (address, key) = match &backend.address {
+        Some(address) => (address, "address"),
+        None => (&backend.endpoint.address, "endpoint"),
+    };
+    let ip: Option<std::net::IpAddr> = address.host.parse().ok();
+    if address.host == "localhost" || ip.is_some_and(|ip| ip.is_loopback()) {
+        let message = format!(
+            "{:?} is the proxy's own pod; expected a host that it can reach",
+            address.host
+        );
+        errors.push(&place(source, backend).key("config").key(key), message);
+    }
+    address
+}
+
+/// An `HTTPRoute` rule: requests that match go to one backend, without what only told the way.
+///
+/// `reference` names the backend. Source: Gateway API v1.
+pub fn http_rule(matches: Vec<Value>, reference: Value) -> Value {
+    json!({
+        "matches": matches,
+        "filters": [{
+            "type": "RequestHeaderModifier",
+            "requestHeaderModifier": {"remove": REMOVED_HEADERS},
+        }],
+        "backendRefs": [reference],
+        // No limit on the whole: a stream lasts as long as it lasts.
+        "timeouts": {"request": "0s"},
+    })
+}
+
+/// The match of an `HTTPRoute` by the header that the module sets.
+pub fn chosen(backend: &Backend) -> Value {
+    json!({"headers": [{"name": BACKEND_HEADER, "value": backend.name.as_str()}]})
+}
+
+/// The variables by name, each taken from a secret's key of the same name.
+pub fn from_secret(names: &BTreeSet<String>, secret: &str) -> Vec<Value> {
+    let variable = |name: &String| {
+        json!({
+            "name": name,
+            "valueFrom": {"secretKeyRef": {"name": secret, "key": name}},
+        })
+    };
+    names.iter().map(variable).collect()
+}
+
+/// A duration as the Gateway API has it: whole numbers of at most five digits.
+///
+/// Source: GEP-2257, <https://gateway-api.sigs.k8s.io/geps/gep-2257/>.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let parts = [
+        (seconds / 3600, "h"),
+        (seconds / 60 % 60, "m"),
+        (seconds % 60, "s"),
+        (u64::from(duration.subsec_millis()), "ms"),
+    ];
+    let text: String = parts
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, unit)| format!("{number}{unit}"))
+        .collect();
+    match text.is_empty() {
+        true => "0s".to_owned(),
+        false => text,
+    }
+}
+
+/// A mapping from text to text.
+pub fn labels(labels: &[(String, String)]) -> Value {
+    let labels = labels.iter().map(|(key, value)| {
+        let value = Value::String(value.clone());
+        (key.clone(), value)
+    });
+    Value::Object(labels.collect::<Map<_, _>>())
+}
+
+/// What a request no longer needs once Envoy has routed it: the module cannot remove the second,
+/// which routing needs, and the others come after it.
+pub const REMOVED_HEADERS: [&str; 4] = [
+    BACKEND_HEADER,
+    "x-forwarded-proto",
+    "x-envoy-attempt-count",
+    "x-envoy-expected-rq-timeout-ms",
+];
+
+/// The group and version of the Gateway API.
+pub const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
+
+/// The name of whatever has no better one.
+pub const NAME: &str = "llm-proxy";
+
+/// With `llm-proxy-` before it, a name of at most 63 bytes.
+const MAX_NAME_BYTES: usize = 53;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_few_digits() {
+        for (millis, expected) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (60_000, "1m"),
+            (100_500, "1m40s500ms"),
+            (86_400_000, "24h"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(millis)), expected);
+        }
+    }
+
+    #[test]
+    fn a_module_is_an_image_a_download_or_a_file() {
+        let sha256 = "0123456789abcdef".repeat(4);
+        for (url, sha256) in [
+            ("oci://registry.example.com/llm-proxy:0.1.0", None),
+            ("oci://registry.example.com/llm-proxy:0.1.0", Some(&*sha256)),
+            ("https://files.example.com/llm_proxy.wasm", Some(&*sha256)),
+            ("file:///etc/llm-proxy/plugin.wasm", None),
+        ] {
+            assert_eq!(Module::new(url, sha256).unwrap().url(), url);
+        }
+        for (url, sha256, reason) in [
+            ("registry.example.com/llm-proxy", None, "is not oci://"),
+            ("oci://", None, "is not oci://"),
+            ("./llm_proxy.wasm", None, "is not oci://"),
+            ("https://files.example.com/a.wasm", None, "needs --sha256"),
+            ("oci://a/b", Some("sha256:00"), "64 hexadecimal digits"),
+            ("oci://a/b", Some(&*sha256.to_uppercase()), "lower case"),
+        ] {
+            let error = Module::new(url, sha256).unwrap_err();
+            assert!(error.contains(reason), "{url}: {error}");
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! What gateways are rendered to for Istio and Envoy Gateway.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+#![cfg(not(target_family = "wasm"))]
+
+use std::fs;
+use std::path::Path;
+
+use llm_proxy::render::envoy_gateway::{self, Cluster};
+use llm_proxy::render::istio::{self, Mesh, Proxies};
+use llm_proxy::render::kubernetes::Module;
+use llm_proxy::render::{Source, kubernetes};
+use serde_json::{Value, json};
+
+const IMAGE: &str = "oci://registry.example.com/llm-proxy:0.1.0";
+const SHA256: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+fn module() -> Module {
+    Module::new(IMAGE, Some(SHA256)).unwrap()
+}
+
+fn selector() -> Vec<(String, String)> {
+    vec![("istio".to_owned(), "llm-gateway".to_owned())]
+}
+
+/// As the walk-through has it.
+fn mesh(holds: bool) -> Mesh {
+    Mesh {
+        module: module(),
+        namespace: "istio-ingress".to_owned(),
+        proxies: Proxies::Gateways {
+            selector: selector(),
+            gateway: None,
+        },
+        holds,
+        roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+    }
+}
+
+fn cluster(holds: bool) -> Cluster {
+    Cluster {
+        module: module(),
+        namespace: "default".to_owned(),
+        gateway: envoy_gateway::Gateway::Own {
+            class: "eg".to_owned(),
+            secret: "llm-keys".to_owned(),
+        },
+        holds,
+    }
+}
+
+fn source(text: &str) -> Source {
+    Source::parse_without_keys(text, &|_: &str| None).unwrap()
+}
+
+fn one(backend: &str) -> Source {
+    source(&format!(
+        "{{backends: [{backend}], routes: [{{path: /v1, backend: a}}]}}"
+    ))
+}
+
+fn kind<'a>(resources: &'a [Value], kind: &str) -> &'a Value {
+    let mut found = resources.iter().filter(|it| it["kind"] == kind);
+    let first = found.next().unwrap_or_else(|| panic!("no {kind}"));
+    assert!(found.next().is_none(), "more than one {kind}");
+    first
+}
+
+fn kinds(resources: &[Value]) -> Vec<&str> {
+    let kinds = resources.iter().map(|it| it["kind"].as_str().unwrap());
+    kinds.collect()
+}
+
+#[test]
+fn every_example_is_rendered_beside_it() {
+    let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/envoy/kubernetes"));
+    for (name, holds) in [("plain", false), ("held", true)] {
+        let file = format!("envoy/kubernetes/{name}.gateway.yaml");
+        let text = fs::read_to_string(directory.join(format!("{name}.gateway.yaml"))).unwrap();
+        let first = text.lines().next().unwrap();
+        assert_eq!(
+            first,
+            "# yaml-language-server: $schema=../gateway.schema.json"
+        );
+        let source = source(&text);
+        for (home, rendered) in [
+            ("istio", istio::yaml(&source, &mesh(holds), &file)),
+            (
+                "envoy-gateway",
+                envoy_gateway::yaml(&source, &cluster(holds), &file),
+            ),
+        ] {
+            let rendered = rendered.unwrap();
+            let beside = directory.join(format!("{name}.{home}.yaml"));
+            if std::env::var_os("UPDATE").is_some() {
+                fs::write(&beside, &rendered).unwrap();
+            }
+            assert!(
+                fs::read_to_string(&beside).unwrap_or_default() == rendered,
+                "{} is stale: refresh it with `UPDATE=1 cargo test --test kubernetes`",
+                beside.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn no_key_is_ever_rendered() {
+    let text = r#"
+        backends:
+        - name: a
+          type: openai
+          config:
+            apiKey: sentinel-1
+            orgId: sentinel-2
+            headers: {x-a: sentinel-3}
+            auth: {query: {c: sentinel-4}}
+        - {name: b, type: mistral, config: {apiKey: "x${B}", headers: {x-a: "Token ${T}"}}}
+        routes: [{path: /a, backend: a}, {path: /b, backend: b}]
+    "#;
+    let source = Source::parse(text, &|name: &str| Some(format!("sentinel-{name}"))).unwrap();
+    for holds in [false, true] {
+        for rendered in [
+            istio::yaml(&source, &mesh(holds), "gateway.yaml").unwrap(),
+            envoy_gateway::yaml(&source, &cluster(holds), "gateway.yaml").unwrap(),
+        ] {
+            assert!(!rendered.contains("sentinel"), "{rendered}");
+            for name in ["B", "LLM_PROXY_A_API_KEY", "LLM_PROXY_A_AUTH_QUERY_C"] {
+                assert!(rendered.contains(name), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_home_cannot_do_is_refused_with_the_form_that_can() {
+    let refused = |source: &Source, holds: bool| {
+        let error = |result: Result<Vec<Value>, _>| match result {
+            Ok(_) => String::new(),
+            Err(errors) => llm_proxy::config::ConfigErrors::to_string(&errors),
+        };
+        (
+            error(istio::resources(source, &mesh(holds))),
+            error(envoy_gateway::resources(source, &cluster(holds))),
+        )
+    };
+    for backend in [
+        "{name: a, type: anthropic, config: {apiKey: $K}}",
+        "{name: a, type: google, config: {apiKey: $K}}",
+        "{name: a, type: azure-openai, config: {endpoint: https://a.example, apiVersion: 2024-10-21}}",
+    ] {
+        let source = one(backend);
+        let (istio, envoy_gateway) = refused(&source, false);
+        assert!(istio.contains("render istio --hold"), "{istio}");
+        assert!(
+            envoy_gateway.contains("render envoy-gateway --hold"),
+            "{envoy_gateway}"
+        );
+        assert!(istio.starts_with("backends[0]."), "{istio}");
+        assert_eq!(refused(&source, true), (String::new(), String::new()));
+    }
+
+    let (istio, envoy_gateway) = refused(&one("{name: a, type: ollama}"), false);
+    for error in [istio, envoy_gateway] {
+        assert!(error.starts_with("backends[0].config.endpoint"), "{error}");
+        assert!(error.contains("the proxy's own pod"), "{error}");
+    }
+
+    let seed = "{name: a, type: mistral, config: {overrides: {seed: 9007199254740993}}}";
+    let (istio, envoy_gateway) = refused(&one(seed), false);
+    assert!(
+        istio.contains("overrides.seed: a WasmPlugin cannot carry"),
+        "{istio}"
+    );
+    assert_eq!(envoy_gateway, "");
+
+    let ca_file = "{name: a, type: mistral, config: {tls: {caFile: ca.pem}}}";
+    let (istio, envoy_gateway) = refused(&one(ca_file), false);
+    assert_eq!(istio, "");
+    assert!(
+        envoy_gateway.contains("from a ConfigMap"),
+        "{envoy_gateway}"
+    );
+
+    let same = source(
+        "{backends: [{name: a_b, type: mistral}, {name: a-b, type: groq}], \
+          routes: [{path: /a, backend: a_b}, {path: /b, backend: a-b}]}",
+    );
+    let (istio, _) = refused(&same, false);
+    assert!(istio.contains("backends[1].name: in Kubernetes"), "{istio}");
+
+    let two_ways = source(
+        "{backends: [{name: a, type: mistral}, {name: b, type: mistral, config: {tls: {insecure: true}}}], \
+          routes: [{path: /a, backend: a}, {path: /b, backend: b}]}",
+    );
+    let (istio, _) = refused(&two_ways, false);
+    assert!(istio.contains("one way to a host"), "{istio}");
+}
+
+#[test]
+fn backends_at_one_host_share_its_service() {
+    let source = source(
+        "{backends: [{name: a, type: mistral}, {name: b, type: mistral, config: {model: m}}], \
+          routes: [{path: /a, backend: a}, {path: /b, backend: b}]}",
+    );
+    let resources = istio::resources(&source, &mesh(false)).unwrap();
+    assert_eq!(
+        kind(&resources, "ServiceEntry")["spec"]["hosts"],
+        json!(["api.mistral.ai"])
+    );
+    let routes = &kind(&resources, "VirtualService")["spec"]["http"];
+    assert_eq!(routes.as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn providers_are_found_where_they_are() {
+    let entry = |backend: &str| {
+        let resources = istio::resources(&one(backend), &mesh(false)).unwrap();
+        let entry = resources.iter().find(|it| it["kind"] == "ServiceEntry");
+        let rule = resources.iter().find(|it| it["kind"] == "DestinationRule");
+        let route =
+            &kind(&resources, "VirtualService")["spec"]["http"][0]["route"][0]["destination"];
+        let spec = |it: Option<&Value>| it.map_or(Value::Null, |it| it["spec"].clone());
+        (spec(entry), spec(rule), route.clone())
+    };
+    let (_, rule, _) = entry("{name: a, type: mistral}");
+    assert_eq!(
+        rule["trafficPolicy"]["portLevelSettings"][0]["tls"],
+        json!({
+            "mode": "SIMPLE",
+            "sni": "api.mistral.ai",
+            "subjectAltNames": ["api.mistral.ai"],
+            "caCertificates": "/etc/ssl/certs/ca-certificates.crt",
+        })
+    );
+
+    let moved = "{name: a, type: mistral, config: {address: \"10.0.0.1:8443\"}}";
+    let (entry_, _, route) = entry(moved);
+    assert_eq!(entry_["resolution"], "STATIC");
+    assert_eq!(entry_["endpoints"], json!([{"address": "10.0.0.1"}]));
+    assert_eq!(entry_["ports"][0]["number"], 443);
+    assert_eq!(entry_["ports"][0]["targetPort"], 8443);
+    assert_eq!(
+        route,
+        json!({"host": "api.mistral.ai", "port": {"number": 443}})
+    );
+
+    let (entry_, rule, route) =
+        entry("{name: a, type: vllm, config: {endpoint: \"http://10.0.0.1:8000\"}}");
+    assert_eq!(entry_["hosts"], json!(["llm-proxy-a.internal"]));
+    assert_eq!(entry_["ports"][0]["protocol"], "HTTP");
+    assert_eq!(
+        rule["trafficPolicy"]["portLevelSettings"][0]["tls"],
+        json!({"mode": "DISABLE"})
+    );
+    assert_eq!(route["host"], "llm-proxy-a.internal");
+
+    // A service of the cluster is Istio's already.
+    let inside =
+        "{name: a, type: vllm, config: {endpoint: \"http://vllm.models.svc.cluster.local:8000\"}}";
+    let (entry_, rule, route) = entry(inside);
+    assert_eq!((entry_, rule), (Value::Null, Value::Null));
+    assert_eq!(route["host"], "vllm.models.svc.cluster.local");
+
+    let unchecked =
+        "{name: a, type: mistral, config: {tls: {insecure: true, serverName: b.example}}}";
+    let (_, rule, _) = entry(unchecked);
+    assert_eq!(
+        rule["trafficPolicy"]["portLevelSettings"][0]["tls"],
+        json!({"mode": "SIMPLE", "sni": "b.example", "insecureSkipVerify": true})
+    );
+}
+
+#[test]
+fn sidecars_have_a_port_of_their_own() {
+    let mesh = Mesh {
+        namespace: "apps".to_owned(),
+        proxies: Proxies::Sidecars {
+            selector: vec![("app".to_owned(), "chat".to_owned())],
+            port: 10_000,
+        },
+        ..mesh(false)
+    };
+    let resources = istio::resources(&one("{name: a, type: mistral}"), &mesh).unwrap();
+    assert_eq!(
+        kinds(&resources),
+        [
+            "WasmPlugin",
+            "ServiceEntry",
+            "DestinationRule",
+            "VirtualService"
+        ]
+    );
+    let plugin = &kind(&resources, "WasmPlugin")["spec"];
+    assert_eq!(
+        plugin["match"],
+        json!([{"mode": "CLIENT", "ports": [{"number": 10_000}]}])
+    );
+    let port =
+        json!({"number": 10_000, "name": "http-10000", "protocol": "HTTP", "targetPort": 443});
+    assert_eq!(
+        kind(&resources, "ServiceEntry")["spec"]["ports"],
+        json!([port])
+    );
+    let service = &kind(&resources, "VirtualService")["spec"];
+    assert_eq!(service["hosts"], json!(["api.mistral.ai"]));
+    assert_eq!(service["gateways"], json!(["mesh"]));
+    let destination = &service["http"][0]["route"][0]["destination"];
+    assert_eq!(destination["port"]["number"], 10_000);
+
+    for endpoint in [
+        "http://10.0.0.1:8000",
+        "http://vllm.models.svc.cluster.local:8000",
+    ] {
+        let backend = format!("{{name: a, type: vllm, config: {{endpoint: \"{endpoint}\"}}}}");
+        let errors = istio::resources(&one(&backend), &mesh)
+            .unwrap_err()
+            .to_string();
+        assert!(errors.contains("without --sidecar"), "{errors}");
+    }
+}
+
+#[test]
+fn a_gateway_of_the_gateway_api_has_http_routes() {
+    let mesh = Mesh {
+        proxies: Proxies::GatewayApi("llm".to_owned()),
+        ..mesh(false)
+    };
+    let resources = istio::resources(&one("{name: a, type: mistral}"), &mesh).unwrap();
+    assert_eq!(
+        kinds(&resources),
+        ["WasmPlugin", "ServiceEntry", "DestinationRule", "HTTPRoute"]
+    );
+    assert_eq!(
+        kind(&resources, "WasmPlugin")["spec"]["targetRefs"],
+        json!([{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "llm"}])
+    );
+    let rule = &kind(&resources, "HTTPRoute")["spec"]["rules"][0];
+    assert_eq!(
+        rule["backendRefs"],
+        json!([{"group": "networking.istio.io", "kind": "Hostname", "name": "api.mistral.ai", "port": 443}])
+    );
+    let retried = one("{name: a, type: mistral, config: {maxRetries: 1}}");
+    let errors = istio::resources(&retried, &mesh).unwrap_err().to_string();
+    assert!(errors.contains("an HTTPRoute has no retries"), "{errors}");
+}
+
+#[test]
+fn held_headers_are_an_envoy_filter() {
+    let source = one("{name: a, type: anthropic, config: {apiKey: $K}}");
+    let resources = istio::resources(&source, &mesh(true)).unwrap();
+    assert_eq!(
+        kinds(&resources),
+        ["Gateway", "VirtualService", "EnvoyFilter"]
+    );
+    let filter = kind(&resources, "EnvoyFilter");
+    let patches = filter["spec"]["configPatches"].as_array().unwrap();
+    let plugin = patches
+        .iter()
+        .find(|it| it["applyTo"] == "EXTENSION_CONFIG")
+        .unwrap();
+    let config = &plugin["patch"]["value"]["typed_config"]["config"];
+    assert_eq!(config["allow_on_headers_stop_iteration"], true);
+    assert_eq!(
+        config["vm_config"]["code"]["remote"]["http_uri"]["uri"],
+        IMAGE
+    );
+    assert_eq!(
+        config["vm_config"]["environment_variables"]["host_env_keys"],
+        json!(["K"])
+    );
+    assert!(!filter.to_string().contains("\"local\""), "no file");
+
+    // What is in the pod already needs no agent.
+    let in_pod = Mesh {
+        module: kubernetes::Module::new("file:///etc/llm-proxy/plugin.wasm", None).unwrap(),
+        ..mesh(true)
+    };
+    let resources = istio::resources(&source, &in_pod).unwrap();
+    let filter = kind(&resources, "EnvoyFilter").to_string();
+    assert!(
+        filter.contains(r#""local":{"filename":"/etc/llm-proxy/plugin.wasm"}"#),
+        "{filter}"
+    );
+    assert!(!filter.contains("config_discovery"));
+}
