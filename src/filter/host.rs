@@ -337,6 +337,20 @@ fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8
     Some(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
+/// The module's version as tools for modules show it: the custom section `version`, in UTF-8. It
+/// stands here because only with `unsafe` can a section be named.
+///
+/// Source: <https://docs.rs/wasm-metadata/latest/wasm_metadata/struct.Version.html>, read 2026-11-21.
+#[used]
+#[unsafe(link_section = "version")]
+static VERSION_SECTION: [u8; VERSION.len()] = match VERSION.as_bytes().first_chunk() {
+    Some(bytes) => *bytes,
+    // It has that length.
+    None => [b'?'; VERSION.len()],
+};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Past the end of any buffer, which is where a write appends.
 const END: usize = usize::MAX;
 
