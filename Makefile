@@ -16,6 +16,11 @@ WASM_BINDGEN := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/.*"\(.*\)".*/\1/p
 PROFILE ?= release
 export LLM_PROXY_WASM := $(CARGO_TARGET_DIR)/wasm32-wasip1/$(PROFILE)/llm_proxy.wasm
 WASM := $(LLM_PROXY_WASM)
+# Without the paths of this machine in it, the same sources give the same module.
+WASM_FLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/llm-proxy
+# The commit, with "-dirty" where something is not committed; nothing where there is no git.
+REVISION := $(shell git describe --always --dirty --abbrev=40 --exclude '*' 2> /dev/null)
+PACK := $(CARGO_TARGET_DIR)/debug/pack
 VENV := e2e/.venv
 INSTALLED := $(VENV)/installed-with-$(OLD_ENVOY)
 TOOLS := $(CARGO_TARGET_DIR)/tools
@@ -40,8 +45,22 @@ build: ## Build the native command, llm-proxy
 
 .PHONY: wasm
 wasm: $(TARGETS) ## Build the module that Envoy loads
-	$(CARGO) build --profile $(PROFILE) --target wasm32-wasip1 --lib
+	CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(WASM_FLAGS)" \
+	    $(CARGO) build --profile $(PROFILE) --target wasm32-wasip1 --lib
 	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
+
+.PHONY: image
+image: wasm pack ## Pack the module as the OCI images that Istio and Envoy Gateway load
+	$(PACK) image --module $(WASM) --revision "$(REVISION)" --output $(CARGO_TARGET_DIR)/image
+
+.PHONY: dist
+dist: build wasm pack ## Make a release: the module, its images, the schema and the examples
+	$(PACK) release --module $(WASM) --revision "$(REVISION)" --output $(CARGO_TARGET_DIR)/dist \
+	    --command $(CARGO_TARGET_DIR)/debug/llm-proxy
+
+.PHONY: pack
+pack:
+	$(CARGO) build --package pack
 
 .PHONY: mock
 mock:
@@ -77,7 +96,7 @@ test-wasm: $(RUNNER) $(TARGETS)
 	    $(CARGO) test --target wasm32-unknown-unknown
 
 .PHONY: e2e
-e2e: build wasm mock $(INSTALLED) ## Run the tests behind Envoy; ARGS="-k streams" runs some
+e2e: build wasm mock pack $(INSTALLED) ## Run the tests behind Envoy; ARGS="-k streams" runs some
 	$(VENV)/bin/python -m pytest e2e $(ARGS)
 
 .PHONY: bench

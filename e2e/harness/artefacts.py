@@ -29,6 +29,10 @@ def mock() -> pathlib.Path:
     return _existing(TARGET / "debug/mock-provider", "make mock")
 
 
+def pack() -> pathlib.Path:
+    return _existing(TARGET / "debug/pack", "make pack")
+
+
 def envoy(version: str = NEWEST_ENVOY) -> pathlib.Path:
     venv = ROOT / "e2e/.venv"
     if version == NEWEST_ENVOY:

@@ -36,7 +36,10 @@ fn schema() -> Value {
 fn additions() -> Vec<(&'static str, Value)> {
     let name = json!({"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"});
     vec![
-        ("", json!({"title": concat!("gateway.yaml of llm-proxy ", env!("CARGO_PKG_VERSION"))})),
+        (
+            "",
+            json!({"title": concat!("gateway.yaml of llm-proxy ", env!("CARGO_PKG_VERSION"))}),
+        ),
         ("/properties/listen", json!({"default": "127.0.0.1:10000"})),
         ("/properties/admin", json!({"default": "127.0.0.1:9901"})),
         ("/properties/maxRequestBytes", json!({"default": "32MiB"})),
