@@ -194,11 +194,7 @@ def gateway(start, provider, request):
 
 @pytest.fixture
 def mock(mock):
-    """The provider, which looks for keys where these providers do."""
-    for dialect in (ANTHROPIC, GEMINI):
-        mock.profile(
-            dialect.host, key="required", auth_header=dialect.key_header, auth_prefix="", tls_only=True
-        )
+    """The provider. It refuses what Anthropic and Google refuse, scripted or not."""
     azure(mock, base="/openai/deployments/chat-prod")
     return mock
 
@@ -304,6 +300,28 @@ def test_a_chat(chat, mock, dialect):
     told = json.dumps(instructions, ensure_ascii=False)
     assert told.index("Be brief.") < told.index("In German.")
     assert len(turns) == 3 and "Grüße 👋" in json.dumps(turns[-1], ensure_ascii=False)
+
+
+def test_the_provider_answers_by_itself(chat, mock, dialect):
+    """And has nothing against what it is asked: text, a stream, a call, JSON."""
+    asked = {"model": "gpt-4o", "messages": SAY_IT}
+    made = chat.create(**asked)
+    assert "You said: Say it" in made.choices[0].message.content and made.usage.total_tokens == 18
+    with chat.stream(**asked) as stream:
+        streamed = stream.get_final_completion()
+    assert streamed.choices[0].message.content == made.choices[0].message.content
+    choice = {"type": "function", "function": {"name": "now"}}
+    for call in (chat.create, chat.stream):
+        made = call(**asked, tools=TOOLS, tool_choice=choice)
+        if call == chat.stream:
+            with made as stream:
+                made = stream.get_final_completion()
+        [used] = made.choices[0].message.tool_calls
+        assert (used.function.name, json.loads(used.function.arguments)) == ("now", {"input": "Say it"})
+    schema = {"name": "s", "schema": {"type": "object", "properties": {"answer": {"type": "string"}}}}
+    made = chat.create(**asked, response_format={"type": "json_schema", "json_schema": schema})
+    assert "Say it" in json.loads(made.choices[0].message.content)["answer"]
+    assert [arrived.refused for arrived in mock.requests()] == [None] * 5
 
 
 def test_max_tokens_and_headers_of_the_configuration(sdk, mock):

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::operation::Operation;
+
 use crate::payload::{Form, Object, check_model};
 use crate::profile::{self, Head, Profile, Refusal};
 
@@ -50,7 +51,8 @@ pub enum Body {
 }
 
 impl Answer {
-    fn json(value: &Value) -> Self {
+    /// A whole body of JSON.
+    pub fn json(value: &Value) -> Self {
         Self::bytes("application/json", value.to_string())
     }
 
@@ -62,7 +64,8 @@ impl Answer {
         }
     }
 
-    fn events(events: Vec<Bytes>) -> Self {
+    /// A stream of events.
+    pub fn events(events: Vec<Bytes>) -> Self {
         Self {
             status: 200,
             content_type: Some("text/event-stream"),
@@ -267,7 +270,7 @@ fn chat_reply(
             arguments: json!({"input": asked}).to_string(),
         });
     }
-    let text = sentence("You said", asked, model, call);
+    let text = sentence("You said", asked, model, call.head.authority);
     let format: Option<Value> = object.get("response_format", "an object")?;
     let is_json = format
         .as_ref()
@@ -372,7 +375,7 @@ fn completions(call: Call<'_>) -> Result<Answer, Refusal> {
     let prompt = object
         .raw("prompt")
         .map_or(Ok(String::new()), |raw| text_of(raw, "prompt"))?;
-    let text = sentence("You said", &excerpt(&prompt), &model, call);
+    let text = sentence("You said", &excerpt(&prompt), &model, call.head.authority);
     let usage = usage(prompt.len(), text.len(), 1);
     let completion = |choices: Value| {
         json!({
@@ -509,7 +512,7 @@ fn responses(call: Call<'_>) -> Result<Answer, Refusal> {
             .unwrap_or_default(),
         _ => return Err(Refusal::member("input", "'input' must not be empty")),
     };
-    let text = sentence("You said", &excerpt(&asked), &model, call);
+    let text = sentence("You said", &excerpt(&asked), &model, call.head.authority);
     let input_tokens = tokens(call.body.len());
     let output_tokens = tokens(text.len());
     let content = json!({"type": "output_text", "text": text, "annotations": []});
@@ -626,7 +629,12 @@ fn images_generations(call: Call<'_>) -> Result<Answer, Refusal> {
         .unwrap_or(1)
         .clamp(1, MAX_IMAGES);
     Ok(images(
-        &sentence("A picture of", &excerpt(&prompt), &model, call),
+        &sentence(
+            "A picture of",
+            &excerpt(&prompt),
+            &model,
+            call.head.authority,
+        ),
         count,
     ))
 }
@@ -644,7 +652,12 @@ fn images_from_form(operation: &Operation, call: Call<'_>) -> Result<Answer, Ref
         .map_or(Ok("dall-e-2".to_owned()), |m| check_model(m.into()))?;
     let prompt = form.text("prompt").unwrap_or_default();
     Ok(images(
-        &sentence("A picture of", &excerpt(&prompt), &model, call),
+        &sentence(
+            "A picture of",
+            &excerpt(&prompt),
+            &model,
+            call.head.authority,
+        ),
         1,
     ))
 }
@@ -676,7 +689,7 @@ fn audio_text(call: Call<'_>) -> Result<Answer, Refusal> {
         .as_deref()
         .ok_or_else(|| Refusal::member("file", "'file' must be a file"))?;
     let said = format!("{} bytes of {name}", file.content.len());
-    let text = sentence("You recorded", &said, &model, call);
+    let text = sentence("You recorded", &said, &model, call.head.authority);
     match form.text("response_format").as_deref() {
         Some("text") => Ok(Answer::bytes(
             "text/plain; charset=utf-8",
@@ -818,15 +831,17 @@ fn form_body<'a>(call: Call<'a>) -> Result<Form<'a>, Refusal> {
     )
 }
 
-fn event(name: Option<&str>, data: &Value) -> Bytes {
+/// One event of a stream.
+pub fn event(name: Option<&str>, data: &Value) -> Bytes {
     Bytes::from(match name {
         Some(name) => format!("event: {name}\ndata: {data}\n\n"),
         None => format!("data: {data}\n\n"),
     })
 }
 
-fn sentence(verb: &str, what: &str, model: &str, call: Call<'_>) -> String {
-    let host = profile::host(call.head.authority);
+/// What is said of what was asked.
+pub fn sentence(verb: &str, what: &str, model: &str, authority: &str) -> String {
+    let host = profile::host(authority);
     format!("{verb}: {what} (mock provider, model {model}, host {host})")
 }
 
@@ -862,7 +877,7 @@ fn plain_text(value: &Value) -> String {
 }
 
 /// The beginning of a text, on one line.
-fn excerpt(text: &str) -> String {
+pub fn excerpt(text: &str) -> String {
     let mut excerpt: String = text.chars().take(MAX_EXCERPT_CHARS).collect();
     if excerpt.len() < text.len() {
         excerpt.push('…');

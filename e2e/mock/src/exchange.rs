@@ -81,13 +81,20 @@ pub async fn serve(
         return follow(state, reply, entry, sender).await;
     }
     let body = receive(incoming, entry.handle(), &sender.connection).await?;
-    if let Some(reply) = scripted(true) {
+    let accepted = match (profile.dialect, &envelope) {
+        (Some(dialect), None) => Some(dialect.accept(&profile, &head, &body)),
+        _ => None,
+    };
+    if !matches!(accepted, Some(Err(_)))
+        && let Some(reply) = scripted(true)
+    {
         entry.handle().update(|record| record.scripted = true);
         return follow(state, reply, entry, sender).await;
     }
-    let result = match envelope {
-        Some(refusal) => Err(refusal),
-        None => respond(&state, &profile, head, &body, entry.handle().id()),
+    let result = match (envelope, accepted) {
+        (Some(refusal), _) | (None, Some(Err(refusal))) => Err(refusal),
+        (None, Some(Ok(accepted))) => Ok(accepted.answer(head.authority)),
+        (None, None) => respond(&state, &profile, head, &body, entry.handle().id()),
     };
     let (status, mut headers, body) = match result {
         Ok(answer) => (

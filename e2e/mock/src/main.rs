@@ -7,7 +7,8 @@
 //!
 //! ```text
 //!            ┌ server ─► wire ─► exchange ─┬─► profile ─► operation    who is asked; refused?
-//!   main ────┤                             ├─► script ─► reply         prescribed
+//!   main ────┤                             ├─► dialect                who speaks another than OpenAI's
+//!            │                             ├─► script ─► reply         prescribed
 //!            └ control ─► record, script   └─► answer ─► payload       by itself
 //! ```
 //!
@@ -29,6 +30,7 @@ mod tls;
 mod wire;
 
 mod answer;
+mod dialect;
 mod exchange;
 mod operation;
 mod payload;

@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::dialect::Dialect;
 use crate::operation::{Family, Operation};
 use crate::wire;
 
@@ -36,6 +37,8 @@ pub struct Profile {
     pub chat_members: Option<&'static [&'static str]>,
     /// Its models that reason, and those after them, refuse `max_tokens`.
     pub insists_on_completion_tokens: bool,
+    /// What it speaks instead of OpenAI's dialect.
+    pub dialect: Option<Dialect>,
     /// How errors look.
     pub shape: Shape,
     /// Headers that would be refused otherwise.
@@ -78,10 +81,14 @@ pub enum Need {
 /// The forms in which providers say that something is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
+    /// `{"type":"error","error":{"type","message"}}`
+    Anthropic,
     /// `{"id", "message"}`
     Cohere,
     /// `{"error":{"object","type","code","message"}}`
     Fireworks,
+    /// `{"error":{"code":NUMBER,"message","status"}}`
+    Google,
     /// `{"error":{"message","type"}}`, with `code` where there is one
     Groq,
     /// `{"detail":"…"}`, `{"message":"…","request_id"}` or `{"object":"error","message":{"detail":[…]}}`
@@ -181,6 +188,15 @@ impl Refusal {
         }
     }
 
+    /// A 404 about the path itself.
+    pub fn url(head: &Head<'_>) -> Self {
+        Self {
+            status: 404,
+            kind: Kind::Url,
+            ..Self::request(format!("Invalid URL ({} {})", head.method, head.path))
+        }
+    }
+
     /// A 404 about a thing that the path or the body names.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self {
@@ -276,11 +292,7 @@ impl Profile {
     ///
     /// 404 or 405.
     pub fn operation(&self, head: &Head<'_>) -> Result<Option<Operation>, Refusal> {
-        let unknown = || Refusal {
-            status: 404,
-            kind: Kind::Url,
-            ..Refusal::request(format!("Invalid URL ({} {})", head.method, head.path))
-        };
+        let unknown = || Refusal::url(head);
         let operation = self
             .chat_path
             .as_deref()
@@ -413,10 +425,26 @@ impl Profile {
             .chain(param.iter().flat_map(|p| p.split('.')))
             .collect();
         match self.shape {
+            Shape::Anthropic => {
+                let kind = match status {
+                    401 => "authentication_error",
+                    404 => "not_found_error",
+                    _ => "invalid_request_error",
+                };
+                json!({"type": "error", "error": {"type": kind, "message": message}})
+            }
             Shape::Cohere => json!({"id": "mock-cohere-id", "message": message}),
             Shape::Fireworks => json!({"error": {
                 "object": "error", "type": class, "code": code, "message": message,
             }}),
+            Shape::Google => {
+                let word = match status {
+                    401 => "UNAUTHENTICATED",
+                    404 => "NOT_FOUND",
+                    _ => "INVALID_ARGUMENT",
+                };
+                json!({"error": {"code": status, "message": message, "status": word}})
+            }
             Shape::Groq if code.is_null() || *kind == Kind::UnknownMember => {
                 json!({"error": {"message": message, "type": class}})
             }
@@ -635,6 +663,7 @@ fn generic() -> Profile {
         ],
         chat_members: None,
         insists_on_completion_tokens: false,
+        dialect: None,
         shape: Shape::Vllm,
         allow_headers: Vec::new(),
         sni: Vec::new(),
@@ -789,8 +818,32 @@ fn built_in() -> HashMap<String, Arc<Profile>> {
         Shape::Fireworks,
         &["accounts/fireworks/models/llama-v3p3-70b-instruct"],
     );
+    let dialect = |authority: &str, base: &str, header: &str, dialect, shape| Profile {
+        key: Key {
+            need: Need::Required,
+            header: header.to_owned(),
+            prefix: String::new(),
+        },
+        dialect: Some(dialect),
+        ..hosted(authority, &[base], &[], shape, &[])
+    };
+    let anthropic = dialect(
+        "api.anthropic.com",
+        "/v1",
+        "x-api-key",
+        Dialect::Anthropic,
+        Shape::Anthropic,
+    );
+    let gemini = dialect(
+        "generativelanguage.googleapis.com",
+        "/v1beta",
+        "x-goog-api-key",
+        Dialect::Gemini,
+        Shape::Google,
+    );
     [
-        openai, xai, groq, together, cohere, mistral, deepseek, openrouter, fireworks,
+        anthropic, gemini, openai, xai, groq, together, cohere, mistral, deepseek, openrouter,
+        fireworks,
     ]
     .into_iter()
     .map(|profile| (profile.authority.clone(), Arc::new(profile)))

@@ -1,0 +1,363 @@
+//! Providers that do not speak OpenAI's dialect: what they refuse, and what they answer by
+//! themselves.
+//!
+//! A request is looked at before any scripted reply is given, so that no test passes with a request
+//! that the real provider would not take. What is refused is what their documentation and the
+//! reports of their users say; where a model's generation matters, its name tells.
+
+pub mod anthropic;
+pub mod gemini;
+
+use serde_json::{Map, Value};
+
+use crate::answer::Answer;
+use crate::profile::{Head, Profile, Refusal};
+
+/// A dialect that is not OpenAI's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Messages.
+    Anthropic,
+    /// `generateContent` and embeddings.
+    Gemini,
+}
+
+/// A request that its provider has nothing against.
+#[derive(Debug)]
+pub struct Accepted {
+    dialect: Dialect,
+    call: gemini::Call,
+    body: Value,
+}
+
+impl Dialect {
+    /// Looks at a whole request: path, key, headers and body.
+    ///
+    /// # Errors
+    ///
+    /// What the provider has against it.
+    pub fn accept(
+        self,
+        profile: &Profile,
+        head: &Head<'_>,
+        body: &[u8],
+    ) -> Result<Accepted, Refusal> {
+        let below = profile
+            .bases
+            .iter()
+            .find_map(|base| head.path.strip_prefix(base.as_str()));
+        let call = match (self, below, head.method) {
+            (Self::Anthropic, Some("/messages"), "POST") => Some(gemini::Call::none()),
+            (Self::Gemini, Some(path), "POST") => gemini::Call::of(path, head.query),
+            _ => None,
+        };
+        let call = call.ok_or_else(|| Refusal::url(head))?;
+        profile.refuse_key(head)?;
+        if head.values("content-type").next() != Some("application/json") {
+            return Err(Refusal::request("content-type: must be application/json"));
+        }
+        let body: Value = serde_json::from_slice(body)
+            .map_err(|error| Refusal::request(format!("the body is not JSON: {error}")))?;
+        match self {
+            Self::Anthropic => {
+                if head.values("anthropic-version").next() != Some("2023-06-01") {
+                    return Err(Refusal::request("anthropic-version: header is required"));
+                }
+                anthropic::refuse(&body)?;
+            }
+            Self::Gemini => gemini::refuse(&call, &body)?,
+        }
+        Ok(Accepted {
+            dialect: self,
+            call,
+            body,
+        })
+    }
+}
+
+impl Accepted {
+    /// What the provider answers by itself.
+    pub fn answer(&self, authority: &str) -> Answer {
+        match self.dialect {
+            Dialect::Anthropic => anthropic::answer(&self.body, authority),
+            Dialect::Gemini => gemini::answer(&self.call, &self.body, authority),
+        }
+    }
+}
+
+type Checked = Result<(), Refusal>;
+
+fn wrong(at: &str, what: &str) -> Refusal {
+    Refusal::request(format!("{at}: {what}"))
+}
+
+fn object<'v>(value: &'v Value, at: &str) -> Result<&'v Map<String, Value>, Refusal> {
+    let found = value.as_object();
+    found.ok_or_else(|| wrong(at, "Input should be a valid object"))
+}
+
+fn list<'v>(value: &'v Value, at: &str) -> Result<&'v [Value], Refusal> {
+    let found = value.as_array().map(Vec::as_slice);
+    found.ok_or_else(|| wrong(at, "Input should be a valid list"))
+}
+
+fn text<'v>(value: &'v Value, at: &str) -> Result<&'v str, Refusal> {
+    let found = value.as_str();
+    found.ok_or_else(|| wrong(at, "Input should be a valid string"))
+}
+
+/// A member that must be there.
+fn required<'v>(
+    members: &'v Map<String, Value>,
+    name: &str,
+    at: &str,
+) -> Result<&'v Value, Refusal> {
+    let found = members.get(name);
+    found.ok_or_else(|| wrong(&format!("{at}.{name}"), "Field required"))
+}
+
+/// Members that are there and not among these.
+fn only(members: &Map<String, Value>, names: &[&str], at: &str) -> Checked {
+    match members.keys().find(|name| !names.contains(&name.as_str())) {
+        Some(name) => Err(wrong(
+            &format!("{at}.{name}"),
+            "Extra inputs are not permitted",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A number within a range.
+fn number(
+    members: &Map<String, Value>,
+    name: &str,
+    (least, most): (f64, f64),
+    at: &str,
+) -> Checked {
+    match members.get(name).map(Value::as_f64) {
+        None => Ok(()),
+        Some(Some(number)) if (least..=most).contains(&number) => Ok(()),
+        Some(_) => {
+            let what = format!("Input should be a number of {least}..={most}");
+            Err(wrong(&format!("{at}.{name}"), &what))
+        }
+    }
+}
+
+/// The value at a JSON pointer; `null` where there is none.
+fn at<'v>(value: &'v Value, pointer: &str) -> &'v Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// `right` with members set: each must be refused, and `right` must not.
+    fn refuses(refuse: &dyn Fn(&Value) -> Checked, right: &Value, wrong: &[(Value, &str)]) {
+        refuse(right).unwrap();
+        for (members, about) in wrong {
+            let mut body = right.clone();
+            for (name, value) in members.as_object().unwrap() {
+                match value {
+                    Value::Null => drop(body.as_object_mut().unwrap().remove(name)),
+                    value => body[name] = value.clone(),
+                }
+            }
+            let refusal = refuse(&body).expect_err(about);
+            assert!(
+                refusal.message.contains(about),
+                "{members}: {}",
+                refusal.message
+            );
+        }
+    }
+
+    #[test]
+    fn anthropic_refuses_what_it_does_not_take() {
+        let used = json!({"type": "tool_use", "id": "t", "name": "f", "input": {}});
+        let result = json!({"type": "tool_result", "tool_use_id": "t", "content": "r"});
+        let tool = json!({"name": "f", "input_schema": {"type": "object"}});
+        let turns = |said: &Value, back: &Value| {
+            json!([
+                {"role": "user", "content": "a"},
+                {"role": "assistant", "content": [said]},
+                {"role": "user", "content": [back]},
+            ])
+        };
+        let right = json!({
+            "model": "m", "max_tokens": 9, "messages": turns(&used, &result), "tools": [tool],
+        });
+        let as_text = json!({"type": "tool_use", "id": "t", "name": "f", "input": "{}"});
+        let text = json!({"type": "text", "text": "b"});
+        let user = |content: Value| json!([{"role": "user", "content": content}]);
+        refuses(
+            &anthropic::refuse,
+            &right,
+            &[
+                (json!({"max_tokens": null}), "max_tokens"),
+                (json!({"n": 1}), "n"),
+                (json!({"temperature": 1.5}), "temperature"),
+                (json!({"stop_sequences": [" "]}), "whitespace"),
+                (json!({"messages": []}), "messages"),
+                (
+                    json!({"messages": [{"role": "assistant", "content": "a"}]}),
+                    "roles",
+                ),
+                (
+                    json!({"messages": [{"role": "system", "content": "a"}]}),
+                    "roles",
+                ),
+                (
+                    json!({"messages": [{"role": "user", "content": "a", "name": "x"}]}),
+                    "name",
+                ),
+                (json!({"messages": user(json!(""))}), "non-empty"),
+                (
+                    json!({"messages": user(json!([{"type": "text", "text": " "}]))}),
+                    "whitespace",
+                ),
+                (
+                    json!({"messages": user(json!([result]))}),
+                    "unexpected `tool_use_id`",
+                ),
+                (json!({"messages": user(json!([used]))}), "not expected"),
+                (
+                    json!({"messages": turns(&used, &text)}),
+                    "without `tool_result`",
+                ),
+                (json!({"messages": turns(&as_text, &result)}), "dictionary"),
+                (json!({"messages": user(json!([text, result]))}), "first"),
+                (
+                    json!({"tools": [{"name": "f", "input_schema": {}}]}),
+                    "object",
+                ),
+                (
+                    json!({"tools": [{"name": "a b", "input_schema": {"type": "object"}}]}),
+                    "pattern",
+                ),
+                (
+                    json!({"tool_choice": {"type": "tool", "name": "g"}}),
+                    "tool_choice",
+                ),
+                (
+                    json!({"thinking": {"type": "enabled", "budget_tokens": 1024}}),
+                    "less than",
+                ),
+                (
+                    json!({"output_config": {"format": {"type": "json_object"}}}),
+                    "json_schema",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn gemini_refuses_what_it_does_not_take() {
+        let call = |model: &str| gemini::Call {
+            model: model.to_owned(),
+            method: "generateContent".to_owned(),
+        };
+        let refuse = |body: &Value| gemini::refuse(&call("gemini-2.5-flash"), body);
+        let turns = |said: Value, back: Value| {
+            json!([
+                {"role": "user", "parts": [{"text": "a"}]},
+                {"role": "model", "parts": [said]},
+                {"role": "user", "parts": [back]},
+            ])
+        };
+        let called = json!({"functionCall": {"name": "f", "args": {}}});
+        let back = json!({"functionResponse": {"name": "f", "response": {}}});
+        let tools = |schema: Value| json!([{"functionDeclarations": [{"name": "f", "parameters": schema}]}]);
+        let of = |schema: Value| json!({"type": "object", "properties": {"a": schema}});
+        let right = json!({
+            "contents": turns(called.clone(), back.clone()),
+            "tools": tools(of(json!({"type": "string"}))),
+        });
+        let user = |part: Value| json!([{"role": "user", "parts": [part]}]);
+        refuses(
+            &refuse,
+            &right,
+            &[
+                (json!({"model": "m"}), "model"),
+                (json!({"contents": []}), "contents"),
+                (
+                    json!({"contents": [{"role": "model", "parts": [{"text": "a"}]}]}),
+                    "roles",
+                ),
+                (
+                    json!({"contents": [{"role": "user", "parts": []}]}),
+                    "empty",
+                ),
+                (json!({"contents": user(json!({"text": ""}))}), "empty text"),
+                (json!({"contents": user(json!({"text": "a", "x": 1}))}), "x"),
+                (
+                    json!({"contents": user(back)}),
+                    "number of function response",
+                ),
+                (
+                    json!({"contents": turns(called.clone(), json!({"text": "b"}))}),
+                    "number of function response",
+                ),
+                (
+                    json!({"contents": turns(called, json!({"functionResponse": {"name": "f", "response": "r"}}))}),
+                    "Struct",
+                ),
+                (
+                    json!({"contents": turns(json!({"functionCall": {"name": "f", "args": "{}"}}), json!({}))}),
+                    "Struct",
+                ),
+                (
+                    json!({"tools": tools(json!({"type": "object"}))}),
+                    "non-empty",
+                ),
+                (
+                    json!({"tools": tools(of(json!({"const": "a", "type": "string"})))}),
+                    "const",
+                ),
+                (
+                    json!({"tools": tools(of(json!({"type": ["string", "null"]})))}),
+                    "string",
+                ),
+                (
+                    json!({"tools": tools(of(json!({"type": "integer", "enum": [1]})))}),
+                    "enum",
+                ),
+                (
+                    json!({"tools": tools(of(json!({"type": "array"})))}),
+                    "items",
+                ),
+                (json!({"tools": tools(of(json!({})))}), "type"),
+                (json!({"generationConfig": {"n": 2}}), "n"),
+                (
+                    json!({"generationConfig": {"seed": 9_007_199_254_740_991_u64}}),
+                    "seed",
+                ),
+                (
+                    json!({"generationConfig": {"thinkingConfig": {"thinkingLevel": "LOW"}}}),
+                    "level",
+                ),
+                (
+                    json!({"toolConfig": {"functionCallingConfig": {"mode": "AUTO", "allowedFunctionNames": ["f"]}}}),
+                    "ANY",
+                ),
+            ],
+        );
+        for keyword in [
+            "$schema",
+            "additionalProperties",
+            "exclusiveMinimum",
+            "propertyNames",
+        ] {
+            let body = json!({
+                "contents": user(json!({"text": "a"})),
+                "tools": tools(of(json!({"type": "string", keyword: 1}))),
+            });
+            assert!(refuse(&body).unwrap_err().message.contains(keyword));
+        }
+        // The third generation insists on signatures.
+        assert!(gemini::refuse(&call("gemini-3-pro-preview"), &right).is_err());
+    }
+}
