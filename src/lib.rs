@@ -54,6 +54,7 @@ pub mod usage;
 // Policy.
 pub mod config;
 pub mod exchange;
+pub mod pool;
 pub mod route;
 
 // Shells: natively a command, in Envoy a filter.
