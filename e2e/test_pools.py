@@ -25,7 +25,7 @@ ENDPOINTS = {
     "openai": "https://api.openai.com",
     "anthropic": "https://api.anthropic.com",
     "gemini": "https://generativelanguage.googleapis.com",
-    "azure": "https://resource.openai.azure.com",
+    "azure": "https://contoso.openai.azure.com",
 }
 HOSTS = {name: endpoint.removeprefix("https://") for name, endpoint in ENDPOINTS.items()}
 
@@ -52,6 +52,15 @@ def with_routes(listed: list[dict]) -> dict:
     """A gateway whose pools and backends are each below a path of their name."""
     routes = [{"path": f"/{it['name']}", "backend": it["name"]} for it in listed]
     return {"backends": listed, "routes": routes}
+
+
+@pytest.fixture(autouse=True)
+def azure(mock):
+    """Azure is as strict as OpenAI, elsewhere."""
+    mock.profile(
+        HOSTS["azure"], like="api.openai.com", auth_header="api-key", auth_prefix="", allow_headers=[],
+        base="/openai/deployments/prod",
+    )
 
 
 @pytest.fixture(scope="module", params=[artefacts.NEWEST_ENVOY, artefacts.OLDEST_ENVOY])

@@ -153,7 +153,7 @@ impl HttpContext for Stream {
             let cell = if from == 0 { &all } else { &arrived };
             cell.get_or_init(read).as_slice()
         };
-        let step = exchange.request_body(size, ends, read, &Host);
+        let step = exchange.request_body(size, ends, read, &self.host);
         apply_headers(HeaderMap::Request, &step.headers);
         match &step.body {
             BodyChange::Keep => {}
