@@ -1,0 +1,108 @@
+"""The manifests for Envoy Gateway, as Envoy Gateway hands them to Envoy.
+
+The plugin is among the listener's filters, switched off, and the routes switch it on; see
+`harness/kubernetes.py` for what is imitated and from where.
+"""
+
+import json
+
+import pytest
+
+from harness import artefacts, bootstrap
+from harness.envoy import Envoy
+from harness.kubernetes import EnvoyGateway, manifests
+from harness.shapes import assert_openai_error
+from test_istio import CHAT, KEYS, KUBERNETES, MISTRAL, TELLING, VERSIONS, walk_through
+
+
+@pytest.fixture(scope="module")
+def start(provider, output):
+    """Starts the Envoy of a Gateway, with all providers at `mock`: `start(name, version)`."""
+    running = []
+
+    def start(name, version, *options):
+        directory = output / "envoy-gateway" / f"{name}-{version}"
+        file = KUBERNETES / f"{name}.gateway.yaml"
+        gateway = EnvoyGateway(manifests("envoy-gateway", file, directory, *options))
+        made = bootstrap.redirected(gateway.bootstrap, provider)
+        keys = {name: KEYS[name] for name in gateway.environment}
+        running.append(Envoy(directory, made, version, keys))
+        return running[-1]
+
+    yield start
+    for envoy in running:
+        envoy.process.stop()
+    for envoy in running:
+        envoy.assert_no_trouble()
+        for secret in KEYS.values():
+            assert secret not in envoy.log()
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def gateway(start, request):
+    return start("plain", request.param)
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def held(start, request):
+    return start("held", request.param, "--hold")
+
+
+def test_the_requests_of_the_walk_through_are_answered(gateway, mock):
+    asked = walk_through("Envoy Gateway")
+    for path, body in [*asked, ("/deepseek/v1/chat/completions", json.dumps(CHAT))]:
+        mock.forget()
+        name = path.split("/")[1]
+        authority = {"mistral": "api.mistral.ai", "deepseek": "api.deepseek.com"}[name]
+        reply = gateway.post(path, body, [("authorization", "Bearer client"), ("cookie", "a=b")])
+        assert reply.status == 200, reply.body
+        arrived = mock.only()
+        assert (arrived.authority, arrived.path) == (authority, "/v1/chat/completions")
+        assert (arrived.tls, arrived.sni) == (True, authority)
+        assert arrived.all("authorization") == [f"Bearer sk-{name}"]
+        told = [it for it, _ in arrived.headers if it.startswith(TELLING)]
+        assert told == ["authorization"]
+
+
+def test_a_client_does_not_choose_by_our_header(gateway, mock):
+    headers = [("x-llm-proxy-backend", "deepseek")]
+    assert gateway.post(MISTRAL, CHAT, headers).status == 200
+    assert mock.only().authority == "api.mistral.ai"
+    mock.forget()
+    # By the header alone a request comes as far as the module.
+    assert_openai_error(gateway.post("/other", CHAT, headers), 404, "invalid_request_error")
+    assert gateway.post("/other", CHAT).status == 404
+    assert mock.none_came()
+
+
+def test_attempts_are_what_max_retries_says(gateway, mock):
+    mock.reply(status=429, body="{}", times=2)
+    assert gateway.post("/deepseek", CHAT).status == 200
+    assert len(mock.requests()) == 3
+    mock.reply(reset_before_headers=True, times=4)
+    assert_openai_error(gateway.post(MISTRAL, CHAT), 503, "server_error")
+
+
+def test_a_large_body_passes_as_it_comes(gateway, mock):
+    body = {"model": "m", "messages": [{"role": "user", "content": "x" * 3_000_000}]}
+    assert gateway.post(MISTRAL, body).status == 200
+    assert mock.only().json() == {**body, "temperature": 0.3}
+
+
+def test_a_patch_lets_headers_wait_for_the_body(held, mock):
+    body = {"messages": [{"role": "user", "content": "x" * 2_000_000}]}
+    mock.profile("api.anthropic.com", auth_header="x-api-key", auth_prefix="", key="required")
+    recorded = artefacts.ROOT / "tests" / "chat" / "plain" / "reply.anthropic.json"
+    mock.reply(headers=[("content-type", "application/json")], body=recorded.read_text())
+    reply = held.post("/claude", body, [("authorization", "Bearer client")])
+    assert reply.status == 200, reply.body
+    assert reply.json()["object"] == "chat.completion"
+    arrived = mock.only()
+    assert (arrived.authority, arrived.path) == ("api.anthropic.com", "/v1/messages")
+    assert arrived.all("x-api-key") == ["sk-ant"]
+    assert arrived.header("content-length") == str(len(arrived.body))
+
+    mock.forget()
+    assert held.post(MISTRAL, CHAT).status == 200
+    arrived = mock.only()
+    assert arrived.header("content-length") == str(len(arrived.body))
