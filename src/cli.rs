@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ConfigErrors, schema};
+use crate::config::{ConfigErrors, Environment, schema};
 use crate::render::Source;
 use crate::route;
 
@@ -125,7 +125,7 @@ impl Failure {
 type Done = Result<u8, Failure>;
 
 fn check(file: &Path) -> Done {
-    let source = Source::parse(&read(file)?, &variable).map_err(|errors| invalid(file, &errors))?;
+    let source = Source::parse(&read(file)?, &System).map_err(|errors| invalid(file, &errors))?;
     warn_about(&source);
     let gateway = source.gateway();
     let (backends, routes) = (gateway.backends.len(), gateway.routes.len());
@@ -193,8 +193,17 @@ fn counted(number: usize, what: &str) -> String {
     }
 }
 
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+/// Where this command runs: its environment, its files.
+struct System;
+
+impl Environment for System {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, path: &str) -> Result<String, String> {
+        std::fs::read_to_string(path).map_err(|error| error.to_string())
+    }
 }
 
 fn print(text: &str) -> Done {

@@ -2,6 +2,7 @@
 //! it says. Nothing is decided here.
 
 pub mod host;
+mod tokens;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -12,12 +13,12 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use self::host::{Buffer, HeaderMap};
+use self::tokens::Tokens;
 use crate::config::Gateway;
 use crate::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json;
 use crate::pairs;
-use crate::pool::Turns;
 use crate::refusal::{LocalReply, Refusal};
 use crate::shared::{Expected, Shared, Version};
 
@@ -34,8 +35,6 @@ struct Root {
     errands: Vec<Box<dyn Errand>>,
     /// The period of the ticks that were asked for.
     period: Option<Duration>,
-    /// Whose turn it is in the pools.
-    turns: Rc<Turns>,
 }
 
 /// Something that goes on besides requests. One that has nothing to do is not made.
@@ -55,8 +54,10 @@ trait Errand {
 
 impl Root {
     /// What goes on besides requests, with this configuration.
-    fn errands(_: &Rc<Gateway>) -> Vec<Box<dyn Errand>> {
-        Vec::new()
+    fn errands(gateway: &Rc<Gateway>) -> Vec<Box<dyn Errand>> {
+        let mut errands: Vec<Box<dyn Errand>> = Vec::new();
+        errands.extend(Tokens::of(gateway).map(|tokens| Box::new(tokens) as Box<dyn Errand>));
+        errands
     }
 
     /// Asks for ticks as often as the errand that needs them most often.
@@ -114,10 +115,7 @@ impl RootContext for Root {
             .gateway
             .as_ref()
             .map(|gateway| Exchange::new(Rc::clone(gateway)));
-        let host = Host {
-            turns: Rc::clone(&self.turns),
-        };
-        Some(Box::new(Stream { exchange, host }))
+        Some(Box::new(Stream { exchange }))
     }
 }
 
@@ -125,7 +123,6 @@ impl RootContext for Root {
 struct Stream {
     /// `None` only where no configuration was taken, and then Envoy sends no requests.
     exchange: Option<Exchange>,
-    host: Host,
 }
 
 impl Context for Stream {}
@@ -137,7 +134,7 @@ impl HttpContext for Stream {
         };
         let list = host::header_list(HeaderMap::Request);
         let headers = Headers::new(pairs::decode(&list).unwrap_or_default());
-        let step = exchange.request_headers(&headers, ends, &self.host);
+        let step = exchange.request_headers(&headers, ends, &Host);
         apply_headers(HeaderMap::Request, &step.headers);
         go_on(step)
     }
@@ -153,7 +150,7 @@ impl HttpContext for Stream {
             let cell = if from == 0 { &all } else { &arrived };
             cell.get_or_init(read).as_slice()
         };
-        let step = exchange.request_body(size, ends, read, &self.host);
+        let step = exchange.request_body(size, ends, read, &Host);
         apply_headers(HeaderMap::Request, &step.headers);
         match &step.body {
             BodyChange::Keep => {}
@@ -186,7 +183,7 @@ impl HttpContext for Stream {
         };
         let list = host::header_list(HeaderMap::Response);
         let headers = Headers::new(pairs::decode(&list).unwrap_or_default());
-        let step = exchange.reply_headers(&headers, ends, &self.host);
+        let step = exchange.reply_headers(&headers, ends, &Host);
         apply_headers(HeaderMap::Response, &step.headers);
         go_on(step)
     }
@@ -226,9 +223,7 @@ fn go_on(step: Step) -> Action {
 }
 
 /// What Envoy can be asked about the request at hand.
-struct Host {
-    turns: Rc<Turns>,
-}
+struct Host;
 
 impl Surroundings for Host {
     fn route_metadata(&self) -> Option<Vec<u8>> {
@@ -254,10 +249,6 @@ impl Surroundings for Host {
         named("upstream_host_metadata").or_else(|| named("cluster_metadata"))
     }
 
-    fn cluster_name(&self) -> Option<String> {
-        host::property(&["xds", "cluster_name"]).and_then(|bytes| String::from_utf8(bytes).ok())
-    }
-
     fn attempt(&self) -> Option<u64> {
         let bytes = host::property(&["upstream", "request_attempt_count"])?;
         bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
@@ -273,10 +264,6 @@ impl Surroundings for Host {
 
     fn keep(&self, bytes: &[u8]) {
         host::set_property(&[KEPT], bytes);
-    }
-
-    fn turns(&self) -> &Turns {
-        &self.turns
     }
 }
 

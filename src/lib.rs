@@ -35,10 +35,12 @@
 //! * Secrets are [`secret::Secret`]s, which no `Debug`, error or rendered file shows.
 
 // Leaves: they know nothing of the rest.
+pub mod base64;
 pub mod headers;
 pub mod json;
 pub mod name;
 pub mod pairs;
+pub mod protobuf;
 pub mod secret;
 pub mod shared;
 pub mod sse;
@@ -54,8 +56,8 @@ pub mod usage;
 // Policy.
 pub mod config;
 pub mod exchange;
-pub mod pool;
 pub mod route;
+pub mod token;
 
 // Shells: natively a command, in Envoy a filter.
 #[cfg(not(target_family = "wasm"))]

@@ -11,7 +11,8 @@ use crate::headers::Headers;
 use crate::json::InvalidJson;
 use crate::provider::dialect::Unsupported;
 
-/// Why a request is not sent on. All are the client's doing but [`Refusal::Gateway`].
+/// Why a request is not sent on. All are the client's doing, unless they say
+/// otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The body is not what the operation takes.
@@ -24,6 +25,9 @@ pub enum Refusal {
     MissingBody,
     /// The operator's doing, or ours.
     Gateway(&'static str),
+    /// The provider takes access tokens, and there is none at the moment, for this reason. The
+    /// operator's doing, or of whoever gives tokens.
+    NoCredential(String),
     /// The body names no model, and there is no default.
     MissingModel,
     /// The provider has the model in its path, where this name does not fit.
@@ -138,6 +142,12 @@ impl From<&Refusal> for LocalReply {
         if let Refusal::WrongMethod(allowed) = refusal {
             reply.headers.push(("allow".to_owned(), allowed.clone()));
         }
+        if let Refusal::NoCredential(_) = refusal {
+            // Unit: seconds. As soon as there is a token, all is well.
+            reply
+                .headers
+                .push(("retry-after".to_owned(), "1".to_owned()));
+        }
         reply
     }
 }
@@ -177,6 +187,7 @@ impl Refusal {
             Self::WrongMethod(_) => 405,
             Self::TooLarge(_) => 413,
             Self::Gateway(_) => 500,
+            Self::NoCredential(_) => 503,
         }
     }
 
@@ -200,6 +211,7 @@ impl Refusal {
             Self::TooLarge(_) => (None, Some("request_too_large")),
             Self::InvalidPath => (None, Some("invalid_url")),
             Self::Gateway(_) => (None, Some("gateway_error")),
+            Self::NoCredential(_) => (None, Some("credential_unavailable")),
         };
         ErrorBody::new(self.status(), self.message())
             .with_param(param.map(Cow::Borrowed))
@@ -217,6 +229,7 @@ impl Refusal {
             }
             Self::InvalidPath => crate::operation::InvalidPath.to_string(),
             Self::Gateway(reason) => (*reason).to_owned(),
+            Self::NoCredential(reason) => reason.clone(),
             Self::MissingBody => "this call needs a JSON object as its body".to_owned(),
             Self::MissingModel => "you must provide a model parameter".to_owned(),
             Self::ModelNotInPath(model) => {

@@ -10,7 +10,7 @@ pub mod istio;
 pub mod kubernetes;
 mod templates;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
@@ -18,10 +18,9 @@ use serde_json::{Map, Value};
 pub use self::templates::Variable;
 use crate::config::value::ByteSize;
 use crate::config::{
-    Backend, ConfigErrors, Destination, Environment, Gateway, KeyPath, Placement, Role, file,
-    parse_file,
+    Auth, Backend, ConfigErrors, Environment, Gateway, KeyPath, Placement, file, parse_file,
 };
-use crate::pool::Pool;
+use crate::token;
 
 /// A configuration that is ready to be rendered.
 #[derive(Debug)]
@@ -96,30 +95,18 @@ impl Source {
             self.gateway
                 .routes
                 .iter()
-                .flat_map(|route| route.to.backends())
-                .any(|used| used.name == backend.name)
+                .any(|route| route.backend.name == backend.name)
         };
         self.gateway.backends.iter().filter(is_used)
     }
 
-    /// The pools to which a route leads, in the order in which they are written.
-    pub fn pools(&self) -> impl Iterator<Item = &Rc<Pool>> {
-        let is_used = |pool: &&Rc<Pool>| {
-            let mut routes = self.gateway.routes.iter();
-            routes.any(|route| matches!(&route.to, Destination::Pool(it) if it.name == pool.name))
-        };
-        self.gateway.pools.iter().filter(is_used)
-    }
-
-    /// Whether a route leads to this backend by itself, outside of any pool.
-    pub fn is_asked_alone(&self, backend: &Backend) -> bool {
-        let mut routes = self.gateway.routes.iter();
-        routes.any(|route| matches!(&route.to, Destination::Backend(it) if it.name == backend.name))
-    }
-
-    /// Whether something is to be chosen that Envoy's routes cannot choose by themselves.
-    pub fn needs_chooser(&self) -> bool {
-        self.pools().next().is_some()
+    /// The servers that give access tokens to [`Source::backends`], by the names of their clusters.
+    pub fn token_sources(&self) -> BTreeMap<String, Rc<token::Source>> {
+        let sources = self.backends().filter_map(|backend| match &backend.auth {
+            Auth::Token(_, source) => Some((source.cluster(), Rc::clone(source))),
+            _ => None,
+        });
+        sources.collect()
     }
 
     /// The names of all variables that the module needs to speak for [`Source::backends`].
@@ -135,45 +122,17 @@ impl Source {
 
     /// The configuration of the plugin that speaks for one backend, on its cluster.
     pub fn plugin(&self, backend: &Backend) -> Value {
-        let name = backend.name.as_str();
-        let mut plugin = self.any_plugin(Placement::Upstream, &[name]);
-        plugin.routes = None;
-        plugin.backend = Some(name.to_owned());
-        in_order(&plugin)
-    }
-
-    /// The configuration of the plugin that speaks for every member of the pools, on their clusters.
-    pub fn pools_plugin(&self) -> Value {
-        let mut names: Vec<&str> = self.pools().map(|pool| pool.name.as_str()).collect();
-        for pool in self.pools() {
-            names.extend(pool.members().iter().map(|it| it.backend.name.as_str()));
-        }
-        let mut plugin = self.any_plugin(Placement::Upstream, &names);
-        plugin.routes = None;
-        in_order(&plugin)
-    }
-
-    /// The configuration of the plugin that chooses, in the listener.
-    pub fn choosing_plugin(&self) -> Value {
-        let backends = self.backends().map(|it| it.name.as_str());
-        let pools = self.pools().map(|it| it.name.as_str());
-        let names: Vec<&str> = backends.chain(pools).collect();
-        let mut plugin = self.any_plugin(Placement::Listener, &names);
-        plugin.role = Some(Role::Choose);
-        in_order(&plugin)
-    }
-
-    fn any_plugin(&self, placement: Placement, backends: &[&str]) -> file::Gateway {
         let mut plugin = self.written.clone();
+        let name = backend.name.as_str();
         plugin.listen = None;
         plugin.admin = None;
+        plugin.routes = None;
         plugin.max_request_bytes = Some(ByteSize(self.gateway.max_request_bytes));
-        plugin.placement = Some(placement);
+        plugin.placement = Some(Placement::Upstream);
         plugin.hold_headers = Some(true);
-        plugin
-            .backends
-            .retain(|it| backends.contains(&it.name.as_str()));
-        plugin
+        plugin.backend = Some(name.to_owned());
+        plugin.backends.retain(|it| it.name == name);
+        ordered(plugin.to_json(), &["placement", "holdHeaders", "backend"])
     }
 
     /// The configuration of the plugin that sits among a listener's filters and routes by itself.
@@ -206,11 +165,6 @@ impl Source {
     }
 }
 
-fn in_order(plugin: &file::Gateway) -> Value {
-    let first = ["placement", "role", "holdHeaders", "backend"];
-    ordered(plugin.to_json(), &first)
-}
-
 /// An environment in which every key exists: its value is not needed.
 struct WithoutKeys<'a>(&'a dyn Environment);
 
@@ -221,6 +175,10 @@ impl Environment for WithoutKeys<'_> {
 
     fn secret(&self, _: &str) -> Option<String> {
         Some("absent".to_owned())
+    }
+
+    fn has_secrets(&self) -> bool {
+        false
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Done, Failure, INTERNAL, NOT_WRITTEN, OK, USAGE, complain, envoy, print};
-use super::{invalid, read, variable, warn_about};
+use super::{System, invalid, read, warn_about};
 use crate::render::envoy::Machine;
 use crate::render::envoy_gateway::{self, Cluster};
 use crate::render::istio::{self, Mesh, Proxies};
@@ -203,12 +203,16 @@ fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
 
 /// The configuration, and what there is to say about it; `reader` is who needs its keys.
 fn source(file: &Path, reader: &str) -> Result<Source, Failure> {
-    let source = Source::parse_without_keys(&read(file)?, &variable)
+    let source = Source::parse_without_keys(&read(file)?, &System)
         .map_err(|errors| invalid(file, &errors))?;
     warn_about(&source);
     for variable in source.variables() {
+        let (what, it) = match variable.is_file {
+            true => ("a file", "its text"),
+            false => ("literal", "it"),
+        };
         complain(&format!(
-            "warning: {}: is literal; {reader} has to find it in the variable {}{}",
+            "warning: {}: is {what}; {reader} has to find {it} in the variable {}{}",
             variable.at,
             variable.name,
             match reader {

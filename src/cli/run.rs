@@ -15,8 +15,8 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{
-    Done, Failure, INTERNAL, NOT_WRITTEN, Run, UNAVAILABLE, complain, envoy, invalid, read, render,
-    variable, warn_about,
+    Done, Failure, INTERNAL, NOT_WRITTEN, Run, System, UNAVAILABLE, complain, envoy, invalid, read,
+    render, warn_about,
 };
 use crate::render::Source;
 use crate::render::envoy::Machine;
@@ -24,7 +24,7 @@ use crate::render::envoy::Machine;
 /// Runs Envoy until it ends, and gives its exit code.
 pub fn run(arguments: &Run) -> Done {
     let file = &arguments.file;
-    let source = Source::parse(&read(file)?, &variable).map_err(|errors| invalid(file, &errors))?;
+    let source = Source::parse(&read(file)?, &System).map_err(|errors| invalid(file, &errors))?;
     warn_about(&source);
     let envoy = envoy::find(arguments.envoy.as_deref())?;
     let module = envoy::find_module(arguments.wasm.as_deref())?;

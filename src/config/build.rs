@@ -8,22 +8,21 @@ use serde_json::Value;
 
 use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
-use super::value::{BackendType, Failure, Role, Span, Template, Unsupported};
+use super::value::{Span, Template, Unsupported};
 use super::{
-    Auth, Backend, Destination, Gateway, KeyHeader, LIMITS, MemberRule, Placement, Plugin, Query,
-    Tls, file,
+    Auth, Backend, Gateway, KeyHeader, LIMITS, MemberRule, Placement, Plugin, Query, Tls, file,
 };
 use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
 use crate::operation::Operation;
-use crate::pool::{self, FallbackOn, MAX_MEMBERS, MAX_ORDERS, Pool};
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
 use crate::provider::vertex::Location;
 use crate::provider::{Dialects, KeyPlace, Paths, ProviderType};
 use crate::route::{Host, Route};
 use crate::secret::Secret;
+use crate::token::{self, Credential, ServiceAccount};
 
 /// Where `${NAME}` comes from.
 pub trait Environment {
@@ -33,6 +32,20 @@ pub trait Environment {
     /// The value of a variable that authenticates. Who only renders can do without.
     fn secret(&self, name: &str) -> Option<String> {
         self.variable(name)
+    }
+
+    /// Whether what authenticates is at hand, and not only its names.
+    fn has_secrets(&self) -> bool {
+        true
+    }
+
+    /// The text of a file that authenticates.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read; the module can read none.
+    fn file(&self, _path: &str) -> Result<String, String> {
+        Err("no file can be read here; use serviceAccount: ${NAME}".to_owned())
     }
 }
 
@@ -56,9 +69,8 @@ pub fn gateway(
     let listen = build.listener(file.listen.as_deref(), DEFAULT_LISTEN, &root.key("listen"));
     let admin = build.listener(file.admin.as_deref(), DEFAULT_ADMIN, &root.key("admin"));
     let backends = build.backends(file);
-    let pools = build.pools(file, &backends);
     build.headers_first(file, &backends);
-    let routes = build.routes(file, &backends, &pools);
+    let routes = build.routes(file, &backends);
     let plugin = build.plugin(file, &backends);
     let max_request_bytes = file
         .max_request_bytes
@@ -68,7 +80,6 @@ pub fn gateway(
         admin: admin?,
         max_request_bytes,
         backends,
-        pools,
         routes,
         plugin,
     })
@@ -104,40 +115,17 @@ impl Build<'_> {
                 let message = format!("{:?} is the name of another backend, too", backend.name);
                 self.errors.push(&at.key("name"), message);
             }
-            if let BackendType::Provider(provider) = backend.r#type {
-                let backend = self.backend(backend, provider, &at);
-                backends.extend(backend.map(Rc::new));
-            }
+            backends.extend(self.backend(backend, &at).map(Rc::new));
         }
         backends
     }
 
-    fn backend(
-        &mut self,
-        file: &file::Backend,
-        provider: ProviderType,
-        at: &KeyPath,
-    ) -> Option<Backend> {
+    fn backend(&mut self, file: &file::Backend, at: &KeyPath) -> Option<Backend> {
         let name = self.noted(BackendName::new(&file.name), &at.key("name"));
-        for (key, is_written) in [
-            ("strategy", file.strategy.is_some()),
-            ("fallback", file.fallback.is_some()),
-            ("fallbackOn", file.fallback_on.is_some()),
-            ("maxRetries", file.max_retries.is_some()),
-            ("timeout", file.timeout.is_some()),
-            ("backends", file.backends.is_some()),
-        ] {
-            if is_written {
-                let message = match key {
-                    "maxRetries" | "timeout" => "belongs under config",
-                    _ => "has a meaning for type \"pool\" alone",
-                };
-                self.errors.push(&at.key(key), message);
-            }
-        }
         let at = &at.key("config");
         let absent = file::BackendConfig::default();
         let config = file.config.as_ref().unwrap_or(&absent);
+        let provider = file.provider.0;
 
         let vertex = self.vertex(config, provider, at);
         let dialects = match vertex {
@@ -150,7 +138,11 @@ impl Build<'_> {
             address.and_then(|text| self.noted(Address::parse(&text), &at.key("address")));
         let paths = self.paths(config, provider, at);
         let headers = self.headers(config, provider, at);
-        let auth = self.auth(config, provider, &headers, at);
+        let name_of_backend = file.name.as_str();
+        let auth = match vertex {
+            Some(_) => self.vertex_auth(name_of_backend, config, &headers, at),
+            None => self.auth(config, provider, &headers, at),
+        };
         let query = self.query(config, at);
         let members = self.members(config, at);
         let rules = members.iter().map(|rule| rule.name.as_str());
@@ -181,114 +173,6 @@ impl Build<'_> {
             max_retries: config.max_retries.unwrap_or(0),
             tls: self.tls(config, at),
         })
-    }
-
-    fn pools(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) -> Vec<Rc<Pool>> {
-        let mut pools = Vec::new();
-        for (index, written) in file.backends.iter() {
-            if written.r#type == BackendType::Pool {
-                let at = KeyPath::root().key("backends").index(index);
-                pools.extend(self.pool(file, written, &at, backends).map(Rc::new));
-            }
-        }
-        pools
-    }
-
-    fn pool(
-        &mut self,
-        file: &file::Gateway,
-        written: &file::Backend,
-        at: &KeyPath,
-        backends: &[Rc<Backend>],
-    ) -> Option<Pool> {
-        let is_plugin = file.placement.is_some() || file.hold_headers.is_some();
-        let is_alone = file.role.unwrap_or_default() == Role::Send
-            && file.placement.unwrap_or_default() == Placement::Listener;
-        if is_plugin && is_alone {
-            self.errors.push(&at.key("type"), POOL_IN_LISTENER);
-        }
-        let name = self.noted(BackendName::new(&written.name), &at.key("name"));
-        if written.config.is_some() {
-            let message = "a pool has none; its members have their own";
-            self.errors.push(&at.key("config"), message);
-        }
-        let fallback_on = match &written.fallback_on {
-            Some(failures) => fallback_on(failures),
-            None => fallback_on(&DEFAULT_FALLBACK_ON),
-        };
-        let at = at.key("backends");
-        let Some(list) = written.backends.as_ref().filter(|list| !list.is_empty()) else {
-            self.required(&at, "at least one member is required");
-            return None;
-        };
-        if list.len() > MAX_MEMBERS {
-            self.errors
-                .push(&at, format!("a pool has at most {MAX_MEMBERS} members"));
-            return None;
-        }
-        let mut members: Vec<pool::Member> = Vec::new();
-        let mut seen = BTreeSet::new();
-        for (index, member) in list.iter() {
-            let at = at.index(index);
-            if !seen.insert(member.name.as_str()) {
-                let message = format!("{:?} is a member already", member.name);
-                self.errors.push(&at.key("name"), message);
-                continue;
-            }
-            if !(1..=MAX_WEIGHT).contains(&member.weight.unwrap_or(1)) {
-                let message = format!(
-                    "must be from 1 to {MAX_WEIGHT}; give a larger priority to one that is only \
-                     asked when others fail"
-                );
-                self.errors.push(&at.key("weight"), message);
-            }
-            let backend = self.known_member(file, &member.name, &at.key("name"), backends);
-            members.extend(backend.map(|backend| pool::Member {
-                backend: Rc::new(in_pool(&backend)),
-                weight: member.weight.unwrap_or(1),
-                priority: member.priority.unwrap_or(0),
-            }));
-        }
-        if members.len() < list.len() {
-            // Whoever is missing has been reported.
-            return None;
-        }
-        let longest = members.iter().map(|member| member.backend.timeout).max();
-        let longest = longest.unwrap_or(DEFAULT_TIMEOUT);
-        let pool = Pool::new(pool::Written {
-            name: name?,
-            strategy: written.strategy.unwrap_or_default(),
-            fallback: written.fallback.unwrap_or(true),
-            fallback_on,
-            max_retries: written.max_retries,
-            timeout: written.timeout.map_or(longest, |Span(timeout)| timeout),
-            members,
-        });
-        if pool.is_err() {
-            let message = format!(
-                "too many members serve only certain models: the orders that this leads to would \
-                 need more than {MAX_ORDERS} clusters; give some of them a defaultModel"
-            );
-            self.errors.push(&at, message);
-        }
-        pool.ok()
-    }
-
-    fn known_member(
-        &mut self,
-        file: &file::Gateway,
-        name: &str,
-        at: &KeyPath,
-        backends: &[Rc<Backend>],
-    ) -> Option<Rc<Backend>> {
-        let is_pool =
-            |it: &file::Backend| it.name == name && matches!(it.r#type, BackendType::Pool);
-        if file.backends.iter().any(|(_, it)| is_pool(it)) {
-            let message = format!("{name:?} is a pool; a pool has backends, not pools");
-            self.errors.push(at, message);
-            return None;
-        }
-        self.known_backend(file, name, at, backends)
     }
 
     /// Notes what cannot work where headers do not wait for the body. Only a plugin knows that.
@@ -353,9 +237,6 @@ impl Build<'_> {
 
     /// Where the provider expects the key that is configured.
     fn key_place(&self, config: &file::BackendConfig, provider: ProviderType) -> KeyPlace {
-        if provider == ProviderType::Google && config.project_id.is_some() {
-            return KeyPlace::Bearer;
-        }
         let environment = self.environment;
         let key = config.api_key.as_ref();
         let key = key.and_then(|key| key.expand(|name| environment.secret(name)).ok());
@@ -455,7 +336,7 @@ impl Build<'_> {
                 }
             },
         };
-        let mut endpoint = self.noted(Endpoint::parse(&text, &preset), at)?;
+        let mut endpoint = self.noted(Endpoint::parse(&text, preset.base_path), at)?;
         if provider == ProviderType::AzureOpenai {
             endpoint.base_path = azure::resource_path(&endpoint.base_path).to_owned();
         }
@@ -521,7 +402,134 @@ impl Build<'_> {
         headers: &[(Rc<str>, Secret)],
         at: &KeyPath,
     ) -> Auth {
-        let header = match &config.auth_header {
+        for (key, is_there) in [
+            ("serviceAccount", config.service_account.is_some()),
+            ("serviceAccountFile", config.service_account_file.is_some()),
+            ("tokenEndpoint", config.token_endpoint.is_some()),
+        ] {
+            match provider {
+                _ if !is_there => {}
+                ProviderType::Google => self.required(
+                    &at.key("projectId"),
+                    &format!("required beside {key}, and location: only Vertex AI takes tokens"),
+                ),
+                _ => self.meaningless(&at.key(key), provider),
+            }
+        }
+        let place = self.key_place(config, provider);
+        let header = self.key_header(config, place, at);
+        let is_elsewhere = config.auth.is_some() || headers.iter().any(|it| it.0 == header.name);
+        match &config.api_key {
+            Some(template) => self.api_key(template, header, headers, at),
+            None if is_elsewhere => Auth::Gateway(None),
+            None if config.auth_header.is_none() && provider.preset().key == KeyPlace::Nowhere => {
+                Auth::Nobody
+            }
+            None => Auth::Client(header),
+        }
+    }
+
+    /// Vertex AI takes access tokens: one that is given, or one that we get for a credential.
+    fn vertex_auth(
+        &mut self,
+        backend: &str,
+        config: &file::BackendConfig,
+        headers: &[(Rc<str>, Secret)],
+        at: &KeyPath,
+    ) -> Auth {
+        let header = self.key_header(config, KeyPlace::Bearer, at);
+        let credentials = [
+            ("apiKey", config.api_key.as_ref()),
+            ("serviceAccount", config.service_account.as_ref()),
+            ("serviceAccountFile", config.service_account_file.as_ref()),
+        ];
+        let mut given = credentials.iter().filter(|(_, it)| it.is_some());
+        let first = given.next();
+        for (key, _) in given {
+            let first = first.map_or("", |(key, _)| key);
+            self.errors.push(&at.key(key), format!("excludes {first}"));
+        }
+        if let Some(template) = &config.api_key {
+            if config.token_endpoint.is_some() {
+                let message = "has no meaning beside apiKey, which is an access token already";
+                self.errors.push(&at.key("tokenEndpoint"), message);
+            }
+            return self.api_key(template, header, headers, at);
+        }
+        let is_set = headers.iter().any(|it| it.0 == header.name);
+        if is_set && first.is_none() && config.token_endpoint.is_none() {
+            return Auth::Gateway(None);
+        }
+        if is_set {
+            let key = first.map_or("tokenEndpoint", |(key, _)| key);
+            let message = format!("would be sent as {}, which is set twice", header.name);
+            self.errors.push(&at.key(key), message);
+        }
+        let credential = match (&config.service_account, &config.service_account_file) {
+            (Some(template), _) => self.service_account(template, &at.key("serviceAccount")),
+            (None, Some(template)) => {
+                self.service_account_file(template, &at.key("serviceAccountFile"))
+            }
+            (None, None) => Some(Credential::MetadataServer),
+        };
+        let source = credential.and_then(|credential| {
+            let default = match &credential {
+                Credential::MetadataServer => METADATA_SERVER,
+                Credential::ServiceAccount(account) => account.token_uri(),
+            };
+            let endpoint_at = at.key("tokenEndpoint");
+            let endpoint = match &config.token_endpoint {
+                Some(template) => {
+                    let path = Endpoint::parse(default, "")
+                        .map_or_else(|_| String::new(), |it| it.base_path);
+                    let text = self.text(Some(template), &endpoint_at)?;
+                    self.noted(Endpoint::parse(&text, &path), &endpoint_at)?
+                }
+                None => {
+                    // What is wrong with it must not be quoted: it stands in the key.
+                    let wrong = "has a \"token_uri\" that is not a URL";
+                    let endpoint = Endpoint::parse(default, "").map_err(|_| wrong);
+                    self.noted(endpoint, &at.key("serviceAccount"))?
+                }
+            };
+            Some(Rc::new(token::Source::new(backend, credential, endpoint)))
+        });
+        match source {
+            Some(source) => Auth::Token(header, source),
+            // What is wrong has been noted.
+            None => Auth::Gateway(None),
+        }
+    }
+
+    fn service_account(&mut self, template: &Template, at: &KeyPath) -> Option<Credential> {
+        if !self.environment.has_secrets() && template.variables().next().is_some() {
+            return Some(Credential::ServiceAccount(ServiceAccount::absent()));
+        }
+        let text = self.secret(template, at)?;
+        let account = self.noted(ServiceAccount::parse(&text), at)?;
+        Some(Credential::ServiceAccount(account))
+    }
+
+    fn service_account_file(&mut self, template: &Template, at: &KeyPath) -> Option<Credential> {
+        let path = self.text(Some(template), at)?;
+        if !self.environment.has_secrets() {
+            return Some(Credential::ServiceAccount(ServiceAccount::absent()));
+        }
+        let text = self.environment.file(&path);
+        let text = text.map_err(|why| format!("{path}: {why}"));
+        let text = self.noted(text, at)?;
+        let account = ServiceAccount::parse(&text).map_err(|why| format!("{path}: {why}"));
+        Some(Credential::ServiceAccount(self.noted(account, at)?))
+    }
+
+    /// The header that carries the key, as it is configured, or as the provider expects it.
+    fn key_header(
+        &mut self,
+        config: &file::BackendConfig,
+        place: KeyPlace,
+        at: &KeyPath,
+    ) -> KeyHeader {
+        match &config.auth_header {
             Some(written) => {
                 let at = at.key("authHeader");
                 let name = self.header_name(&written.name, &at.key("name"));
@@ -535,34 +543,34 @@ impl Build<'_> {
                 }
             }
             None => {
-                let (name, prefix) = self.key_place(config, provider).header().unwrap_or(BEARER);
+                let (name, prefix) = place.header().unwrap_or(BEARER);
                 KeyHeader {
                     name: name.into(),
                     prefix: prefix.into(),
                 }
             }
-        };
-        let is_elsewhere = config.auth.is_some() || headers.iter().any(|it| it.0 == header.name);
-        match &config.api_key {
-            Some(template) => {
-                let key = self.header_value(template, &at.key("apiKey"));
-                if headers.iter().any(|it| it.0 == header.name) {
-                    let message = format!("would be sent as {}, which is set twice", header.name);
-                    self.errors.push(&at.key("apiKey"), message);
-                }
-                Auth::Gateway(key.map(|key| {
-                    (
-                        header.name,
-                        Secret::new([&*header.prefix, &*key.expose()].concat()),
-                    )
-                }))
-            }
-            None if is_elsewhere => Auth::Gateway(None),
-            None if config.auth_header.is_none() && provider.preset().key == KeyPlace::Nowhere => {
-                Auth::Nobody
-            }
-            None => Auth::Client(header),
         }
+    }
+
+    fn api_key(
+        &mut self,
+        template: &Template,
+        header: KeyHeader,
+        headers: &[(Rc<str>, Secret)],
+        at: &KeyPath,
+    ) -> Auth {
+        let at = at.key("apiKey");
+        let key = self.header_value(template, &at);
+        if headers.iter().any(|it| it.0 == header.name) {
+            let message = format!("would be sent as {}, which is set twice", header.name);
+            self.errors.push(&at, message);
+        }
+        Auth::Gateway(key.map(|key| {
+            (
+                header.name,
+                Secret::new([&*header.prefix, &*key.expose()].concat()),
+            )
+        }))
     }
 
     fn query(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Option<Query> {
@@ -612,7 +620,6 @@ impl Build<'_> {
             default,
             aliases,
             serves,
-            replaces_unserved: false,
         }
     }
 
@@ -687,15 +694,10 @@ impl Build<'_> {
         }
     }
 
-    fn routes(
-        &mut self,
-        file: &file::Gateway,
-        backends: &[Rc<Backend>],
-        pools: &[Rc<Pool>],
-    ) -> Vec<Route> {
+    fn routes(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) -> Vec<Route> {
         let at = KeyPath::root().key("routes");
         let Some(routes) = &file.routes else {
-            return self.implied_routes(file, backends, pools);
+            return self.implied_routes(file, backends);
         };
         let mut seen = BTreeSet::new();
         let mut built = Vec::new();
@@ -710,8 +712,7 @@ impl Build<'_> {
                 self.errors.push(&at.key("name"), message);
             }
             let name = self.noted(RouteName::new(&name), &at.key("name"));
-            let at_backend = at.key("backend");
-            let to = self.destination(file, &route.backend, &at_backend, backends, pools);
+            let backend = self.known_backend(file, &route.backend, &at.key("backend"), backends);
             let path = self.route_path(route.path.as_deref().unwrap_or("/"), &at.key("path"));
             let methods = self.methods(route, &at.key("methods"));
             let headers = self.matched_headers(route, &at.key("headers"));
@@ -727,7 +728,7 @@ impl Build<'_> {
                     "excludes model, which is always written",
                 );
             }
-            if let (Some(name), Some(to)) = (name, to) {
+            if let (Some(name), Some(backend)) = (name, backend) {
                 built.push(Route {
                     name,
                     path,
@@ -735,7 +736,7 @@ impl Build<'_> {
                     headers,
                     hosts,
                     models,
-                    to,
+                    backend,
                     backend_from_model,
                     aliases: Rc::new(aliases),
                     model,
@@ -798,26 +799,17 @@ impl Build<'_> {
         }
     }
 
-    /// Without routes everything goes to the only backend, or to the only pool, unless something
-    /// else decides.
-    fn implied_routes(
-        &mut self,
-        file: &file::Gateway,
-        backends: &[Rc<Backend>],
-        pools: &[Rc<Pool>],
-    ) -> Vec<Route> {
+    /// Without routes everything goes to the only backend, unless something else decides.
+    fn implied_routes(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) -> Vec<Route> {
         let is_plugin = file.placement.is_some() || file.backend.is_some();
-        let only = match (backends, pools, file.backends.len()) {
-            ([backend], [], 1) => Some(Destination::Backend(Rc::clone(backend))),
-            (_, [pool], _) if !is_plugin => Some(Destination::Pool(Rc::clone(pool))),
-            _ => None,
-        };
-        if let Some((to, name)) = only.zip(RouteName::new("default").ok()) {
-            return vec![everything(name, to)];
+        if let ([backend], 1) = (backends, file.backends.len()) {
+            let name = RouteName::new("default").ok();
+            return name
+                .into_iter()
+                .map(|name| everything(name, backend))
+                .collect();
         }
-        let is_pool = |(_, it): (usize, &file::Backend)| it.r#type == BackendType::Pool;
-        let has_one_pool = file.backends.iter().filter(|it| is_pool(*it)).count() == 1;
-        if file.backends.len() > 1 && !is_plugin && !has_one_pool {
+        if file.backends.len() > 1 && !is_plugin {
             let at = KeyPath::root().key("routes");
             self.required(&at, "required where there are several backends");
         }
@@ -871,34 +863,11 @@ impl Build<'_> {
             .backend
             .as_ref()
             .and_then(|name| self.known_backend(file, name, &at, backends));
-        let placement = file.placement.unwrap_or_default();
-        let role = file.role.unwrap_or_default();
-        if role == Role::Choose && placement == Placement::Upstream {
-            let message = "\"choose\" excludes placement \"upstream\": there the choice was made";
-            self.errors.push(&KeyPath::root().key("role"), message);
-        }
         Plugin {
-            placement,
-            role,
+            placement: file.placement.unwrap_or_default(),
             hold_headers: file.hold_headers.unwrap_or(false),
             backend,
         }
-    }
-
-    /// A backend or a pool.
-    fn destination(
-        &mut self,
-        file: &file::Gateway,
-        name: &str,
-        at: &KeyPath,
-        backends: &[Rc<Backend>],
-        pools: &[Rc<Pool>],
-    ) -> Option<Destination> {
-        if let Some(pool) = pools.iter().find(|pool| pool.name.as_str() == name) {
-            return Some(Destination::Pool(Rc::clone(pool)));
-        }
-        self.known_backend(file, name, at, backends)
-            .map(Destination::Backend)
     }
 
     fn known_backend(
@@ -998,7 +967,7 @@ impl Build<'_> {
     }
 }
 
-fn everything(name: RouteName, to: Destination) -> Route {
+fn everything(name: RouteName, backend: &Rc<Backend>) -> Route {
     Route {
         name,
         path: String::new(),
@@ -1006,43 +975,11 @@ fn everything(name: RouteName, to: Destination) -> Route {
         headers: Vec::new(),
         hosts: Vec::new(),
         models: Vec::new(),
-        to,
+        backend: Rc::clone(backend),
         backend_from_model: false,
         aliases: Rc::default(),
         model: None,
     }
-}
-
-/// A backend as a member of a pool: what it does not serve becomes its default model, and it serves
-/// its type's families where the configuration does not say what.
-fn in_pool(backend: &Backend) -> Backend {
-    let families = match backend.dialects {
-        // On Vertex AI there are other families, too.
-        Some(Dialects::Vertex) => &[],
-        _ => backend.provider.families(),
-    };
-    let mut member = backend.clone();
-    let rule = &mut member.model;
-    rule.replaces_unserved = true;
-    if rule.serves.is_none() && !families.is_empty() {
-        rule.serves = Some(families.iter().map(|family| Glob::new(family)).collect());
-    }
-    member
-}
-
-fn fallback_on(failures: &[Failure]) -> FallbackOn {
-    let mut on = FallbackOn::default();
-    for failure in failures {
-        match failure {
-            // Always on.
-            Failure::Connect | Failure::Timeout => {}
-            Failure::ServerErrors => on.server_errors = true,
-            Failure::Status(status) => {
-                on.statuses.insert(*status);
-            }
-        }
-    }
-    on
 }
 
 /// Why a template came to nothing.
@@ -1081,12 +1018,11 @@ pub const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "PO
 const DEFAULT_LISTEN: &str = "127.0.0.1:10000";
 const DEFAULT_ADMIN: &str = "127.0.0.1:9901";
 const DEFAULT_MAX_REQUEST_BYTES: u64 = 32 << 20;
+
+/// Where a machine of Google Cloud gets a token of its own service account.
+///
+/// Source: <https://docs.cloud.google.com/compute/docs/access/authenticate-workloads>, read
+/// 2026-11-21.
+const METADATA_SERVER: &str =
+    "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-const DEFAULT_FALLBACK_ON: [Failure; 2] = [Failure::Status(429), Failure::ServerErrors];
-
-/// So that sums of weights stay far from any limit.
-const MAX_WEIGHT: u32 = 1_000_000;
-
-const POOL_IN_LISTENER: &str = "a pool cannot work here: the attempts are Envoy's, and only \
-     \"placement: upstream\" sees each of them; use what \"llm-proxy render\" writes, which has the \
-     module in the listener with \"role: choose\" and once more upstream";

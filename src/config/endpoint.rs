@@ -6,7 +6,6 @@ use std::rc::Rc;
 use url::{Host, Url};
 
 use crate::operation::Operation;
-use crate::provider::Preset;
 
 /// Scheme, authority and base path of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +21,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads an endpoint URL; `preset` gives the base path where the URL has no path.
+    /// Reads an endpoint URL; `default_path` is the base path where the URL has none.
     ///
     /// # Errors
     ///
     /// What is wrong with the URL and what is allowed.
-    pub fn parse(text: &str, preset: &Preset) -> Result<Self, String> {
+    pub fn parse(text: &str, default_path: &str) -> Result<Self, String> {
         let example = "expected a URL such as https://llm.example.com/v1";
         if !text.contains("://") {
             return Err(format!("{text:?} has no scheme; {example}"));
@@ -55,7 +54,7 @@ impl Endpoint {
             None => host.to_string(),
         };
         let base_path = match url.path().trim_end_matches('/') {
-            "" => preset.base_path.to_owned(),
+            "" => default_path.to_owned(),
             path => base_of(path).trim_end_matches('/').to_owned(),
         };
         Ok(Self {
@@ -147,10 +146,9 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::ProviderType;
 
     fn parse(text: &str) -> Result<String, String> {
-        let endpoint = Endpoint::parse(text, &ProviderType::Groq.preset())?;
+        let endpoint = Endpoint::parse(text, "/openai/v1")?;
         let Endpoint {
             is_tls,
             authority,

@@ -7,6 +7,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::protobuf::{Field, Message};
+
 /// The JSON object that the bytes of a `Struct` stand for, or `None` when they are not one.
 pub fn decode_struct(bytes: &[u8]) -> Option<Map<String, Value>> {
     structure(bytes, 0)
@@ -82,58 +84,6 @@ fn number(number: f64) -> Option<Value> {
 
 fn text(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).ok().map(str::to_owned)
-}
-
-/// The rest of a message.
-struct Message<'a>(&'a [u8]);
-
-enum Field<'a> {
-    Bytes(&'a [u8]),
-    Fixed64(u64),
-    Varint(u64),
-}
-
-impl<'a> Message<'a> {
-    /// The next field and its number; `Some(None)` at the end, `None` when the bytes are broken.
-    #[allow(
-        clippy::type_complexity,
-        reason = "two kinds of end, one of them an error"
-    )]
-    fn next(&mut self) -> Option<Option<(u64, Field<'a>)>> {
-        if self.0.is_empty() {
-            return Some(None);
-        }
-        let tag = self.varint()?;
-        let field = match tag & 7 {
-            0 => Field::Varint(self.varint()?),
-            1 => {
-                let (bits, rest) = self.0.split_first_chunk::<8>()?;
-                self.0 = rest;
-                Field::Fixed64(u64::from_le_bytes(*bits))
-            }
-            2 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                let (bytes, rest) = self.0.split_at_checked(length)?;
-                self.0 = rest;
-                Field::Bytes(bytes)
-            }
-            _ => return None,
-        };
-        Some(Some((tag >> 3, field)))
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
 }
 
 const MAX_DEPTH: usize = 64;

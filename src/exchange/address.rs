@@ -6,11 +6,10 @@ use super::Surroundings;
 use super::body::OfRoute;
 use super::firewall;
 use super::metadata::RouteMetadata;
-use crate::config::{Auth, Backend, Destination, Gateway, KeyHeader, Placement};
+use crate::config::{Auth, Backend, Gateway, KeyHeader, Placement};
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::model::Renaming;
 use crate::operation::Operation;
-use crate::pool::Pool;
 use crate::provider::PathError;
 use crate::refusal::Refusal;
 use crate::route::{self, Routed};
@@ -23,16 +22,6 @@ pub struct Target {
     pub of_route: OfRoute,
     /// The path of the route, where it is known.
     pub path: Option<String>,
-    /// As one of how many attempts, in a pool.
-    pub series: Option<Series>,
-}
-
-/// The attempts that a pool makes for one request.
-pub struct Series {
-    /// The pool.
-    pub pool: Rc<Pool>,
-    /// How many there are after the first.
-    pub retries: u64,
 }
 
 /// Where a request goes, as far as it is known.
@@ -75,17 +64,6 @@ impl Target {
                 backend: named(name)?,
                 of_route,
                 path: metadata.path,
-                series: None,
-            }));
-        }
-        if gateway.plugin.placement == Placement::Upstream
-            && let Some((backend, series)) = member(gateway, surroundings)
-        {
-            return Ok(Found::Target(Self {
-                backend,
-                of_route,
-                path: metadata.path,
-                series: Some(series),
             }));
         }
         let backend = match (gateway.plugin.placement, gateway.backends.as_slice()) {
@@ -102,7 +80,6 @@ impl Target {
                 backend,
                 of_route,
                 path: metadata.path,
-                series: None,
             }));
         }
 
@@ -116,12 +93,9 @@ impl Target {
         let target = match route::choose(&gateway.routes, &request) {
             Routed::NeedsModel => return Ok(Found::NeedsModel),
             Routed::Route(route) => {
-                let (to, prefix) = gateway.destination(route, asked);
-                let Destination::Backend(backend) = to else {
-                    return Err(Refusal::Gateway(POOL_ELSEWHERE));
-                };
+                let (backend, prefix) = gateway.destination(route, asked);
                 Self {
-                    backend,
+                    backend: Rc::clone(backend),
                     of_route: OfRoute {
                         model: of_route.model.or_else(|| route.model.clone()),
                         renaming: Renaming {
@@ -130,7 +104,6 @@ impl Target {
                         },
                     },
                     path: Some(route.path.clone()),
-                    series: None,
                 }
             }
             Routed::NoModel => return Err(super::no_model(headers, path)),
@@ -150,7 +123,6 @@ impl Target {
                     backend: Rc::clone(backend),
                     of_route,
                     path: metadata.path,
-                    series: None,
                 },
                 _ if gateway.routes.is_empty() => return Err(Refusal::Gateway(NO_BACKEND)),
                 _ => return Err(Refusal::UnknownRoute),
@@ -160,29 +132,20 @@ impl Target {
     }
 }
 
-/// The member of a pool for whom this attempt is.
-fn member(gateway: &Gateway, surroundings: &dyn Surroundings) -> Option<(Rc<Backend>, Series)> {
-    if gateway.pools.is_empty() {
-        return None;
-    }
-    let (pool, order) = gateway.order_of(&surroundings.cluster_name()?)?;
-    let member = pool.member(&surroundings.backend_name()?)?;
-    let series = Series {
-        pool: Rc::clone(pool),
-        retries: order.attempts.len().saturating_sub(1) as u64,
-    };
-    Some((Rc::clone(&member.backend), series))
-}
-
 /// The header edits that make a request one to `backend`; `path` where it is known by now.
 /// `is_first`: no earlier attempt has changed the headers.
+///
+/// # Errors
+///
+/// When there is no access token to send.
 pub fn edits(
     gateway: &Gateway,
     backend: &Backend,
     path: Option<String>,
     headers: &Headers<'_>,
     is_first: bool,
-) -> Vec<HeaderEdit> {
+    surroundings: &dyn Surroundings,
+) -> Result<Vec<HeaderEdit>, Refusal> {
     let is_listener = gateway.plugin.placement == Placement::Listener;
     let mut edits = Vec::with_capacity(16);
     // Without it Envoy's listener finds no route any more; see the README's limits.
@@ -198,6 +161,12 @@ pub fn edits(
             set.extend(key.map(|key| client_header(backend, header, key)));
         }
         Auth::Gateway(None) | Auth::Nobody => {}
+        Auth::Token(header, source) => {
+            let token = source.current(surroundings, surroundings.now());
+            let token = token.map_err(Refusal::NoCredential)?;
+            let value = Text::Made([&*header.prefix, &*token.expose()].concat());
+            set.push((Rc::clone(&header.name), value));
+        }
     }
     let extra = backend.headers.iter();
     set.extend(extra.map(|(name, value)| (Rc::clone(name), value.expose().into())));
@@ -216,7 +185,7 @@ pub fn edits(
     if is_listener {
         edits.push(HeaderEdit::set(BACKEND_HEADER, backend.name.to_shared()));
     }
-    edits
+    Ok(edits)
 }
 
 /// The header in which the client's own key goes upstream.
@@ -288,5 +257,4 @@ pub fn unaddressable(error: PathError, model: Option<&str>) -> Refusal {
 pub const BACKEND_HEADER: &str = "x-llm-proxy-backend";
 
 const UNKNOWN_BACKEND: &str = "the gateway's metadata names a backend that it does not have";
-const POOL_ELSEWHERE: &str = "the gateway's pool was asked outside of its clusters";
 const NO_BACKEND: &str = "the gateway has no route and no backend for this request";

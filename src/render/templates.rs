@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::value::{BackendType, Template};
+use crate::config::value::{Provider, Template};
 use crate::config::{Environment, KeyPath, file};
 use crate::provider::ProviderType;
 use crate::secret::Secret;
@@ -14,11 +14,14 @@ pub struct Variable {
     pub name: String,
     /// Its value.
     pub value: Secret,
-    /// Where the literal stands.
+    /// Where the literal stands, or the file's path.
     pub at: KeyPath,
+    /// Whether it stands for a file.
+    pub is_file: bool,
 }
 
-/// Replaces every literal that authenticates by a variable, and gives these variables.
+/// Replaces every literal and every file that authenticates by a variable, and gives these
+/// variables.
 ///
 /// Text beside a `${NAME}`, as in `Token ${NAME}`, is no literal: it stays.
 pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment) -> Vec<Variable> {
@@ -32,6 +35,12 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
     for (index, backend) in gateway.backends.iter_mut().enumerate() {
         let at = at.index(index).key("config");
         let backend_name = backend.name.clone();
+        let new_name = |keys: &[String], taken: &mut BTreeSet<String>| {
+            let words = [&backend_name].into_iter().chain(keys);
+            let name = unused(variable_name(words.map(String::as_str)), taken);
+            taken.insert(name.clone());
+            name
+        };
         for (keys, template) in Templates::of(backend).secrets {
             if template.variables().next().is_some() {
                 continue;
@@ -40,14 +49,29 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
             let Ok(value) = template.expand(|name| environment.secret(name)) else {
                 continue;
             };
-            let words = [&backend_name].into_iter().chain(&keys);
-            let name = unused(variable_name(words.map(String::as_str)), &taken);
+            let name = new_name(&keys, &mut taken);
             *template = Template::variable(&name);
-            taken.insert(name.clone());
             variables.push(Variable {
                 name,
                 value: Secret::new(value),
                 at: keys.iter().fold(at.clone(), |at, key| at.key(key)),
+                is_file: false,
+            });
+        }
+        let Some(config) = &mut backend.config else {
+            continue;
+        };
+        if let Some(path) = config.service_account_file.take() {
+            let name = new_name(&["serviceAccount".to_owned()], &mut taken);
+            config.service_account = Some(Template::variable(&name));
+            let path = path.expand(|name| environment.variable(name));
+            // One that cannot be read was refused before, or is not needed.
+            let text = path.ok().and_then(|path| environment.file(&path).ok());
+            variables.push(Variable {
+                name,
+                value: Secret::new(text.unwrap_or_default()),
+                at: at.key("serviceAccountFile"),
+                is_file: true,
             });
         }
     }
@@ -91,13 +115,13 @@ struct Templates<'a> {
 
 impl<'a> Templates<'a> {
     fn of(backend: &'a mut file::Backend) -> Self {
-        // A pool has no text.
-        let BackendType::Provider(provider) = backend.r#type else {
-            return Self::default();
-        };
+        let Provider(provider) = backend.provider;
         // All keys are named, so that a new one does not compile until it is on one of the sides.
         let Some(file::BackendConfig {
             api_key,
+            service_account,
+            service_account_file,
+            token_endpoint,
             org_id,
             project_id,
             location,
@@ -133,6 +157,7 @@ impl<'a> Templates<'a> {
         templates.texts.extend(project);
         for (key, template) in [
             ("apiKey", api_key.as_mut()),
+            ("serviceAccount", service_account.as_mut()),
             ("orgId", org_id.as_mut()),
             ("projectId", secret_project),
         ] {
@@ -156,6 +181,8 @@ impl<'a> Templates<'a> {
             }
         }
         for template in [
+            service_account_file,
+            token_endpoint,
             location,
             deployment_name,
             api_version,

@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::model::Model;
+use crate::base64;
 use crate::provider::dialect::{
     BrokenReply, Encoded, EncodedEmbeddings, Encoding, Options, Unsupported,
 };
@@ -233,26 +234,8 @@ pub(in crate::provider) fn write(
 
 /// Base64 of the numbers' bytes, little-endian.
 fn base64(numbers: &[f32]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let letter = |bits: u32| {
-        let index = (bits & 63) as usize;
-        ALPHABET
-            .get(index)
-            .map_or('=', |letter| char::from(*letter))
-    };
     let bytes: Vec<u8> = numbers.iter().flat_map(|it| it.to_le_bytes()).collect();
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let mut group = group.iter().copied();
-        let (first, second, third) = (group.next(), group.next(), group.next());
-        let byte = |it: Option<u8>| u32::from(it.unwrap_or_default());
-        let bits = byte(first) << 16 | byte(second) << 8 | byte(third);
-        text.push(letter(bits >> 18));
-        text.push(letter(bits >> 12));
-        text.push(second.map_or('=', |_| letter(bits >> 6)));
-        text.push(third.map_or('=', |_| letter(bits)));
-    }
-    text
+    base64::encode(&bytes)
 }
 
 // === what is written to Google ===

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::Source;
-use super::{Machine, NAME, circuit_breakers, extension, module, seconds, socket_address, typed};
-use crate::config::{Address, Backend};
+use super::{Machine, NAME, extension, seconds, socket_address, typed};
+use crate::config::{Address, Backend, Tls};
+use crate::token;
 
 /// The cluster of one backend.
 pub fn cluster(source: &Source, backend: &Backend, machine: &Machine) -> Value {
@@ -38,14 +39,20 @@ pub fn cluster(source: &Source, backend: &Backend, machine: &Machine) -> Value {
         },
     }));
     if backend.endpoint.is_tls {
-        add(json!({"transport_socket": tls(backend, machine)}));
+        let endpoint = &backend.endpoint.address;
+        add(json!({"transport_socket": tls(endpoint, &backend.tls, machine, &["h2", "http/1.1"])}));
     }
     add(json!({
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions":
                 http(source, backend, machine),
         },
-        "circuit_breakers": circuit_breakers(),
+        "circuit_breakers": {"thresholds": [{
+            "max_connections": MAX_CONCURRENCY,
+            "max_pending_requests": MAX_CONCURRENCY,
+            "max_requests": MAX_CONCURRENCY,
+            "max_retries": MAX_CONCURRENCY,
+        }]},
         "upstream_connection_options": {"tcp_keepalive": {
             "keepalive_time": 30,
             "keepalive_interval": 10,
@@ -53,6 +60,45 @@ pub fn cluster(source: &Source, backend: &Backend, machine: &Machine) -> Value {
         }},
     }));
     Value::Object(cluster)
+}
+
+/// The cluster of a server that gives access tokens. The module calls it, no route leads to it.
+pub fn token_cluster(source: &token::Source, machine: &Machine) -> Value {
+    let name = source.cluster();
+    let endpoint = source.endpoint();
+    let mut cluster = json!({"name": name});
+    let mut add = |members: Value| {
+        if let (Value::Object(cluster), Value::Object(mut members)) = (&mut cluster, members) {
+            cluster.append(&mut members);
+        }
+    };
+    add(discovery(&endpoint.address));
+    add(json!({
+        "connect_timeout": seconds(MAX_CONNECT_TIMEOUT),
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {
+                "hostname": endpoint.address.host,
+                "address": socket_address(&endpoint.address),
+            }}]}],
+        },
+    }));
+    if endpoint.is_tls {
+        let tls = tls(&endpoint.address, &Tls::default(), machine, &["http/1.1"]);
+        add(json!({"transport_socket": tls}));
+    }
+    let options = typed(
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        json!({
+            // A token is asked for once in an hour.
+            "common_http_protocol_options": {"idle_timeout": seconds(PLAIN_IDLE_TIMEOUT)},
+            "explicit_http_config": {"http_protocol_options": {}},
+        }),
+    );
+    add(json!({"typed_extension_protocol_options": {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options,
+    }}));
+    cluster
 }
 
 /// How the address is found.
@@ -78,17 +124,17 @@ fn discovery(address: &Address) -> Value {
     json!({"cluster_type": discovery})
 }
 
-fn tls(backend: &Backend, machine: &Machine) -> Value {
-    let endpoint = &backend.endpoint.address;
-    let name = backend.tls.server_name.as_ref().unwrap_or(&endpoint.host);
+/// TLS to `endpoint`, which may speak these protocols.
+fn tls(endpoint: &Address, tls: &Tls, machine: &Machine, protocols: &[&str]) -> Value {
+    let name = tls.server_name.as_ref().unwrap_or(&endpoint.host);
     // An address is no name: there is no SNI for it, and a certificate has it elsewhere.
     // https://www.rfc-editor.org/rfc/rfc6066#section-3
-    let is_ip = endpoint.is_ip && backend.tls.server_name.is_none();
-    let validation = match backend.tls.insecure {
+    let is_ip = endpoint.is_ip && tls.server_name.is_none();
+    let validation = match tls.insecure {
         true => json!({"trust_chain_verification": "ACCEPT_UNTRUSTED"}),
         false => json!({
             "trusted_ca": {
-                "filename": backend.tls.ca_file.as_ref().unwrap_or(&machine.roots),
+                "filename": tls.ca_file.as_ref().unwrap_or(&machine.roots),
             },
             "match_typed_subject_alt_names": [{
                 "san_type": if is_ip { "IP_ADDRESS" } else { "DNS" },
@@ -102,7 +148,7 @@ fn tls(backend: &Backend, machine: &Machine) -> Value {
                 "tls_minimum_protocol_version": "TLSv1_2",
                 "tls_maximum_protocol_version": "TLSv1_3",
             },
-            "alpn_protocols": ["h2", "http/1.1"],
+            "alpn_protocols": protocols,
             "validation_context": validation,
         },
     });
@@ -136,18 +182,45 @@ fn http(source: &Source, backend: &Backend, machine: &Machine) -> Value {
     });
     if let (Value::Object(options), Value::Object(mut protocol)) = (&mut options, protocol) {
         options.append(&mut protocol);
-        // A member of pools alone is asked through their clusters, whose filters count.
-        if source.is_asked_alone(backend) {
-            let plugin = source.plugin(backend);
-            let module = module::filter(source, machine, backend.name.as_str(), &plugin);
-            let filters = json!([module, module::codec()]);
-            options.insert("http_filters".to_owned(), filters);
-        }
+        let filters = json!([
+            module(source, backend, machine),
+            extension(
+                "envoy.filters.http.upstream_codec",
+                "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+                json!({}),
+            ),
+        ]);
+        options.insert("http_filters".to_owned(), filters);
     }
     typed(
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         options,
     )
+}
+
+/// The module, speaking for one backend.
+fn module(source: &Source, backend: &Backend, machine: &Machine) -> Value {
+    // The same for every backend: plugins with one `vm_config` share one VM per worker.
+    let mut vm = json!({
+        "vm_id": NAME,
+        "runtime": "envoy.wasm.runtime.v8",
+        "code": {"local": {"filename": machine.module}},
+    });
+    let names = source.variable_names();
+    if let (Value::Object(vm), false) = (&mut vm, names.is_empty()) {
+        let variables = json!({"host_env_keys": names});
+        vm.insert("environment_variables".to_owned(), variables);
+    }
+    // As text and not as a `Struct`, which would make every number of `defaults` a double.
+    let plugin = serde_yaml::to_string(&source.plugin(backend)).unwrap_or_default();
+    let config = json!({"config": {
+        "name": format!("{NAME}.{}", backend.name),
+        "vm_config": vm,
+        "configuration": typed("google.protobuf.StringValue", json!({"value": plugin})),
+        "failure_policy": "FAIL_RELOAD",
+        "allow_on_headers_stop_iteration": true,
+    }});
+    extension(NAME, "envoy.extensions.filters.http.wasm.v3.Wasm", config)
 }
 
 /// Longer than any provider takes, TLS included; the backend's own timeout may be shorter.
@@ -159,3 +232,6 @@ pub const TLS_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Below the 5 seconds of uvicorn, under which vLLM and many others run.
 pub const PLAIN_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Model requests take long, so there are many at once. Envoy's default, 1024, is too few.
+const MAX_CONCURRENCY: u32 = 16_384;
