@@ -9,11 +9,14 @@ import contextlib
 import functools
 import json
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Literal
 
+import h2.connection
+import h2.events
 import openai
 import pydantic
 import pytest
@@ -797,6 +800,64 @@ def test_a_page_of_an_edge_is_an_error_of_ours(gateway, mock, dialect):
         mock.reply(status=502, headers=[("content-type", "text/html")], body="<html>Bad</html>")
         reply = raw(gateway, dialect.name, stream=streamed)
         assert_openai_error(reply, 502, kind="server_error")
+
+
+TRAILERS = [("x-checksum", "abc")]
+
+
+def test_a_reply_that_ends_with_trailers_is_none_the_less_whole(sdk, chat, gateway, mock, dialect):
+    answers(mock, dialect.recorded("plain/reply"), trailers=TRAILERS)
+    assert chat.create(model="gpt-4o", messages=SAY_IT).choices[0].message.content == "Hallo 🦀"
+    for name in ("plain/stream", "tools/stream"):
+        events = dialect.recorded(name).strip().split("\n\n")
+        streams(mock, *(f"{event}\n\n" for event in events), trailers=TRAILERS)
+        reply = raw(gateway, dialect.name, stream=True)
+        assert reply.text.endswith("data: [DONE]\n\n") and reply.text.count('finish_reason":"') == 1
+    # Cut, and with trailers: there is no place for an error.
+    streams(mock, *dialect.pieces()[:2], trailers=TRAILERS)
+    reply = raw(gateway, dialect.name, stream=True)
+    assert "Hallo " in reply.text and "[DONE]" not in reply.text and 'finish_reason":"' not in reply.text
+    status, body = dialect.overloaded
+    answers(mock, body, status=status, trailers=TRAILERS)
+    assert_openai_error(raw(gateway, dialect.name), 503, kind="server_error", says="As it said")
+    answers(mock, "", trailers=TRAILERS)
+    assert_openai_error(raw(gateway, dialect.name), 502, kind="server_error")
+    answers(mock, '{"detail": "As it said"}', status=429, headers=[("retry-after", "7")], trailers=TRAILERS)
+    with pytest.raises(openai.RateLimitError, match="As it said") as raised:
+        sdk("azure-v1").chat.completions.create(model="gpt-4o", messages=SAY_IT)
+    assert raised.value.response.headers["retry-after"] == "7"
+
+
+def test_a_request_with_trailers_is_refused(gateway, mock, dialect):
+    """They hide the end of the body, by which it is changed."""
+    body = json.dumps({"model": "gpt-4o", "messages": SAY_IT}).encode()
+    for backend in (dialect.name, "azure-v1"):
+        status, answer = with_trailers(gateway.port, f"/{backend}/v1/chat/completions", body)
+        error = json.loads(answer)["error"]
+        assert (status, error["type"]) == ("400", "invalid_request_error")
+        assert error["code"] == "unsupported_trailers"
+    assert [arrived for arrived in mock.requests() if arrived.body_complete] == []
+
+
+def with_trailers(port: int, path: str, body: bytes) -> tuple[str, bytes]:
+    """Status and body of the reply to a request over HTTP/2 that ends with trailers."""
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "gateway"), (":path", path), JSON]
+    client.send_headers(1, head)
+    client.send_data(1, body)
+    client.send_headers(1, [("x-checksum", "abc")], end_stream=True)
+    status, answer = "", b""
+    with socket.create_connection(("127.0.0.1", port), artefacts.GUARD_SECONDS) as connection:
+        while True:
+            connection.sendall(client.data_to_send())
+            for event in client.receive_data(connection.recv(65_536)):
+                if isinstance(event, h2.events.ResponseReceived):
+                    status = {bytes(name): value for name, value in event.headers}[b":status"].decode()
+                if isinstance(event, h2.events.DataReceived):
+                    answer += event.data
+                if isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
+                    return status, answer
 
 
 def test_a_retry_sends_the_same_to_the_same(gateway, mock, dialect):

@@ -399,6 +399,12 @@ impl Exchange {
         self.reply.body(at_hand, ends, read)
     }
 
+    /// The reply ends with trailers: its body has ended without saying so. `read` gives what waits
+    /// of it.
+    pub fn reply_trailers(&mut self, read: impl FnOnce() -> Vec<u8>) -> Step {
+        self.reply.trailers(read)
+    }
+
     fn refuse(&mut self, refusal: &Refusal) -> Step {
         self.request = Request::Answered;
         Step {

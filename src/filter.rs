@@ -200,6 +200,19 @@ impl HttpContext for Stream {
         }
         go_on(step)
     }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        let Some(exchange) = &mut self.exchange else {
+            return Action::Continue;
+        };
+        let read = || host::buffer(Buffer::ResponseBody, 0, usize::MAX);
+        let step = exchange.reply_trailers(read);
+        apply_headers(HeaderMap::Response, &step.headers);
+        if let BodyChange::Replace(bytes) = &step.body {
+            host::replace(Buffer::ResponseBody, bytes);
+        }
+        go_on(step)
+    }
 }
 
 fn apply_headers(map: HeaderMap, edits: &[HeaderEdit]) {

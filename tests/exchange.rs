@@ -923,6 +923,51 @@ backends:
         }
     }
 
+    fn a_reply_that_ends_with_trailers_is_none_the_less_whole() {
+        let of = |kind: &str| {
+            gateway(&format!(
+                "placement: upstream\nholdHeaders: true\nbackends:\n\
+                 - {{name: b, type: {kind}, config: {{endpoint: 'https://b', apiKey: k, model: m}}}}"
+            ))
+        };
+        // Status, media type, body, and what the client's begins and ends with.
+        for (kind, status, media_type, body, begin, end) in [
+            ("openai", "400", "application/json", r#"{"detail":"x"}"#, r#"{"error":{"message":"x""#, "}}"),
+            ("anthropic", "529", "application/json",
+             r#"{"type":"error","error":{"type":"overloaded_error","message":"m"}}"#, r#"{"error":{"message":"m""#, "}}"),
+            ("google", "200", "application/json",
+             r#"{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}]}"#, r#"{"id":"#, "}"),
+            ("google", "200", "text/event-stream",
+             "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]}\n\n\
+              data: {\"candidates\":[{\"finishReason\":\"STOP\"}]}\n\n", "data: ", "data: [DONE]\n\n"),
+        ] {
+            for chunks in chunkings(body.as_bytes()).into_iter().take(60) {
+                let mut exchange = Exchange::new(of(kind));
+                let stream = media_type == "text/event-stream";
+                let asked = format!(r#"{{"messages":[{{"role":"user","content":"x"}}],"stream":{stream}}}"#);
+                send(&mut exchange, &CHAT, &Host::default(), &[asked.as_bytes()]);
+                let mut wire = Wire::new(&[(":status", status), ("content-type", media_type)]);
+                let step = exchange.reply_headers(&wire.list(), false, &Host::default());
+                wire.apply(step);
+                let mut waits = false;
+                for chunk in chunks {
+                    wire.held.extend_from_slice(chunk);
+                    let at_hand = wire.held.clone();
+                    let step = exchange.reply_body(at_hand.len(), false, || at_hand);
+                    waits = step.next == Next::Hold;
+                    wire.apply(step);
+                }
+                // Envoy adds nothing to a body of which nothing waits.
+                assert!(waits, "{kind} {status}");
+                let at_hand = wire.held.clone();
+                let step = exchange.reply_trailers(|| at_hand);
+                wire.apply(step);
+                let told = String::from_utf8(wire.passed).unwrap();
+                assert!(told.starts_with(begin) && told.ends_with(end), "{kind} {told}");
+            }
+        }
+    }
+
     fn embeddings_are_translated_where_the_dialect_has_them() {
         let config = |provider: &str| {
             gateway(&format!(

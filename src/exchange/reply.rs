@@ -22,7 +22,7 @@ pub enum Reply {
     /// The end of a reply that is going to be translated.
     ExpectChat(Box<ChatReply>),
     /// More of a stream that is translated as it comes.
-    ExpectChatStream(Box<Relay>),
+    ExpectChatStream(Box<ChatStream>),
     /// The error has been told; what still comes is dropped.
     ExpectEnd,
 }
@@ -35,6 +35,16 @@ pub struct ChatReply {
     /// Whether the headers say when to try again.
     has_retry_after: bool,
     body: Vec<u8>,
+}
+
+/// A stream in another dialect.
+pub struct ChatStream {
+    relay: Relay,
+    /// How much of what waits is translated already. Unit: bytes.
+    ///
+    /// It waits where the stream may be complete, and only its end can tell: in Envoy, nothing can
+    /// be added to a body that ends with trailers, unless a part of it waits.
+    translated: usize,
 }
 
 /// The headers of a reply.
@@ -116,7 +126,10 @@ impl Reply {
         }
         if !is_error && asked.is_stream() {
             step.headers.push(HeaderEdit::remove("content-length"));
-            *self = Self::ExpectChatStream(Box::new(asked.stream(stamp)));
+            *self = Self::ExpectChatStream(Box::new(ChatStream {
+                relay: asked.stream(stamp),
+                translated: 0,
+            }));
             return step;
         }
         step.next = Next::Hold;
@@ -142,18 +155,7 @@ impl Reply {
                 }
                 step
             }
-            Self::ExpectChatStream(relay) => {
-                let arrived = read();
-                let mut chunks = Vec::with_capacity(arrived.len());
-                relay.push(&arrived, &mut chunks);
-                if ends {
-                    relay.finish(&mut chunks);
-                }
-                Step {
-                    body: BodyChange::Replace(chunks),
-                    ..Step::default()
-                }
-            }
+            Self::ExpectChatStream(stream) => stream.push(&read(), ends),
             Self::ExpectEnd => Step {
                 body: BodyChange::Replace(Vec::new()),
                 ..Step::default()
@@ -182,6 +184,42 @@ impl Reply {
                     ..Step::default()
                 }
             }
+        }
+    }
+}
+
+impl Reply {
+    /// The reply ends with trailers instead of the last part of its body.
+    pub fn trailers(&mut self, read: impl FnOnce() -> Vec<u8>) -> Step {
+        match self {
+            Self::ExpectNothing | Self::ExpectEnd => Step::default(),
+            Self::ExpectChat(_) | Self::ExpectChatStream(_) | Self::ExpectError { .. } => {
+                let waiting = read();
+                self.body(waiting.len(), true, || waiting)
+            }
+        }
+    }
+}
+
+impl ChatStream {
+    /// Takes what is at hand.
+    fn push(&mut self, at_hand: &[u8], ends: bool) -> Step {
+        let translated = std::mem::take(&mut self.translated);
+        let (translated, arrived) = at_hand.split_at_checked(translated).unwrap_or_default();
+        let mut chunks = Vec::with_capacity(at_hand.len());
+        chunks.extend_from_slice(translated);
+        self.relay.push(arrived, &mut chunks);
+        let mut next = Next::Continue;
+        if ends {
+            self.relay.finish(&mut chunks);
+        } else if self.relay.may_be_complete() {
+            self.translated = chunks.len();
+            next = Next::Hold;
+        }
+        Step {
+            body: BodyChange::Replace(chunks),
+            next,
+            ..Step::default()
         }
     }
 }

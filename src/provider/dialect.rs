@@ -82,6 +82,12 @@ pub trait StreamDecoder {
     fn event(&mut self, event: &sse::Event<'_>, deltas: &mut Vec<Delta>)
     -> Result<(), BrokenReply>;
 
+    /// Whether only the end of the stream's bytes can tell that the reply is complete, and it may be:
+    /// what has just been said is best kept until more comes. Most dialects say so themselves.
+    fn may_be_complete(&self) -> bool {
+        false
+    }
+
     /// The stream's bytes have ended. Appends what only now is known, or says that the stream was
     /// cut.
     ///

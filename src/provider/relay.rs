@@ -70,6 +70,11 @@ impl Relay {
         self.fail("it ended before the reply did", out);
     }
 
+    /// See [`StreamDecoder::may_be_complete`].
+    pub fn may_be_complete(&self) -> bool {
+        !self.chunks.is_finished() && self.stream.may_be_complete()
+    }
+
     /// Whether the client has been told the end: nothing more will be written.
     pub fn is_finished(&self) -> bool {
         self.chunks.is_finished()

@@ -141,7 +141,7 @@ pub async fn serve(
                     ..Chunk::default()
                 })
                 .collect(),
-            crate::script::End::Complete,
+            Piece::End(crate::script::End::Complete),
         ),
     };
     Ok(sender.send(state, status, headers, body, entry))
@@ -194,7 +194,14 @@ async fn follow(
     let headers = header_map(&reply.headers).unwrap_or_default();
     let content = match reply.whole_body() {
         Some(bytes) => Content::Whole(bytes),
-        None => Content::Pieces(reply.pieces(), reply.end),
+        None => {
+            let trailers = header_map(&reply.trailers).unwrap_or_default();
+            let end = match trailers.is_empty() {
+                true => Piece::End(reply.end),
+                false => Piece::Trailers(trailers),
+            };
+            Content::Pieces(reply.pieces(), end)
+        }
     };
     Ok(sender.send(state, reply.status, headers, content, entry))
 }
@@ -269,7 +276,7 @@ fn reason(refusal: &Refusal) -> String {
 
 /// A reply's body before it is on its way.
 enum Content {
-    Pieces(Vec<Chunk>, crate::script::End),
+    Pieces(Vec<Chunk>, Piece),
     Whole(Bytes),
 }
 
@@ -309,7 +316,7 @@ impl Sender {
                         }
                     }
                     // Nobody listens: the client has gone.
-                    let _gone = sender.send(Piece::End(end)).await;
+                    let _gone = sender.send(end).await;
                 });
                 Outgoing::pieces(receiver, self.http2, entry, self.connection)
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
@@ -21,6 +22,8 @@ pub enum Piece {
     Data(Bytes),
     /// Nothing more.
     End(End),
+    /// Fields after the body, and nothing more.
+    Trailers(HeaderMap),
 }
 
 /// The body of a reply.
@@ -149,6 +152,11 @@ impl Body for Outgoing {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Piece::End(end) => this.end(end, http2),
+            Piece::Trailers(trailers) => {
+                this.entry.finish();
+                this.content = Content::Whole(None);
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
         }
     }
 

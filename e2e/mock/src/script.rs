@@ -38,6 +38,9 @@ pub struct Reply {
     /// A body of pieces, each sent on its own.
     #[serde(default)]
     pub chunks: Option<Vec<Chunk>>,
+    /// HTTP/2: what follows the body.
+    #[serde(default)]
+    pub trailers: Vec<(String, String)>,
     /// What happens after the body.
     #[serde(default)]
     pub end: End,
@@ -75,7 +78,7 @@ impl Reply {
 
     /// The body when it can be sent at once, with its exact length.
     pub fn whole_body(&self) -> Option<Bytes> {
-        if self.chunks.is_some() || self.end != End::Complete {
+        if self.chunks.is_some() || self.end != End::Complete || !self.trailers.is_empty() {
             return None;
         }
         Some(

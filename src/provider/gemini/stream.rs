@@ -23,6 +23,8 @@ pub(super) struct Decoder {
     blocked: Option<String>,
     /// Whether an error was told: nothing follows.
     is_over: bool,
+    /// Whether something was said after all choices had ended: then an end says nothing.
+    has_gone_on: bool,
 }
 
 #[derive(Default)]
@@ -54,6 +56,7 @@ impl StreamDecoder for Decoder {
             }
             Message::Response(response) => response,
         };
+        self.has_gone_on |= self.has_all_ends();
         if !self.has_begun {
             self.has_begun = true;
             deltas.push(Delta::Start {
@@ -73,6 +76,10 @@ impl StreamDecoder for Decoder {
             deltas.push(Delta::Usage(UsageMetadata::usage(usage)));
         }
         Ok(())
+    }
+
+    fn may_be_complete(&self) -> bool {
+        !self.has_gone_on && self.has_all_ends()
     }
 
     fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), BrokenReply> {
@@ -110,6 +117,13 @@ impl StreamDecoder for Decoder {
 }
 
 impl Decoder {
+    fn has_all_ends(&self) -> bool {
+        match self.choices.is_empty() {
+            true => self.blocked.is_some(),
+            false => self.choices.values().all(|choice| choice.end.is_some()),
+        }
+    }
+
     fn candidate(
         &mut self,
         position: u64,
