@@ -22,10 +22,11 @@ use serde_json::Value;
 pub use self::build::Environment;
 pub use self::endpoint::{Address, Endpoint};
 pub use self::error::{ConfigError, ConfigErrors, KeyPath};
-pub use self::value::Placement;
+pub use self::value::{Placement, Role};
 use crate::json::Watched;
 use crate::model::ModelRule;
 use crate::name::BackendName;
+use crate::pool::{Order, Pool};
 use crate::provider::dialect::Options;
 use crate::provider::{Dialects, Paths, ProviderType};
 use crate::route::{self, Route};
@@ -43,6 +44,8 @@ pub struct Gateway {
     pub max_request_bytes: u64,
     /// At least one; the names differ.
     pub backends: Vec<Rc<Backend>>,
+    /// The backends of `type: pool`; no name is one of `backends`.
+    pub pools: Vec<Rc<Pool>>,
     /// In order of precedence. Empty only where [`Plugin::backend`] or metadata decides.
     pub routes: Vec<Route>,
     /// What concerns one instance of the module.
@@ -54,10 +57,39 @@ pub struct Gateway {
 pub struct Plugin {
     /// Where it sits.
     pub placement: Placement,
+    /// What it does there.
+    pub role: Role,
     /// Whether headers can wait for the body.
     pub hold_headers: bool,
     /// For which backend it speaks where no metadata says so.
     pub backend: Option<Rc<Backend>>,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// To one backend.
+    Backend(Rc<Backend>),
+    /// To one of several.
+    Pool(Rc<Pool>),
+}
+
+impl Destination {
+    /// The name.
+    pub fn name(&self) -> &BackendName {
+        match self {
+            Self::Backend(backend) => &backend.name,
+            Self::Pool(pool) => &pool.name,
+        }
+    }
+
+    /// The backend, or every one of the pool, in file order.
+    pub fn backends(&self) -> Vec<&Rc<Backend>> {
+        match self {
+            Self::Backend(backend) => vec![backend],
+            Self::Pool(pool) => pool.members().iter().map(|it| &it.backend).collect(),
+        }
+    }
 }
 
 /// One provider account or server.
@@ -191,23 +223,33 @@ impl Gateway {
     ///
     /// With `backendFromModel` that is what its name begins with, before the first `/`; a name that
     /// begins with no backend's is one of the models that have a `/` themselves.
-    pub fn destination<'g>(
-        &'g self,
-        route: &'g Route,
+    pub fn destination(
+        &self,
+        route: &Route,
         model: route::Model<'_>,
-    ) -> (&'g Rc<Backend>, Option<Rc<str>>) {
+    ) -> (Destination, Option<Rc<str>>) {
         let named = match model {
             route::Model::Named(name) if route.backend_from_model => {
                 let name = route.aliases.resolve(name).map_or(name, |alias| alias);
                 let backend = name.split_once('/').map(|(backend, _)| backend);
-                backend.and_then(|backend| self.backend(backend))
+                backend.and_then(|name| self.named(name))
             }
             _ => None,
         };
         match named {
-            Some(backend) => (backend, Some(Rc::from(format!("{}/", backend.name)))),
-            None => (&route.backend, None),
+            Some(to) => {
+                let prefix = Rc::from(format!("{}/", to.name()));
+                (to, Some(prefix))
+            }
+            None => (route.to.clone(), None),
         }
+    }
+
+    /// The backend or the pool with this name.
+    pub fn named(&self, name: &str) -> Option<Destination> {
+        let pool = self.pools.iter().find(|pool| pool.name.as_str() == name);
+        let pool = pool.map(|pool| Destination::Pool(Rc::clone(pool)));
+        pool.or_else(|| Some(Destination::Backend(Rc::clone(self.backend(name)?))))
     }
 
     /// The backend with this name.
@@ -215,6 +257,13 @@ impl Gateway {
         self.backends
             .iter()
             .find(|backend| backend.name.as_str() == name)
+    }
+
+    /// The pool and its order that a cluster stands for.
+    pub fn order_of(&self, cluster: &str) -> Option<(&Rc<Pool>, &Order)> {
+        self.pools
+            .iter()
+            .find_map(|pool| Some((pool, pool.order_of(cluster)?)))
     }
 }
 

@@ -21,6 +21,7 @@ mod address;
 mod asked;
 mod body;
 mod chat;
+pub mod choose;
 mod firewall;
 mod metadata;
 mod models;
@@ -31,17 +32,18 @@ mod reply;
 use std::rc::Rc;
 
 pub use self::address::BACKEND_HEADER;
-use self::address::Target;
+use self::address::{Series, Target};
 use self::asked::ModelReader;
 use self::body::{BodyEdit, OfRoute, Pushed};
 use self::chat::{Asked, Call, ChatRequest};
 pub use self::metadata::{RouteMetadata, aliases_text};
 use self::original::Original;
 use self::reply::{Head, Reply};
-use crate::config::{Backend, Gateway, Placement};
+use crate::config::{Backend, Gateway, Placement, Role};
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::Splice;
 use crate::operation::{Kind, ModelMember, Operation};
+use crate::pool::Turns;
 use crate::provider::dialect::Encoded;
 use crate::provider::{Dialects, PathError};
 use crate::refusal::{JSON, LocalReply, Refusal};
@@ -56,6 +58,9 @@ pub trait Surroundings: Shared {
     /// The backend that the metadata of the picked endpoint names, else of the cluster.
     fn backend_name(&self) -> Option<String>;
 
+    /// The cluster of Envoy's route: for a pool the composite one.
+    fn cluster_name(&self) -> Option<String>;
+
     /// Which attempt this is, from 1, where the host counts them.
     fn attempt(&self) -> Option<u64>;
 
@@ -67,6 +72,9 @@ pub trait Surroundings: Shared {
 
     /// Keeps bytes for the next attempt of this request.
     fn keep(&self, bytes: &[u8]);
+
+    /// Whose turn it is, on this worker.
+    fn turns(&self) -> &Turns;
 }
 
 /// What is to be done now.
@@ -111,6 +119,8 @@ pub struct Exchange {
     reply: Reply,
     /// Where the request went, once that is known.
     backend: Option<Rc<Backend>>,
+    /// As one of how many attempts, in a pool.
+    series: Option<Series>,
     is_head: bool,
     /// What the reply to a translated request needs.
     chat: Option<Asked>,
@@ -132,7 +142,7 @@ enum Request {
     ExpectChat(Box<ChatRequest>),
     /// The model, by which the route is chosen.
     ExpectModel(Box<Unrouted>),
-    /// Nothing: the client has got a reply of ours.
+    /// Nothing: the client has got a reply of ours, or is going to get one that is right.
     Answered,
 }
 
@@ -158,6 +168,7 @@ impl Exchange {
             request: Request::ExpectHeaders,
             reply: Reply::default(),
             backend: None,
+            series: None,
             is_head: false,
             chat: None,
             asked: None,
@@ -173,7 +184,11 @@ impl Exchange {
         ends: bool,
         surroundings: &dyn Surroundings,
     ) -> Step {
-        match self.start(headers, ends, surroundings) {
+        let started = match self.gateway.plugin.role {
+            Role::Choose => self.choose(headers, surroundings),
+            Role::Send => self.start(headers, ends, surroundings),
+        };
+        match started {
             Ok(step) => step,
             Err(refusal) => self.refuse(&refusal),
         }
@@ -405,6 +420,21 @@ impl Exchange {
         self.reply.trailers(read)
     }
 
+    /// Only says where the request goes.
+    fn choose(
+        &mut self,
+        headers: &Headers<'_>,
+        surroundings: &dyn Surroundings,
+    ) -> Result<Step, Refusal> {
+        let headers = choose::edits(&self.gateway, headers, surroundings)?;
+        // The reply was made right upstream.
+        self.request = Request::Answered;
+        Ok(Step {
+            headers,
+            ..Step::default()
+        })
+    }
+
     fn refuse(&mut self, refusal: &Refusal) -> Step {
         self.request = Request::Answered;
         Step {
@@ -475,6 +505,7 @@ impl Exchange {
         let operation = Operation::of(path, base.as_deref()).map_err(|_| Refusal::InvalidPath)?;
         let backend = Rc::clone(&target.backend);
         self.backend = Some(target.backend);
+        self.series = target.series;
 
         if let Some(dialects) = backend.dialects {
             let edits = address::edits(
@@ -605,16 +636,17 @@ impl Exchange {
     /// Whether Envoy is going to try again after a reply with this status, so that ours would
     /// only get in the way.
     fn is_retried(&self, status: u16, surroundings: &dyn Surroundings) -> bool {
-        let retries = self
-            .backend
-            .as_ref()
-            .map_or(0, |backend| backend.max_retries);
+        let backend = self.backend.as_ref();
+        let retries = match &self.series {
+            Some(series) if series.pool.fallback_on.contains(status) => series.retries,
+            None if is_retriable(status) => backend.map_or(0, |it| u64::from(it.max_retries)),
+            _ => 0,
+        };
         self.gateway.plugin.placement == Placement::Upstream
             && retries > 0
-            && is_retriable(status)
             && surroundings
                 .attempt()
-                .is_some_and(|attempt| attempt <= u64::from(retries))
+                .is_some_and(|attempt| attempt <= retries)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json;
 use crate::pairs;
+use crate::pool::Turns;
 use crate::refusal::{LocalReply, Refusal};
 use crate::shared::{Expected, Shared, Version};
 
@@ -35,6 +36,8 @@ struct Root {
     errands: Vec<Box<dyn Errand>>,
     /// The period of the ticks that were asked for.
     period: Option<Duration>,
+    /// Whose turn it is in the pools.
+    turns: Rc<Turns>,
 }
 
 /// Something that goes on besides requests. One that has nothing to do is not made.
@@ -115,7 +118,10 @@ impl RootContext for Root {
             .gateway
             .as_ref()
             .map(|gateway| Exchange::new(Rc::clone(gateway)));
-        Some(Box::new(Stream { exchange }))
+        let host = Host {
+            turns: Rc::clone(&self.turns),
+        };
+        Some(Box::new(Stream { exchange, host }))
     }
 }
 
@@ -123,6 +129,7 @@ impl RootContext for Root {
 struct Stream {
     /// `None` only where no configuration was taken, and then Envoy sends no requests.
     exchange: Option<Exchange>,
+    host: Host,
 }
 
 impl Context for Stream {}
@@ -134,7 +141,7 @@ impl HttpContext for Stream {
         };
         let list = host::header_list(HeaderMap::Request);
         let headers = Headers::new(pairs::decode(&list).unwrap_or_default());
-        let step = exchange.request_headers(&headers, ends, &Host);
+        let step = exchange.request_headers(&headers, ends, &self.host);
         apply_headers(HeaderMap::Request, &step.headers);
         go_on(step)
     }
@@ -150,7 +157,7 @@ impl HttpContext for Stream {
             let cell = if from == 0 { &all } else { &arrived };
             cell.get_or_init(read).as_slice()
         };
-        let step = exchange.request_body(size, ends, read, &Host);
+        let step = exchange.request_body(size, ends, read, &self.host);
         apply_headers(HeaderMap::Request, &step.headers);
         match &step.body {
             BodyChange::Keep => {}
@@ -183,7 +190,7 @@ impl HttpContext for Stream {
         };
         let list = host::header_list(HeaderMap::Response);
         let headers = Headers::new(pairs::decode(&list).unwrap_or_default());
-        let step = exchange.reply_headers(&headers, ends, &Host);
+        let step = exchange.reply_headers(&headers, ends, &self.host);
         apply_headers(HeaderMap::Response, &step.headers);
         go_on(step)
     }
@@ -236,7 +243,10 @@ fn go_on(step: Step) -> Action {
 }
 
 /// What Envoy can be asked about the request at hand.
-struct Host;
+#[derive(Default)]
+struct Host {
+    turns: Rc<Turns>,
+}
 
 impl Surroundings for Host {
     fn route_metadata(&self) -> Option<Vec<u8>> {
@@ -262,6 +272,10 @@ impl Surroundings for Host {
         named("upstream_host_metadata").or_else(|| named("cluster_metadata"))
     }
 
+    fn cluster_name(&self) -> Option<String> {
+        host::property(&["xds", "cluster_name"]).and_then(|bytes| String::from_utf8(bytes).ok())
+    }
+
     fn attempt(&self) -> Option<u64> {
         let bytes = host::property(&["upstream", "request_attempt_count"])?;
         bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
@@ -277,6 +291,10 @@ impl Surroundings for Host {
 
     fn keep(&self, bytes: &[u8]) {
         host::set_property(&[KEPT], bytes);
+    }
+
+    fn turns(&self) -> &Turns {
+        &self.turns
     }
 }
 

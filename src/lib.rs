@@ -56,6 +56,7 @@ pub mod usage;
 // Policy.
 pub mod config;
 pub mod exchange;
+pub mod pool;
 pub mod route;
 pub mod token;
 

@@ -163,6 +163,8 @@ pub struct ModelRule {
     pub aliases: Aliases,
     /// The only models that may be asked for; `None`: any.
     pub serves: Option<Vec<Glob>>,
+    /// Whether `default` is written in place of a model that is not among these, too: in a pool.
+    pub replaces_unserved: bool,
 }
 
 /// What the client's body says.
@@ -239,9 +241,23 @@ impl ModelRule {
             Asked::Model(name) => match self.aliases.resolve(name) {
                 Some(model) => Choice::Write(Rc::clone(model)),
                 None if self.serves(name) => Choice::Keep,
-                None => Choice::Refuse(Unusable::NotServed),
+                None => match &self.default {
+                    Some(model) if self.replaces_unserved => Choice::Write(Rc::clone(model)),
+                    _ => Choice::Refuse(Unusable::NotServed),
+                },
             },
         }
+    }
+
+    /// Whether a request can be answered whatever model it asks for, in a pool.
+    pub fn takes_any(&self) -> bool {
+        self.always.is_some() || self.default.is_some() || self.serves.is_none()
+    }
+
+    /// Whether a request for this model, or for none, can be answered, in a pool.
+    pub fn takes(&self, model: Option<&str>) -> bool {
+        let knows = |model| self.aliases.resolve(model).is_some() || self.serves(model);
+        self.takes_any() || model.is_some_and(knows)
     }
 
     fn serves(&self, model: &str) -> bool {

@@ -173,6 +173,66 @@ impl ProviderType {
         }
     }
 
+    /// The families of models that it serves, as names with `*`; empty: whatever is asked for.
+    ///
+    /// Source: the providers' lists of models, read 2026-11-21.
+    pub fn families(self) -> &'static [&'static str] {
+        match self {
+            // https://platform.openai.com/docs/models
+            Self::Openai => &[
+                "gpt-*",
+                "chatgpt-*",
+                "o1*",
+                "o3*",
+                "o4*",
+                "codex-*",
+                "computer-use-*",
+                "text-embedding-3-*",
+                "text-embedding-ada-*",
+                "omni-moderation-*",
+                "text-moderation-*",
+                "dall-e-*",
+                "sora-*",
+                "tts-*",
+                "whisper-*",
+                "davinci-*",
+                "babbage-*",
+                "ft:*",
+            ],
+            // https://platform.claude.com/docs/en/about-claude/models/overview
+            Self::Anthropic => &["claude-*"],
+            // https://docs.cohere.com/docs/models
+            Self::Cohere => &["command-*", "c4ai-*", "embed-*", "rerank-*"],
+            // https://api-docs.deepseek.com/quick_start/pricing
+            Self::Deepseek => &["deepseek-*"],
+            // https://ai.google.dev/gemini-api/docs/models
+            Self::Google => &["gemini-*", "gemma-*", "learnlm-*", "text-embedding-0*"],
+            // https://docs.mistral.ai/getting-started/models
+            Self::Mistral => &[
+                "mistral-*",
+                "ministral-*",
+                "magistral-*",
+                "codestral-*",
+                "devstral-*",
+                "pixtral-*",
+                "voxtral-*",
+                "open-*",
+            ],
+            // https://docs.x.ai/docs/models
+            Self::Xai => &["grok-*"],
+            Self::AzureOpenai
+            | Self::Fireworks
+            | Self::Groq
+            | Self::Lmstudio
+            | Self::Meta
+            | Self::Ollama
+            | Self::OpenaiCompatible
+            | Self::Openrouter
+            | Self::Together
+            | Self::Vllm => &[],
+        }
+    }
+
     /// Whether an `endpoint` may be left out.
     pub fn has_own_host(self) -> bool {
         self.preset().origin.is_some()

@@ -18,8 +18,10 @@ use serde_json::{Map, Value};
 pub use self::templates::Variable;
 use crate::config::value::ByteSize;
 use crate::config::{
-    Auth, Backend, ConfigErrors, Environment, Gateway, KeyPath, Placement, file, parse_file,
+    Auth, Backend, ConfigErrors, Destination, Environment, Gateway, KeyPath, Placement, Role, file,
+    parse_file,
 };
+use crate::pool::Pool;
 use crate::token;
 
 /// A configuration that is ready to be rendered.
@@ -95,9 +97,30 @@ impl Source {
             self.gateway
                 .routes
                 .iter()
-                .any(|route| route.backend.name == backend.name)
+                .flat_map(|route| route.to.backends())
+                .any(|used| used.name == backend.name)
         };
         self.gateway.backends.iter().filter(is_used)
+    }
+
+    /// The pools to which a route leads, in the order in which they are written.
+    pub fn pools(&self) -> impl Iterator<Item = &Rc<Pool>> {
+        let is_used = |pool: &&Rc<Pool>| {
+            let mut routes = self.gateway.routes.iter();
+            routes.any(|route| matches!(&route.to, Destination::Pool(it) if it.name == pool.name))
+        };
+        self.gateway.pools.iter().filter(is_used)
+    }
+
+    /// Whether a route leads to this backend by itself, outside of any pool.
+    pub fn is_asked_alone(&self, backend: &Backend) -> bool {
+        let mut routes = self.gateway.routes.iter();
+        routes.any(|route| matches!(&route.to, Destination::Backend(it) if it.name == backend.name))
+    }
+
+    /// Whether something is to be chosen that Envoy's routes cannot choose by themselves.
+    pub fn needs_chooser(&self) -> bool {
+        self.pools().next().is_some()
     }
 
     /// The servers that give access tokens to [`Source::backends`], by the names of their clusters.
@@ -122,17 +145,45 @@ impl Source {
 
     /// The configuration of the plugin that speaks for one backend, on its cluster.
     pub fn plugin(&self, backend: &Backend) -> Value {
-        let mut plugin = self.written.clone();
         let name = backend.name.as_str();
+        let mut plugin = self.any_plugin(Placement::Upstream, &[name]);
+        plugin.routes = None;
+        plugin.backend = Some(name.to_owned());
+        in_order(&plugin)
+    }
+
+    /// The configuration of the plugin that speaks for every member of the pools, on their clusters.
+    pub fn pools_plugin(&self) -> Value {
+        let mut names: Vec<&str> = self.pools().map(|pool| pool.name.as_str()).collect();
+        for pool in self.pools() {
+            names.extend(pool.members().iter().map(|it| it.backend.name.as_str()));
+        }
+        let mut plugin = self.any_plugin(Placement::Upstream, &names);
+        plugin.routes = None;
+        in_order(&plugin)
+    }
+
+    /// The configuration of the plugin that chooses, in the listener.
+    pub fn choosing_plugin(&self) -> Value {
+        let backends = self.backends().map(|it| it.name.as_str());
+        let pools = self.pools().map(|it| it.name.as_str());
+        let names: Vec<&str> = backends.chain(pools).collect();
+        let mut plugin = self.any_plugin(Placement::Listener, &names);
+        plugin.role = Some(Role::Choose);
+        in_order(&plugin)
+    }
+
+    fn any_plugin(&self, placement: Placement, backends: &[&str]) -> file::Gateway {
+        let mut plugin = self.written.clone();
         plugin.listen = None;
         plugin.admin = None;
-        plugin.routes = None;
         plugin.max_request_bytes = Some(ByteSize(self.gateway.max_request_bytes));
-        plugin.placement = Some(Placement::Upstream);
+        plugin.placement = Some(placement);
         plugin.hold_headers = Some(true);
-        plugin.backend = Some(name.to_owned());
-        plugin.backends.retain(|it| it.name == name);
-        ordered(plugin.to_json(), &["placement", "holdHeaders", "backend"])
+        plugin
+            .backends
+            .retain(|it| backends.contains(&it.name.as_str()));
+        plugin
     }
 
     /// The configuration of the plugin that sits among a listener's filters and routes by itself.
@@ -163,6 +214,11 @@ impl Source {
         plugin.hold_headers = Some(holds);
         plugin
     }
+}
+
+fn in_order(plugin: &file::Gateway) -> Value {
+    let first = ["placement", "role", "holdHeaders", "backend"];
+    ordered(plugin.to_json(), &first)
 }
 
 /// An environment in which every key exists: its value is not needed.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::config::Backend;
+use crate::config::Destination;
 use crate::model::{Aliases, Glob};
 use crate::name::RouteName;
 
@@ -23,7 +23,7 @@ pub struct Route {
     /// The models that the client may ask for here; empty is every model, and none.
     pub models: Vec<Glob>,
     /// Where its requests go.
-    pub backend: Rc<Backend>,
+    pub to: Destination,
     /// Whether a model that begins with the name of a backend goes there instead.
     pub backend_from_model: bool,
     /// Applied to the client's model before the backend's rules.

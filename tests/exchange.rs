@@ -19,6 +19,7 @@ use llm_proxy::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use llm_proxy::headers::{HeaderEdit, Headers};
 use llm_proxy::json;
 use llm_proxy::pairs;
+use llm_proxy::pool::Turns;
 use llm_proxy::refusal::LocalReply;
 use llm_proxy::shared::{Expected, Memory, Shared, Version};
 use serde_json::Value;
@@ -40,7 +41,9 @@ macro_rules! tests {
 struct Host {
     route: Option<Vec<u8>>,
     backend: Option<&'static str>,
+    cluster: Option<&'static str>,
     attempt: Option<u64>,
+    turns: Turns,
     kept: RefCell<Option<Vec<u8>>>,
     shared: Memory,
 }
@@ -64,6 +67,10 @@ impl Surroundings for Host {
         self.backend.map(str::to_owned)
     }
 
+    fn cluster_name(&self) -> Option<String> {
+        self.cluster.map(str::to_owned)
+    }
+
     fn attempt(&self) -> Option<u64> {
         self.attempt
     }
@@ -78,6 +85,10 @@ impl Surroundings for Host {
 
     fn keep(&self, bytes: &[u8]) {
         self.kept.borrow_mut().get_or_insert(bytes.to_vec());
+    }
+
+    fn turns(&self) -> &Turns {
+        &self.turns
     }
 }
 

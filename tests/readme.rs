@@ -43,6 +43,7 @@ fn fields() -> String {
     for (heading, pointer) in [
         ("The file", ""),
         ("`backends[]`", "/definitions/Backend"),
+        ("`backends[].backends[]`, of a pool", "/definitions/Member"),
         ("`backends[].config`", "/definitions/BackendConfig"),
         ("`authHeader`", "/definitions/AuthHeader"),
         ("`auth`", "/definitions/Auth"),

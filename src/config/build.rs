@@ -8,14 +8,16 @@ use serde_json::Value;
 
 use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
-use super::value::{Span, Template, Unsupported};
+use super::value::{BackendType, Failure, Role, Span, Template, Unsupported};
 use super::{
-    Auth, Backend, Gateway, KeyHeader, LIMITS, MemberRule, Placement, Plugin, Query, Tls, file,
+    Auth, Backend, Destination, Gateway, KeyHeader, LIMITS, MemberRule, Placement, Plugin, Query,
+    Tls, file,
 };
 use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
 use crate::operation::Operation;
+use crate::pool::{self, FallbackOn, MAX_MEMBERS, MAX_ORDERS, Pool};
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
 use crate::provider::vertex::Location;
@@ -69,8 +71,9 @@ pub fn gateway(
     let listen = build.listener(file.listen.as_deref(), DEFAULT_LISTEN, &root.key("listen"));
     let admin = build.listener(file.admin.as_deref(), DEFAULT_ADMIN, &root.key("admin"));
     let backends = build.backends(file);
+    let pools = build.pools(file, &backends);
     build.headers_first(file, &backends);
-    let routes = build.routes(file, &backends);
+    let routes = build.routes(file, &backends, &pools);
     let plugin = build.plugin(file, &backends);
     let max_request_bytes = file
         .max_request_bytes
@@ -80,6 +83,7 @@ pub fn gateway(
         admin: admin?,
         max_request_bytes,
         backends,
+        pools,
         routes,
         plugin,
     })
@@ -115,17 +119,40 @@ impl Build<'_> {
                 let message = format!("{:?} is the name of another backend, too", backend.name);
                 self.errors.push(&at.key("name"), message);
             }
-            backends.extend(self.backend(backend, &at).map(Rc::new));
+            if let BackendType::Provider(provider) = backend.r#type {
+                let backend = self.backend(backend, provider, &at);
+                backends.extend(backend.map(Rc::new));
+            }
         }
         backends
     }
 
-    fn backend(&mut self, file: &file::Backend, at: &KeyPath) -> Option<Backend> {
+    fn backend(
+        &mut self,
+        file: &file::Backend,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> Option<Backend> {
         let name = self.noted(BackendName::new(&file.name), &at.key("name"));
+        for (key, is_written) in [
+            ("strategy", file.strategy.is_some()),
+            ("fallback", file.fallback.is_some()),
+            ("fallbackOn", file.fallback_on.is_some()),
+            ("maxRetries", file.max_retries.is_some()),
+            ("timeout", file.timeout.is_some()),
+            ("backends", file.backends.is_some()),
+        ] {
+            if is_written {
+                let message = match key {
+                    "maxRetries" | "timeout" => "belongs under config",
+                    _ => "has a meaning for type \"pool\" alone",
+                };
+                self.errors.push(&at.key(key), message);
+            }
+        }
         let at = &at.key("config");
         let absent = file::BackendConfig::default();
         let config = file.config.as_ref().unwrap_or(&absent);
-        let provider = file.provider.0;
 
         let vertex = self.vertex(config, provider, at);
         let dialects = match vertex {
@@ -173,6 +200,114 @@ impl Build<'_> {
             max_retries: config.max_retries.unwrap_or(0),
             tls: self.tls(config, at),
         })
+    }
+
+    fn pools(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) -> Vec<Rc<Pool>> {
+        let mut pools = Vec::new();
+        for (index, written) in file.backends.iter() {
+            if written.r#type == BackendType::Pool {
+                let at = KeyPath::root().key("backends").index(index);
+                pools.extend(self.pool(file, written, &at, backends).map(Rc::new));
+            }
+        }
+        pools
+    }
+
+    fn pool(
+        &mut self,
+        file: &file::Gateway,
+        written: &file::Backend,
+        at: &KeyPath,
+        backends: &[Rc<Backend>],
+    ) -> Option<Pool> {
+        let is_plugin = file.placement.is_some() || file.hold_headers.is_some();
+        let is_alone = file.role.unwrap_or_default() == Role::Send
+            && file.placement.unwrap_or_default() == Placement::Listener;
+        if is_plugin && is_alone {
+            self.errors.push(&at.key("type"), POOL_IN_LISTENER);
+        }
+        let name = self.noted(BackendName::new(&written.name), &at.key("name"));
+        if written.config.is_some() {
+            let message = "a pool has none; its members have their own";
+            self.errors.push(&at.key("config"), message);
+        }
+        let fallback_on = match &written.fallback_on {
+            Some(failures) => fallback_on(failures),
+            None => fallback_on(&DEFAULT_FALLBACK_ON),
+        };
+        let at = at.key("backends");
+        let Some(list) = written.backends.as_ref().filter(|list| !list.is_empty()) else {
+            self.required(&at, "at least one member is required");
+            return None;
+        };
+        if list.len() > MAX_MEMBERS {
+            self.errors
+                .push(&at, format!("a pool has at most {MAX_MEMBERS} members"));
+            return None;
+        }
+        let mut members: Vec<pool::Member> = Vec::new();
+        let mut seen = BTreeSet::new();
+        for (index, member) in list.iter() {
+            let at = at.index(index);
+            if !seen.insert(member.name.as_str()) {
+                let message = format!("{:?} is a member already", member.name);
+                self.errors.push(&at.key("name"), message);
+                continue;
+            }
+            if !(1..=MAX_WEIGHT).contains(&member.weight.unwrap_or(1)) {
+                let message = format!(
+                    "must be from 1 to {MAX_WEIGHT}; give a larger priority to one that is only \
+                     asked when others fail"
+                );
+                self.errors.push(&at.key("weight"), message);
+            }
+            let backend = self.known_member(file, &member.name, &at.key("name"), backends);
+            members.extend(backend.map(|backend| pool::Member {
+                backend: Rc::new(in_pool(&backend)),
+                weight: member.weight.unwrap_or(1),
+                priority: member.priority.unwrap_or(0),
+            }));
+        }
+        if members.len() < list.len() {
+            // Whoever is missing has been reported.
+            return None;
+        }
+        let longest = members.iter().map(|member| member.backend.timeout).max();
+        let longest = longest.unwrap_or(DEFAULT_TIMEOUT);
+        let pool = Pool::new(pool::Written {
+            name: name?,
+            strategy: written.strategy.unwrap_or_default(),
+            fallback: written.fallback.unwrap_or(true),
+            fallback_on,
+            max_retries: written.max_retries,
+            timeout: written.timeout.map_or(longest, |Span(timeout)| timeout),
+            members,
+        });
+        if pool.is_err() {
+            let message = format!(
+                "too many members serve only certain models: the orders that this leads to would \
+                 need more than {MAX_ORDERS} clusters; give some of them a defaultModel"
+            );
+            self.errors.push(&at, message);
+        }
+        pool.ok()
+    }
+
+    fn known_member(
+        &mut self,
+        file: &file::Gateway,
+        name: &str,
+        at: &KeyPath,
+        backends: &[Rc<Backend>],
+    ) -> Option<Rc<Backend>> {
+        let is_pool =
+            |it: &file::Backend| it.name == name && matches!(it.r#type, BackendType::Pool);
+        if file.backends.iter().any(|(_, it)| is_pool(it)) {
+            let message = format!("{name:?} is a pool; a pool has backends, not pools");
+            self.errors.push(at, message);
+            return None;
+        }
+        self.known_backend(file, name, at, backends)
     }
 
     /// Notes what cannot work where headers do not wait for the body. Only a plugin knows that.
@@ -620,6 +755,7 @@ impl Build<'_> {
             default,
             aliases,
             serves,
+            replaces_unserved: false,
         }
     }
 
@@ -694,10 +830,15 @@ impl Build<'_> {
         }
     }
 
-    fn routes(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) -> Vec<Route> {
+    fn routes(
+        &mut self,
+        file: &file::Gateway,
+        backends: &[Rc<Backend>],
+        pools: &[Rc<Pool>],
+    ) -> Vec<Route> {
         let at = KeyPath::root().key("routes");
         let Some(routes) = &file.routes else {
-            return self.implied_routes(file, backends);
+            return self.implied_routes(file, backends, pools);
         };
         let mut seen = BTreeSet::new();
         let mut built = Vec::new();
@@ -712,7 +853,8 @@ impl Build<'_> {
                 self.errors.push(&at.key("name"), message);
             }
             let name = self.noted(RouteName::new(&name), &at.key("name"));
-            let backend = self.known_backend(file, &route.backend, &at.key("backend"), backends);
+            let at_backend = at.key("backend");
+            let to = self.destination(file, &route.backend, &at_backend, backends, pools);
             let path = self.route_path(route.path.as_deref().unwrap_or("/"), &at.key("path"));
             let methods = self.methods(route, &at.key("methods"));
             let headers = self.matched_headers(route, &at.key("headers"));
@@ -728,7 +870,7 @@ impl Build<'_> {
                     "excludes model, which is always written",
                 );
             }
-            if let (Some(name), Some(backend)) = (name, backend) {
+            if let (Some(name), Some(to)) = (name, to) {
                 built.push(Route {
                     name,
                     path,
@@ -736,7 +878,7 @@ impl Build<'_> {
                     headers,
                     hosts,
                     models,
-                    backend,
+                    to,
                     backend_from_model,
                     aliases: Rc::new(aliases),
                     model,
@@ -799,17 +941,26 @@ impl Build<'_> {
         }
     }
 
-    /// Without routes everything goes to the only backend, unless something else decides.
-    fn implied_routes(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) -> Vec<Route> {
+    /// Without routes everything goes to the only backend, or to the only pool, unless something
+    /// else decides.
+    fn implied_routes(
+        &mut self,
+        file: &file::Gateway,
+        backends: &[Rc<Backend>],
+        pools: &[Rc<Pool>],
+    ) -> Vec<Route> {
         let is_plugin = file.placement.is_some() || file.backend.is_some();
-        if let ([backend], 1) = (backends, file.backends.len()) {
-            let name = RouteName::new("default").ok();
-            return name
-                .into_iter()
-                .map(|name| everything(name, backend))
-                .collect();
+        let only = match (backends, pools, file.backends.len()) {
+            ([backend], [], 1) => Some(Destination::Backend(Rc::clone(backend))),
+            (_, [pool], _) if !is_plugin => Some(Destination::Pool(Rc::clone(pool))),
+            _ => None,
+        };
+        if let Some((to, name)) = only.zip(RouteName::new("default").ok()) {
+            return vec![everything(name, to)];
         }
-        if file.backends.len() > 1 && !is_plugin {
+        let is_pool = |(_, it): (usize, &file::Backend)| it.r#type == BackendType::Pool;
+        let has_one_pool = file.backends.iter().filter(|it| is_pool(*it)).count() == 1;
+        if file.backends.len() > 1 && !is_plugin && !has_one_pool {
             let at = KeyPath::root().key("routes");
             self.required(&at, "required where there are several backends");
         }
@@ -863,11 +1014,34 @@ impl Build<'_> {
             .backend
             .as_ref()
             .and_then(|name| self.known_backend(file, name, &at, backends));
+        let placement = file.placement.unwrap_or_default();
+        let role = file.role.unwrap_or_default();
+        if role == Role::Choose && placement == Placement::Upstream {
+            let message = "\"choose\" excludes placement \"upstream\": there the choice was made";
+            self.errors.push(&KeyPath::root().key("role"), message);
+        }
         Plugin {
-            placement: file.placement.unwrap_or_default(),
+            placement,
+            role,
             hold_headers: file.hold_headers.unwrap_or(false),
             backend,
         }
+    }
+
+    /// A backend or a pool.
+    fn destination(
+        &mut self,
+        file: &file::Gateway,
+        name: &str,
+        at: &KeyPath,
+        backends: &[Rc<Backend>],
+        pools: &[Rc<Pool>],
+    ) -> Option<Destination> {
+        if let Some(pool) = pools.iter().find(|pool| pool.name.as_str() == name) {
+            return Some(Destination::Pool(Rc::clone(pool)));
+        }
+        self.known_backend(file, name, at, backends)
+            .map(Destination::Backend)
     }
 
     fn known_backend(
@@ -967,7 +1141,7 @@ impl Build<'_> {
     }
 }
 
-fn everything(name: RouteName, backend: &Rc<Backend>) -> Route {
+fn everything(name: RouteName, to: Destination) -> Route {
     Route {
         name,
         path: String::new(),
@@ -975,11 +1149,43 @@ fn everything(name: RouteName, backend: &Rc<Backend>) -> Route {
         headers: Vec::new(),
         hosts: Vec::new(),
         models: Vec::new(),
-        backend: Rc::clone(backend),
+        to,
         backend_from_model: false,
         aliases: Rc::default(),
         model: None,
     }
+}
+
+/// A backend as a member of a pool: what it does not serve becomes its default model, and it serves
+/// its type's families where the configuration does not say what.
+fn in_pool(backend: &Backend) -> Backend {
+    let families = match backend.dialects {
+        // On Vertex AI there are other families, too.
+        Some(Dialects::Vertex) => &[],
+        _ => backend.provider.families(),
+    };
+    let mut member = backend.clone();
+    let rule = &mut member.model;
+    rule.replaces_unserved = true;
+    if rule.serves.is_none() && !families.is_empty() {
+        rule.serves = Some(families.iter().map(|family| Glob::new(family)).collect());
+    }
+    member
+}
+
+fn fallback_on(failures: &[Failure]) -> FallbackOn {
+    let mut on = FallbackOn::default();
+    for failure in failures {
+        match failure {
+            // Always on.
+            Failure::Connect | Failure::Timeout => {}
+            Failure::ServerErrors => on.server_errors = true,
+            Failure::Status(status) => {
+                on.statuses.insert(*status);
+            }
+        }
+    }
+    on
 }
 
 /// Why a template came to nothing.
@@ -1026,3 +1232,11 @@ const DEFAULT_MAX_REQUEST_BYTES: u64 = 32 << 20;
 const METADATA_SERVER: &str =
     "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_FALLBACK_ON: [Failure; 2] = [Failure::Status(429), Failure::ServerErrors];
+
+/// So that sums of weights stay far from any limit.
+const MAX_WEIGHT: u32 = 1_000_000;
+
+const POOL_IN_LISTENER: &str = "a pool cannot work here: the attempts are Envoy's, and only \
+     \"placement: upstream\" sees each of them; use what \"llm-proxy render\" writes, which has the \
+     module in the listener with \"role: choose\" and once more upstream";

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::read::{FromValue, keys};
-use super::value::{ByteSize, Provider, Span, Template};
+use super::value::{BackendType, ByteSize, Failure, Role, Span, Strategy, Template};
 
 keys! {
     /// An LLM gateway: which requests go to which provider.
@@ -32,6 +32,10 @@ keys! {
         /// Plugin configuration only: `true` promises that Envoy's `allow_on_headers_stop_iteration`
         /// is set, so that headers can wait for the body. Default: `false`.
         "holdHeaders" => hold_headers: Option<bool>,
+        /// Plugin configuration only: what it does. `send` (the default) makes a request one to its
+        /// backend; `choose`, in the listener, only says in headers where it goes. The native command
+        /// sets it in what it renders.
+        "role" => role: Option<Role>,
         /// Plugin configuration only: the backend for which this plugin speaks, where neither the
         /// route's nor the endpoint's metadata names one.
         "backend" => backend: Option<String>,
@@ -39,14 +43,42 @@ keys! {
 }
 
 keys! {
-    /// One provider account or server.
+    /// One provider account or server, or a pool of them.
     pub struct Backend {
         /// The name by which routes refer to it.
         "name" => name: String,
-        /// The kind of provider.
-        "type" => provider: Provider,
-        /// How to reach it and what to send.
+        /// The kind of provider, or `pool`.
+        "type" => r#type: BackendType,
+        /// How to reach it and what to send. Not for a pool.
         "config" => config: Option<BackendConfig>,
+        /// `pool` only: which member is asked first. `weighted` (the default): in turn, by their
+        /// weights; `round-robin`: in turn; `latency`: who has answered fastest lately.
+        "strategy" => strategy: Option<Strategy>,
+        /// `pool` only: whether the other members are asked when one fails. Default: `true`.
+        "fallback" => fallback: Option<bool>,
+        /// `pool` only: after which statuses the next member is asked: codes such as `429`, or `5xx`.
+        /// `connect-failure` and `timeout` are always among them. Default: `[429, 5xx]`.
+        "fallbackOn" => fallback_on: Option<Vec<Failure>>,
+        /// `pool` only: how many attempts there are at most after the first. Default: every member is
+        /// asked once, and again as often as its own `maxRetries` says.
+        "maxRetries" => max_retries: Option<u32>,
+        /// `pool` only: time to the first byte of the reply, per attempt. Default: the longest of its
+        /// members' timeouts.
+        "timeout" => timeout: Option<Span>,
+        /// `pool` only: its members.
+        "backends" => backends: Option<List<Member>>,
+    }
+}
+
+keys! {
+    /// A member of a pool.
+    pub struct Member {
+        /// The name of the backend.
+        "name" => name: String,
+        /// Its share, beside those of the same priority. Default: 1.
+        "weight" => weight: Option<u32>,
+        /// 0 (the default) is asked first; the others when those of a smaller number cannot be.
+        "priority" => priority: Option<u32>,
     }
 }
 

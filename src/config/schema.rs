@@ -47,11 +47,35 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("/properties/placement", json!({"default": "listener"})),
         ("/properties/holdHeaders", json!({"default": false})),
         ("/definitions/Backend", json!({"title": "Backend"})),
-        ("/definitions/Backend", needs_endpoint()),
+        (
+            "/definitions/Backend",
+            json!({"allOf": [needs_endpoint(), needs_members(), is_no_pool()]}),
+        ),
         ("/definitions/Backend/properties/name", name.clone()),
         (
             "/definitions/Backend/properties/type",
             json!({"description": types()}),
+        ),
+        (
+            "/definitions/Backend/properties/strategy",
+            json!({"default": "weighted"}),
+        ),
+        (
+            "/definitions/Backend/properties/fallback",
+            json!({"default": true}),
+        ),
+        (
+            "/definitions/Backend/properties/fallbackOn",
+            json!({"default": [429, "5xx"]}),
+        ),
+        ("/definitions/Member", json!({"title": "Member of a pool"})),
+        (
+            "/definitions/Member/properties/weight",
+            json!({"default": 1, "minimum": 1}),
+        ),
+        (
+            "/definitions/Member/properties/priority",
+            json!({"default": 0}),
         ),
         (
             "/definitions/BackendConfig",
@@ -131,6 +155,34 @@ fn needs_endpoint() -> Value {
     json!({
         "if": {"properties": {"type": {"enum": types}}},
         "then": {"required": ["config"], "properties": {"config": {"required": ["endpoint"]}}},
+    })
+}
+
+/// A pool requires members and has no configuration.
+fn needs_members() -> Value {
+    json!({
+        "if": {"properties": {"type": {"enum": ["pool"]}}},
+        "then": {
+            "required": ["backends"],
+            "properties": {"backends": {"minItems": 1}, "config": {"enum": [null]}},
+        },
+    })
+}
+
+/// What only a pool has.
+fn is_no_pool() -> Value {
+    let types: Vec<&str> = ProviderType::ALL.map(ProviderType::as_str).into();
+    let absent = json!({"enum": [null]});
+    json!({
+        "if": {"properties": {"type": {"enum": types}}},
+        "then": {"properties": {
+            "strategy": absent,
+            "fallback": absent,
+            "fallbackOn": absent,
+            "maxRetries": absent,
+            "timeout": absent,
+            "backends": absent,
+        }},
     })
 }
 

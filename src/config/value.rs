@@ -242,20 +242,148 @@ impl FromValue for Unsupported {
     }
 }
 
-/// A backend's `type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Provider(pub ProviderType);
+/// What one instance of the module does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// It chooses where a request goes, and leaves the request as it is.
+    Choose,
+    /// It makes a request one to its backend.
+    #[default]
+    Send,
+}
 
-impl FromValue for Provider {
+impl Role {
+    const ALL: [(&'static str, Self); 2] = [("choose", Self::Choose), ("send", Self::Send)];
+}
+
+impl FromValue for Role {
     fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
-        let all = ProviderType::ALL.map(|it| (it.as_str(), Self(it)));
-        // The error is noted; with any type the backend's other keys are checked as well. This one
-        // requires nothing and allows everything.
-        choice(&all, value, at, errors).or(Some(Self(ProviderType::Openai)))
+        choice(&Self::ALL, value, at, errors)
     }
 
     fn to_value(&self) -> Option<Value> {
-        Some(Value::from(self.0.as_str()))
+        choice_name(&Self::ALL, self)
+    }
+}
+
+/// By what a pool chooses which of its members is asked first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// Who has answered fastest lately.
+    Latency,
+    /// Whose turn it is.
+    RoundRobin,
+    /// Whose turn it is, by shares.
+    #[default]
+    Weighted,
+}
+
+impl Strategy {
+    const ALL: [(&'static str, Self); 3] = [
+        ("weighted", Self::Weighted),
+        ("latency", Self::Latency),
+        ("round-robin", Self::RoundRobin),
+    ];
+}
+
+impl FromValue for Strategy {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        choice(&Self::ALL, value, at, errors)
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        choice_name(&Self::ALL, self)
+    }
+}
+
+/// A failure after which the next member of a pool is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// There is no connection to the provider.
+    Connect,
+    /// Every status from 500 to 599.
+    ServerErrors,
+    /// This status, from 400 to 599.
+    Status(u16),
+    /// The first byte of the reply has not come in time.
+    Timeout,
+}
+
+impl Failure {
+    fn parse(text: &str) -> Option<Self> {
+        let status = text.strip_prefix("http_").unwrap_or(text);
+        match status {
+            "5xx" => Some(Self::ServerErrors),
+            "connect-failure" if status == text => Some(Self::Connect),
+            "timeout" if status == text => Some(Self::Timeout),
+            // A sign would be taken, too.
+            digits if digits.len() == 3 => Self::status(digits.parse().ok()?),
+            _ => None,
+        }
+    }
+
+    fn status(status: u64) -> Option<Self> {
+        let status = u16::try_from(status).ok()?;
+        (400..=599)
+            .contains(&status)
+            .then_some(Self::Status(status))
+    }
+}
+
+impl FromValue for Failure {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        let what = "a status from 400 to 599, 5xx, connect-failure or timeout";
+        let failure = match value {
+            Value::Number(number) => number.as_u64().and_then(Self::status),
+            Value::String(text) => Self::parse(text),
+            _ => return expected(what, value, at, errors),
+        };
+        failure.or_else(|| {
+            errors.push(at, format!("{value} is not {what}"));
+            None
+        })
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(match self {
+            Self::Connect => Value::from("connect-failure"),
+            Self::ServerErrors => Value::from("5xx"),
+            Self::Status(status) => Value::from(*status),
+            Self::Timeout => Value::from("timeout"),
+        })
+    }
+}
+
+/// A backend's `type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendType {
+    /// Several backends.
+    Pool,
+    /// One provider.
+    Provider(ProviderType),
+}
+
+impl BackendType {
+    /// Every type, by name, in the order in which messages list them.
+    pub fn all() -> Vec<(&'static str, Self)> {
+        let providers = ProviderType::ALL.map(|it| (it.as_str(), Self::Provider(it)));
+        providers
+            .into_iter()
+            .chain([("pool", Self::Pool)])
+            .collect()
+    }
+}
+
+impl FromValue for BackendType {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        // The error is noted; with any type the backend's other keys are checked as well. This one
+        // requires nothing and allows everything.
+        let any = Self::Provider(ProviderType::Openai);
+        choice(&Self::all(), value, at, errors).or(Some(any))
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        choice_name(&Self::all(), self)
     }
 }
 
@@ -299,7 +427,9 @@ mod schema {
 
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-    use super::{ByteSize, Placement, Provider, ProviderType, Span, Template, Unsupported};
+    use super::{
+        BackendType, ByteSize, Failure, Placement, Role, Span, Strategy, Template, Unsupported,
+    };
 
     macro_rules! schema {
         ($type:ty, $name:literal, $schema:expr) => {
@@ -346,9 +476,31 @@ mod schema {
         json_schema!({"enum": Unsupported::ALL.map(|(name, _)| name)})
     );
     schema!(
-        Provider,
-        "Provider",
-        json_schema!({"enum": ProviderType::ALL.map(ProviderType::as_str)})
+        Role,
+        "Role",
+        json_schema!({"enum": Role::ALL.map(|(name, _)| name)})
+    );
+    schema!(
+        Strategy,
+        "Strategy",
+        json_schema!({"enum": Strategy::ALL.map(|(name, _)| name)})
+    );
+    schema!(
+        Failure,
+        "Failure",
+        json_schema!({
+            "anyOf": [
+                {"type": "integer", "minimum": 400, "maximum": 599},
+                {"type": "string", "pattern": "^((http_)?([45][0-9]{2}|5xx)|connect-failure|timeout)$"}
+            ]
+        })
+    );
+    schema!(
+        BackendType,
+        "BackendType",
+        json_schema!({
+            "enum": BackendType::all().into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        })
     );
 }
 

@@ -6,10 +6,11 @@ use super::Surroundings;
 use super::body::OfRoute;
 use super::firewall;
 use super::metadata::RouteMetadata;
-use crate::config::{Auth, Backend, Gateway, KeyHeader, Placement};
+use crate::config::{Auth, Backend, Destination, Gateway, KeyHeader, Placement};
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::model::Renaming;
 use crate::operation::Operation;
+use crate::pool::Pool;
 use crate::provider::PathError;
 use crate::refusal::Refusal;
 use crate::route::{self, Routed};
@@ -22,6 +23,16 @@ pub struct Target {
     pub of_route: OfRoute,
     /// The path of the route, where it is known.
     pub path: Option<String>,
+    /// As one of how many attempts, in a pool.
+    pub series: Option<Series>,
+}
+
+/// The attempts that a pool makes for one request.
+pub struct Series {
+    /// The pool.
+    pub pool: Rc<Pool>,
+    /// How many there are after the first.
+    pub retries: u64,
 }
 
 /// Where a request goes, as far as it is known.
@@ -64,6 +75,17 @@ impl Target {
                 backend: named(name)?,
                 of_route,
                 path: metadata.path,
+                series: None,
+            }));
+        }
+        if gateway.plugin.placement == Placement::Upstream
+            && let Some((backend, series)) = member(gateway, surroundings)
+        {
+            return Ok(Found::Target(Self {
+                backend,
+                of_route,
+                path: metadata.path,
+                series: Some(series),
             }));
         }
         let backend = match (gateway.plugin.placement, gateway.backends.as_slice()) {
@@ -80,6 +102,7 @@ impl Target {
                 backend,
                 of_route,
                 path: metadata.path,
+                series: None,
             }));
         }
 
@@ -93,9 +116,12 @@ impl Target {
         let target = match route::choose(&gateway.routes, &request) {
             Routed::NeedsModel => return Ok(Found::NeedsModel),
             Routed::Route(route) => {
-                let (backend, prefix) = gateway.destination(route, asked);
+                let (to, prefix) = gateway.destination(route, asked);
+                let Destination::Backend(backend) = to else {
+                    return Err(Refusal::Gateway(POOL_ELSEWHERE));
+                };
                 Self {
-                    backend: Rc::clone(backend),
+                    backend,
                     of_route: OfRoute {
                         model: of_route.model.or_else(|| route.model.clone()),
                         renaming: Renaming {
@@ -104,6 +130,7 @@ impl Target {
                         },
                     },
                     path: Some(route.path.clone()),
+                    series: None,
                 }
             }
             Routed::NoModel => return Err(super::no_model(headers, path)),
@@ -123,6 +150,7 @@ impl Target {
                     backend: Rc::clone(backend),
                     of_route,
                     path: metadata.path,
+                    series: None,
                 },
                 _ if gateway.routes.is_empty() => return Err(Refusal::Gateway(NO_BACKEND)),
                 _ => return Err(Refusal::UnknownRoute),
@@ -130,6 +158,20 @@ impl Target {
         };
         Ok(Found::Target(target))
     }
+}
+
+/// The member of a pool for whom this attempt is.
+fn member(gateway: &Gateway, surroundings: &dyn Surroundings) -> Option<(Rc<Backend>, Series)> {
+    if gateway.pools.is_empty() {
+        return None;
+    }
+    let (pool, order) = gateway.order_of(&surroundings.cluster_name()?)?;
+    let member = pool.member(&surroundings.backend_name()?)?;
+    let series = Series {
+        pool: Rc::clone(pool),
+        retries: order.attempts.len().saturating_sub(1) as u64,
+    };
+    Some((Rc::clone(&member.backend), series))
 }
 
 /// The header edits that make a request one to `backend`; `path` where it is known by now.
@@ -257,4 +299,5 @@ pub fn unaddressable(error: PathError, model: Option<&str>) -> Refusal {
 pub const BACKEND_HEADER: &str = "x-llm-proxy-backend";
 
 const UNKNOWN_BACKEND: &str = "the gateway's metadata names a backend that it does not have";
+const POOL_ELSEWHERE: &str = "the gateway's pool was asked outside of its clusters";
 const NO_BACKEND: &str = "the gateway has no route and no backend for this request";

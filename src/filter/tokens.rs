@@ -73,7 +73,8 @@ impl Kept {
         if self.call.is_some() {
             return;
         }
-        match self.keeper.tick(host::now(), &Host, &Host) {
+        let host = Host::default();
+        match self.keeper.tick(host::now(), &host, &host) {
             Ok(None) => {}
             Ok(Some(call)) => {
                 self.call = start(&call);
@@ -86,7 +87,7 @@ impl Kept {
     }
 
     fn ended(&mut self, answer: &Answer<'_>) {
-        let outcome = self.keeper.ended(answer, host::now(), &Host);
+        let outcome = self.keeper.ended(answer, host::now(), &Host::default());
         self.say(&outcome);
     }
 

@@ -6,7 +6,9 @@
 //! Source: <https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/api>; accepted by 1.37.0, too.
 
 mod cluster;
+mod composite;
 mod listener;
+mod module;
 mod route;
 
 use std::time::Duration;
@@ -33,12 +35,15 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
         .map(|backend| cluster::cluster(source, backend, machine));
     let token_clusters = source.token_sources().into_values();
     let token_clusters = token_clusters.map(|it| cluster::token_cluster(&it, machine));
-    let clusters: Vec<Value> = clusters.chain(token_clusters).collect();
+    let clusters: Vec<Value> = clusters
+        .chain(token_clusters)
+        .chain(source.pools().flat_map(|pool| composite::clusters(pool)))
+        .collect();
     json!({
         "node": {"id": NAME, "cluster": NAME},
         "admin": {"address": socket_address(&source.gateway().admin)},
         "static_resources": {
-            "listeners": [listener::listener(source)],
+            "listeners": [listener::listener(source, machine)],
             "clusters": clusters,
         },
         "overload_manager": {"resource_monitors": [extension(
@@ -70,6 +75,15 @@ fn socket_address(address: &Address) -> Value {
     json!({"socket_address": {"address": address.host, "port_value": address.port}})
 }
 
+fn circuit_breakers() -> Value {
+    json!({"thresholds": [{
+        "max_connections": MAX_CONCURRENCY,
+        "max_pending_requests": MAX_CONCURRENCY,
+        "max_requests": MAX_CONCURRENCY,
+        "max_retries": MAX_CONCURRENCY,
+    }]})
+}
+
 /// A duration as protobuf's JSON has it.
 pub(super) fn seconds(duration: Duration) -> String {
     match duration.subsec_millis() {
@@ -98,6 +112,10 @@ fn typed(message: &str, config: Value) -> Value {
 
 /// Unit: clients' connections. Beyond it new ones are closed, so that those which are there work.
 const MAX_CONNECTIONS: u32 = 50_000;
+
+/// Model requests take long, so there are many at once. Envoy's default, 1024, is too few, and its
+/// default of retries, 3, even more so.
+const MAX_CONCURRENCY: u32 = 16_384;
 
 /// The name of whatever has no better one, and the namespace of our metadata.
 const NAME: &str = "llm-proxy";

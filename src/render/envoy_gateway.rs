@@ -209,7 +209,7 @@ fn http_route(source: &Source, backend: &Backend, name: &str, cluster: &Cluster)
         };
         // Headers, methods and hosts are the module's: it sees whatever comes below the path.
         let matched = json!({"path": {"type": "PathPrefix", "value": path}});
-        if route.backend.name == backend.name && !matches.contains(&matched) {
+        if *route.to.name() == backend.name && !matches.contains(&matched) {
             matches.push(matched);
         }
     }

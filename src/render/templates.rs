@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::value::{Provider, Template};
+use crate::config::value::{BackendType, Template};
 use crate::config::{Environment, KeyPath, file};
 use crate::provider::ProviderType;
 use crate::secret::Secret;
@@ -115,7 +115,10 @@ struct Templates<'a> {
 
 impl<'a> Templates<'a> {
     fn of(backend: &'a mut file::Backend) -> Self {
-        let Provider(provider) = backend.provider;
+        // A pool has no text.
+        let BackendType::Provider(provider) = backend.r#type else {
+            return Self::default();
+        };
         // All keys are named, so that a new one does not compile until it is on one of the sides.
         let Some(file::BackendConfig {
             api_key,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::Source;
-use super::{Machine, NAME, extension, seconds, socket_address, typed};
+use super::{Machine, NAME, circuit_breakers, extension, module, seconds, socket_address, typed};
 use crate::config::{Address, Backend, Tls};
 use crate::token;
 
@@ -47,12 +47,7 @@ pub fn cluster(source: &Source, backend: &Backend, machine: &Machine) -> Value {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions":
                 http(source, backend, machine),
         },
-        "circuit_breakers": {"thresholds": [{
-            "max_connections": MAX_CONCURRENCY,
-            "max_pending_requests": MAX_CONCURRENCY,
-            "max_requests": MAX_CONCURRENCY,
-            "max_retries": MAX_CONCURRENCY,
-        }]},
+        "circuit_breakers": circuit_breakers(),
         "upstream_connection_options": {"tcp_keepalive": {
             "keepalive_time": 30,
             "keepalive_interval": 10,
@@ -182,45 +177,18 @@ fn http(source: &Source, backend: &Backend, machine: &Machine) -> Value {
     });
     if let (Value::Object(options), Value::Object(mut protocol)) = (&mut options, protocol) {
         options.append(&mut protocol);
-        let filters = json!([
-            module(source, backend, machine),
-            extension(
-                "envoy.filters.http.upstream_codec",
-                "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
-                json!({}),
-            ),
-        ]);
-        options.insert("http_filters".to_owned(), filters);
+        // A member of pools alone is asked through their clusters, whose filters count.
+        if source.is_asked_alone(backend) {
+            let plugin = source.plugin(backend);
+            let module = module::filter(source, machine, backend.name.as_str(), &plugin);
+            let filters = json!([module, module::codec()]);
+            options.insert("http_filters".to_owned(), filters);
+        }
     }
     typed(
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         options,
     )
-}
-
-/// The module, speaking for one backend.
-fn module(source: &Source, backend: &Backend, machine: &Machine) -> Value {
-    // The same for every backend: plugins with one `vm_config` share one VM per worker.
-    let mut vm = json!({
-        "vm_id": NAME,
-        "runtime": "envoy.wasm.runtime.v8",
-        "code": {"local": {"filename": machine.module}},
-    });
-    let names = source.variable_names();
-    if let (Value::Object(vm), false) = (&mut vm, names.is_empty()) {
-        let variables = json!({"host_env_keys": names});
-        vm.insert("environment_variables".to_owned(), variables);
-    }
-    // As text and not as a `Struct`, which would make every number of `defaults` a double.
-    let plugin = serde_yaml::to_string(&source.plugin(backend)).unwrap_or_default();
-    let config = json!({"config": {
-        "name": format!("{NAME}.{}", backend.name),
-        "vm_config": vm,
-        "configuration": typed("google.protobuf.StringValue", json!({"value": plugin})),
-        "failure_policy": "FAIL_RELOAD",
-        "allow_on_headers_stop_iteration": true,
-    }});
-    extension(NAME, "envoy.extensions.filters.http.wasm.v3.Wasm", config)
 }
 
 /// Longer than any provider takes, TLS included; the backend's own timeout may be shorter.
@@ -232,6 +200,3 @@ pub const TLS_IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// Below the 5 seconds of uvicorn, under which vLLM and many others run.
 pub const PLAIN_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// Model requests take long, so there are many at once. Envoy's default, 1024, is too few.
-const MAX_CONCURRENCY: u32 = 16_384;

@@ -3,19 +3,19 @@
 use serde_json::{Value, json};
 
 use super::super::Source;
-use super::{NAME, extension, route, socket_address};
+use super::{Machine, NAME, extension, module, route, socket_address};
 
 /// The one listener.
-pub fn listener(source: &Source) -> Value {
+pub fn listener(source: &Source, machine: &Machine) -> Value {
     json!({
         "name": NAME,
         "address": socket_address(&source.gateway().listen),
         "per_connection_buffer_limit_bytes": CONNECTION_BUFFER_BYTES,
-        "filter_chains": [{"filters": [connection_manager(source)]}],
+        "filter_chains": [{"filters": [connection_manager(source, machine)]}],
     })
 }
 
-fn connection_manager(source: &Source) -> Value {
+fn connection_manager(source: &Source, machine: &Machine) -> Value {
     let config = json!({
         "stat_prefix": NAME,
         "codec_type": "AUTO",
@@ -42,17 +42,34 @@ fn connection_manager(source: &Source) -> Value {
         "access_log": [access_log()],
         "local_reply_config": local_replies(),
         "route_config": route::table(source),
-        "http_filters": [extension(
-            "envoy.filters.http.router",
-            "envoy.extensions.filters.http.router.v3.Router",
-            json!({"suppress_envoy_headers": true}),
-        )],
+        "http_filters": filters(source, machine),
     });
     extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         config,
     )
+}
+
+fn filters(source: &Source, machine: &Machine) -> Vec<Value> {
+    let mut filters = Vec::new();
+    if source.needs_chooser() {
+        let plugin = source.choosing_plugin();
+        filters.push(module::filter(source, machine, "choose", &plugin));
+    }
+    let mut router = json!({"suppress_envoy_headers": true});
+    if let (Value::Object(router), true) = (&mut router, source.pools().next().is_some()) {
+        // For clusters that have no filters of their own: those of the pools.
+        let module = module::filter(source, machine, "pools", &source.pools_plugin());
+        let filters = json!([module, module::codec()]);
+        router.insert("upstream_http_filters".to_owned(), filters);
+    }
+    filters.push(extension(
+        "envoy.filters.http.router",
+        "envoy.extensions.filters.http.router.v3.Router",
+        router,
+    ));
+    filters
 }
 
 /// One line of JSON per request on standard output, without anything that authenticates: no

@@ -7,9 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::super::Source;
 use super::{NAME, seconds};
-use crate::config::Backend;
-use crate::exchange::aliases_text;
+use crate::config::{Backend, Destination};
+use crate::exchange::{aliases_text, choose};
 use crate::operation::Operation;
+use crate::pool::Pool;
 use crate::refusal::{LocalReply, Refusal};
 use crate::route::{Host, Route};
 
@@ -19,28 +20,40 @@ pub fn table(source: &Source) -> Value {
     let mut routes: Vec<Value> = gateway.routes.iter().map(to_backend).collect();
     routes.extend(wrong_methods(&gateway.routes));
     routes.push(unknown());
-    json!({
-        "name": NAME,
+    let mut table = Map::from_iter([("name".to_owned(), NAME.into())]);
+    if source.needs_chooser() {
+        // The module says these; from a client Envoy does not take them.
+        let ours = json!([choose::CLUSTER_HEADER, choose::ROUTE_HEADER]);
+        table.insert("internal_only_headers".to_owned(), ours);
+    }
+    let hosts = json!([{
         // One virtual host for all: hosts are matched by each route, so the order of the file
         // decides among them as well.
-        "virtual_hosts": [{
-            "name": NAME,
-            "domains": ["*"],
-            "request_body_buffer_limit": gateway.max_request_bytes + BODY_BUFFER_MARGIN_BYTES,
-            "routes": routes,
-        }],
-    })
+        "name": NAME,
+        "domains": ["*"],
+        "request_body_buffer_limit": gateway.max_request_bytes + BODY_BUFFER_MARGIN_BYTES,
+        "routes": routes,
+    }]);
+    table.insert("virtual_hosts".to_owned(), hosts);
+    Value::Object(table)
 }
 
 fn to_backend(route: &Route) -> Value {
-    let backend = &*route.backend;
-    let action = json!({
-        "cluster": backend.name.as_str(),
+    let mut action = match &route.to {
+        Destination::Backend(backend) => json!({"cluster": backend.name.as_str()}),
+        Destination::Pool(_) => json!({"cluster_header": choose::CLUSTER_HEADER}),
+    };
+    let (longest, retry_policy) = match &route.to {
+        Destination::Backend(backend) => (longest(backend), retry_policy(backend)),
+        Destination::Pool(pool) => (longest_of(pool), pool_retry_policy(pool)),
+    };
+    if let Value::Object(action) = &mut action {
         // No limit on the whole: a stream lasts as long as it lasts.
-        "timeout": "0s",
-        "idle_timeout": seconds(idle_timeout(backend)),
-        "retry_policy": retry_policy(backend),
-    });
+        action.insert("timeout".to_owned(), "0s".into());
+        let idle_timeout = longest.clamp(MIN_IDLE_TIMEOUT, MAX_IDLE_TIMEOUT);
+        action.insert("idle_timeout".to_owned(), seconds(idle_timeout).into());
+        action.insert("retry_policy".to_owned(), retry_policy);
+    }
     let mut rest = Map::new();
     if let Some(metadata) = metadata(route) {
         rest.insert(
@@ -68,11 +81,16 @@ fn metadata(route: &Route) -> Option<Value> {
     (!metadata.is_empty()).then_some(Value::Object(metadata))
 }
 
-/// How long a request may be silent: at least what all attempts and the pauses between take.
-fn idle_timeout(backend: &Backend) -> Duration {
-    let attempts = attempts(backend);
-    let longest = (backend.timeout + MAX_PAUSE).saturating_mul(attempts);
-    longest.clamp(MIN_IDLE_TIMEOUT, MAX_IDLE_TIMEOUT)
+/// How long a request may be silent: what all attempts and the pauses between take.
+fn longest(backend: &Backend) -> Duration {
+    (backend.timeout + MAX_PAUSE).saturating_mul(attempts(backend))
+}
+
+/// The same for a pool.
+fn longest_of(pool: &Pool) -> Duration {
+    let attempts = pool.orders().iter().map(|order| order.attempts.len());
+    let attempts = u32::try_from(attempts.max().unwrap_or(1)).unwrap_or(u32::MAX);
+    (pool.timeout + MAX_POOL_PAUSE).saturating_mul(attempts)
 }
 
 fn attempts(backend: &Backend) -> u32 {
@@ -103,6 +121,29 @@ fn retry_policy(backend: &Backend) -> Value {
             },
         }),
     }
+}
+
+/// How many attempts there are the module says for each request.
+fn pool_retry_policy(pool: &Pool) -> Value {
+    let mut retry_on = vec!["reset", "connect-failure", "refused-stream"];
+    if pool.fallback_on.server_errors {
+        retry_on.push("5xx");
+    }
+    if !pool.fallback_on.statuses.is_empty() {
+        retry_on.push("retriable-status-codes");
+    }
+    let mut policy = Map::from_iter([("retry_on".to_owned(), retry_on.join(",").into())]);
+    if !pool.fallback_on.statuses.is_empty() {
+        let statuses = json!(pool.fallback_on.statuses);
+        policy.insert("retriable_status_codes".to_owned(), statuses);
+    }
+    policy.insert("num_retries".to_owned(), 0.into());
+    policy.insert("per_try_timeout".to_owned(), seconds(pool.timeout).into());
+    // The next attempt is at somebody else: there is nothing to wait for.
+    let max_interval = seconds(MAX_POOL_PAUSE);
+    let pauses = json!({"base_interval": "0.025s", "max_interval": max_interval});
+    policy.insert("retry_back_off".to_owned(), pauses);
+    Value::Object(policy)
 }
 
 /// What a route is chosen by; `methods` replaces its own.
@@ -238,6 +279,9 @@ const BODY_BUFFER_MARGIN_BYTES: u64 = 1 << 20;
 
 /// A provider that asks for more patience than this is not waited for.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// Unit: time between two attempts of a pool.
+const MAX_POOL_PAUSE: Duration = Duration::from_millis(250);
 
 /// OpenAI's SDKs wait ten minutes.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
