@@ -237,3 +237,37 @@ def test_an_envoy_filter_brings_the_errors_along(patched, mock):
     assert_openai_error(patched.post(MISTRAL, b"["), 400, "invalid_request_error")
     mock.reply(reset_before_headers=True, times=4)
     assert_openai_error(patched.post(MISTRAL, CHAT), 503, "server_error")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_envoy_filter_carries_a_pool(start, output, mock, version):
+    names = {"mistral": "api.mistral.ai", "deepseek": "api.deepseek.com"}
+    backends = [
+        {
+            "name": name,
+            "type": name,
+            "config": {"apiKey": f"${{{name.upper()}_API_KEY}}", "defaultModel": f"{name}-model"},
+        }
+        for name in names
+    ]
+    pool = {"name": "both", "type": "pool", "strategy": "round-robin"}
+    pool["backends"] = [{"name": name} for name in names]
+    routes = [{"path": "/both", "backend": "both"}]
+    gateway = {"backends": [*backends, pool], "routes": routes}
+    documents = manifests("istio", gateway, output / "istio" / "pool", "--hold")
+    _, envoy = start(documents, version)
+    mock.reply(status=503, body="{}", times=1)
+    reply = envoy.post("/both/v1/chat/completions", CHAT, [("x-llm-proxy-cluster", "mistral")])
+    assert reply.status == 200, reply.body
+    first, second = mock.requests()
+    assert {first.authority, second.authority} == set(names.values())
+    for arrived in (first, second):
+        [name] = [name for name, host in names.items() if host == arrived.authority]
+        assert arrived.sni == arrived.authority
+        assert arrived.all("authorization") == [f"Bearer sk-{name}"]
+        assert arrived.json() == {**CHAT, "model": f"{name}-model"}
+        assert [it for it, _ in arrived.headers if it.startswith(TELLING)] == ["authorization"]
+    mock.forget()
+    for _ in range(4):
+        assert envoy.post("/both/v1/chat/completions", CHAT).status == 200
+    assert {it.authority for it in mock.requests()} == set(names.values())

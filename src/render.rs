@@ -188,31 +188,45 @@ impl Source {
 
     /// The configuration of the plugin that sits among a listener's filters and routes by itself.
     pub fn listener_plugin(&self, holds: bool) -> Value {
-        let mut plugin = self.written_listener_plugin(holds);
-        let used: BTreeSet<&str> = self.backends().map(|it| it.name.as_str()).collect();
-        plugin.backends.retain(|it| used.contains(it.name.as_str()));
-        ordered(plugin.to_json(), &["placement", "holdHeaders"])
-    }
-
-    /// What that plugin would say of its configuration, with the key paths of what is written.
-    ///
-    /// # Errors
-    ///
-    /// Everything that cannot work in the listener, or without held headers.
-    pub fn check_listener_plugin(&self, holds: bool) -> Result<(), ConfigErrors> {
-        let plugin = self.written_listener_plugin(holds).to_json();
-        let environment = |_: &str| None;
-        Gateway::parse(&plugin.to_string(), &WithoutKeys(&environment)).map(drop)
-    }
-
-    fn written_listener_plugin(&self, holds: bool) -> file::Gateway {
-        let mut plugin = self.written.clone();
-        plugin.listen = None;
-        plugin.admin = None;
-        plugin.max_request_bytes = Some(ByteSize(self.gateway.max_request_bytes));
-        plugin.placement = Some(Placement::Listener);
+        let names: Vec<&str> = self.backends().map(|it| it.name.as_str()).collect();
+        let mut plugin = self.any_plugin(Placement::Listener, &names);
         plugin.hold_headers = Some(holds);
-        plugin
+        in_order(&plugin)
+    }
+
+    /// What that plugin would say of the backends that it asks alone: everything that cannot work
+    /// in the listener, or without held headers. Pools are another matter.
+    pub fn refusals_in_the_listener(&self, holds: bool) -> ConfigErrors {
+        let names: Vec<&str> = self
+            .written
+            .backends
+            .iter()
+            .map(|(_, it)| &*it.name)
+            .collect();
+        let mut plugin = self.any_plugin(Placement::Listener, &names);
+        plugin.hold_headers = Some(holds);
+        let environment = |_: &str| None;
+        let found = Gateway::parse(&plugin.to_json().to_string(), &WithoutKeys(&environment));
+        let unused = names
+            .iter()
+            .filter(|name| !self.backends().any(|it| it.name.as_str() == **name));
+        let unused: Vec<KeyPath> = unused.map(|name| self.place(name)).collect();
+        let mut errors = ConfigErrors::default();
+        for error in found.err().iter().flat_map(ConfigErrors::iter) {
+            if !unused.iter().any(|place| place.contains(&error.at)) {
+                errors.push(&error.at, &*error.message);
+            }
+        }
+        errors
+    }
+
+    /// Where the backend or pool with this name is written.
+    pub fn place(&self, name: &str) -> KeyPath {
+        let mut backends = self.written.backends.iter();
+        let index = backends.find_map(|(index, it)| (it.name == name).then_some(index));
+        KeyPath::root()
+            .key("backends")
+            .index(index.unwrap_or_default())
     }
 }
 

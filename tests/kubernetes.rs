@@ -166,6 +166,17 @@ fn what_a_home_cannot_do_is_refused_with_the_form_that_can() {
         assert_eq!(refused(&source, true), (String::new(), String::new()));
     }
 
+    let pool = source(
+        "{backends: [{name: unused, type: anthropic}, {name: b, type: mistral}, {name: c, type: groq}, \
+          {name: a, type: pool, backends: [{name: b}, {name: c}]}], \
+          routes: [{path: /v1, backend: a}]}",
+    );
+    let message = "backends[3].type: a pool needs the module on each cluster, where it sees every \
+                   attempt; `render istio --hold` and `render envoy` put it there";
+    let both = (message.to_owned(), message.to_owned());
+    assert_eq!(refused(&pool, false), both);
+    assert_eq!(refused(&pool, true), (String::new(), message.to_owned()));
+
     let (istio, envoy_gateway) = refused(&one("{name: a, type: ollama}"), false);
     for error in [istio, envoy_gateway] {
         assert!(error.starts_with("backends[0].config.endpoint"), "{error}");

@@ -105,7 +105,7 @@ def redirected(bootstrap: dict, mock) -> dict:
     bootstrap = json.loads(json.dumps(bootstrap))
     for cluster in bootstrap["static_resources"]["clusters"]:
         host, port = (mock.tls if "transport_socket" in cluster else mock.plain).rsplit(":", 1)
-        for group in cluster["load_assignment"]["endpoints"]:
+        for group in cluster.get("load_assignment", {}).get("endpoints", []):
             for endpoint in group["lb_endpoints"]:
                 endpoint["endpoint"]["address"] = _address(host, int(port))
     for holder in _mappings(bootstrap):

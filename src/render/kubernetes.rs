@@ -173,11 +173,7 @@ pub fn check_names(source: &Source, errors: &mut ConfigErrors) {
 
 /// Where a backend stands in the configuration.
 pub fn place(source: &Source, backend: &Backend) -> KeyPath {
-    let mut backends = source.gateway().backends.iter();
-    let index = backends.position(|it| it.name == backend.name);
-    KeyPath::root()
-        .key("backends")
-        .index(index.unwrap_or_default())
+    source.place(backend.name.as_str())
 }
 
 /// The plugin among the listener's filters; notes why it cannot be there. `remedy` says how what
@@ -188,8 +184,12 @@ pub fn listener_plugin(
     remedy: &str,
     errors: &mut ConfigErrors,
 ) -> Value {
-    let found = source.check_listener_plugin(holds).err();
-    for error in found.iter().flat_map(ConfigErrors::iter) {
+    for pool in source.pools() {
+        let message = "a pool needs the module on each cluster, where it sees every attempt; \
+                       `render istio --hold` and `render envoy` put it there";
+        errors.push(&source.place(pool.name.as_str()).key("type"), message);
+    }
+    for error in source.refusals_in_the_listener(holds).iter() {
         let remedy = if holds { "" } else { remedy };
         errors.push(&error.at, format!("{}{remedy}", error.message));
     }
