@@ -33,9 +33,10 @@ def manifests(home: str, gateway: pathlib.Path | dict, directory: pathlib.Path, 
         file = directory / "gateway.yaml"
         file.write_text(yaml.safe_dump(gateway, sort_keys=False))
         gateway = file
-    arguments = [artefacts.command(), "render", home, gateway, "--wasm", IMAGE, "--sha256", SHA256]
+    module = () if "--wasm" in options else ("--wasm", IMAGE, "--sha256", SHA256)
+    arguments = [artefacts.command(), "render", home, gateway, *module, *options]
     done = subprocess.run(
-        [str(it) for it in [*arguments, *options]], env={}, capture_output=True, text=True,
+        [str(it) for it in arguments], env={}, capture_output=True, text=True,
         timeout=artefacts.GUARD_SECONDS,
     )
     assert done.returncode == 0, f"exit code {done.returncode}:\n{done.stderr}"

@@ -6,7 +6,7 @@
 //! the module has set. So each backend's `HTTPRoute` has both: the paths by which clients come, and
 //! the header.
 //!
-//! Source: the CRDs of Envoy Gateway 1.6 and Gateway API 1.4, kept in `tests/crds`, and
+//! Source: the CRDs of Envoy Gateway 1.7 and Gateway API 1.5, kept in `tests/crds`, and
 //! <https://gateway.envoyproxy.io/docs/api/extension_types/>, read 2026-11-21.
 
 use serde_json::{Value, json};
@@ -150,7 +150,7 @@ fn backend_resources(
             spec,
         ));
     }
-    let spec = http_route(source, backend, &name, cluster);
+    let spec = http_route(source, backend, &name, cluster, errors);
     resources.push(resource(GATEWAY_API, "HTTPRoute", &name, namespace, spec));
     let idle_timeout = match backend.endpoint.is_tls {
         true => TLS_IDLE_TIMEOUT,
@@ -200,7 +200,13 @@ fn tls(source: &Source, backend: &Backend, name: &str, errors: &mut ConfigErrors
 }
 
 /// The paths by which clients come, and the header by which the module says where they go.
-fn http_route(source: &Source, backend: &Backend, name: &str, cluster: &Cluster) -> Value {
+fn http_route(
+    source: &Source,
+    backend: &Backend,
+    name: &str,
+    cluster: &Cluster,
+    errors: &mut ConfigErrors,
+) -> Value {
     let mut matches = vec![kubernetes::chosen(backend)];
     for route in &source.gateway().routes {
         let path = match route.path.as_str() {
@@ -212,6 +218,13 @@ fn http_route(source: &Source, backend: &Backend, name: &str, cluster: &Cluster)
         if *route.to.name() == backend.name && !matches.contains(&matched) {
             matches.push(matched);
         }
+    }
+    if matches.len() > MAX_MATCHES {
+        let message = format!(
+            "{} paths lead to it, and an HTTPRoute takes at most {MAX_MATCHES} with its header",
+            matches.len() - 1
+        );
+        errors.push(&kubernetes::place(source, backend), message);
     }
     let reference = json!({
         "group": "gateway.envoyproxy.io",
@@ -284,13 +297,6 @@ fn extension_policy(
         .backends()
         .map(|backend| http_route_reference(&kubernetes::name_of(backend)))
         .collect();
-    if targets.len() > MAX_TARGETS {
-        let message = format!(
-            "{} backends, and an EnvoyExtensionPolicy has at most {MAX_TARGETS} routes",
-            targets.len()
-        );
-        errors.push(&KeyPath::root().key("backends"), message);
-    }
     resource(
         ENVOY_GATEWAY,
         "EnvoyExtensionPolicy",
@@ -387,5 +393,5 @@ const LISTENER: &str = "http";
 const REMEDY: &str = "; an EnvoyExtensionPolicy cannot hold headers, `render envoy-gateway --hold` \
      can, with an EnvoyPatchPolicy";
 
-/// By the CRD.
-const MAX_TARGETS: usize = 16;
+/// The matches of a rule, by the CRD.
+const MAX_MATCHES: usize = 64;
