@@ -177,6 +177,14 @@ fn what_a_home_cannot_do_is_refused_with_the_form_that_can() {
     assert_eq!(refused(&pool, false), both);
     assert_eq!(refused(&pool, true), (String::new(), message.to_owned()));
 
+    let vertex = "{name: a, type: google, config: {projectId: p, location: us-central1}}";
+    let (istio, envoy_gateway) = refused(&one(vertex), true);
+    assert_eq!(istio, "");
+    assert!(
+        envoy_gateway.starts_with("backends[0].config: access tokens"),
+        "{envoy_gateway}"
+    );
+
     let (istio, envoy_gateway) = refused(&one("{name: a, type: ollama}"), false);
     for error in [istio, envoy_gateway] {
         assert!(error.starts_with("backends[0].config.endpoint"), "{error}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::Source;
-use crate::config::{Address, Backend, ConfigErrors, KeyPath};
+use crate::config::{Address, Auth, Backend, ConfigErrors, KeyPath};
 pub use crate::exchange::BACKEND_HEADER;
 
 /// Where a home gets the module.
@@ -188,6 +188,13 @@ pub fn listener_plugin(
         let message = "a pool needs the module on each cluster, where it sees every attempt; \
                        `render istio --hold` and `render envoy` put it there";
         errors.push(&source.place(pool.name.as_str()).key("type"), message);
+    }
+    for backend in source.backends() {
+        if matches!(backend.auth, Auth::Token(..)) {
+            let message = "access tokens are asked for at a cluster of their own; `render istio \
+                           --hold` and `render envoy` have it";
+            errors.push(&place(source, backend).key("config"), message);
+        }
     }
     for error in source.refusals_in_the_listener(holds).iter() {
         let remedy = if holds { "" } else { remedy };
