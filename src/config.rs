@@ -124,6 +124,8 @@ pub struct Backend {
     pub query: Option<Query>,
     /// Time to the first byte of the reply, per attempt.
     pub timeout: Duration,
+    /// Time between two bytes of a reply.
+    pub stream_idle_timeout: Option<Duration>,
     /// Extra attempts.
     pub max_retries: u32,
     /// TLS, where the endpoint uses it.
@@ -250,6 +252,13 @@ impl Gateway {
         let pool = self.pools.iter().find(|pool| pool.name.as_str() == name);
         let pool = pool.map(|pool| Destination::Pool(Rc::clone(pool)));
         pool.or_else(|| Some(Destination::Backend(Rc::clone(self.backend(name)?))))
+    }
+
+    /// The shortest time for which a stream may have to wait, if there is a limit anywhere.
+    pub fn shortest_wait(&self) -> Option<Duration> {
+        let deadlines = self.routes.iter().filter_map(|route| route.deadline);
+        let silences = self.backends.iter().filter_map(|it| it.stream_idle_timeout);
+        deadlines.chain(silences).min()
     }
 
     /// The backend with this name.

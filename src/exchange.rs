@@ -43,6 +43,7 @@ use crate::config::{Backend, Gateway, Placement, Role};
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::Splice;
 use crate::operation::{Kind, ModelMember, Operation};
+use crate::patience::{Event, Limit};
 use crate::pool::Turns;
 use crate::provider::dialect::Encoded;
 use crate::provider::{Dialects, PathError};
@@ -122,6 +123,8 @@ pub struct Exchange {
     /// As one of how many attempts, in a pool.
     series: Option<Series>,
     is_head: bool,
+    /// What is waited for, where somebody set a limit to that.
+    waits_for: Option<Limit>,
     /// What the reply to a translated request needs.
     chat: Option<Asked>,
     /// The path that was asked for and the route's own, while the provider's waits for the model.
@@ -170,6 +173,7 @@ impl Exchange {
             backend: None,
             series: None,
             is_head: false,
+            waits_for: None,
             chat: None,
             asked: None,
             passed: 0,
@@ -336,6 +340,13 @@ impl Exchange {
         }
     }
 
+    /// What the exchange waits for now, and how long at most. It may change when headers arrive, and
+    /// as long as the request's body does.
+    pub fn waits_for(&self) -> Option<Limit> {
+        self.waits_for
+            .filter(|_| !matches!(self.request, Request::Answered))
+    }
+
     /// The request ends with trailers: its body has ended without saying so, and what still waits
     /// would go on as it is, past all rules.
     pub fn request_trailers(&mut self) -> Step {
@@ -387,6 +398,10 @@ impl Exchange {
         if matches!(self.request, Request::Answered) {
             return Step::default();
         }
+        let silence = self.backend.as_ref().and_then(|it| it.stream_idle_timeout);
+        self.waits_for = silence
+            .filter(|_| !ends)
+            .map(|limit| (Event::NextByte, limit));
         let chat = self.chat.take();
         let head = Head {
             headers,
@@ -400,6 +415,9 @@ impl Exchange {
             None => reply.headers(&head, self.is_head),
         };
         self.reply = reply;
+        if matches!(step.next, Next::Reply(_)) {
+            self.waits_for = None;
+        }
         step
     }
 
@@ -501,6 +519,7 @@ impl Exchange {
                 });
             }
         };
+        self.waits_for = target.deadline.map(|limit| (Event::FirstByte, limit));
         let base = target.path;
         let operation = Operation::of(path, base.as_deref()).map_err(|_| Refusal::InvalidPath)?;
         let backend = Rc::clone(&target.backend);

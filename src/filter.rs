@@ -19,6 +19,7 @@ use crate::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json;
 use crate::pairs;
+use crate::patience::{Event, Patience, Wait};
 use crate::pool::Turns;
 use crate::refusal::{LocalReply, Refusal};
 use crate::shared::{Expected, Shared, Version};
@@ -32,6 +33,8 @@ proxy_wasm::main! {{
 #[derive(Default)]
 struct Root {
     gateway: Option<Rc<Gateway>>,
+    /// How long requests wait, where there is a limit.
+    patience: Option<Rc<Patience>>,
     /// What goes on besides requests.
     errands: Vec<Box<dyn Errand>>,
     /// The period of the ticks that were asked for.
@@ -57,9 +60,14 @@ trait Errand {
 
 impl Root {
     /// What goes on besides requests, with this configuration.
-    fn errands(gateway: &Rc<Gateway>) -> Vec<Box<dyn Errand>> {
+    fn errands(&self, gateway: &Rc<Gateway>) -> Vec<Box<dyn Errand>> {
         let mut errands: Vec<Box<dyn Errand>> = Vec::new();
         errands.extend(Tokens::of(gateway).map(|tokens| Box::new(tokens) as Box<dyn Errand>));
+        let watch = self.patience.as_ref().map(|patience| Watch {
+            patience: Rc::clone(patience),
+            next: 0,
+        });
+        errands.extend(watch.map(|watch| Box::new(watch) as Box<dyn Errand>));
         errands
     }
 
@@ -88,7 +96,9 @@ impl RootContext for Root {
         match Gateway::parse_plugin(&text, &host::environment_variable) {
             Ok(gateway) => {
                 let gateway = Rc::new(gateway);
-                self.errands = Self::errands(&gateway);
+                let shortest = gateway.shortest_wait();
+                self.patience = shortest.map(|shortest| Rc::new(Patience::new(shortest)));
+                self.errands = self.errands(&gateway);
                 self.gateway = Some(gateway);
                 self.ask_for_ticks();
                 true
@@ -113,7 +123,7 @@ impl RootContext for Root {
         Some(ContextType::HttpContext)
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
         let exchange = self
             .gateway
             .as_ref()
@@ -121,7 +131,53 @@ impl RootContext for Root {
         let host = Host {
             turns: Rc::clone(&self.turns),
         };
-        Some(Box::new(Stream { exchange, host }))
+        let waiting = self.patience.as_ref().map(|patience| Waiting {
+            context,
+            since: patience.now(),
+            patience: Rc::clone(patience),
+            wait: None,
+        });
+        Some(Box::new(Stream {
+            exchange,
+            host,
+            waiting,
+        }))
+    }
+}
+
+/// Ends streams that have waited too long.
+struct Watch {
+    patience: Rc<Patience>,
+    /// When the next tick counts. Unit: nanoseconds since 1970.
+    next: u64,
+}
+
+impl Errand for Watch {
+    fn period(&self) -> Option<Duration> {
+        Some(self.patience.period())
+    }
+
+    fn tick(&mut self) {
+        let now = host::now();
+        let period = u64::try_from(self.patience.period().as_nanos()).unwrap_or(u64::MAX);
+        let next = now.saturating_add(period);
+        // Ticks come more often where another errand wants them; a clock may be set back.
+        if now < self.next && self.next <= next {
+            return;
+        }
+        // What a timer is early by, which is less than its unit.
+        self.next = next.saturating_sub(TIMER_UNIT_NANOSECONDS);
+        let over = self.patience.tick();
+        for (context, event) in over {
+            let refusal = match event {
+                Event::FirstByte => Refusal::Deadline,
+                Event::NextByte => Refusal::Silence,
+            };
+            host::set_effective_context(context);
+            // A reply that has started can only be cut off, and this is how Envoy does it. Closing
+            // the stream would end it, and call the module, within this very call.
+            host::reply(&LocalReply::from(&refusal));
+        }
     }
 }
 
@@ -130,6 +186,45 @@ struct Stream {
     /// `None` only where no configuration was taken, and then Envoy sends no requests.
     exchange: Option<Exchange>,
     host: Host,
+    /// `None` where nothing is ever waited for too long.
+    waiting: Option<Waiting>,
+}
+
+/// How long a stream waits.
+struct Waiting {
+    context: u32,
+    /// The tick in which the stream came.
+    since: u64,
+    patience: Rc<Patience>,
+    wait: Option<Rc<Wait>>,
+}
+
+impl Waiting {
+    /// Begins to wait for what the exchange waits for, if it does not already.
+    fn begin(&mut self, exchange: &Exchange) {
+        let limit = exchange.waits_for();
+        let event = self.wait.as_ref().map(|wait| wait.event);
+        if event == limit.map(|(event, _)| event) {
+            return;
+        }
+        let since = match limit {
+            Some((Event::FirstByte, _)) => self.since,
+            Some((Event::NextByte, _)) | None => self.patience.now(),
+        };
+        self.wait = limit.map(|limit| self.patience.wait(self.context, limit, since));
+    }
+
+    /// Something has come of the reply.
+    fn came(&self) {
+        if let Some(wait) = &self.wait {
+            self.patience.came(wait);
+        }
+    }
+
+    /// Whether the stream has been given up.
+    fn is_over(&self) -> bool {
+        self.wait.as_ref().is_some_and(|wait| wait.is_over())
+    }
 }
 
 impl Context for Stream {}
@@ -142,6 +237,9 @@ impl HttpContext for Stream {
         let list = host::header_list(HeaderMap::Request);
         let headers = Headers::new(pairs::decode(&list).unwrap_or_default());
         let step = exchange.request_headers(&headers, ends, &self.host);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.begin(exchange);
+        }
         apply_headers(HeaderMap::Request, &step.headers);
         go_on(step)
     }
@@ -158,6 +256,9 @@ impl HttpContext for Stream {
             cell.get_or_init(read).as_slice()
         };
         let step = exchange.request_body(size, ends, read, &self.host);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.begin(exchange);
+        }
         apply_headers(HeaderMap::Request, &step.headers);
         match &step.body {
             BodyChange::Keep => {}
@@ -188,9 +289,16 @@ impl HttpContext for Stream {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };
+        if self.waiting.as_ref().is_some_and(Waiting::is_over) {
+            // This is what we answered ourselves.
+            return Action::Continue;
+        }
         let list = host::header_list(HeaderMap::Response);
         let headers = Headers::new(pairs::decode(&list).unwrap_or_default());
         let step = exchange.reply_headers(&headers, ends, &self.host);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.begin(exchange);
+        }
         apply_headers(HeaderMap::Response, &step.headers);
         go_on(step)
     }
@@ -199,6 +307,9 @@ impl HttpContext for Stream {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };
+        if let Some(waiting) = &self.waiting {
+            waiting.came();
+        }
         let read = || host::buffer(Buffer::ResponseBody, 0, size);
         let step = exchange.reply_body(size, ends, read);
         apply_headers(HeaderMap::Response, &step.headers);
@@ -307,6 +418,9 @@ impl Shared for Host {
         host::set_shared_data(key, value, expected)
     }
 }
+
+/// Envoy counts time in milliseconds.
+const TIMER_UNIT_NANOSECONDS: u64 = 1_000_000;
 
 /// The namespace of our metadata in Envoy's configuration.
 const METADATA_NAMESPACE: &str = "llm-proxy";

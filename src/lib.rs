@@ -40,6 +40,7 @@ pub mod headers;
 pub mod json;
 pub mod name;
 pub mod pairs;
+pub mod patience;
 pub mod protobuf;
 pub mod secret;
 pub mod shared;

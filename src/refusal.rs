@@ -11,10 +11,12 @@ use crate::headers::Headers;
 use crate::json::InvalidJson;
 use crate::provider::dialect::Unsupported;
 
-/// Why a request is not sent on. All are the client's doing, unless they say
-/// otherwise.
+/// Why a request is not sent on, or waited for no longer. All are the client's doing, unless they
+/// say otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
+    /// Nobody has answered in time.
+    Deadline,
     /// The body is not what the operation takes.
     InvalidBody(InvalidJson),
     /// A member of the body stands there twice, so the provider could read the other one.
@@ -38,6 +40,8 @@ pub enum Refusal {
     ModelNotText,
     /// The provider has the model in its path, and the request does not tell it in JSON.
     ModelNotTold,
+    /// The provider has said nothing for too long in the middle of its reply.
+    Silence,
     /// The body is larger than this many bytes.
     TooLarge(u64),
     /// Trailers follow a body that is changed by its end, which they hide.
@@ -188,6 +192,7 @@ impl Refusal {
             Self::TooLarge(_) => 413,
             Self::Gateway(_) => 500,
             Self::NoCredential(_) => 503,
+            Self::Deadline | Self::Silence => 504,
         }
     }
 
@@ -210,6 +215,8 @@ impl Refusal {
             Self::Trailers => (None, Some("unsupported_trailers")),
             Self::TooLarge(_) => (None, Some("request_too_large")),
             Self::InvalidPath => (None, Some("invalid_url")),
+            Self::Deadline => (None, Some("deadline_exceeded")),
+            Self::Silence => (None, Some("stream_idle_timeout")),
             Self::Gateway(_) => (None, Some("gateway_error")),
             Self::NoCredential(_) => (None, Some("credential_unavailable")),
         };
@@ -227,6 +234,8 @@ impl Refusal {
             Self::DuplicateMember(name) => {
                 format!("the request body has {name:?} more than once; send it once")
             }
+            Self::Deadline => "no backend has answered within the deadline".to_owned(),
+            Self::Silence => "the provider fell silent in the middle of its reply".to_owned(),
             Self::InvalidPath => crate::operation::InvalidPath.to_string(),
             Self::Gateway(reason) => (*reason).to_owned(),
             Self::NoCredential(reason) => reason.clone(),

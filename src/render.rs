@@ -51,9 +51,12 @@ impl Source {
         }
         let mut errors = ConfigErrors::default();
         for (index, route) in gateway.routes.iter().enumerate() {
-            if route.needs_model() {
+            if route.needs_model() || route.deadline.is_some() {
                 let at = KeyPath::root().key("routes").index(index);
-                errors.push(&at, "models and backendFromModel cannot be rendered yet");
+                errors.push(
+                    &at,
+                    "models, backendFromModel and deadline cannot be rendered yet",
+                );
             }
         }
         if !errors.is_empty() {

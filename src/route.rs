@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::config::Destination;
 use crate::model::{Aliases, Glob};
@@ -28,6 +29,8 @@ pub struct Route {
     pub backend_from_model: bool,
     /// Applied to the client's model before the backend's rules.
     pub aliases: Rc<Aliases>,
+    /// Time to the first byte of the reply, over all attempts.
+    pub deadline: Option<Duration>,
     /// The model that is always written.
     pub model: Option<Rc<str>>,
 }

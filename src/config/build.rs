@@ -197,6 +197,7 @@ impl Build<'_> {
             timeout: config
                 .timeout
                 .map_or(DEFAULT_TIMEOUT, |Span(timeout)| timeout),
+            stream_idle_timeout: config.stream_idle_timeout.map(|Span(timeout)| timeout),
             max_retries: config.max_retries.unwrap_or(0),
             tls: self.tls(config, at),
         })
@@ -881,11 +882,13 @@ impl Build<'_> {
                     to,
                     backend_from_model,
                     aliases: Rc::new(aliases),
+                    deadline: route.deadline.map(|Span(deadline)| deadline),
                     model,
                 });
             }
         }
         self.routes_by_model(file);
+        self.deadlines(file);
         built
     }
 
@@ -914,6 +917,21 @@ impl Build<'_> {
         let literal = |(name, model): (&String, &String)| (name.clone(), Template::literal(model));
         let written: BTreeMap<String, Template> = written.iter().map(literal).collect();
         self.aliases(written.iter(), at)
+    }
+
+    /// Notes deadlines where a plugin sees no more than one attempt.
+    fn deadlines(&mut self, file: &file::Gateway) {
+        if file.placement != Some(Placement::Upstream) {
+            return;
+        }
+        for (index, route) in file.routes.iter().flat_map(file::List::iter) {
+            if route.deadline.is_some() {
+                let at = KeyPath::root().key("routes").index(index).key("deadline");
+                let message =
+                    "needs placement: listener, since upstream one attempt is all there is";
+                self.errors.push(&at, message);
+            }
+        }
     }
 
     /// Notes routes that need the body where a plugin cannot wait for it.
@@ -1152,6 +1170,7 @@ fn everything(name: RouteName, to: Destination) -> Route {
         to,
         backend_from_model: false,
         aliases: Rc::default(),
+        deadline: None,
         model: None,
     }
 }

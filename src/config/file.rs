@@ -151,6 +151,9 @@ keys! {
         /// Time to the first byte of the reply, per attempt, for example `30s`. Default: `60s`. A
         /// stream that has started is not cut.
         "timeout" => timeout: Option<Span>,
+        /// Time between two bytes of a reply that has started, for example `30s`: after more
+        /// silence the reply is cut off. Default: no limit but Envoy's.
+        "streamIdleTimeout" => stream_idle_timeout: Option<Span>,
         /// Extra attempts when the provider cannot be reached, times out, or answers 429 or 5xx.
         /// Default: 0.
         "maxRetries" => max_retries: Option<u32>,
@@ -220,6 +223,9 @@ keys! {
         "modelAliases" => model_aliases: Option<BTreeMap<String, String>>,
         /// The model that is always written on this route, before the backend's own rules.
         "model" => model: Option<String>,
+        /// Time to the first byte of the reply over all attempts, for example `90s`: then the
+        /// client gets 504. A stream that has started is not cut. Default: none.
+        "deadline" => deadline: Option<Span>,
     }
 }
 

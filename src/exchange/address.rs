@@ -1,6 +1,7 @@
 //! Where a request goes, and the headers that take it there.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::Surroundings;
 use super::body::OfRoute;
@@ -23,6 +24,8 @@ pub struct Target {
     pub of_route: OfRoute,
     /// The path of the route, where it is known.
     pub path: Option<String>,
+    /// Time to the first byte of the reply, over all attempts.
+    pub deadline: Option<Duration>,
     /// As one of how many attempts, in a pool.
     pub series: Option<Series>,
 }
@@ -76,6 +79,7 @@ impl Target {
                 of_route,
                 path: metadata.path,
                 series: None,
+                deadline: None,
             }));
         }
         if gateway.plugin.placement == Placement::Upstream
@@ -86,6 +90,7 @@ impl Target {
                 of_route,
                 path: metadata.path,
                 series: Some(series),
+                deadline: None,
             }));
         }
         let backend = match (gateway.plugin.placement, gateway.backends.as_slice()) {
@@ -103,6 +108,7 @@ impl Target {
                 of_route,
                 path: metadata.path,
                 series: None,
+                deadline: None,
             }));
         }
 
@@ -131,6 +137,7 @@ impl Target {
                     },
                     path: Some(route.path.clone()),
                     series: None,
+                    deadline: route.deadline,
                 }
             }
             Routed::NoModel => return Err(super::no_model(headers, path)),
@@ -151,6 +158,7 @@ impl Target {
                     of_route,
                     path: metadata.path,
                     series: None,
+                    deadline: None,
                 },
                 _ if gateway.routes.is_empty() => return Err(Refusal::Gateway(NO_BACKEND)),
                 _ => return Err(Refusal::UnknownRoute),

@@ -100,6 +100,7 @@ unsafe extern "C" {
         cas: u32,
     ) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_call_foreign_function(
         name: *const u8,
         name_size: usize,
@@ -282,6 +283,12 @@ pub fn set_tick_period(period: Option<Duration>) {
     let millis = period.map_or(0, |period| period.as_millis().max(1));
     // SAFETY: there are no pointers.
     unsafe { proxy_set_tick_period_milliseconds(u32::try_from(millis).unwrap_or(u32::MAX)) };
+}
+
+/// Lets the calls that follow, until the host calls the module again, be about this context.
+pub fn set_effective_context(context: u32) {
+    // SAFETY: there are no pointers.
+    unsafe { proxy_set_effective_context(context) };
 }
 
 /// Starts an HTTP call to a cluster. What it gives is told again when the reply is there, or when

@@ -145,6 +145,7 @@ impl<'a> Templates<'a> {
             max_tokens: _,
             unsupported: _,
             timeout: _,
+            stream_idle_timeout: _,
             max_retries: _,
             tls,
         }) = &mut backend.config

@@ -50,6 +50,9 @@ fn to_backend(route: &Route) -> Value {
     if let Value::Object(action) = &mut action {
         // No limit on the whole: a stream lasts as long as it lasts.
         action.insert("timeout".to_owned(), "0s".into());
+        let silences = route.to.backends().into_iter();
+        let silence = silences.filter_map(|it| it.stream_idle_timeout).max();
+        let longest = longest.max(silence.unwrap_or_default());
         let idle_timeout = longest.clamp(MIN_IDLE_TIMEOUT, MAX_IDLE_TIMEOUT);
         action.insert("idle_timeout".to_owned(), seconds(idle_timeout).into());
         action.insert("retry_policy".to_owned(), retry_policy);
