@@ -33,7 +33,7 @@ RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
 .PHONY: help
 help: ## Say what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
-	    while read -r target text; do printf '  make %-8s %s\n' "$$target" "$$text"; done
+	    while read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
 
 .PHONY: run
 run: build wasm mock $(INSTALLED) ## Start a gateway, ask it something and show the answer, until Ctrl-C (ONCE=1: end at once)
@@ -99,6 +99,14 @@ test-wasm: $(RUNNER) $(TARGETS)
 e2e: build wasm mock pack $(INSTALLED) ## Run the tests behind Envoy; ARGS="-k streams" runs some
 	$(VENV)/bin/python -m pytest e2e $(ARGS)
 
+# Compose 2 is a part of the docker command, Compose 1 a command of its own.
+COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
+
+.PHONY: e2e-compose
+e2e-compose: ## Run the tests behind Envoy in containers; see e2e/docker-compose.yaml
+	$(COMPOSE) --file e2e/docker-compose.yaml up --build --exit-code-from tests; \
+	    code=$$?; $(COMPOSE) --file e2e/docker-compose.yaml down; exit $$code
+
 .PHONY: bench
 bench: wasm $(INSTALLED) ## Measure Envoy with and without the module; ARGS=--quick is less certain
 	$(CARGO) run --quiet --release --package gateway-bench -- --module $(WASM) \
@@ -108,6 +116,9 @@ bench: wasm $(INSTALLED) ## Measure Envoy with and without the module; ARGS=--qu
 clean: ## Remove what was built and installed
 	$(CARGO) clean
 	rm -rf $(VENV) e2e/.pytest_cache
+
+.PHONY: venv
+venv: $(INSTALLED)
 
 # Two Envoys: the newest in the environment, the oldest in a directory of its own.
 $(INSTALLED): e2e/requirements.txt

@@ -93,7 +93,7 @@ def test_the_module_has_the_version_of_the_crate(module):
 
 
 def test_the_module_has_no_path_of_this_machine(module):
-    for path in (artefacts.ROOT, pathlib.Path.home()):
+    for path in (artefacts.ROOT, pathlib.Path.home(), os.environ.get("CARGO_HOME", artefacts.ROOT)):
         assert f"{path}/".encode() not in module
 
 
@@ -180,11 +180,12 @@ def test_everything_in_a_release_carries_its_version(release):
     version = subprocess.run([artefacts.command(), "--version"], capture_output=True, text=True)
     assert version.stdout == f"llm-proxy {VERSION}\n"
     assert f"\n## {VERSION}" in (release / "CHANGELOG.md").read_text()
-    rendered = [path for path in everything(release) if path.endswith(".envoy.yaml")]
-    assert rendered
+    heads = {path: text[:99].decode(errors="replace") for path, text in everything(release / "envoy").items()}
+    rendered = {path for path, head in heads.items() if head.startswith("# rendered by ")}
     for path in rendered:
-        first = (release / path).read_text().splitlines()[0]
-        assert first.startswith(f"# rendered by llm-proxy {VERSION} from envoy/"), path
+        assert heads[path].startswith(f"# rendered by llm-proxy {VERSION} from envoy/"), path
+    for home in ("envoy", "istio", "envoy-gateway"):
+        assert any(path.endswith(f".{home}.yaml") for path in rendered), home
 
 
 def test_a_release_has_the_examples_and_what_they_need(release):

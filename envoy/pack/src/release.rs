@@ -5,6 +5,7 @@
 //!   image/ image.tar  artifact/ artifact.tar     the module as OCI images
 //!   envoy/gateway.schema.json                    the schema, where the examples look for it
 //!   envoy/*.gateway.yaml  envoy/*.envoy.yaml     the examples, and what is rendered from them
+//!   envoy/kubernetes/*.yaml                      the same for Istio and Envoy Gateway
 //!   LICENSE  CHANGELOG.md
 //! ```
 
@@ -42,32 +43,39 @@ pub fn files(
     files.insert(MODULE.to_owned(), bytes.to_vec());
     files.insert(format!("{MODULE}.sha256"), sum.into_bytes());
     for name in ["LICENSE", "CHANGELOG.md"] {
-        files.insert(name.to_owned(), fs::read(name).context(name)?);
+        files.insert(name.to_owned(), contents(name.as_ref())?);
     }
     let schema = run(command, &["schema".as_ref()])?;
     files.insert("envoy/gateway.schema.json".to_owned(), schema);
-    for (name, path) in gateways(examples)? {
+    for (name, path) in yaml(&examples.join("kubernetes"), "")? {
+        files.insert(format!("envoy/kubernetes/{name}.yaml"), contents(&path)?);
+    }
+    for (name, path) in yaml(examples, ".gateway")? {
         let arguments = ["render", "envoy", "--wasm", MODULE].map(AsRef::as_ref);
         let rendered = run(command, &[&arguments, &[path.as_path()][..]].concat())?;
         files.insert(format!("envoy/{name}.envoy.yaml"), rendered);
-        let written = fs::read(&path).with_context(|| path.display().to_string())?;
-        files.insert(format!("envoy/{name}.gateway.yaml"), written);
+        files.insert(format!("envoy/{name}.gateway.yaml"), contents(&path)?);
     }
     Ok(files)
 }
 
-/// The examples: `NAME.gateway.yaml`, by their names.
-fn gateways(directory: &Path) -> Result<BTreeMap<String, PathBuf>> {
+/// The files `NAME{suffix}.yaml` of a directory, by their names.
+fn yaml(directory: &Path, suffix: &str) -> Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        if let Some(name) = name.and_then(|name| name.strip_suffix(".gateway.yaml")) {
+        let name = name.and_then(|name| name.strip_suffix(".yaml")?.strip_suffix(suffix));
+        if let Some(name) = name {
             found.insert(name.to_owned(), path);
         }
     }
     ensure!(!found.is_empty(), "no examples in {}", directory.display());
     Ok(found)
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| path.display().to_string())
 }
 
 /// What the command prints when it has no variables: nothing of this machine.
