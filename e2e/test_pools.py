@@ -1,5 +1,6 @@
 """A pool: one request, several providers, each asked in its own words until one answers."""
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -84,9 +85,101 @@ def test_the_first_member_answers(gateway, mock):
     assert asked(mock) == ["openai"]
 
 
+def test_each_member_is_asked_in_its_own_words_until_one_answers(gateway, mock):
+    for failures in range(4):
+        mock.forget()
+        if failures:
+            mock.reply(status=503, headers=[JSON], body=FULL, times=failures)
+        reply = gateway.post(f"/all{CHAT}", BODY)
+        assert reply.status == 200, reply.body
+        assert reply.json()["choices"][0]["message"]["content"]
+        assert asked(mock) == list(BACKENDS)[: failures + 1]
+        assert all(it.refused is None for it in mock.requests())
+
+
 def test_a_weighted_pool_is_split_by_weight(gateway, mock):
     for _ in range(100):
         assert gateway.post(f"/shared{CHAT}", BODY).status == 200
     counts = Counter(asked(mock))
     print(f"100 requests at 70/30 over two workers: {dict(counts)}")
     assert 68 <= counts["openai"] <= 72
+
+
+# Each as it is known to its provider: path, key and further headers differ.
+TYPES = {
+    **{name: kind for name, kind in BACKENDS.items()},
+    "compatible": (
+        "openai-compatible",
+        {
+            "apiKey": "${PLAIN_KEY}",
+            "model": "own-model",
+            "headers": {"X-Extra": "${EXTRA}", "user-agent": "${EXTRA}"},
+            "auth": {"header": {"X-Second-Key": "${SECOND_KEY}"}, "query": {"code": "${QUERY_KEY}"}},
+            "overrides": {"store": False},
+        },
+    ),
+    # The client's own key, in the place where each expects it.
+    "clients": ("openai-compatible", {"defaultModel": "d", "headers": {"accept": "${EXTRA}"}}),
+    "clients-anthropic": ("anthropic", {"defaultModel": "claude-sonnet-4-5"}),
+    "mistral": ("mistral", {"apiKey": "${PLAIN_KEY}", "defaultModel": "mistral-small"}),
+}
+FROM_A_CLIENT = [
+    ("authorization", "Bearer sk-client"),
+    ("x-api-key", "x-client"),
+    ("cookie", "a=b"),
+    ("openai-organization", "org-client"),
+    ("origin", "https://app.example"),
+    ("user-agent", "an app"),
+    ("accept", "application/json"),
+    ("accept", "*/*"),
+    ("x-llm-proxy-cluster", "pairs/anthropic"),
+    ("x-envoy-max-retries", "9"),
+    ("x-of-the-client", "1"),
+]
+
+
+@pytest.fixture(scope="module")
+def pairs(start, provider):
+    """A pool for each pair of providers, and each provider by itself."""
+    listed = [
+        {
+            "name": name,
+            "type": kind,
+            "config": gateways.at(
+                provider, name, {"endpoint": ENDPOINTS.get(name, f"https://{name}.example"), **config}
+            ),
+        }
+        for name, (kind, config) in TYPES.items()
+    ]
+    pools = [
+        pool(f"{first}.{second}", [first, {"name": second, "priority": 1}])
+        for first, second in itertools.permutations(TYPES, 2)
+    ]
+    pools += [pool(f"only.{name}", [name]) for name in TYPES]
+    return start(with_routes(listed + pools))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("second", TYPES)
+def test_an_attempt_has_nothing_of_the_one_before(pairs, mock, second, stream):
+    """What the second provider receives is what it receives when nobody was asked before."""
+    mock.profile("clients-anthropic.example", like="api.anthropic.com")
+    body = {**BODY, "stream": stream, "max_tokens": 5}
+    target = CHAT
+    alone = pairs.post(f"/only.{second}{target}", body, FROM_A_CLIENT)
+    assert alone.status == 200, alone.body
+    [expected] = mock.requests()
+    assert expected.refused is None
+    for first in TYPES:
+        if first == second:
+            continue
+        mock.forget()
+        mock.reply(status=503, headers=[JSON], body=FULL)
+        reply = pairs.post(f"/{first}.{second}{target}", body, FROM_A_CLIENT)
+        assert reply.status == 200, (first, reply.body)
+        assert reply.text.endswith("data: [DONE]\n\n") == stream
+        one, two = mock.requests()
+        assert one.authority != two.authority and two.refused is None
+        for member in ("method", "authority", "sni", "path", "body"):
+            assert getattr(two, member) == getattr(expected, member), (first, member)
+        assert sorted(two.headers) == sorted(expected.headers), first

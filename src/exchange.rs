@@ -153,7 +153,6 @@ enum Request {
 struct Unrouted {
     reader: ModelReader,
     headers: KeptHeaders,
-    original: Original,
 }
 
 /// A request that is going to be translated.
@@ -189,7 +188,7 @@ impl Exchange {
         surroundings: &dyn Surroundings,
     ) -> Step {
         let started = match self.gateway.plugin.role {
-            Role::Choose => self.choose(headers, surroundings),
+            Role::Choose => self.choose(headers, asked_by(headers, ends), surroundings),
             Role::Send => self.start(headers, ends, surroundings),
         };
         match started {
@@ -254,12 +253,14 @@ impl Exchange {
         else {
             return Step::default();
         };
-        let Unrouted {
-            headers, original, ..
-        } = *unrouted;
+        let Unrouted { headers, .. } = *unrouted;
         let model = model.as_deref().map_or(Model::Absent, Model::Named);
         let headers = headers.headers();
-        let step = match self.route(&headers, false, original, true, model, surroundings) {
+        if self.gateway.plugin.role == Role::Choose {
+            let chosen = self.choose(&headers, model, surroundings);
+            return chosen.unwrap_or_else(|refusal| self.refuse(&refusal));
+        }
+        let step = match self.route(&headers, false, model, surroundings) {
             Ok(step) => step,
             Err(refusal) => return self.refuse(&refusal),
         };
@@ -442,15 +443,32 @@ impl Exchange {
     fn choose(
         &mut self,
         headers: &Headers<'_>,
+        model: Model<'_>,
         surroundings: &dyn Surroundings,
     ) -> Result<Step, Refusal> {
-        let headers = choose::edits(&self.gateway, headers, surroundings)?;
-        // The reply was made right upstream.
-        self.request = Request::Answered;
-        Ok(Step {
-            headers,
+        match choose::choose(&self.gateway, headers, model, surroundings)? {
+            choose::Chosen::Edits(edits) => {
+                // The reply was made right upstream.
+                self.request = Request::Answered;
+                Ok(Step {
+                    headers: edits,
+                    ..Step::default()
+                })
+            }
+            choose::Chosen::NeedsModel => Ok(self.wait_for_model(headers)),
+        }
+    }
+
+    /// Holds the request until its body has told the model.
+    fn wait_for_model(&mut self, headers: &Headers<'_>) -> Step {
+        self.request = Request::ExpectModel(Box::new(Unrouted {
+            reader: ModelReader::new(),
+            headers: headers.to_kept(),
+        }));
+        Step {
+            next: Next::Hold,
             ..Step::default()
-        })
+        }
     }
 
     fn refuse(&mut self, refusal: &Refusal) -> Step {
@@ -469,23 +487,19 @@ impl Exchange {
     ) -> Result<Step, Refusal> {
         let method = headers.text(":method").unwrap_or_default();
         self.is_head = method == "HEAD";
-        let kept = match self.gateway.plugin.placement {
-            Placement::Listener => None,
-            Placement::Upstream => surroundings.kept().and_then(|it| Original::decode(&it)),
-        };
-        let is_first = kept.is_none();
-        let original = kept
-            .or_else(|| Original::of(headers))
-            .ok_or(Refusal::InvalidPath)?;
-        if is_first && self.gateway.plugin.placement == Placement::Upstream {
-            surroundings.keep(&original.encode());
+        if self.gateway.plugin.placement == Placement::Upstream {
+            let kept = surroundings.kept().and_then(Original::decode);
+            if let Some(original) = kept {
+                let was = original.headers();
+                let mut step = self.route(&was, ends, Model::Absent, surroundings)?;
+                step.headers
+                    .splice(0..0, original::restoration(&was, headers));
+                return Ok(step);
+            }
+            surroundings.keep(Original::of(headers).as_bytes());
         }
-        // Whoever chooses by the model waits for the body, where that could tell it.
-        let model = match !ends && may_have_json(headers, &original.path) {
-            true => Model::Unread,
-            false => Model::Absent,
-        };
-        self.route(headers, ends, original, is_first, model, surroundings)
+        let model = asked_by(headers, ends);
+        self.route(headers, ends, model, surroundings)
     }
 
     /// Finds out where the request goes, and starts it on its way.
@@ -493,31 +507,21 @@ impl Exchange {
         &mut self,
         headers: &Headers<'_>,
         ends: bool,
-        original: Original,
-        is_first: bool,
         model: Model<'_>,
         surroundings: &dyn Surroundings,
     ) -> Result<Step, Refusal> {
         let method = headers.text(":method").unwrap_or_default();
-        let path = original.path.as_str();
-        let too_large = |length| length > self.gateway.max_request_bytes;
-        if original.content_length.is_some_and(too_large) {
+        let path = headers.text(":path").ok_or(Refusal::InvalidPath)?;
+        let content_length = headers.text("content-length");
+        let content_length = content_length.and_then(|length| length.parse().ok());
+        let too_large = |length: u64| length > self.gateway.max_request_bytes;
+        if content_length.is_some_and(too_large) {
             return Err(Refusal::TooLarge(self.gateway.max_request_bytes));
         }
 
         let target = match Target::of(&self.gateway, headers, path, model, surroundings)? {
             address::Found::Target(target) => target,
-            address::Found::NeedsModel => {
-                self.request = Request::ExpectModel(Box::new(Unrouted {
-                    reader: ModelReader::new(),
-                    headers: headers.to_kept(),
-                    original,
-                }));
-                return Ok(Step {
-                    next: Next::Hold,
-                    ..Step::default()
-                });
-            }
+            address::Found::NeedsModel => return Ok(self.wait_for_model(headers)),
         };
         self.waits_for = target.deadline.map(|limit| (Event::FirstByte, limit));
         let base = target.path;
@@ -527,15 +531,8 @@ impl Exchange {
         self.series = target.series;
 
         if let Some(dialects) = backend.dialects {
-            let edits = address::edits(
-                &self.gateway,
-                &backend,
-                None,
-                headers,
-                is_first,
-                surroundings,
-            )?;
-            self.asked = Some((original.path.clone(), base.clone()));
+            let edits = address::edits(&self.gateway, &backend, None, headers, surroundings)?;
+            self.asked = Some((path.to_owned(), base.clone()));
             let waiting = Waiting {
                 backend,
                 of_route: target.of_route,
@@ -559,14 +556,7 @@ impl Exchange {
         };
         let needs_model = upstream.is_none();
         let mut step = Step {
-            headers: address::edits(
-                &self.gateway,
-                &backend,
-                upstream,
-                headers,
-                is_first,
-                surroundings,
-            )?,
+            headers: address::edits(&self.gateway, &backend, upstream, headers, surroundings)?,
             ..Step::default()
         };
 
@@ -592,7 +582,7 @@ impl Exchange {
             backend,
             target.of_route,
             member,
-            original.content_length,
+            content_length,
             holds,
             needs_model,
         );
@@ -688,6 +678,16 @@ fn can_be_json(headers: &Headers<'_>, kind: Kind) -> bool {
     is_json(headers)
         || headers.get("content-type").is_none()
         || (kind.takes_json_alone() && !is_multipart(headers))
+}
+
+/// The model, as far as the headers tell: whoever goes by it waits for the body, where that could
+/// say it.
+fn asked_by(headers: &Headers<'_>, ends: bool) -> Model<'static> {
+    let path = headers.text(":path").unwrap_or_default();
+    match !ends && may_have_json(headers, path) {
+        true => Model::Unread,
+        false => Model::Absent,
+    }
 }
 
 fn takes_body(method: &str) -> bool {

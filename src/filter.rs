@@ -14,7 +14,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use self::host::{Buffer, HeaderMap};
 use self::tokens::Tokens;
-use crate::config::Gateway;
+use crate::config::{Gateway, Role};
 use crate::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json;
@@ -62,6 +62,10 @@ impl Root {
     /// What goes on besides requests, with this configuration.
     fn errands(&self, gateway: &Rc<Gateway>) -> Vec<Box<dyn Errand>> {
         let mut errands: Vec<Box<dyn Errand>> = Vec::new();
+        if gateway.plugin.role == Role::Choose {
+            // Whoever sends needs tokens, and has them made.
+            return errands;
+        }
         errands.extend(Tokens::of(gateway).map(|tokens| Box::new(tokens) as Box<dyn Errand>));
         let watch = self.patience.as_ref().map(|patience| Watch {
             patience: Rc::clone(patience),

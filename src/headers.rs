@@ -28,6 +28,13 @@ impl<'a> Headers<'a> {
             .and_then(|value| std::str::from_utf8(value).ok())
     }
 
+    /// Every value of a header, in order.
+    pub fn all(&self, name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(move |(it, _)| *it == name)
+            .map(|(_, value)| value)
+    }
+
     /// The same, to be looked at later.
     pub fn to_kept(&self) -> KeptHeaders {
         let owned = |(name, value): (&[u8], &[u8])| (name.to_vec(), value.to_vec());

@@ -24,17 +24,20 @@ pub fn decode(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
 }
 
 /// The list of these pairs.
-pub fn encode(pairs: &[(&str, &str)]) -> Vec<u8> {
+pub fn encode<T: AsRef<[u8]>>(pairs: &[(T, T)]) -> Vec<u8> {
     let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-    let mut bytes = number(pairs.len()).to_vec();
+    let length = |(key, value): &(T, T)| key.as_ref().len() + value.as_ref().len();
+    let data: usize = pairs.iter().map(length).sum();
+    let mut bytes = Vec::with_capacity(NUMBER_BYTES + data + pairs.len() * (2 * NUMBER_BYTES + 2));
+    bytes.extend(number(pairs.len()));
     for (key, value) in pairs {
-        bytes.extend(number(key.len()));
-        bytes.extend(number(value.len()));
+        bytes.extend(number(key.as_ref().len()));
+        bytes.extend(number(value.as_ref().len()));
     }
     for (key, value) in pairs {
-        bytes.extend_from_slice(key.as_bytes());
+        bytes.extend_from_slice(key.as_ref());
         bytes.push(0);
-        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(value.as_ref());
         bytes.push(0);
     }
     bytes
@@ -68,7 +71,7 @@ mod tests {
             .map(|(key, value)| (key.as_bytes(), value.as_bytes()))
             .collect();
         assert_eq!(decode(&bytes), Some(decoded));
-        assert_eq!(decode(&encode(&[])), Some(Vec::new()));
+        assert_eq!(decode(&encode::<&str>(&[])), Some(Vec::new()));
         assert_eq!(decode(&[]), Some(Vec::new()));
     }
 

@@ -183,7 +183,6 @@ fn member(gateway: &Gateway, surroundings: &dyn Surroundings) -> Option<(Rc<Back
 }
 
 /// The header edits that make a request one to `backend`; `path` where it is known by now.
-/// `is_first`: no earlier attempt has changed the headers.
 ///
 /// # Errors
 ///
@@ -193,7 +192,6 @@ pub fn edits(
     backend: &Backend,
     path: Option<String>,
     headers: &Headers<'_>,
-    is_first: bool,
     surroundings: &dyn Surroundings,
 ) -> Result<Vec<HeaderEdit>, Refusal> {
     let is_listener = gateway.plugin.placement == Placement::Listener;
@@ -204,10 +202,7 @@ pub fn edits(
     match &backend.auth {
         Auth::Gateway(Some((name, value))) => set.push((Rc::clone(name), value.expose().into())),
         Auth::Client(header) => {
-            // The last attempt has put it where it belongs.
-            let placed = headers.text(&header.name).filter(|_| !is_first);
-            let placed = placed.and_then(|value| value.strip_prefix(&*header.prefix));
-            let key = placed.or_else(|| firewall::client_key(headers));
+            let key = firewall::client_key(headers);
             set.extend(key.map(|key| client_header(backend, header, key)));
         }
         Auth::Gateway(None) | Auth::Nobody => {}

@@ -3,24 +3,36 @@
 //! In the listener, before upstream plugins that do the work of each attempt. A route that Envoy can
 //! choose by itself, to one backend, needs nothing of this.
 
+use std::rc::Rc;
+
 use super::Surroundings;
 use crate::config::{Destination, Gateway};
 use crate::headers::{HeaderEdit, Headers};
-use crate::operation::Operation;
-use crate::pool::Pool;
+use crate::model::Renaming;
+use crate::operation::{Kind, ModelMember, Operation};
+use crate::pool::{Order, Pool};
 use crate::refusal::Refusal;
-use crate::route::{self, Routed};
+use crate::route::{self, Model, Routed};
 
-/// The header edits that tell where a request goes.
+/// What is to be told.
+pub enum Chosen {
+    /// These header edits tell it.
+    Edits(Vec<HeaderEdit>),
+    /// The body's model decides.
+    NeedsModel,
+}
+
+/// Chooses. `model` as far as it is known.
 ///
 /// # Errors
 ///
-/// When nobody can answer it.
-pub fn edits(
+/// When nobody can answer the request.
+pub fn choose(
     gateway: &Gateway,
     headers: &Headers<'_>,
+    model: Model<'_>,
     surroundings: &dyn Surroundings,
-) -> Result<Vec<HeaderEdit>, Refusal> {
+) -> Result<Chosen, Refusal> {
     let mut edits = Vec::new();
     for name in [CLUSTER_HEADER, ROUTE_HEADER] {
         // Nobody but us says it.
@@ -34,35 +46,100 @@ pub fn edits(
         method: headers.text(":method").unwrap_or_default(),
         authority: headers.text(":authority").unwrap_or_default(),
         header: &|name| headers.get(name),
-        model: route::Model::Unread,
+        model,
     };
-    // What matches no route, or is no path, is answered by Envoy's routes.
-    let Routed::Route(route) = route::choose(&gateway.routes, &request) else {
-        return Ok(edits);
+    let route = match route::choose(&gateway.routes, &request) {
+        Routed::Route(route) => route,
+        Routed::NeedsModel => return Ok(Chosen::NeedsModel),
+        // What matches no route is answered by Envoy's routes.
+        _ => return Ok(Chosen::Edits(edits)),
     };
+    // What is no path is refused by whoever would send it.
     let Ok(operation) = Operation::of(path, Some(&route.path)) else {
-        return Ok(edits);
+        return Ok(Chosen::Edits(edits));
     };
-    if let Destination::Pool(pool) = &route.to {
-        edits.extend(to_pool(pool, &operation, surroundings)?);
+    let (to, prefix) = gateway.destination(route, model);
+    if let Destination::Pool(pool) = &to {
+        let request = PoolRequest {
+            pool,
+            kind: operation.kind(),
+            asked: match (&route.model, model) {
+                // It is written whoever is asked.
+                (Some(_), _) => Asked::Whatever,
+                (None, Model::Unread) => Asked::Unread,
+                (None, Model::Named(name)) => {
+                    let aliases = Rc::clone(&route.aliases);
+                    let renamed = Renaming { aliases, prefix }.rename(name);
+                    Asked::Model(renamed.map_or_else(|| name.to_owned(), |it| it.to_string()))
+                }
+                (None, Model::Absent) if is_json(headers, &operation) => Asked::Nothing,
+                (None, Model::Absent) => Asked::Whatever,
+            },
+        };
+        match request.order(surroundings)? {
+            Some(order) => edits.extend([
+                HeaderEdit::set(CLUSTER_HEADER, Rc::clone(&order.cluster)),
+                HeaderEdit::set(RETRIES_HEADER, Rc::clone(&order.retries)),
+            ]),
+            None => return Ok(Chosen::NeedsModel),
+        }
     }
-    Ok(edits)
+    Ok(Chosen::Edits(edits))
 }
 
-/// To one of the pool's clusters, with as many attempts as it has.
-fn to_pool(
-    pool: &Pool,
-    operation: &Operation<'_>,
-    surroundings: &dyn Surroundings,
-) -> Result<[HeaderEdit; 2], Refusal> {
-    let able = pool.knowing(operation.kind());
-    let turns = surroundings.turns();
-    let order = pool.pick(able, able, |members| turns.next(pool, members));
-    let order = order.ok_or(Refusal::UnsupportedOperation("pool"))?;
-    Ok([
-        HeaderEdit::set(CLUSTER_HEADER, std::rc::Rc::clone(&order.cluster)),
-        HeaderEdit::set(RETRIES_HEADER, std::rc::Rc::clone(&order.retries)),
-    ])
+/// Whether the body has the model, or has none although it should.
+fn is_json(headers: &Headers<'_>, operation: &Operation<'_>) -> bool {
+    let method = headers.text(":method").unwrap_or_default();
+    let needs_model = operation.kind().model_member() == ModelMember::Required;
+    needs_model && super::takes_body(method) && super::can_be_json(headers, operation.kind())
+}
+
+/// A request to a pool.
+struct PoolRequest<'a> {
+    pool: &'a Pool,
+    kind: Kind,
+    asked: Asked,
+}
+
+/// The model that the members are asked for.
+enum Asked {
+    /// This one.
+    Model(String),
+    /// None, and their call needs one.
+    Nothing,
+    /// Not known yet.
+    Unread,
+    /// It does not matter, or nobody can tell.
+    Whatever,
+}
+
+impl<'a> PoolRequest<'a> {
+    /// The order in which the members are asked; `None`: the body's model decides.
+    fn order(&self, surroundings: &dyn Surroundings) -> Result<Option<&'a Order>, Refusal> {
+        let pool = self.pool;
+        let able = pool.knowing(self.kind);
+        if able.is_empty() {
+            return Err(Refusal::UnsupportedOperation("pool"));
+        }
+        let takes = |model: Option<&str>| {
+            let serving = pool.members_where(|member| member.backend.model.takes(model));
+            able.and(serving)
+        };
+        let eligible = match &self.asked {
+            Asked::Unread if able.and(pool.choosy()).is_empty() => able,
+            Asked::Unread => return Ok(None),
+            Asked::Model(name) => takes(Some(name)),
+            Asked::Nothing => takes(None),
+            Asked::Whatever => able,
+        };
+        let turns = surroundings.turns();
+        let order = pool.pick(eligible, eligible, |members| turns.next(pool, members));
+        match (order, &self.asked) {
+            (Some(order), _) => Ok(Some(order)),
+            (None, Asked::Model(name)) => Err(Refusal::UnknownModel(name.clone())),
+            (None, _) => Err(Refusal::MissingModel),
+        }
+    }
 }
 
 /// The header by which Envoy's route finds the cluster.

@@ -1,59 +1,118 @@
 //! What a request was before its first attempt changed it.
 //!
-//! Upstream there is one header map for all attempts: what one wrote, the next one finds. The body
-//! comes again as the client sent it. So the first attempt keeps what is derived from the headers
-//! that it changes, where the next one can read it.
+//! Upstream there is one header map for all attempts: what one wrote, the next one finds, and it may
+//! be somebody else's key. The body comes again as the client sent it. So the first attempt keeps the
+//! headers, where the next one can read them, and every other attempt puts them back before it does
+//! its own work.
 
-use crate::headers::Headers;
+use crate::headers::{HeaderEdit, Headers, Text};
 use crate::pairs;
 
-/// The parts of a request from which every attempt starts anew.
+/// The headers of a request that no attempt has changed, as a [pair list](pairs).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Original {
-    /// The path with its query.
-    pub path: String,
-    /// The length that the client declared for its body. Unit: bytes.
-    pub content_length: Option<u64>,
-}
+pub struct Original(Vec<u8>);
 
 impl Original {
-    /// What a request says that no attempt has changed yet; `None` where it has no path.
-    pub fn of(headers: &Headers<'_>) -> Option<Self> {
-        let length = headers.text("content-length");
-        Some(Self {
-            path: headers.text(":path")?.to_owned(),
-            content_length: length.and_then(|length| length.parse().ok()),
-        })
-    }
-
-    /// The bytes to keep.
-    pub fn encode(&self) -> Vec<u8> {
-        let length = self.content_length.map(|length| length.to_string());
-        pairs::encode(&[
-            (":path", &self.path),
-            ("content-length", length.as_deref().unwrap_or_default()),
-        ])
+    /// What a request says that no attempt has changed yet.
+    pub fn of(headers: &Headers<'_>) -> Self {
+        Self(pairs::encode(&headers.iter().collect::<Vec<_>>()))
     }
 
     /// What was kept; `None` where the bytes are not ours.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        Self::of(&Headers::new(pairs::decode(bytes)?))
+    pub fn decode(bytes: Vec<u8>) -> Option<Self> {
+        pairs::decode(&bytes)?;
+        Some(Self(bytes))
+    }
+
+    /// The bytes to keep.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The headers.
+    pub fn headers(&self) -> Headers<'_> {
+        Headers::new(pairs::decode(&self.0).unwrap_or_default())
     }
 }
+
+/// The edits that make the headers as they are `now` the `original` ones again, but for
+/// pseudo-headers, which every attempt writes by itself.
+///
+/// Several headers of one name become one, which means the same.
+/// <https://www.rfc-editor.org/rfc/rfc9110#section-5.3>
+pub fn restoration(original: &Headers<'_>, now: &Headers<'_>) -> Vec<HeaderEdit> {
+    let mut edits = Vec::new();
+    let mut seen: Vec<&[u8]> = Vec::new();
+    for (name, _) in now.iter().chain(original.iter()) {
+        if name.starts_with(b":") || FRAMING.contains(&name) || seen.contains(&name) {
+            continue;
+        }
+        seen.push(name);
+        let was = original.all(name);
+        if now.all(name).eq(original.all(name)) {
+            continue;
+        }
+        let Ok(name) = String::from_utf8(name.to_vec()) else {
+            continue;
+        };
+        let values: Vec<String> = was
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect();
+        edits.push(match values.is_empty() {
+            true => HeaderEdit::Remove(Text::Made(name)),
+            false => HeaderEdit::set(name, values.join(", ")),
+        });
+    }
+    edits
+}
+
+/// These are between Envoy and its peers.
+const FRAMING: [&[u8]; 2] = [b"connection", b"transfer-encoding"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn headers<'a>(pairs: &[(&'a str, &'a str)]) -> Headers<'a> {
+        let bytes = |(name, value): &(&'a str, &'a str)| (name.as_bytes(), value.as_bytes());
+        Headers::new(pairs.iter().map(bytes).collect())
+    }
+
     #[test]
     fn what_is_kept_comes_back() {
-        for content_length in [None, Some(0), Some(20 << 20)] {
-            let original = Original {
-                path: "/v1/x?y=ü".to_owned(),
-                content_length,
-            };
-            assert_eq!(Original::decode(&original.encode()), Some(original));
-        }
-        assert_eq!(Original::decode(b"junk"), None);
+        let pairs = [(":path", "/v1/x?y=ü"), ("a", "1"), ("a", ""), ("b", "2")];
+        let original = Original::of(&headers(&pairs));
+        let decoded = Original::decode(original.as_bytes().to_vec()).unwrap();
+        assert!(decoded.headers().iter().eq(headers(&pairs).iter()));
+        assert_eq!(Original::decode(b"junk".to_vec()), None);
+    }
+
+    #[test]
+    fn what_an_attempt_has_changed_is_put_back() {
+        let original = headers(&[
+            (":path", "/a"),
+            ("authorization", "Bearer client"),
+            ("content-length", "5"),
+            ("origin", "https://a.example"),
+            ("accept", "a"),
+            ("accept", "b"),
+            ("x-same", "1"),
+        ]);
+        let now = headers(&[
+            (":path", "/b"),
+            ("x-api-key", "first"),
+            ("content-length", "7"),
+            ("accept", "c"),
+            ("x-same", "1"),
+        ]);
+        let expected = [
+            HeaderEdit::remove("x-api-key"),
+            HeaderEdit::set("content-length", "5"),
+            HeaderEdit::set("accept", "a, b"),
+            HeaderEdit::set("authorization", "Bearer client"),
+            HeaderEdit::set("origin", "https://a.example"),
+        ];
+        assert_eq!(restoration(&original, &now), expected);
+        assert_eq!(restoration(&original, &original), []);
     }
 }
