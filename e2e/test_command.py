@@ -168,17 +168,18 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(provider, directory, arguments=(), env=()):
+def running(provider, directory, arguments=(), env=(), backends=None):
     """A gateway that `llm-proxy run` started, with a literal key in its file."""
     port, admin = free_port(), free_port()
     config = {**gateways.at(provider, "run", {}), "apiKey": "sk-in-the-file"}
+    backends = backends or [{"name": "run", "type": "openai-compatible", "config": config}]
     file = directory / "gateway.yaml"
     file.write_text(
         yaml.safe_dump(
             {
                 "listen": f"127.0.0.1:{port}",
                 "admin": f"127.0.0.1:{admin}",
-                "backends": [{"name": "run", "type": "openai-compatible", "config": config}],
+                "backends": backends,
             }
         )
     )

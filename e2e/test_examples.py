@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from harness import artefacts, bootstrap
+from harness import artefacts, bootstrap, google
 from harness.envoy import Envoy
 from harness.shapes import assert_openai_error
 
@@ -79,7 +79,10 @@ def variables(file) -> dict[str, str]:
     names = set(re.findall(r"\$\{([A-Z0-9_]+)\}", file.read_text()))
     listed = re.search(r"^# read in Envoy's environment: (.*)$", file.read_text(), re.MULTILINE)
     names |= set(listed[1].split(", ")) if listed else set()
-    return {name: f"sk-{name.lower()}" for name in names}
+    values = {name: f"sk-{name.lower()}" for name in names}
+    if "GOOGLE_SERVICE_ACCOUNT" in values:
+        values["GOOGLE_SERVICE_ACCOUNT"] = google.ServiceAccount("example").json()
+    return values
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +124,7 @@ def test_envoy_takes_it(file, version):
 
 
 def test_every_gateway_has_its_envoy_and_the_table_above_is_whole():
-    assert {file.name.split(".")[0] for file in GATEWAYS} == set(PROVIDERS) | set(DIALECTS)
+    assert {file.name.split(".")[0] for file in GATEWAYS} == {*PROVIDERS, *DIALECTS, "vertex"}
     for file in GATEWAYS:
         assert file.with_name(file.name.replace(".gateway.", ".envoy.")).is_file()
         first = file.read_text().splitlines()[0]

@@ -127,7 +127,11 @@ fn every_example_names_the_schema_in_its_first_line() {
 
 #[test]
 fn no_key_is_ever_rendered() {
-    let sentinel = |name: &str| endpoints(name).or_else(|| Some(format!("sentinel-{name}")));
+    let account = r#"{"client_email": "sentinel", "private_key": "-----BEGIN sentinel"}"#;
+    let sentinel = |name: &str| match name {
+        "GOOGLE_SERVICE_ACCOUNT" => Some(account.to_owned()),
+        name => endpoints(name).or_else(|| Some(format!("sentinel-{name}"))),
+    };
     let literal = r#"
         backends:
         - name: a
@@ -139,7 +143,13 @@ fn no_key_is_ever_rendered() {
             headers: {x-a: sentinel-4}
             auth: {header: {x-b: sentinel-5}, query: {c: sentinel-6}}
         - {name: b, type: openai, config: {apiKey: "x${B}", headers: {x-a: "Token ${T}"}}}
-        routes: [{path: /a, backend: a}, {path: /b, backend: b}]
+        - name: c
+          type: google
+          config:
+            projectId: p
+            location: eu
+            serviceAccount: '{"client_email": "sentinel", "private_key": "-----BEGIN sentinel"}'
+        routes: [{path: /a, backend: a}, {path: /b, backend: b}, {path: /c, backend: c}]
     "#;
     let mut texts: Vec<String> = examples()
         .iter()

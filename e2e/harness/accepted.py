@@ -17,9 +17,24 @@ SAMPLING = ("temperature", "top_p")
 
 def by_anthropic(arrived: Arrived) -> dict:
     """The body of `arrived`, which is a request of Anthropic's Messages."""
-    assert arrived.header("content-type") == "application/json"
     assert arrived.header("anthropic-version") == "2023-06-01"
+    return _messages(arrived, arrived.json())
+
+
+def by_claude_on_vertex(arrived: Arrived) -> dict:
+    """The body of `arrived`, which is the same on Vertex AI: the model stands in the path."""
+    assert arrived.header("anthropic-version") is None
+    assert int(arrived.header("content-length")) == len(arrived.body)
+    assert arrived.header("transfer-encoding") is None
     sent = arrived.json()
+    assert sent.pop("anthropic_version") == "vertex-2023-10-16"
+    assert "model" not in sent
+    _messages(arrived, {"model": "in-the-path", **sent})
+    return sent
+
+
+def _messages(arrived: Arrived, sent: dict) -> dict:
+    assert arrived.header("content-type") == "application/json"
     typed = {name: value for name, value in sent.items() if name not in SAMPLING}
     # The type leaves out what it does not know, so whatever is gone was none of its members.
     assert _whole(_messages_type().validate_python(typed)) == typed

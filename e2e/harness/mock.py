@@ -89,6 +89,14 @@ class Mock:
         """Makes a provider differ from what it is like."""
         self._call("POST", "/profiles", [{"authority": authority, **change}])
 
+    def accounts(self, *accounts: dict):
+        """Makes service accounts known that can buy access tokens. From then on no other is taken."""
+        self._call("POST", "/accounts", list(accounts))
+
+    def forget_accounts(self):
+        """Forgets them, and all access tokens."""
+        self._call("DELETE", "/accounts")
+
     def requests(self) -> list[Arrived]:
         return [Arrived.from_json(record) for record in self._call("GET", "/requests")]
 

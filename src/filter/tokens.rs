@@ -6,7 +6,7 @@ use log::{info, warn};
 
 use super::host::{self, Buffer, HeaderMap};
 use super::{Errand, Host};
-use crate::config::{Auth, Gateway};
+use crate::config::{Auth, Gateway, Role};
 use crate::headers::Headers;
 use crate::pairs;
 use crate::protobuf::{self, Field, Message};
@@ -25,8 +25,11 @@ struct Kept {
 }
 
 impl Tokens {
-    /// Those of this gateway, if it needs any.
+    /// Those of this gateway, if it needs any here.
     pub fn of(gateway: &Gateway) -> Option<Self> {
+        if gateway.plugin.role == Role::Choose {
+            return None;
+        }
         let kept = gateway.backends.iter().filter_map(|backend| {
             let Auth::Token(_, source) = &backend.auth else {
                 return None;

@@ -11,7 +11,9 @@
 //! | `DELETE /replies` | forgets them |
 //! | `POST /gates/NAME` | opens a gate |
 //! | `POST /profiles` | changes or adds providers (a list) |
-//! | `POST /reset` | forgets everything, and closes all gates after letting through who waits |
+//! | `POST /accounts` | adds service accounts that can buy access tokens, or changes them (a list) |
+//! | `DELETE /accounts` | forgets them, and the tokens that were given |
+//! | `POST /reset` | forgets everything but accounts and tokens, and closes all gates after letting through who waits |
 //! | `GET /ca` | the certificate to trust, PEM |
 
 use std::convert::Infallible;
@@ -29,6 +31,7 @@ use crate::exchange::{State, header_map};
 use crate::profile::Change;
 use crate::record;
 use crate::script::Reply;
+use crate::tokens::Account;
 
 /// Serves one call of the control API.
 ///
@@ -107,6 +110,15 @@ async fn call(
             changes
                 .into_iter()
                 .for_each(|change| state.profiles.change(change));
+            Ok(json!({}))
+        }
+        ("POST", ["accounts"]) => {
+            let accounts: Vec<Account> = parse(body)?;
+            state.tokens.change(accounts);
+            Ok(json!({}))
+        }
+        ("DELETE", ["accounts"]) => {
+            state.tokens.clear();
             Ok(json!({}))
         }
         ("POST", ["reset"]) => {

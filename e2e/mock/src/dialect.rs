@@ -7,6 +7,7 @@
 
 pub mod anthropic;
 pub mod gemini;
+pub mod vertex;
 
 use serde_json::{Map, Value};
 
@@ -20,14 +21,23 @@ pub enum Dialect {
     Anthropic,
     /// `generateContent` and embeddings.
     Gemini,
+    /// Either, in a project of Google Cloud.
+    Vertex,
 }
 
 /// A request that its provider has nothing against.
 #[derive(Debug)]
 pub struct Accepted {
-    dialect: Dialect,
-    call: gemini::Call,
+    call: Call,
     body: Value,
+}
+
+/// What a path asks for.
+#[derive(Debug)]
+enum Call {
+    Anthropic,
+    Gemini(gemini::Call),
+    Vertex(vertex::Call),
 }
 
 impl Dialect {
@@ -47,8 +57,11 @@ impl Dialect {
             .iter()
             .find_map(|base| head.path.strip_prefix(base.as_str()));
         let call = match (self, below, head.method) {
-            (Self::Anthropic, Some("/messages"), "POST") => Some(gemini::Call::none()),
-            (Self::Gemini, Some(path), "POST") => gemini::Call::of(path, head.query),
+            (Self::Anthropic, Some("/messages"), "POST") => Some(Call::Anthropic),
+            (Self::Gemini, Some(path), "POST") => {
+                gemini::Call::of(path, head.query).map(Call::Gemini)
+            }
+            (Self::Vertex, Some(path), "POST") => vertex::Call::of(path, head).map(Call::Vertex),
             _ => None,
         };
         let call = call.ok_or_else(|| Refusal::url(head))?;
@@ -58,29 +71,27 @@ impl Dialect {
         }
         let body: Value = serde_json::from_slice(body)
             .map_err(|error| Refusal::request(format!("the body is not JSON: {error}")))?;
-        match self {
-            Self::Anthropic => {
+        match &call {
+            Call::Anthropic => {
                 if head.values("anthropic-version").next() != Some("2023-06-01") {
                     return Err(Refusal::request("anthropic-version: header is required"));
                 }
                 anthropic::refuse(&body)?;
             }
-            Self::Gemini => gemini::refuse(&call, &body)?,
+            Call::Gemini(call) => gemini::refuse(call, &body)?,
+            Call::Vertex(call) => call.refuse(head, &body)?,
         }
-        Ok(Accepted {
-            dialect: self,
-            call,
-            body,
-        })
+        Ok(Accepted { call, body })
     }
 }
 
 impl Accepted {
     /// What the provider answers by itself.
     pub fn answer(&self, authority: &str) -> Answer {
-        match self.dialect {
-            Dialect::Anthropic => anthropic::answer(&self.body, authority),
-            Dialect::Gemini => gemini::answer(&self.call, &self.body, authority),
+        match &self.call {
+            Call::Anthropic => anthropic::answer(&self.body, authority),
+            Call::Gemini(call) => gemini::answer(call, &self.body, authority),
+            Call::Vertex(call) => call.answer(&self.body, authority),
         }
     }
 }

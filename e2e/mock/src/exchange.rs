@@ -15,6 +15,7 @@ use crate::profile::{Head, Kind, Profile, Profiles, Refusal};
 use crate::record::{self, Entry, Handle, Recorder};
 use crate::reply::{Outgoing, Piece, Reset};
 use crate::script::{Chunk, Reply, Script};
+use crate::tokens::{self, Tokens};
 use crate::wire::Connection;
 
 /// What all requests share.
@@ -28,6 +29,8 @@ pub struct State {
     pub profiles: Profiles,
     /// What was uploaded.
     pub files: Files,
+    /// Who can buy access tokens, and those that were given.
+    pub tokens: Tokens,
     /// Accepts what no reply may excuse: for measuring a proxy that sends what it should not.
     pub lenient: bool,
 }
@@ -82,16 +85,35 @@ pub async fn serve(
     }
     let body = receive(incoming, entry.handle(), &sender.connection).await?;
     let accepted = match (profile.dialect, &envelope) {
-        (Some(dialect), None) => Some(dialect.accept(&profile, &head, &body)),
+        (Some(dialect), None) => Some(
+            state
+                .tokens
+                .refuse(&profile, &head)
+                .and_then(|()| dialect.accept(&profile, &head, &body)),
+        ),
+        _ => None,
+    };
+    let bought = match (profile.tokens, &envelope) {
+        (Some(server), None) => Some(state.tokens.look(server, &head, &body)),
         _ => None,
     };
     if !matches!(accepted, Some(Err(_)))
+        && !matches!(bought, Some(Err(_)))
         && let Some(reply) = scripted(true)
     {
         entry.handle().update(|record| record.scripted = true);
         return follow(state, reply, entry, sender).await;
     }
+    if let Some(bought) = &bought
+        && let Err(why) = bought
+    {
+        let why = format!("{} {}", why.status, why.description);
+        entry.handle().update(|record| record.refused = Some(why));
+    }
     let result = match (envelope, accepted) {
+        (None, None) if bought.is_some() => Ok(state
+            .tokens
+            .answer(bought.unwrap_or(Ok(tokens::Holder::Machine)))),
         (Some(refusal), _) | (None, Some(Err(refusal))) => Err(refusal),
         (None, Some(Ok(accepted))) => Ok(accepted.answer(head.authority)),
         (None, None) => respond(&state, &profile, head, &body, entry.handle().id()),

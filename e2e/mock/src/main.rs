@@ -37,6 +37,7 @@ mod payload;
 mod profile;
 mod reply;
 mod script;
+mod tokens;
 
 mod control;
 mod record;

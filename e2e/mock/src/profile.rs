@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::dialect::Dialect;
 use crate::operation::{Family, Operation};
+use crate::tokens;
 use crate::wire;
 
 /// One provider.
@@ -39,6 +40,10 @@ pub struct Profile {
     pub insists_on_completion_tokens: bool,
     /// What it speaks instead of OpenAI's dialect.
     pub dialect: Option<Dialect>,
+    /// The server of access tokens that it is.
+    pub tokens: Option<tokens::Server>,
+    /// Whether its keys are access tokens, of which it knows.
+    pub takes_tokens: bool,
     /// How errors look.
     pub shape: Shape,
     /// Headers that would be refused otherwise.
@@ -520,11 +525,14 @@ impl Profiles {
     /// Whom a request addresses.
     pub fn find(&self, authority: &str) -> Arc<Profile> {
         let host = host(authority).to_ascii_lowercase();
+        let is_vertex = host.ends_with("-aiplatform.googleapis.com")
+            || (host.starts_with("aiplatform.") && host.ends_with(".rep.googleapis.com"));
+        let host = if is_vertex { VERTEX } else { &host };
         let table = self
             .by_authority
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        table.get(&host).unwrap_or(&self.other).clone()
+        table.get(host).unwrap_or(&self.other).clone()
     }
 
     /// Changes a provider, or adds one.
@@ -630,6 +638,9 @@ fn is_at(wanted: &str, head: &Head<'_>) -> bool {
     }
 }
 
+/// The host under which all locations of Vertex AI are one provider.
+const VERTEX: &str = "aiplatform.googleapis.com";
+
 const CREDENTIALS: [&str; 5] = [
     "authorization",
     "api-key",
@@ -664,6 +675,8 @@ fn generic() -> Profile {
         chat_members: None,
         insists_on_completion_tokens: false,
         dialect: None,
+        tokens: None,
+        takes_tokens: false,
         shape: Shape::Vllm,
         allow_headers: Vec::new(),
         sni: Vec::new(),
@@ -841,8 +854,32 @@ fn built_in() -> HashMap<String, Arc<Profile>> {
         Dialect::Gemini,
         Shape::Google,
     );
+    let vertex = Profile {
+        takes_tokens: true,
+        dialect: Some(Dialect::Vertex),
+        ..hosted(VERTEX, &["/v1"], &[], Shape::Google, &[])
+    };
+    let token_server = |authority: &str, server: tokens::Server| Profile {
+        tokens: Some(server),
+        tls_only: server == tokens::Server::Endpoint,
+        ..hosted(authority, &[""], &[], Shape::Google, &[])
+    };
+    let token_endpoint = token_server("oauth2.googleapis.com", tokens::Server::Endpoint);
+    let metadata_server = token_server("metadata.google.internal", tokens::Server::Metadata);
     [
-        anthropic, gemini, openai, xai, groq, together, cohere, mistral, deepseek, openrouter,
+        vertex,
+        token_endpoint,
+        metadata_server,
+        anthropic,
+        gemini,
+        openai,
+        xai,
+        groq,
+        together,
+        cohere,
+        mistral,
+        deepseek,
+        openrouter,
         fireworks,
     ]
     .into_iter()

@@ -21,6 +21,7 @@ use crate::exchange::{self, State};
 use crate::profile::Profiles;
 use crate::record::{Limits, Recorder};
 use crate::script::Script;
+use crate::tokens::Tokens;
 use crate::wire::{Connection, Ending, Socket, Watched};
 use crate::{control, tls};
 
@@ -73,6 +74,7 @@ impl Server {
             script: Script::new(),
             profiles: Profiles::new(),
             files: Files::default(),
+            tokens: Tokens::default(),
             lenient: options.lenient,
         });
         let (plain, plain_at) = listen(options.plain).await?;

@@ -88,6 +88,20 @@ pub fn token_cluster(source: &token::Source, machine: &Machine) -> Value {
             // A token is asked for once in an hour.
             "common_http_protocol_options": {"idle_timeout": seconds(PLAIN_IDLE_TIMEOUT)},
             "explicit_http_config": {"http_protocol_options": {}},
+            "http_filters": [
+                // What Envoy tells of itself is nobody's business there, and the metadata server
+                // refuses what was forwarded.
+                extension(
+                    "envoy.filters.http.header_mutation",
+                    "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+                    json!({"mutations": {"request_mutations": [
+                        {"remove": "x-envoy-internal"},
+                        {"remove": "x-envoy-expected-rq-timeout-ms"},
+                        {"remove": "x-forwarded-for"},
+                    ]}}),
+                ),
+                module::codec(),
+            ],
         }),
     );
     add(json!({"typed_extension_protocol_options": {

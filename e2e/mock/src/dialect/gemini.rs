@@ -33,14 +33,6 @@ impl Call {
             method: method.to_owned(),
         })
     }
-
-    /// No call of these.
-    pub fn none() -> Self {
-        Self {
-            model: String::new(),
-            method: String::new(),
-        }
-    }
 }
 
 /// What the API has against a body.
