@@ -201,6 +201,21 @@ def test_a_configuration_that_is_wrong_is_not_taken(start, plain, mock):
     until(lambda: _model(gateway, mock) == "right-again")
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_sidecar_routes_whatever_host_is_called_at_its_port(start, output, mock, version):
+    file = KUBERNETES / "plain.gateway.yaml"
+    directory = output / "istio" / "sidecar"
+    documents = manifests("istio", file, directory, "--sidecar", "10000", "--selector", "app=chat")
+    _, sidecar = start(documents, version)
+    for host in ("api.mistral.ai:10000", "llm.apps.svc.cluster.local", "api.deepseek.com:10000"):
+        for name, authority in (("mistral", "api.mistral.ai"), ("deepseek", "api.deepseek.com")):
+            mock.forget()
+            assert sidecar.post(f"/{name}", CHAT, [("host", host)]).status == 200
+            arrived = mock.only()
+            assert (arrived.authority, arrived.sni) == (authority, authority)
+            assert arrived.all("authorization") == [f"Bearer sk-{name}"]
+
+
 @pytest.fixture(scope="module", params=VERSIONS)
 def patched(start, held, request):
     return start(held, request.param)[1]

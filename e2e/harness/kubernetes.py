@@ -54,16 +54,20 @@ class Istio:
         for document in documents:
             kinds.setdefault(document["kind"], []).append(document)
         [service] = kinds.pop("VirtualService")
-        [gateway] = kinds.pop("Gateway")
-        assert service["spec"]["gateways"] == [gateway["metadata"]["name"]]
-        [server] = gateway["spec"]["servers"]
-        assert service["spec"]["hosts"] == server["hosts"] == ["*"]
         rules = {it["spec"]["host"]: it["spec"] for it in kinds.pop("DestinationRule", [])}
         entries = [it["spec"] for it in kinds.pop("ServiceEntry", [])]
+        if service["spec"]["gateways"] == ["mesh"]:
+            table = _sidecar_routes(service["spec"], entries)
+        else:
+            [gateway] = kinds.pop("Gateway")
+            assert service["spec"]["gateways"] == [gateway["metadata"]["name"]]
+            [server] = gateway["spec"]["servers"]
+            assert service["spec"]["hosts"] == server["hosts"] == ["*"]
+            table = _gateway_routes(service["spec"], server)
         self.bootstrap = {
             "node": {"id": "router~10.0.0.1~llm-gateway.istio-ingress", "cluster": "llm-gateway"},
             "static_resources": {
-                "listeners": [_listener(_gateway_routes(service["spec"], server))],
+                "listeners": [_listener(table)],
                 "clusters": [
                     _istio_cluster(entry, host, port, rules[host])
                     for entry in entries
@@ -77,8 +81,8 @@ class Istio:
         manager["generate_request_id"] = not headers["requestId"]["disabled"]
         router = manager["http_filters"][-1]["typed_config"]
         router["suppress_envoy_headers"] = headers["envoyDebugHeaders"]["disabled"]
-        [host] = manager["route_config"]["virtual_hosts"]
-        host["include_request_attempt_count"] = not headers["attemptCount"]["disabled"]
+        for host in manager["route_config"]["virtual_hosts"]:
+            host["include_request_attempt_count"] = not headers["attemptCount"]["disabled"]
         for plugin in kinds.pop("WasmPlugin", []):
             self._load(plugin)
         for patches in kinds.pop("EnvoyFilter", []):
@@ -256,6 +260,25 @@ def _gateway_routes(service: dict, server: dict) -> dict:
             }
         ],
     }
+
+
+def _sidecar_routes(service: dict, entries: list) -> dict:
+    """Outbound routes of one port: a virtual host for each service that has it, and the rest."""
+    [port] = {port["number"] for entry in entries for port in entry["ports"]}
+    assert all(port["protocol"] == "HTTP" for entry in entries for port in entry["ports"])
+    known = [host for entry in entries for host in entry["hosts"]]
+    assert known == service["hosts"]
+    hosts = [
+        {
+            "name": f"{host}:{port}",
+            "domains": [host, f"{host}:{port}"],
+            "routes": [_virtual_route(it) for it in service["http"]],
+        }
+        for host in known
+    ]
+    passed_on = {"match": {"prefix": "/"}, "direct_response": {"status": 418}}
+    hosts.append({"name": "allow_any", "domains": ["*"], "routes": [passed_on]})
+    return {"name": str(port), "virtual_hosts": hosts}
 
 
 def _virtual_route(http: dict) -> dict:
