@@ -54,9 +54,8 @@ image: wasm pack ## Pack the module as the OCI images that Istio and Envoy Gatew
 	$(PACK) image --module $(WASM) --revision "$(REVISION)" --output $(CARGO_TARGET_DIR)/image
 
 .PHONY: dist
-dist: build wasm pack ## Make a release: the module, its images, the schema and the examples
-	$(PACK) release --module $(WASM) --revision "$(REVISION)" --output $(CARGO_TARGET_DIR)/dist \
-	    --command $(CARGO_TARGET_DIR)/debug/llm-proxy
+dist: wasm pack ## Make a release: the module, its images, the schema and the examples
+	$(PACK) release --module $(WASM) --revision "$(REVISION)" --output $(CARGO_TARGET_DIR)/dist
 
 .PHONY: pack
 pack:

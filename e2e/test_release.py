@@ -49,8 +49,7 @@ def release(output) -> pathlib.Path:
     directory = output / "release"
     said = pack(
         "release",
-        *("--module", artefacts.module(), "--command", artefacts.command()),
-        *("--revision", REVISION, "--output", directory),
+        *("--module", artefacts.module(), "--revision", REVISION, "--output", directory),
     )
     assert said.splitlines()[-1] == str(directory / f"llm-proxy-{VERSION}")
     return directory / f"llm-proxy-{VERSION}"
@@ -189,17 +188,20 @@ def test_everything_in_a_release_carries_its_version(release):
 
 
 def test_a_release_has_the_examples_and_what_they_need(release):
-    """A rendered example starts in the release's directory, and an editor finds the schema."""
-    examples = sorted(it.name for it in artefacts.EXAMPLES.glob("*.gateway.yaml"))
-    assert examples == sorted(it.name for it in release.glob("envoy/*.gateway.yaml"))
-    for name in examples:
-        assert (release / "envoy" / name).read_text().startswith(
-            "# yaml-language-server: $schema=gateway.schema.json\n"
-        )
-        rendered = release / "envoy" / name.replace(".gateway.yaml", ".envoy.yaml")
-        modules = re.findall(r"filename: (.*\.wasm)$", rendered.read_text(), re.MULTILINE)
-        assert modules, name
-        assert all((release / module).is_file() for module in modules), (name, modules)
+    """An example starts in the release's directory, and an editor finds the schema."""
+    for path in ("envoy", "envoy/kubernetes"):
+        texts = (it for it in (artefacts.ROOT / path).iterdir() if it.is_file())
+        assert {it.name for it in texts} == {
+            it.name for it in (release / path).iterdir() if it.is_file()
+        }
+    for file in release.glob("envoy/**/*.yaml"):
+        text = file.read_text()
+        schemas = re.findall(r"^# yaml-language-server: \$schema=(.*)$", text, re.MULTILINE)
+        assert len(schemas) == (1 if file.name.endswith(".gateway.yaml") else 0), file
+        assert all((file.parent / it).is_file() for it in schemas), file
+        modules = re.findall(r"filename: (.*\.wasm)\b", text)
+        assert bool(modules) == file.name.endswith(".envoy.yaml"), file
+        assert all((release / it).is_file() for it in modules), file
 
 
 def sections(module: bytes) -> dict[str, bytes]:

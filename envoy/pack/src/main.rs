@@ -54,12 +54,9 @@ struct Image {
 struct Release {
     #[command(flatten)]
     image: Image,
-    /// The native command, `llm-proxy`, which renders the examples
-    #[arg(long, value_name = "FILE")]
-    command: PathBuf,
-    /// The directory of the examples
-    #[arg(long, value_name = "DIRECTORY", default_value = "envoy")]
-    examples: PathBuf,
+    /// The repository, whose texts the release has, too
+    #[arg(long, value_name = "DIRECTORY", default_value = ".")]
+    repository: PathBuf,
 }
 
 fn main() -> Result<()> {
@@ -73,7 +70,7 @@ fn main() -> Result<()> {
         }
         Command::Release(arguments) => {
             let (module, layouts) = images(&arguments.image)?;
-            let files = release::files(&module, &arguments.command, &arguments.examples)?;
+            let files = release::files(&module, &arguments.repository)?;
             let name = format!("llm-proxy-{}", module.version());
             let directory = arguments.image.output.join(name);
             if directory.exists() {

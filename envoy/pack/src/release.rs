@@ -3,94 +3,95 @@
 //! ```text
 //!   llm_proxy.wasm  llm_proxy.wasm.sha256        the module
 //!   image/ image.tar  artifact/ artifact.tar     the module as OCI images
-//!   envoy/gateway.schema.json                    the schema, where the examples look for it
-//!   envoy/*.gateway.yaml  envoy/*.envoy.yaml     the examples, and what is rendered from them
-//!   envoy/kubernetes/*.yaml                      the same for Istio and Envoy Gateway
+//!   envoy/                                       the schema, the examples and what is rendered
 //!   LICENSE  CHANGELOG.md
 //! ```
+//!
+//! The rendered examples are those of the repository, which its tests keep fresh; only the module
+//! is at another place.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::module::Module;
 use crate::oci;
 
-/// The files by their paths from the release's directory, all but the images.
+/// The files of a release by their paths, all but the images.
 ///
 /// # Errors
 ///
-/// If something is not there, or if the command is not of the module's version.
-pub fn files(
-    module: &Module,
-    command: &Path,
-    examples: &Path,
-) -> Result<BTreeMap<String, Vec<u8>>> {
-    let said = run(command, &["--version".as_ref()])?;
-    let version = module.version();
-    ensure!(
-        said == format!("llm-proxy {version}\n").as_bytes(),
-        "the module is of version {version}, the command says {:?}: build both",
-        String::from_utf8_lossy(&said).trim_end(),
-    );
-
-    let mut files = BTreeMap::new();
+/// If something is not there, or is of another version than the module.
+pub fn files(module: &Module, repository: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let bytes = module.bytes();
     let sum = format!("{}  {MODULE}\n", oci::sha256(bytes));
-    files.insert(MODULE.to_owned(), bytes.to_vec());
-    files.insert(format!("{MODULE}.sha256"), sum.into_bytes());
+    let mut files = BTreeMap::from([
+        (MODULE.to_owned(), bytes.to_vec()),
+        (format!("{MODULE}.sha256"), sum.into_bytes()),
+    ]);
     for name in ["LICENSE", "CHANGELOG.md"] {
-        files.insert(name.to_owned(), contents(name.as_ref())?);
+        files.insert(name.to_owned(), text(&repository.join(name))?.into_bytes());
     }
-    let schema = run(command, &["schema".as_ref()])?;
-    files.insert("envoy/gateway.schema.json".to_owned(), schema);
-    for (name, path) in yaml(&examples.join("kubernetes"), "")? {
-        files.insert(format!("envoy/kubernetes/{name}.yaml"), contents(&path)?);
-    }
-    for (name, path) in yaml(examples, ".gateway")? {
-        let arguments = ["render", "envoy", "--wasm", MODULE].map(AsRef::as_ref);
-        let rendered = run(command, &[&arguments, &[path.as_path()][..]].concat())?;
-        files.insert(format!("envoy/{name}.envoy.yaml"), rendered);
-        files.insert(format!("envoy/{name}.gateway.yaml"), contents(&path)?);
+    for directory in ["envoy", "envoy/kubernetes"] {
+        for (name, text) in documents(&repository.join(directory))? {
+            let path = format!("{directory}/{name}");
+            ensure_version(&text, module.version()).context(path.clone())?;
+            files.insert(path, text.replace(BUILT_MODULE, MODULE).into_bytes());
+        }
     }
     Ok(files)
 }
 
-/// The files `NAME{suffix}.yaml` of a directory, by their names.
-fn yaml(directory: &Path, suffix: &str) -> Result<BTreeMap<String, PathBuf>> {
+/// The texts of a directory, by their names. What lies in directories of it is not meant.
+fn documents(directory: &Path) -> Result<BTreeMap<String, String>> {
+    let shown = || directory.display().to_string();
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir(directory).with_context(|| directory.display().to_string())? {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.and_then(|name| name.strip_suffix(".yaml")?.strip_suffix(suffix));
-        if let Some(name) = name {
-            found.insert(name.to_owned(), path);
+    for entry in fs::read_dir(directory).with_context(shown)? {
+        let path = entry.with_context(shown)?.path();
+        let name = path.file_name().and_then(OsStr::to_str);
+        if let Some(name) = name.filter(|_| path.is_file()) {
+            found.insert(name.to_owned(), text(&path)?);
         }
     }
-    ensure!(!found.is_empty(), "no examples in {}", directory.display());
     Ok(found)
 }
 
-fn contents(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| path.display().to_string())
+/// Everything that is rendered says by which version.
+fn ensure_version(text: &str, version: &str) -> Result<()> {
+    let by = text
+        .strip_prefix("# rendered by llm-proxy ")
+        .and_then(|rest| rest.split(' ').next());
+    ensure!(
+        by.is_none_or(|by| by == version),
+        "rendered by {}, but the module is {version}: refresh it with `UPDATE=1 cargo test`",
+        by.unwrap_or_default(),
+    );
+    Ok(())
 }
 
-/// What the command prints when it has no variables: nothing of this machine.
-fn run(command: &Path, arguments: &[&Path]) -> Result<Vec<u8>> {
-    let done = Command::new(command)
-        .args(arguments)
-        .env_clear()
-        .output()
-        .with_context(|| command.display().to_string())?;
-    if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        bail!("{} {arguments:?}: {said}", command.display());
-    }
-    Ok(done.stdout)
+fn text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| path.display().to_string())
 }
 
 /// The module's name, as `llm-proxy` looks for it beside itself.
 const MODULE: &str = "llm_proxy.wasm";
+
+/// Where the examples look for it.
+const BUILT_MODULE: &str = "target/wasm32-wasip1/release/llm_proxy.wasm";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_version_has_rendered_is_refused() {
+        let text = "# rendered by llm-proxy 0.1.0 from envoy/a.gateway.yaml; do not edit\n";
+        assert!(ensure_version(text, "0.1.0").is_ok());
+        assert!(ensure_version("# written by hand\n", "0.1.0").is_ok());
+        let error = ensure_version(text, "0.2.0").unwrap_err().to_string();
+        assert!(error.starts_with("rendered by 0.1.0, but the module is 0.2.0"));
+    }
+}
