@@ -14,9 +14,9 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// `id`, or one that is made where it is empty.
+    /// `id`, or one that is made where it is empty, or too long to stand in every chunk.
     pub(super) fn reply_id(self, id: &str) -> String {
-        if id.is_empty() {
+        if id.is_empty() || id.len() > MAX_NAME_BYTES {
             return format!("chatcmpl-{:016x}", self.nonce);
         }
         id.to_owned()
@@ -31,6 +31,9 @@ impl Stamp {
     }
 }
 
+/// The longest id or name of a model that is passed on; it stands in every chunk of a stream.
+pub(super) const MAX_NAME_BYTES: usize = 512;
+
 /// A reply as `chat.completion`. `model` is what it is called where the provider does not say.
 pub fn write_reply(reply: &Reply, model: &str, stamp: Stamp) -> Vec<u8> {
     let text = |choice: &Choice| choice.content.as_ref().map_or(0, String::len);
@@ -40,7 +43,8 @@ pub fn write_reply(reply: &Reply, model: &str, stamp: Stamp) -> Vec<u8> {
         json.key("id").string(&stamp.reply_id(&reply.id));
         json.key("object").string("chat.completion");
         json.key("created").number(stamp.created);
-        let said = Some(reply.model.as_str()).filter(|it| !it.is_empty());
+        let said = Some(reply.model.as_str());
+        let said = said.filter(|it| !it.is_empty() && it.len() <= MAX_NAME_BYTES);
         json.key("model").string(said.unwrap_or(model));
         json.key("choices").array(|json| {
             for (index, it) in (0..).zip(&reply.choices) {

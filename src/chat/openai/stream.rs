@@ -1,6 +1,8 @@
 //! Writing a streamed reply.
 
-use super::reply::{Stamp, extra_content, finish_reason, is_known, logprobs, usage};
+use super::reply::{
+    MAX_NAME_BYTES, Stamp, extra_content, finish_reason, is_known, logprobs, usage,
+};
 use crate::chat::{Delta, Logprob};
 use crate::json::Writer;
 use crate::refusal::ErrorBody;
@@ -240,7 +242,10 @@ impl ChunkWriter {
         json.key("id").string(&self.stamp.reply_id(id));
         json.key("object").string("chat.completion.chunk");
         json.key("created").number(self.stamp.created);
-        let model = if model.is_empty() { &self.model } else { model };
+        let model = match model.len() {
+            1..=MAX_NAME_BYTES => model,
+            _ => &self.model,
+        };
         json.key("model").string(model);
         // The comma before what follows.
         let mut head = String::from_utf8(json.into_bytes()).unwrap_or_default();

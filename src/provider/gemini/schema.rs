@@ -46,8 +46,8 @@ pub enum Cleaned {
 pub enum InvalidSchema {
     /// It is not a JSON object, or nested deeper than 127.
     NotAnObject,
-    /// With its references replaced it has more than [`MAX_NODES`] schemas or is nested deeper
-    /// than [`MAX_DEPTH`].
+    /// With its references replaced it has more than [`MAX_NODES`] schemas, is nested deeper
+    /// than [`MAX_DEPTH`], or has grown by more than [`MAX_BYTES`].
     TooLarge,
 }
 
@@ -57,7 +57,8 @@ impl std::fmt::Display for InvalidSchema {
             Self::NotAnObject => write!(f, "the schema is not a JSON object"),
             Self::TooLarge => write!(
                 f,
-                "the schema has more than {MAX_NODES} parts or is nested deeper than {MAX_DEPTH}"
+                "the schema has more than {MAX_NODES} parts, is nested deeper than {MAX_DEPTH}, or \
+                 says too much with its references replaced"
             ),
         }
     }
@@ -65,6 +66,24 @@ impl std::fmt::Display for InvalidSchema {
 
 /// The most schemas that one may consist of.
 pub const MAX_NODES: usize = 10_000;
+
+/// How much longer a schema may become: what a reference refers to is written once for each.
+///
+/// Unit: bytes of texts and values.
+pub const MAX_BYTES: usize = 1 << 20;
+
+/// The keywords whose values are schemas, or names of them: what these say is counted with them.
+const CONTAINERS: [&str; 9] = [
+    "$defs",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "definitions",
+    "items",
+    "oneOf",
+    "prefixItems",
+    "properties",
+];
 
 /// The deepest nesting of schemas.
 pub const MAX_DEPTH: usize = 100;
@@ -94,12 +113,13 @@ pub fn clean(schema: &RawValue, is_answer: bool) -> Result<Cleaned, InvalidSchem
     if says_nothing(members) {
         return Ok(Cleaned::Empty);
     }
-    let mut cleaner = Cleaner::new(&root, Form::OpenApi, is_answer);
+    let most = schema.get().len().saturating_add(MAX_BYTES);
+    let mut cleaner = Cleaner::new(&root, Form::OpenApi, is_answer, most);
     let node = cleaner.node(&root).into_open_api(&mut cleaner);
     if !cleaner.is_lossy && !cleaner.is_exhausted {
         return Ok(Cleaned::OpenApi(to_value(&node)));
     }
-    let mut cleaner = Cleaner::new(&root, Form::JsonSchema, is_answer);
+    let mut cleaner = Cleaner::new(&root, Form::JsonSchema, is_answer, most);
     let mut node = cleaner.node(&root).into_json_schema();
     node.defs = cleaner.definitions(members);
     if cleaner.is_exhausted {
@@ -124,13 +144,15 @@ struct Cleaner<'s> {
     /// open.len() <= depth <= MAX_DEPTH
     depth: usize,
     nodes: usize,
+    /// How much more may be said. Unit: bytes.
+    bytes_left: usize,
     /// Whether OpenAPI cannot say what the schema says.
     is_lossy: bool,
     is_exhausted: bool,
 }
 
 impl<'s> Cleaner<'s> {
-    fn new(root: &'s Value, form: Form, is_answer: bool) -> Self {
+    fn new(root: &'s Value, form: Form, is_answer: bool, bytes_left: usize) -> Self {
         Self {
             root,
             form,
@@ -138,6 +160,7 @@ impl<'s> Cleaner<'s> {
             open: Vec::new(),
             depth: 0,
             nodes: 0,
+            bytes_left,
             is_lossy: false,
             is_exhausted: false,
         }
@@ -241,6 +264,9 @@ impl<'s> Cleaner<'s> {
         let mut node = Node::default();
         let mut exclusive = (None, None);
         for (key, value) in members {
+            if !CONTAINERS.contains(&key.as_str()) && !self.spend(key.len() + length(value)) {
+                return Node::default();
+            }
             match (key.as_str(), value) {
                 ("type", Value::String(kind)) => node.add_type(kind),
                 ("type", Value::Array(kinds)) => {
@@ -279,6 +305,9 @@ impl<'s> Cleaner<'s> {
                 }
                 ("properties", Value::Object(properties)) => {
                     for (name, schema) in properties {
+                        if !self.spend(name.len()) {
+                            break;
+                        }
                         let schema = self.child(schema);
                         node.properties.insert(name.clone(), schema);
                     }
@@ -307,6 +336,15 @@ impl<'s> Cleaner<'s> {
         node
     }
 
+    /// Whether so much more may be said.
+    fn spend(&mut self, bytes: usize) -> bool {
+        match self.bytes_left.checked_sub(bytes) {
+            Some(left) => self.bytes_left = left,
+            None => self.is_exhausted = true,
+        }
+        !self.is_exhausted
+    }
+
     /// What references may refer to, in JSON Schema.
     fn definitions(&mut self, root: &'s Map<String, Value>) -> Map<String, Value> {
         let mut all = Map::new();
@@ -319,6 +357,19 @@ impl<'s> Cleaner<'s> {
             }
         }
         all
+    }
+}
+
+/// About how long a value is as JSON. Unit: bytes.
+fn length(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(length).sum::<usize>() + 2,
+        Value::Object(members) => {
+            let member = |(key, value): (&String, &Value)| key.len() + 4 + length(value);
+            members.iter().map(member).sum::<usize>() + 2
+        }
     }
 }
 
@@ -587,6 +638,25 @@ mod tests {
             Ok(Cleaned::JsonSchema(value)) => format!("json {value}"),
             Ok(Cleaned::OpenApi(value)) => format!("open {value}"),
             Err(error) => format!("{error:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_said_once_for_each_reference_is_bounded() {
+        let texts = "x".repeat(100_000);
+        for (count, is_cleaned) in [(5, true), (5_000, false)] {
+            let properties: Vec<String> = (0..count)
+                .map(|number| format!(r##""p{number}":{{"$ref":"#/properties/of/anyOf/0"}}"##))
+                .collect();
+            let schema = format!(
+                r#"{{"type":"object","properties":{{"of":{{"anyOf":[{{"type":"string","description":"{texts}"}},{{"type":"integer"}}]}},{}}}}}"#,
+                properties.join(",")
+            );
+            let raw: &RawValue = serde_json::from_str(&schema).unwrap();
+            match clean(raw, false) {
+                Ok(_) => assert!(is_cleaned),
+                Err(error) => assert_eq!((error, is_cleaned), (InvalidSchema::TooLarge, false)),
+            }
         }
     }
 

@@ -1,0 +1,289 @@
+//! What must hold whatever bytes arrive: one function for each reader, which panics if it does not.
+//!
+//! `tests/seeded.rs` calls them with mutations of what lies in `tests/chat`, a bounded number of
+//! times, wherever the tests run; `targets/` hands them to libFuzzer:
+//!
+//! ```sh
+//! cargo test -p llm-proxy-fuzz                                  # FUZZ_ROUNDS=100000 for more
+//! cargo +nightly fuzz run --features libfuzzer --sanitizer none stream_gemini -- -max_total_time=60
+//! ```
+//!
+//! Everything is called with bytes alone, so what was found by one way is a regression test for the
+//! other. Bounded memory is shown by the size of what comes out, in proportion to what went in.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a finding is a panic"
+)]
+
+use llm_proxy::chat::openai::{self, ChunkWriter, Stamp};
+use llm_proxy::config::Gateway;
+use llm_proxy::json::{self, Event, Scanner, Splice, Watched};
+use llm_proxy::provider::anthropic::Anthropic;
+use llm_proxy::provider::dialect::{Dialect, Encoding, Options};
+use llm_proxy::provider::gemini::{Gemini, schema};
+use llm_proxy::provider::relay::Relay;
+use llm_proxy::sse::{self, Item};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+const STAMP: Stamp = Stamp {
+    created: 1_763_700_000,
+    nonce: 0xabc,
+};
+
+/// The first byte says how the others are cut: whole, or in pieces of so many bytes.
+fn pieces(bytes: &[u8]) -> (&[u8], usize) {
+    match bytes.split_first() {
+        Some((&first, rest)) => (rest, usize::from(first % 32)),
+        None => (&[], 0),
+    }
+}
+
+fn chunks(bytes: &[u8], size: usize) -> Vec<&[u8]> {
+    match size {
+        0 => vec![bytes],
+        size => bytes.chunks(size).collect(),
+    }
+}
+
+/// Events: the same for every way to cut the bytes, and no longer than the bytes.
+pub fn sse(bytes: &[u8]) {
+    const LIMIT: usize = 64;
+    let (bytes, size) = pieces(bytes);
+    for limit in [LIMIT, 1 << 20] {
+        let read = |chunks: Vec<&[u8]>| {
+            let mut decoder = sse::Decoder::new(limit);
+            let mut all = Vec::new();
+            let mut out = Vec::new();
+            let mut length = 0;
+            for chunk in chunks {
+                decoder.push(chunk);
+                loop {
+                    match decoder.next() {
+                        Ok(None) => break,
+                        Ok(Some(item)) => length += said(&item, &mut all, &mut out),
+                        Err(error) => return (all, Some(error.limit)),
+                    }
+                }
+            }
+            match decoder.finish() {
+                Ok(item) => length += item.map_or(0, |item| said(&item, &mut all, &mut out)),
+                Err(error) => return (all, Some(error.limit)),
+            }
+            // What is no UTF-8 becomes a character of three bytes.
+            assert!(length <= 3 * bytes.len(), "{length}");
+            assert!(out.len() <= 3 * bytes.len() + all.len() * 32);
+            (all, None)
+        };
+        assert_eq!(read(vec![bytes]), read(chunks(bytes, size)));
+    }
+}
+
+fn said(item: &Item<'_>, all: &mut Vec<String>, out: &mut Vec<u8>) -> usize {
+    match item {
+        Item::Comment(comment) => sse::write_comment(comment, out),
+        Item::Event(event) => sse::write_data(event.data, out),
+    }
+    all.push(format!("{item:?}"));
+    match item {
+        Item::Comment(comment) => comment.len(),
+        Item::Event(event) => event.data.len(),
+    }
+}
+
+/// A body and the change of a member: what serde_json takes is read, whatever the pieces, and nothing
+/// but that member changes.
+pub fn json(bytes: &[u8]) {
+    let (bytes, size) = pieces(bytes);
+    let scan = |chunks: Vec<&[u8]>| {
+        let mut scanner = Scanner::new(Watched::new(["model", "max_tokens"]));
+        let mut found = Vec::new();
+        for mut chunk in chunks {
+            loop {
+                match scanner.scan(&mut chunk) {
+                    Ok(Event::InputEmpty) => break,
+                    Ok(Event::ValueStart { member, .. }) => {
+                        found.push((member, scanner.key_range()));
+                    }
+                    Ok(Event::ValueEnd { member, range }) => found.push((member + 2, range)),
+                    Ok(Event::ObjectEnd { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        scanner.finish().map(|()| found)
+    };
+    let whole = scan(vec![bytes]);
+    assert_eq!(whole, scan(chunks(bytes, size)));
+    let parsed = serde_json::from_slice::<Value>(bytes);
+    let Ok(found) = whole else {
+        return;
+    };
+    let splices: Vec<Splice> = found
+        .iter()
+        .filter(|(member, _)| *member == 2)
+        .map(|(_, range)| Splice {
+            range: range.clone(),
+            with: b"\"new\"".to_vec(),
+        })
+        .collect();
+    let mut out = Vec::new();
+    json::apply(bytes, 0, &splices, &mut out).expect("they fit");
+    // serde_json refuses more: lone surrogates, numbers out of range, depth.
+    if let Ok(mut expected) = parsed {
+        if !splices.is_empty() {
+            expected["model"] = "new".into();
+        }
+        assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+    }
+}
+
+fn request(dialect: &dyn Dialect, bytes: &[u8]) {
+    let Ok(request) = openai::read(bytes) else {
+        return;
+    };
+    for drops_unsupported in [false, true] {
+        let options = Options {
+            max_tokens: None,
+            drops_unsupported,
+        };
+        if let Ok(encoded) = dialect.encode(&request, &options) {
+            assert!(serde_json::from_slice::<&RawValue>(&encoded.body).is_ok());
+            assert!(encoded.suffix.starts_with('/'));
+            assert!(encoded.body.len() <= 4096 + 40 * bytes.len() + schema::MAX_BYTES);
+        }
+    }
+}
+
+/// A chat completion for Anthropic: refused, or JSON.
+pub fn request_anthropic(bytes: &[u8]) {
+    request(&Anthropic::new(), bytes);
+    request(&Anthropic::on_vertex(), bytes);
+}
+
+/// A chat completion for Gemini: refused, or JSON.
+pub fn request_gemini(bytes: &[u8]) {
+    request(&Gemini, bytes);
+}
+
+/// A schema: cleaned or refused, and never larger than it may be.
+pub fn schema(bytes: &[u8]) {
+    let Ok(schema) = serde_json::from_slice::<&RawValue>(bytes) else {
+        return;
+    };
+    for is_answer in [false, true] {
+        if let Ok(schema::Cleaned::OpenApi(it) | schema::Cleaned::JsonSchema(it)) =
+            schema::clean(schema, is_answer)
+        {
+            assert!(it.to_string().len() <= 2 * schema::MAX_BYTES + 8 * bytes.len());
+        }
+    }
+}
+
+/// Embeddings, there and back.
+pub fn embeddings(bytes: &[u8]) {
+    let (bytes, count) = pieces(bytes);
+    let embeddings = Gemini.embeddings().expect("it has them");
+    for drops_unsupported in [false, true] {
+        let options = Options {
+            max_tokens: None,
+            drops_unsupported,
+        };
+        if let Ok(encoded) = embeddings.encode(bytes, "m", &options) {
+            assert!(serde_json::from_slice::<&RawValue>(&encoded.request.body).is_ok());
+            assert!(encoded.request.body.len() <= 1024 + 64 * bytes.len());
+        }
+    }
+    for encoding in [Encoding::Base64, Encoding::Float] {
+        if let Ok(reply) = embeddings.decode(bytes, "m", encoding, count) {
+            assert!(serde_json::from_slice::<&RawValue>(&reply).is_ok());
+            assert!(reply.len() <= 1024 + 64 * bytes.len());
+        }
+    }
+}
+
+fn reply(dialect: &dyn Dialect, bytes: &[u8]) {
+    if let Ok(reply) = dialect.decode(bytes) {
+        let out = openai::write_reply(&reply, "asked", STAMP);
+        assert!(serde_json::from_slice::<&RawValue>(&out).is_ok());
+        assert!(out.len() <= 1024 + 24 * bytes.len(), "{}", out.len());
+    }
+    for status in [400, 429, 500] {
+        let (status, error) = dialect.error(status, bytes);
+        assert!(status >= 400);
+        let error: Value = serde_json::from_str(&error.to_json()).unwrap();
+        assert!(
+            error["error"]["message"]
+                .as_str()
+                .is_some_and(|it| !it.is_empty())
+        );
+        let _ = dialect.retry_after(bytes);
+    }
+}
+
+/// Anthropic's reply or error: refused, or JSON.
+pub fn reply_anthropic(bytes: &[u8]) {
+    reply(&Anthropic::new(), bytes);
+}
+
+/// Gemini's reply or error: refused, or JSON.
+pub fn reply_gemini(bytes: &[u8]) {
+    reply(&Gemini, bytes);
+}
+
+fn stream(dialect: &dyn Dialect, bytes: &[u8]) {
+    let (bytes, size) = pieces(bytes);
+    let relay = |chunks: Vec<&[u8]>| {
+        let mut relay = Relay::new(
+            dialect.stream(),
+            ChunkWriter::new("asked", STAMP, true),
+            1 << 20,
+        );
+        let mut out = Vec::new();
+        for chunk in chunks {
+            relay.push(chunk, &mut out);
+        }
+        relay.finish(&mut out);
+        assert!(relay.is_finished());
+        String::from_utf8(out).expect("text")
+    };
+    let out = relay(vec![bytes]);
+    assert_eq!(out, relay(chunks(bytes, size)));
+    // An event is at least `data:{…}`, and a chunk has at most the head of a thousand bytes.
+    assert!(
+        out.len() <= 4096 + 200 * bytes.len(),
+        "{} of {}",
+        out.len(),
+        bytes.len()
+    );
+    let is_done = out.ends_with("data: [DONE]\n\n");
+    let last = out
+        .trim_end()
+        .rsplit("\n\n")
+        .find_map(|it| it.strip_prefix("data: "));
+    let is_error = last
+        .and_then(|it| serde_json::from_str::<Value>(it).ok())
+        .is_some_and(|it| it["error"].is_object());
+    assert!(is_done != is_error, "{out}");
+}
+
+/// Anthropic's stream: the same chunks for every way to cut it, and one end.
+pub fn stream_anthropic(bytes: &[u8]) {
+    stream(&Anthropic::new(), bytes);
+}
+
+/// Gemini's stream: the same chunks for every way to cut it, and one end.
+pub fn stream_gemini(bytes: &[u8]) {
+    stream(&Gemini, bytes);
+}
+
+/// A configuration: valid, or errors that name a place.
+pub fn config(bytes: &[u8]) {
+    let environment = |name: &str| (name != "ABSENT").then(|| "value".to_owned());
+    if let Err(errors) = Gateway::parse_plugin(bytes, &environment) {
+        assert!(errors.iter().all(|error| !error.to_string().is_empty()));
+    }
+}
