@@ -45,6 +45,7 @@ use crate::json::Splice;
 use crate::operation::{Kind, ModelMember, Operation};
 use crate::patience::{Event, Limit};
 use crate::pool::Turns;
+use crate::pool::health::{self, Outcome};
 use crate::provider::dialect::Encoded;
 use crate::provider::{Dialects, PathError};
 use crate::refusal::{JSON, LocalReply, Refusal};
@@ -76,6 +77,9 @@ pub trait Surroundings: Shared {
 
     /// Whose turn it is, on this worker.
     fn turns(&self) -> &Turns;
+
+    /// What the workers share.
+    fn as_shared(&self) -> &dyn Shared;
 }
 
 /// What is to be done now.
@@ -403,6 +407,7 @@ impl Exchange {
         self.waits_for = silence
             .filter(|_| !ends)
             .map(|limit| (Event::NextByte, limit));
+        self.tell_pool(headers, surroundings);
         let chat = self.chat.take();
         let head = Head {
             headers,
@@ -471,6 +476,33 @@ impl Exchange {
         }
     }
 
+    /// The attempt is over. Where no reply has come, its pool has to know.
+    pub fn ended(&mut self, surroundings: &dyn Surroundings) {
+        if let (Some(series), false) = (&mut self.series, matches!(self.request, Request::Answered))
+        {
+            series.tell(|took| Outcome::Failed(took, None), surroundings);
+        }
+    }
+
+    /// Tells a pool how its member does, by the head of its reply.
+    fn tell_pool(&mut self, headers: &Headers<'_>, surroundings: &dyn Surroundings) {
+        let Some(series) = &mut self.series else {
+            return;
+        };
+        let status = headers.text(":status");
+        let status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
+        let failed = series.pool.fallback_on.contains(status);
+        // What is wrong with the request says nothing about the provider.
+        if failed {
+            let pause = health::pause_asked_for(headers);
+            series.tell(|took| Outcome::Failed(took, pause), surroundings);
+        } else if status < FIRST_ERROR {
+            series.tell(Outcome::Answered, surroundings);
+        } else {
+            series.is_told = true;
+        }
+    }
+
     fn refuse(&mut self, refusal: &Refusal) -> Step {
         self.request = Request::Answered;
         Step {
@@ -492,6 +524,11 @@ impl Exchange {
             if let Some(original) = kept {
                 let was = original.headers();
                 let mut step = self.route(&was, ends, Model::Absent, surroundings)?;
+                if let Some(series) = &self.series
+                    && let Some(pause) = series.pause(surroundings)
+                {
+                    return Err(Refusal::Pausing(series.pool.name.clone(), pause));
+                }
                 step.headers
                     .splice(0..0, original::restoration(&was, headers));
                 return Ok(step);
@@ -658,6 +695,8 @@ impl Exchange {
                 .is_some_and(|attempt| attempt <= retries)
     }
 }
+
+const FIRST_ERROR: u16 = 400;
 
 /// Whether a status is worth another attempt: the provider is busy or broken, and may not be the
 /// next time. The rendered retry policies say the same.

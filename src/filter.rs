@@ -231,7 +231,14 @@ impl Waiting {
     }
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    fn on_done(&mut self) -> bool {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.ended(&self.host);
+        }
+        true
+    }
+}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, ends: bool) -> Action {
@@ -410,6 +417,10 @@ impl Surroundings for Host {
 
     fn turns(&self) -> &Turns {
         &self.turns
+    }
+
+    fn as_shared(&self) -> &dyn Shared {
+        self
     }
 }
 

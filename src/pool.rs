@@ -15,6 +15,8 @@
 //! * Both sides make the same orders from the same configuration.
 //! * An order has every one of its members once before any of them twice.
 
+pub mod health;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -225,11 +227,10 @@ impl Pool {
         self.orders.iter().find(|order| *order.cluster == *cluster)
     }
 
-    /// The member with this name.
-    pub fn member(&self, name: &str) -> Option<&Member> {
-        self.members
-            .iter()
-            .find(|member| member.backend.name.as_str() == name)
+    /// The member with this name, and its place.
+    pub fn member(&self, name: &str) -> Option<(usize, &Member)> {
+        let mut members = self.members.iter().enumerate();
+        members.find(|(_, member)| member.backend.name.as_str() == name)
     }
 
     /// The members that know an operation.
@@ -387,7 +388,16 @@ fn subsets(places: &[usize]) -> impl Iterator<Item = Members> {
 
 /// Whose turn it is: what one worker remembers of its pools.
 #[derive(Debug, Default)]
-pub struct Turns(RefCell<BTreeMap<BackendName, Vec<i64>>>);
+pub struct Turns(RefCell<BTreeMap<BackendName, Turn>>);
+
+/// The same of one pool.
+#[derive(Debug)]
+struct Turn {
+    /// What each member has gained and not spent.
+    gained: Vec<i64>,
+    /// Requests since the last that went to see how another member does.
+    since_probe: u32,
+}
 
 impl Turns {
     /// The member of `among` whose turn it is.
@@ -396,11 +406,40 @@ impl Turns {
     /// all have gained. In any stretch each is chosen by its share, spread evenly.
     /// Source: nginx, `ngx_http_upstream_round_robin.c`, which describes it; nothing is copied.
     pub fn next(&self, pool: &Pool, among: Members) -> Option<usize> {
+        self.with(pool, |turn| turn.next(pool, among))?
+    }
+
+    /// Whether a request may go to see how another member does: not more than one in ten, so that
+    /// few requests are not slow ones. Counts the request.
+    fn may_probe(&self, pool: &Pool) -> bool {
+        let counted = self.with(pool, |turn| {
+            turn.since_probe = turn.since_probe.saturating_add(1);
+            turn.since_probe >= REQUESTS_PER_PROBE
+        });
+        counted.unwrap_or(false)
+    }
+
+    /// One has gone.
+    fn has_probed(&self, pool: &Pool) {
+        self.with(pool, |turn| turn.since_probe = 0);
+    }
+
+    fn with<T>(&self, pool: &Pool, act: impl FnOnce(&mut Turn) -> T) -> Option<T> {
         let mut pools = self.0.borrow_mut();
         if !pools.contains_key(&pool.name) {
-            pools.insert(pool.name.clone(), vec![0; pool.members.len()]);
+            let turn = Turn {
+                gained: vec![0; pool.members.len()],
+                since_probe: 0,
+            };
+            pools.insert(pool.name.clone(), turn);
         }
-        let gained = pools.get_mut(&pool.name)?;
+        pools.get_mut(&pool.name).map(act)
+    }
+}
+
+impl Turn {
+    fn next(&mut self, pool: &Pool, among: Members) -> Option<usize> {
+        let gained = &mut self.gained;
         let mut sum = 0;
         let mut chosen: Option<(usize, i64)> = None;
         for (place, (member, gained)) in pool.members.iter().zip(gained.iter_mut()).enumerate() {
@@ -424,6 +463,9 @@ impl Turns {
         Some(place)
     }
 }
+
+/// Of so many requests of a worker at most one goes to see how another member does.
+const REQUESTS_PER_PROBE: u32 = 10;
 
 /// More members than this are refused.
 pub const MAX_MEMBERS: usize = 16;

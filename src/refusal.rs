@@ -3,12 +3,14 @@
 //! Source: <https://platform.openai.com/docs/guides/error-codes>, read 2026-11-21.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::chat::openai::InvalidRequest;
 use crate::headers::Headers;
 use crate::json::InvalidJson;
+use crate::name::BackendName;
 use crate::provider::dialect::Unsupported;
 
 /// Why a request is not sent on, or waited for no longer. All are the client's doing, unless they
@@ -60,6 +62,8 @@ pub enum Refusal {
         /// OpenAI's word for it.
         code: &'static str,
     },
+    /// Every member of this pool wants a pause; the first has had it after this time.
+    Pausing(BackendName, Duration),
     /// No route matches.
     UnknownRoute,
     /// Only these methods are allowed, as `allow` lists them.
@@ -146,12 +150,16 @@ impl From<&Refusal> for LocalReply {
         if let Refusal::WrongMethod(allowed) = refusal {
             reply.headers.push(("allow".to_owned(), allowed.clone()));
         }
-        if let Refusal::NoCredential(_) = refusal {
-            // Unit: seconds. As soon as there is a token, all is well.
-            reply
-                .headers
-                .push(("retry-after".to_owned(), "1".to_owned()));
-        }
+        // Unit: seconds.
+        let retry_after = match refusal {
+            // As soon as there is a token, all is well.
+            Refusal::NoCredential(_) => Some(1),
+            Refusal::Pausing(_, pause) => Some(seconds(*pause)),
+            _ => None,
+        };
+        reply
+            .headers
+            .extend(retry_after.map(|it| ("retry-after".to_owned(), it.to_string())));
         reply
     }
 }
@@ -193,6 +201,7 @@ impl Refusal {
             Self::Gateway(_) => 500,
             Self::NoCredential(_) => 503,
             Self::Deadline | Self::Silence => 504,
+            Self::Pausing(..) => 429,
         }
     }
 
@@ -219,6 +228,7 @@ impl Refusal {
             Self::Silence => (None, Some("stream_idle_timeout")),
             Self::Gateway(_) => (None, Some("gateway_error")),
             Self::NoCredential(_) => (None, Some("credential_unavailable")),
+            Self::Pausing(..) => (None, Some("rate_limit_exceeded")),
         };
         ErrorBody::new(self.status(), self.message())
             .with_param(param.map(Cow::Borrowed))
@@ -239,6 +249,11 @@ impl Refusal {
             Self::InvalidPath => crate::operation::InvalidPath.to_string(),
             Self::Gateway(reason) => (*reason).to_owned(),
             Self::NoCredential(reason) => reason.clone(),
+            Self::Pausing(pool, pause) => format!(
+                "every provider of {:?} asks for a pause; try again in {} seconds",
+                pool.as_str(),
+                seconds(*pause),
+            ),
             Self::MissingBody => "this call needs a JSON object as its body".to_owned(),
             Self::MissingModel => "you must provide a model parameter".to_owned(),
             Self::ModelNotInPath(model) => {
@@ -309,6 +324,11 @@ impl<'a> ErrorBody<'a> {
         // Strings and nulls alone: serialisation has nothing to fail on.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 /// The `type` of OpenAI's errors, by status.

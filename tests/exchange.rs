@@ -90,6 +90,10 @@ impl Surroundings for Host {
     fn turns(&self) -> &Turns {
         &self.turns
     }
+
+    fn as_shared(&self) -> &dyn Shared {
+        self
+    }
 }
 
 type Pairs = Vec<(String, String)>;

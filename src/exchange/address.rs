@@ -12,6 +12,7 @@ use crate::headers::{HeaderEdit, Headers, Text};
 use crate::model::Renaming;
 use crate::operation::Operation;
 use crate::pool::Pool;
+use crate::pool::health::{self, Outcome, Record};
 use crate::provider::PathError;
 use crate::refusal::Refusal;
 use crate::route::{self, Routed};
@@ -30,12 +31,49 @@ pub struct Target {
     pub series: Option<Series>,
 }
 
-/// The attempts that a pool makes for one request.
+/// The attempts that a pool makes for one request, and which member this one is at.
 pub struct Series {
     /// The pool.
     pub pool: Rc<Pool>,
+    /// The member's place.
+    pub place: usize,
+    /// How many attempts there are before a member is asked again.
+    pub first_round: u64,
     /// How many there are after the first.
     pub retries: u64,
+    /// When this one began. Unit: nanoseconds since 1970.
+    pub began: u64,
+    /// Whether it has been told how the member does.
+    pub is_told: bool,
+}
+
+impl Series {
+    /// Tells how the member does, unless that was told.
+    pub fn tell(&mut self, of: impl FnOnce(u64) -> Outcome, surroundings: &dyn Surroundings) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            let now = surroundings.now();
+            let outcome = of(now.saturating_sub(self.began));
+            health::tell(
+                &self.pool,
+                self.place,
+                outcome,
+                surroundings.as_shared(),
+                now,
+            );
+        }
+    }
+
+    /// How long the member wants to be left alone, where it has been asked by this request before.
+    pub fn pause(&self, surroundings: &dyn Surroundings) -> Option<Duration> {
+        let is_asked_again = || {
+            let attempt = surroundings.attempt();
+            attempt.is_some_and(|attempt| attempt > self.first_round)
+        };
+        if self.retries < self.first_round || !is_asked_again() {
+            return None;
+        }
+        Record::read(&self.pool, surroundings.as_shared()).pause_of(self.place, self.began)
+    }
 }
 
 /// Where a request goes, as far as it is known.
@@ -174,10 +212,14 @@ fn member(gateway: &Gateway, surroundings: &dyn Surroundings) -> Option<(Rc<Back
         return None;
     }
     let (pool, order) = gateway.order_of(&surroundings.cluster_name()?)?;
-    let member = pool.member(&surroundings.backend_name()?)?;
+    let (place, member) = pool.member(&surroundings.backend_name()?)?;
     let series = Series {
         pool: Rc::clone(pool),
+        place,
+        first_round: order.first_round() as u64,
         retries: order.attempts.len().saturating_sub(1) as u64,
+        began: surroundings.now(),
+        is_told: false,
     };
     Some((Rc::clone(&member.backend), series))
 }

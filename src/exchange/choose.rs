@@ -10,7 +10,8 @@ use crate::config::{Destination, Gateway};
 use crate::headers::{HeaderEdit, Headers};
 use crate::model::Renaming;
 use crate::operation::{Kind, ModelMember, Operation};
-use crate::pool::{Order, Pool};
+use crate::pool::health::{self, Record};
+use crate::pool::{Order, Pool, Strategy};
 use crate::refusal::Refusal;
 use crate::route::{self, Model, Routed};
 
@@ -132,15 +133,27 @@ impl<'a> PoolRequest<'a> {
             Asked::Nothing => takes(None),
             Asked::Whatever => able,
         };
-        let turns = surroundings.turns();
-        let order = pool.pick(eligible, eligible, |members| turns.next(pool, members));
-        match (order, &self.asked) {
-            (Some(order), _) => Ok(Some(order)),
-            (None, Asked::Model(name)) => Err(Refusal::UnknownModel(name.clone())),
-            (None, _) => Err(Refusal::MissingModel),
+        if eligible.is_empty() {
+            return match &self.asked {
+                Asked::Model(name) => Err(Refusal::UnknownModel(name.clone())),
+                _ => Err(Refusal::MissingModel),
+            };
         }
+        let (turns, shared) = (surroundings.turns(), surroundings.as_shared());
+        let now = surroundings.now();
+        let record = Record::read(pool, shared);
+        let equipped = health::equipped(pool, eligible, shared, now);
+        let available = record.available(equipped, now);
+        let available = available.map_err(|pause| Refusal::Pausing(pool.name.clone(), pause))?;
+        let order = pool.pick(eligible, available, |foremost| match pool.strategy {
+            Strategy::Latency => record.fastest(pool, foremost, turns, shared, now),
+            Strategy::RoundRobin | Strategy::Weighted => turns.next(pool, foremost),
+        });
+        order.map(Some).ok_or(Refusal::Gateway(NO_ORDER))
     }
 }
+
+const NO_ORDER: &str = "the pool has no order for this request; this is a defect";
 
 /// The header by which Envoy's route finds the cluster.
 pub const CLUSTER_HEADER: &str = "x-llm-proxy-cluster";
