@@ -258,15 +258,21 @@ impl Pool {
     }
 
     /// The order for a request that `eligible` members could answer, of whom `available` can be
-    /// asked now. `preferred` chooses the first among equals. `None` where nobody is left.
+    /// asked now. `preferred` chooses the first among equals: the foremost of those `available` who
+    /// are `well`, too, or of all of them. `None` where nobody is left.
     pub fn pick(
         &self,
         eligible: Members,
         available: Members,
+        well: Members,
         preferred: impl FnOnce(Members) -> Option<usize>,
     ) -> Option<&Order> {
-        let first = preferred(self.foremost(eligible.and(available)))?;
         let asked = eligible.and(available);
+        let firsts = match asked.and(well).is_empty() {
+            true => asked,
+            false => asked.and(well),
+        };
+        let first = preferred(self.foremost(firsts))?;
         // The members who are to be left out, if there is such an order; as few others as possible.
         let orders = self.orders.iter().filter(|order| {
             order.attempts.first() == Some(&first) && eligible.contains_all(order.members)
@@ -316,7 +322,7 @@ impl Pool {
                 .collect();
             let mut more = choices.clone();
             for set in &smaller {
-                more.extend(self.foremost(*set).iter().map(|first| (first, *set)));
+                more.extend(set.iter().map(|first| (first, *set)));
             }
             if more.len() > MAX_ORDERS || more.len() == choices.len() {
                 return Ok(choices);
@@ -526,7 +532,7 @@ mod tests {
             clusters(&pool),
             [
                 "p/a", "p/a,b", "p/a,c", "p/a,b,c", "p/b", "p/b,a", "p/b,c", "p/b,a,c", "p/c",
-                "p/c,a,b",
+                "p/c,a", "p/c,b", "p/c,a,b",
             ]
         );
     }
@@ -557,7 +563,7 @@ mod tests {
         let all = Members::all(3);
         let first = |members: Members| members.iter().next();
         let pick = |available: Members| {
-            let order = pool.pick(all, available, first);
+            let order = pool.pick(all, available, all, first);
             order.map(|order| order.cluster.to_string())
         };
         assert_eq!(pick(all).as_deref(), Some("p/a,b,c"));

@@ -145,7 +145,8 @@ impl<'a> PoolRequest<'a> {
         let equipped = health::equipped(pool, eligible, shared, now);
         let available = record.available(equipped, now);
         let available = available.map_err(|pause| Refusal::Pausing(pool.name.clone(), pause))?;
-        let order = pool.pick(eligible, available, |foremost| match pool.strategy {
+        let well = record.well(now);
+        let order = pool.pick(eligible, available, well, |foremost| match pool.strategy {
             Strategy::Latency => record.fastest(pool, foremost, turns, shared, now),
             Strategy::RoundRobin | Strategy::Weighted => turns.next(pool, foremost),
         });

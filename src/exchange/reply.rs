@@ -34,6 +34,8 @@ pub struct ChatReply {
     stamp: Stamp,
     /// Whether the headers say when to try again.
     has_retry_after: bool,
+    /// Whether Envoy is going to try again, by this status.
+    is_retried: bool,
     body: Vec<u8>,
 }
 
@@ -101,7 +103,7 @@ impl Reply {
         if !is_error && status >= FIRST_REDIRECTION {
             return step;
         }
-        if is_error && ends && (head.is_retried)(status) {
+        if is_error && (ends || is_encoded(headers)) && (head.is_retried)(status) {
             return step;
         }
         let stamp = Stamp {
@@ -137,6 +139,7 @@ impl Reply {
             asked,
             status,
             stamp,
+            is_retried: is_error && (head.is_retried)(status),
             has_retry_after: headers.get("retry-after").is_some(),
             body: Vec::new(),
         }));
@@ -244,6 +247,10 @@ impl ChatReply {
                     edits.push(HeaderEdit::set("retry-after", seconds.to_string()));
                 }
                 let (status, body) = self.asked.error(self.status, &self.body);
+                let status = match self.is_retried {
+                    true => self.status,
+                    false => status,
+                };
                 (status, body.into_bytes())
             }
             _ => match self.asked.reply(&self.body, self.stamp) {

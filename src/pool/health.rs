@@ -22,7 +22,7 @@ use crate::token;
 pub struct Health {
     /// Until then it does not want to be asked.
     pub pauses_until: u64,
-    /// Until then it is left alone, since it has failed.
+    /// Until then it is not asked first, since it has failed.
     pub rests_until: u64,
     /// How often it has failed since its last answer.
     pub failures: u64,
@@ -166,19 +166,22 @@ impl Record {
     /// Where every one of them wants a pause: how long it is till the first has had it.
     pub fn available(&self, eligible: Members, now: u64) -> Result<Members, Duration> {
         let pausing = |place: &usize| self.of(*place).pauses_until > now;
-        let resting = |place: &usize| self.of(*place).rests_until > now;
-        let willing: Members = eligible.iter().filter(|place| !pausing(place)).collect();
-        let rested: Members = willing.iter().filter(|place| !resting(place)).collect();
-        match (rested.is_empty(), willing.is_empty()) {
-            (false, _) => Ok(rested),
-            // Better than nobody: it may be well again.
-            (true, false) => Ok(willing),
-            (true, true) => {
-                let till = |place| self.of(place).pauses_until.saturating_sub(now);
-                let shortest = eligible.iter().map(till).min().unwrap_or(0);
-                Err(Duration::from_nanos(shortest))
-            }
+        let available: Members = eligible.iter().filter(|place| !pausing(place)).collect();
+        if available.is_empty() {
+            let till = |place| self.of(place).pauses_until.saturating_sub(now);
+            let shortest = eligible.iter().map(till).min().unwrap_or(0);
+            return Err(Duration::from_nanos(shortest));
         }
+        Ok(available)
+    }
+
+    /// Those who have not failed so often that they are better not asked first.
+    pub fn well(&self, now: u64) -> Members {
+        let health = self.members.iter().enumerate();
+        health
+            .filter(|(_, health)| health.rests_until <= now)
+            .map(|(place, _)| place)
+            .collect()
     }
 
     /// Whether a member wants a pause, and how long.
@@ -359,9 +362,10 @@ mod tests {
             let all = Members::all(self.pool.members().len());
             let record = Record::read(&self.pool, &self.shared);
             let available = record.available(all, self.now)?;
+            let well = record.well(self.now);
             let order = self
                 .pool
-                .pick(all, available, |foremost| match self.pool.strategy {
+                .pick(all, available, well, |foremost| match self.pool.strategy {
                     Strategy::Latency => {
                         record.fastest(&self.pool, foremost, &self.turns, &self.shared, self.now)
                     }
