@@ -292,6 +292,31 @@ def test_another_key_takes_over_while_envoy_runs(vertex, start_at_google, output
         assert ask(envoy).status == 200
 
 
+def test_in_the_listener_it_takes_a_cluster_of_the_right_name(vertex, start, provider, output):
+    vertex.accounts(OURS.account())
+    env = {"SERVICE_ACCOUNT": OURS.json()}
+    made = bootstrap.rendered(BY_KEY, output / "vertex" / "clusters-of", env)
+    [token_cluster] = [
+        it for it in made["static_resources"]["clusters"] if it["name"] == f"llm-token/{TOKEN_HOST}:443"
+    ]
+
+    def at_google(made):
+        made["static_resources"]["clusters"].append(token_cluster)
+        made.update(bootstrap.redirected(made, provider))
+
+    by_hand = gateway(serviceAccount="${SERVICE_ACCOUNT}", endpoint=f"https://{HOST}")
+    held = bootstrap.LISTENER_HELD
+    envoy = start(by_hand, held, env=env, change=at_google, name="vertex")
+    ask_until(envoy, 200)
+    assert len(asked(vertex, TOKEN_HOST)) == 1
+    assert_no_secret_is_seen(envoy)
+
+    without = start(by_hand, held, env=env, name="vertex")
+    why = f"{TOKEN_HOST} has no cluster in the proxy"
+    until(lambda: why in without.log())
+    assert_openai_error(ask(without), 503, "server_error", says=why)
+
+
 # === models ===
 
 

@@ -6,7 +6,7 @@ use log::{info, warn};
 
 use super::host::{self, Buffer, HeaderMap};
 use super::{Errand, Host};
-use crate::config::{Auth, Gateway, Role};
+use crate::config::{Auth, Gateway};
 use crate::headers::Headers;
 use crate::pairs;
 use crate::protobuf::{self, Field, Message};
@@ -20,16 +20,14 @@ struct Kept {
     /// For the log.
     backend: String,
     keeper: Keeper,
-    /// The call that is on its way.
+    /// The last call of this worker, until it has ended. One that never does is left behind when its
+    /// claim ends.
     call: Option<u32>,
 }
 
 impl Tokens {
-    /// Those of this gateway, if it needs any here.
+    /// Those of this gateway, if it needs any.
     pub fn of(gateway: &Gateway) -> Option<Self> {
-        if gateway.plugin.role == Role::Choose {
-            return None;
-        }
         let kept = gateway.backends.iter().filter_map(|backend| {
             let Auth::Token(_, source) = &backend.auth else {
                 return None;
