@@ -8,11 +8,11 @@ import json
 
 import pytest
 
-from harness import artefacts, bootstrap
+from harness import bootstrap
 from harness.envoy import Envoy
 from harness.kubernetes import EnvoyGateway, manifests
 from harness.shapes import assert_openai_error
-from test_istio import CHAT, KEYS, KUBERNETES, MISTRAL, TELLING, VERSIONS, walk_through
+from test_istio import CHAT, KEYS, KUBERNETES, MISTRAL, TELLING, VERSIONS, ask_claude, walk_through
 
 
 @pytest.fixture(scope="module")
@@ -90,18 +90,7 @@ def test_a_large_body_passes_as_it_comes(gateway, mock):
 
 
 def test_a_patch_lets_headers_wait_for_the_body(held, mock):
-    body = {"messages": [{"role": "user", "content": "x" * 2_000_000}]}
-    mock.profile("api.anthropic.com", auth_header="x-api-key", auth_prefix="", key="required")
-    recorded = artefacts.ROOT / "tests" / "chat" / "plain" / "reply.anthropic.json"
-    mock.reply(headers=[("content-type", "application/json")], body=recorded.read_text())
-    reply = held.post("/claude", body, [("authorization", "Bearer client")])
-    assert reply.status == 200, reply.body
-    assert reply.json()["object"] == "chat.completion"
-    arrived = mock.only()
-    assert (arrived.authority, arrived.path) == ("api.anthropic.com", "/v1/messages")
-    assert arrived.all("x-api-key") == ["sk-ant"]
-    assert arrived.header("content-length") == str(len(arrived.body))
-
+    ask_claude(held, mock, {"messages": [{"role": "user", "content": "x" * 2_000_000}]})
     mock.forget()
     assert held.post(MISTRAL, CHAT).status == 200
     arrived = mock.only()

@@ -110,6 +110,13 @@ def test_the_requests_of_the_walk_through_are_answered(gateway, mock):
         assert (reply.header("content-type") or "").startswith(EVENTS[1]) == streams
 
 
+def test_no_key_can_be_read_from_envoys_configuration(gateway, patched):
+    for envoy in (gateway, patched):
+        dump = envoy.admin("/config_dump")
+        assert "MISTRAL_API_KEY" in dump
+        assert not [secret for secret in KEYS.values() if secret in dump]
+
+
 def test_a_client_does_not_choose_by_our_header(gateway, mock):
     headers = [("x-llm-proxy-backend", "deepseek")]
     assert gateway.post(MISTRAL, CHAT, headers).status == 200
@@ -233,18 +240,24 @@ def test_an_envoy_filter_puts_the_module_on_the_clusters(patched, mock):
     assert told == ["authorization"]
 
 
-def test_an_envoy_filter_carries_a_translated_type(patched, mock):
+def ask_claude(gateway, mock, body):
+    """A request that is translated, with its reply; what came to the provider."""
     mock.profile("api.anthropic.com", auth_header="x-api-key", auth_prefix="", key="required")
     recorded = artefacts.ROOT / "tests" / "chat" / "plain" / "reply.anthropic.json"
     mock.reply(headers=[("content-type", "application/json")], body=recorded.read_text())
-    reply = patched.post("/claude", CHAT, [("authorization", "Bearer client")])
+    reply = gateway.post("/claude", body, [("authorization", "Bearer client")])
     assert reply.status == 200, reply.body
     assert reply.json()["object"] == "chat.completion"
     arrived = mock.only()
     assert (arrived.authority, arrived.path) == ("api.anthropic.com", "/v1/messages")
     assert arrived.all("x-api-key") == ["sk-ant"]
     assert arrived.all("authorization") == []
-    assert arrived.json()["max_tokens"] == 8192
+    assert arrived.header("content-length") == str(len(arrived.body))
+    return arrived
+
+
+def test_an_envoy_filter_carries_a_translated_type(patched, mock):
+    assert ask_claude(patched, mock, CHAT).json()["max_tokens"] == 8192
 
 
 def test_an_envoy_filter_brings_the_errors_along(patched, mock):
