@@ -9,6 +9,7 @@ pub mod envoy_gateway;
 pub mod istio;
 pub mod kubernetes;
 mod templates;
+mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

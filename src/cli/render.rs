@@ -7,7 +7,7 @@ use super::{System, invalid, read, warn_about};
 use crate::render::envoy::Machine;
 use crate::render::envoy_gateway::{self, Cluster};
 use crate::render::istio::{self, Mesh, Proxies};
-use crate::render::kubernetes::{self, Module};
+use crate::render::kubernetes::Module;
 use crate::render::{Source, envoy as stock};
 
 /// Where the module is going to live.
@@ -178,7 +178,8 @@ fn for_istio(arguments: &ForIstio) -> Done {
     };
     let file = &arguments.file;
     let text = istio::yaml(&source, &mesh, &file.display().to_string());
-    write(arguments.output.as_deref(), &manifests(text, file)?)
+    let text = text.map_err(|errors| invalid(file, &errors))?;
+    write(arguments.output.as_deref(), &text)
 }
 
 fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
@@ -198,7 +199,8 @@ fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
     };
     let file = &arguments.file;
     let text = envoy_gateway::yaml(&source, &cluster, &file.display().to_string());
-    write(arguments.output.as_deref(), &manifests(text, file)?)
+    let text = text.map_err(|errors| invalid(file, &errors))?;
+    write(arguments.output.as_deref(), &text)
 }
 
 /// The configuration, and what there is to say about it; `reader` is who needs its keys.
@@ -226,13 +228,6 @@ fn source(file: &Path, reader: &str) -> Result<Source, Failure> {
 
 fn module(wasm: &Wasm) -> Result<Module, Failure> {
     Module::new(&wasm.wasm, wasm.sha256.as_deref()).map_err(|message| Failure::new(USAGE, message))
-}
-
-fn manifests(text: Result<String, kubernetes::Unrendered>, file: &Path) -> Result<String, Failure> {
-    text.map_err(|error| match error {
-        kubernetes::Unrendered::Refused(errors) => invalid(file, &errors),
-        kubernetes::Unrendered::Unwritten(error) => Failure::new(INTERNAL, error.to_string()),
-    })
 }
 
 fn write(output: Option<&Path>, text: &str) -> Done {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::Source;
 use super::envoy::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
 use super::istio::MAX_CONNECT_TIMEOUT;
-use super::kubernetes::{self, GATEWAY_API, Module, NAME, Origin, Unrendered, resource, with};
+use super::kubernetes::{self, GATEWAY_API, Module, NAME, Origin, resource, with};
 use crate::config::{Backend, ConfigErrors, KeyPath};
 
 /// What the configuration of the gateway does not say, since it concerns the cluster.
@@ -76,7 +76,7 @@ pub fn resources(source: &Source, cluster: &Cluster) -> Result<Vec<Value>, Confi
 /// # Errors
 ///
 /// As [`resources`].
-pub fn yaml(source: &Source, cluster: &Cluster, file: &str) -> Result<String, Unrendered> {
+pub fn yaml(source: &Source, cluster: &Cluster, file: &str) -> Result<String, ConfigErrors> {
     let needs = match &cluster.gateway {
         Gateway::Existing(_) => "read in the environment of the proxies' pods".to_owned(),
         Gateway::Own { secret, .. } => format!("keys of the Secret {secret}"),

@@ -25,9 +25,7 @@ use serde_json::{Map, Value, json};
 use self::service::Service;
 use super::Source;
 use super::envoy::seconds;
-use super::kubernetes::{
-    self, BACKEND_HEADER, Module, NAME, REMOVED_HEADERS, Unrendered, resource, with,
-};
+use super::kubernetes::{self, BACKEND_HEADER, Module, NAME, REMOVED_HEADERS, resource, with};
 use crate::config::{Backend, ConfigErrors, KeyPath};
 
 /// What the configuration of the gateway does not say, since it concerns the mesh.
@@ -90,7 +88,7 @@ pub fn resources(source: &Source, mesh: &Mesh) -> Result<Vec<Value>, ConfigError
 /// # Errors
 ///
 /// As [`resources`].
-pub fn yaml(source: &Source, mesh: &Mesh, file: &str) -> Result<String, Unrendered> {
+pub fn yaml(source: &Source, mesh: &Mesh, file: &str) -> Result<String, ConfigErrors> {
     let needs = "read in the environment of the pods";
     kubernetes::yaml(source, resources(source, mesh), file, needs)
 }

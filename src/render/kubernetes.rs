@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::Source;
+use super::{Source, yaml};
 use crate::config::{Address, Auth, Backend, ConfigErrors, KeyPath};
 pub use crate::exchange::BACKEND_HEADER;
 
@@ -89,15 +89,6 @@ impl Module {
     }
 }
 
-/// Why there are no manifests.
-#[derive(Debug)]
-pub enum Unrendered {
-    /// The home cannot do what the configuration asks for. Caused by the operator.
-    Refused(ConfigErrors),
-    /// They cannot be written. Nobody can cause it: whatever JSON can say, YAML can.
-    Unwritten(serde_yaml::Error),
-}
-
 /// Resources as one text. `file` is the name of what they are rendered from, `needs` says who needs
 /// the variables.
 ///
@@ -109,16 +100,16 @@ pub fn yaml(
     resources: Result<Vec<Value>, ConfigErrors>,
     file: &str,
     needs: &str,
-) -> Result<String, Unrendered> {
+) -> Result<String, ConfigErrors> {
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!("# rendered by llm-proxy {version} from {file}; do not edit\n");
     let names = Vec::from_iter(source.variable_names()).join(", ");
     if !names.is_empty() {
         text.push_str(&format!("# {needs}: {names}\n"));
     }
-    for resource in resources.map_err(Unrendered::Refused)? {
+    for resource in resources? {
         text.push_str("---\n");
-        text.push_str(&serde_yaml::to_string(&resource).map_err(Unrendered::Unwritten)?);
+        text.push_str(&yaml::document(&resource));
     }
     Ok(text)
 }
