@@ -14,7 +14,7 @@
 //! # The flow
 //!
 //! ```text
-//!  gateway.yaml ──► config ──► Gateway ─┬──► render ──► Envoy's configuration     (native: cli)
+//!  gateway.yaml ──► config ──► Gateway ─┬──► render ──► Envoy, Istio, Envoy Gateway  (native: cli)
 //!                                       │
 //!  Envoy ◄──► filter::host ◄──► filter ─┴─► exchange ─┬─► route, operation        where to?
 //!             all host calls    applies     decides   ├─► model                   which model?
