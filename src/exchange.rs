@@ -379,7 +379,6 @@ impl Exchange {
         let path = address::with_queries(path, &asked_path, backend);
         let mut headers = chat::header_edits(&encoded);
         headers.push(HeaderEdit::set(":path", path));
-        headers.push(HeaderEdit::set("content-type", JSON));
         headers.push(HeaderEdit::set(
             "content-length",
             encoded.body.len().to_string(),
@@ -568,7 +567,13 @@ impl Exchange {
         self.series = target.series;
 
         if let Some(dialects) = backend.dialects {
-            let edits = address::edits(&self.gateway, &backend, None, headers, surroundings)?;
+            let mut edits = Vec::new();
+            firewall::withhold_browser(headers, &mut edits);
+            let address = address::edits(&self.gateway, &backend, None, headers, surroundings)?;
+            edits.extend(address);
+            if headers.text("content-type") != Some(JSON) {
+                edits.push(HeaderEdit::set("content-type", JSON));
+            }
             self.asked = Some((path.to_owned(), base.clone()));
             let waiting = Waiting {
                 backend,

@@ -185,10 +185,7 @@ impl Decoder {
             }
         }
         let unscanned = self.buffer.get(self.scanned..)?;
-        let Some(found) = unscanned
-            .iter()
-            .position(|byte| matches!(byte, b'\n' | b'\r'))
-        else {
+        let Some(found) = line_len(unscanned) else {
             self.scanned = self.buffer.len();
             return None;
         };
@@ -296,7 +293,33 @@ pub fn write_comment(comment: &str, out: &mut Vec<u8>) {
 /// Which replaces what is not UTF-8. A line end is never inside a character, so lines can be decoded
 /// one by one.
 fn text(line: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(line)
+    match std::str::from_utf8(line) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(line),
+    }
+}
+
+/// Where the first line ends, if it does. Lines are long: they are searched in words.
+fn line_len(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    let ends_line = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    let (words, _) = bytes.as_chunks::<8>();
+    // The high bit of a byte becomes set if it is below 14, and maybe of one above such a byte.
+    let has_control = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word);
+        word.wrapping_sub(ONES * 14) & !word & (ONES << 7) != 0
+    };
+    let mut start = 0;
+    for word in words {
+        if has_control(word)
+            && let Some(at) = word.iter().position(ends_line)
+        {
+            return Some(start + at);
+        }
+        start += word.len();
+    }
+    let rest = bytes.get(start..)?;
+    rest.iter().position(ends_line).map(|at| start + at)
 }
 
 #[cfg(test)]

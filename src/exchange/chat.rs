@@ -6,7 +6,6 @@
 use std::rc::Rc;
 
 use super::body::{BodyEdit, Pushed};
-use super::firewall;
 use crate::chat::openai::{self, ChunkWriter, Stamp};
 use crate::config::Backend;
 use crate::headers::HeaderEdit;
@@ -200,16 +199,10 @@ pub fn compressed_reply() -> LocalReply {
     broken_reply(&BrokenReply("it is compressed".to_owned()))
 }
 
-/// The headers that a dialect adds to a request, and those that do not go to its provider.
+/// The headers that a dialect adds to a request.
 pub fn header_edits(encoded: &Encoded) -> Vec<HeaderEdit> {
-    let set = encoded
-        .headers
-        .iter()
-        .map(|(name, value)| HeaderEdit::set(*name, *value));
-    firewall::BROWSER_HEADERS
-        .iter()
-        .map(|name| HeaderEdit::remove(*name))
-        .chain(set)
+    let set = encoded.headers.iter();
+    set.map(|(name, value)| HeaderEdit::set(*name, *value))
         .collect()
 }
 

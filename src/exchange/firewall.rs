@@ -72,8 +72,15 @@ pub fn client_key<'a>(headers: &Headers<'a>) -> Option<&'a str> {
     key.filter(|key| !key.is_empty())
 }
 
+/// Removes by what a provider with a dialect of its own could tell a browser.
+pub fn withhold_browser(headers: &Headers<'_>, edits: &mut Vec<HeaderEdit>) {
+    let there = BROWSER_HEADERS.iter();
+    let there = there.filter(|name| headers.get(name).is_some());
+    edits.extend(there.map(|name| HeaderEdit::remove(*name)));
+}
+
 /// By these Anthropic tells a browser, which it refuses; Google has no use for them.
-pub const BROWSER_HEADERS: [&str; 6] = [
+const BROWSER_HEADERS: [&str; 6] = [
     "origin",
     "referer",
     "sec-fetch-dest",

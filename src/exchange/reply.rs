@@ -135,6 +135,9 @@ impl Reply {
             return step;
         }
         step.next = Next::Hold;
+        if headers.text("content-type") != Some(JSON) {
+            step.headers.push(HeaderEdit::set("content-type", JSON));
+        }
         *self = Self::ExpectChat(Box::new(ChatReply {
             asked,
             status,
@@ -209,7 +212,8 @@ impl ChatStream {
     fn push(&mut self, at_hand: &[u8], ends: bool) -> Step {
         let translated = std::mem::take(&mut self.translated);
         let (translated, arrived) = at_hand.split_at_checked(translated).unwrap_or_default();
-        let mut chunks = Vec::with_capacity(at_hand.len());
+        // OpenAI's chunks are mostly the longer ones: one allocation for each.
+        let mut chunks = Vec::with_capacity(2 * at_hand.len() + MAX_USUAL_CHUNK);
         chunks.extend_from_slice(translated);
         self.relay.push(arrived, &mut chunks);
         let mut next = Next::Continue;
@@ -258,11 +262,10 @@ impl ChatReply {
                 Err(reply) => (reply.status, reply.body.into_bytes()),
             },
         };
-        edits.extend([
-            HeaderEdit::set(":status", status.to_string()),
-            HeaderEdit::set("content-type", JSON),
-            HeaderEdit::set("content-length", body.len().to_string()),
-        ]);
+        if status != self.status {
+            edits.push(HeaderEdit::set(":status", status.to_string()));
+        }
+        edits.push(HeaderEdit::set("content-length", body.len().to_string()));
         Step {
             headers: edits,
             body: BodyChange::Replace(body),
@@ -291,6 +294,9 @@ fn is_encoded(headers: &Headers<'_>) -> bool {
 const FIRST_ERROR: u16 = 400;
 const FIRST_REDIRECTION: u16 = 300;
 const NANOSECONDS: u64 = 1_000_000_000;
+
+/// What a chunk with a word takes. Unit: bytes.
+const MAX_USUAL_CHUNK: usize = 256;
 
 /// How long a reply may be that is translated whole. Unit: bytes.
 const MAX_REPLY_BYTES: usize = 64 << 20;

@@ -80,11 +80,12 @@ impl Writer {
         self.close(b']');
     }
 
-    /// The name of the member whose value comes next.
-    pub fn key(&mut self, name: &str) -> &mut Self {
+    /// The name of the member whose value comes next. Names are ours: none needs an escape.
+    pub fn key(&mut self, name: &'static str) -> &mut Self {
         self.comma();
-        string::write(name, &mut self.out);
-        self.out.push(b':');
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
         self.needs_comma = false;
         self
     }
@@ -108,8 +109,22 @@ impl Writer {
     }
 
     /// A whole number.
-    pub fn number(&mut self, value: u64) {
-        self.raw(&value.to_string());
+    pub fn number(&mut self, mut value: u64) {
+        let mut digits = [b'0'; MAX_DIGITS];
+        let mut start = MAX_DIGITS;
+        for digit in digits.iter_mut().rev() {
+            // A digit is below 10.
+            *digit += (value % 10) as u8;
+            value /= 10;
+            start -= 1;
+            if value == 0 {
+                break;
+            }
+        }
+        self.comma();
+        self.out
+            .extend_from_slice(digits.get(start..).unwrap_or_default());
+        self.needs_comma = true;
     }
 
     /// A number; `null` where JSON has none for it.
@@ -156,6 +171,9 @@ impl Writer {
     }
 }
 
+/// Of the largest `u64`.
+const MAX_DIGITS: usize = 20;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,10 +197,16 @@ mod tests {
             json.float(0.5);
             json.float(1.0);
             json.float(f64::NAN);
+            json.number(0);
+            json.number(1090);
+            json.number(u64::MAX);
             json.bool(true);
             json.string_of(&["a", "\"", ""]);
             json.object(|_| {});
         });
-        assert_eq!(json.into_bytes(), br#"[0.5,1.0,null,true,"a\"",{}]"#);
+        assert_eq!(
+            json.into_bytes(),
+            br#"[0.5,1.0,null,0,1090,18446744073709551615,true,"a\"",{}]"#
+        );
     }
 }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::SIGNATURE_PREFIX;
 use super::error::GoogleError;
 use crate::chat::{Choice, Logprob, Reply, StopReason, ToolCall};
+use crate::json::Text;
 use crate::provider::dialect::BrokenReply;
 use crate::usage::Usage;
 
@@ -55,8 +56,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
         });
     }
     Ok(Reply {
-        id: response.response_id,
-        model: response.model_version,
+        id: response.response_id.0.into_owned(),
+        model: response.model_version.0.into_owned(),
         choices,
         usage: response
             .usage_metadata
@@ -141,11 +142,11 @@ pub(super) struct Response<'a> {
     pub prompt_feedback: Option<PromptFeedback>,
     pub usage_metadata: Option<UsageMetadata>,
     /// Empty: none.
-    #[serde(default)]
-    pub response_id: String,
+    #[serde(borrow, default)]
+    pub response_id: Text<'a>,
     /// Empty: none.
-    #[serde(default)]
-    pub model_version: String,
+    #[serde(borrow, default)]
+    pub model_version: Text<'a>,
     error: Option<Value>,
 }
 

@@ -60,8 +60,8 @@ impl StreamDecoder for Decoder {
         if !self.has_begun {
             self.has_begun = true;
             deltas.push(Delta::Start {
-                id: response.response_id,
-                model: response.model_version,
+                id: response.response_id.0.into_owned(),
+                model: response.model_version.0.into_owned(),
             });
         }
         let blocked = response.prompt_feedback.and_then(PromptFeedback::blocked);
