@@ -32,6 +32,7 @@ use std::rc::Rc;
 pub use error::InvalidJson;
 use number::Number;
 pub use splice::{InvalidSplices, Splice, apply, pieces};
+pub(crate) use string::stands_for_itself;
 use string::{Fault, Within};
 pub use string::{decode_string, encode_string};
 pub use text::Text;

@@ -257,11 +257,16 @@ const ONES: u64 = u64::from_ne_bytes([1; 8]);
 /// ```
 pub fn decode_string(text: &[u8]) -> Option<Cow<'_, str>> {
     let inner = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let is_itself = |&byte: &u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    if inner.iter().all(is_itself) {
+    if stands_for_itself(inner) {
         return Some(Cow::Borrowed(std::str::from_utf8(inner).ok()?));
     }
     serde_json::from_slice(text).ok().map(Cow::Owned)
+}
+
+/// Whether text within quotes has neither escapes nor what would need one: it is its own value.
+pub fn stands_for_itself(text: &[u8]) -> bool {
+    let is_itself = |&byte: &u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    text.iter().all(is_itself)
 }
 
 /// The JSON text of a string, quotes included.
