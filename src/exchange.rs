@@ -69,10 +69,10 @@ pub trait Surroundings: Shared {
     /// The time. Unit: nanoseconds since 1970.
     fn now(&self) -> u64;
 
-    /// What an earlier attempt of this request has [kept](Self::keep).
+    /// What an earlier attempt of this request has [kept](Self::keep). Asking costs.
     fn kept(&self) -> Option<Vec<u8>>;
 
-    /// Keeps bytes for the next attempt of this request.
+    /// Keeps bytes for the next attempt of this request. It costs.
     fn keep(&self, bytes: &[u8]);
 
     /// Whose turn it is, on this worker.
@@ -126,6 +126,8 @@ pub struct Exchange {
     backend: Option<Rc<Backend>>,
     /// As one of how many attempts, in a pool.
     series: Option<Series>,
+    /// Upstream, on the first attempt: what another one would need, as long as there may be one.
+    original: Option<Original>,
     is_head: bool,
     /// What is waited for, where somebody set a limit to that.
     waits_for: Option<Limit>,
@@ -175,6 +177,7 @@ impl Exchange {
             reply: Reply::default(),
             backend: None,
             series: None,
+            original: None,
             is_head: false,
             waits_for: None,
             chat: None,
@@ -407,6 +410,14 @@ impl Exchange {
             .filter(|_| !ends)
             .map(|limit| (Event::NextByte, limit));
         self.tell_pool(headers, surroundings);
+        let is_well = headers
+            .text(":status")
+            .is_some_and(|it| it.starts_with('2'));
+        match is_well && ends {
+            true => self.original = None,
+            false if is_well => {}
+            false => self.keep_original(surroundings),
+        }
         let chat = self.chat.take();
         let head = Head {
             headers,
@@ -434,13 +445,34 @@ impl Exchange {
         ends: bool,
         read: impl FnOnce() -> Vec<u8>,
     ) -> Step {
+        if ends {
+            self.original = None;
+        }
         self.reply.body(at_hand, ends, read)
     }
 
     /// The reply ends with trailers: its body has ended without saying so. `read` gives what waits
     /// of it.
     pub fn reply_trailers(&mut self, read: impl FnOnce() -> Vec<u8>) -> Step {
+        self.original = None;
         self.reply.trailers(read)
+    }
+
+    fn keep_original(&mut self, surroundings: &dyn Surroundings) {
+        if let Some(original) = self.original.take() {
+            surroundings.keep(original.as_bytes());
+        }
+    }
+
+    /// Whether it is certain that no attempt has changed the headers: Envoy gives one of these to
+    /// every request, and whatever we send upstream has none, unless a backend's configuration says
+    /// so.
+    fn is_untouched(&self, headers: &Headers<'_>) -> bool {
+        let is_set = |backend: &Rc<Backend>| {
+            let mut names = backend.headers.iter().map(|(name, _)| &**name);
+            names.any(|name| name == NEVER_UPSTREAM)
+        };
+        headers.get(NEVER_UPSTREAM).is_some() && !self.gateway.backends.iter().any(is_set)
     }
 
     /// Only says where the request goes.
@@ -475,10 +507,13 @@ impl Exchange {
         }
     }
 
-    /// The attempt is over. Where no reply has come, its pool has to know.
+    /// The attempt is over. Where no reply has come, its pool has to know, and there may be another.
     pub fn ended(&mut self, surroundings: &dyn Surroundings) {
-        if let (Some(series), false) = (&mut self.series, matches!(self.request, Request::Answered))
-        {
+        if matches!(self.request, Request::Answered) {
+            return;
+        }
+        self.keep_original(surroundings);
+        if let Some(series) = &mut self.series {
             series.tell(|took| Outcome::Failed(took, None), surroundings);
         }
     }
@@ -519,7 +554,10 @@ impl Exchange {
         let method = headers.text(":method").unwrap_or_default();
         self.is_head = method == "HEAD";
         if self.gateway.plugin.placement == Placement::Upstream {
-            let kept = surroundings.kept().and_then(Original::decode);
+            let kept = match self.is_untouched(headers) {
+                true => None,
+                false => surroundings.kept().and_then(Original::decode),
+            };
             if let Some(original) = kept {
                 let was = original.headers();
                 let mut step = self.route(&was, ends, Model::Absent, surroundings)?;
@@ -532,7 +570,7 @@ impl Exchange {
                     .splice(0..0, original::restoration(&was, headers));
                 return Ok(step);
             }
-            surroundings.keep(Original::of(headers).as_bytes());
+            self.original = Some(Original::of(headers));
         }
         let model = asked_by(headers, ends);
         self.route(headers, ends, model, surroundings)
@@ -702,6 +740,8 @@ impl Exchange {
 }
 
 const FIRST_ERROR: u16 = 400;
+/// What Envoy adds to every request, and no provider gets.
+const NEVER_UPSTREAM: &str = "x-forwarded-proto";
 
 /// Whether a status is worth another attempt: the provider is busy or broken, and may not be the
 /// next time. The rendered retry policies say the same.

@@ -773,11 +773,12 @@ backends:
     }
 
     fn the_second_attempt_starts_from_what_the_client_sent() {
-        for (config, path) in [
-            ("apiKey: $KEY, model: longer-than-before, auth: {query: {code: $KEY}}", "/v1/chat/completions?a=1"),
-            ("authHeader: {name: x-api-key, prefix: 'K '}, model: m", "/team/v1/chat/completions"),
-            ("path: /odd/chat?v=2, model: longer-than-before", "/v1/chat/completions"),
-            ("model: longer-than-before", "/v1/embeddings"),
+        for (config, path, fails_with_a_reply) in [
+            ("apiKey: $KEY, model: longer-than-before, auth: {query: {code: $KEY}}", "/v1/chat/completions?a=1", true),
+            ("authHeader: {name: x-api-key, prefix: 'K '}, model: m", "/team/v1/chat/completions", false),
+            ("path: /odd/chat?v=2, model: longer-than-before", "/v1/chat/completions", true),
+            ("path: /odd/chat, headers: {x-forwarded-proto: https}", "/v1/chat/completions", false),
+            ("model: longer-than-before", "/v1/embeddings", false),
         ] {
             let gateway = held(config);
             let body = format!(r#"{{"model":"a","input":"{}"}}"#, "x".repeat(300));
@@ -786,8 +787,17 @@ backends:
             headers.extend([("content-length", &*length), ("authorization", "Bearer sk-client")]);
             let host = Host::default();
             let chunks: Vec<&[u8]> = body.as_bytes().chunks(100).collect();
-            let first = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &host, &chunks);
+            headers.push(("x-forwarded-proto", "http"));
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let first = send(&mut exchange, &headers, &host, &chunks);
             assert_eq!(first.reply, None, "{config}");
+            // Only a failure is followed by another attempt.
+            assert_eq!(host.kept(), None, "{config}");
+            if fails_with_a_reply {
+                exchange.reply_headers(&Wire::new(&[(":status", "503")]).list(), false, &host);
+                assert!(host.kept().is_some(), "{config}");
+            }
+            exchange.ended(&host);
             let length = first.passed.len().to_string();
             assert_eq!(first.header("content-length"), Some(&*length));
             // Envoy has one header map for all attempts, and the client's body for each.
@@ -801,6 +811,22 @@ backends:
             };
             assert_eq!(sorted(&second), sorted(&first), "{config}");
             assert_eq!(second.passed, first.passed, "{config}");
+        }
+    }
+
+    fn nothing_is_kept_of_a_request_that_is_answered() {
+        let gateway = held("model: m");
+        for ends_with_trailers in [false, true] {
+            let host = Host::default();
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            send(&mut exchange, &CHAT, &host, &[br#"{"model":"a"}"#]);
+            exchange.reply_headers(&Wire::new(&[(":status", "200")]).list(), false, &host);
+            exchange.reply_body(2, !ends_with_trailers, || b"{}".to_vec());
+            if ends_with_trailers {
+                exchange.reply_trailers(Vec::new);
+            }
+            exchange.ended(&host);
+            assert_eq!(host.kept(), None);
         }
     }
 

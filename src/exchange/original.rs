@@ -4,6 +4,10 @@
 //! be somebody else's key. The body comes again as the client sent it. So the first attempt keeps the
 //! headers, where the next one can read them, and every other attempt puts them back before it does
 //! its own work.
+//!
+//! They are kept when the first attempt fails, not before: most requests have one attempt, and the
+//! host would take as long for this as for a tenth of all its work on a small one. What comes of it
+//! is that attempts cannot run side by side, as Envoy's hedging has them.
 
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::pairs;
