@@ -122,6 +122,12 @@ impl Source {
         routes.any(|route| matches!(&route.to, Destination::Backend(it) if it.name == backend.name))
     }
 
+    /// Whether a backend is a member of a pool to which a route leads.
+    pub fn is_member(&self, backend: &Backend) -> bool {
+        self.pools()
+            .any(|pool| pool.member(backend.name.as_str()).is_some())
+    }
+
     /// Whether something is to be chosen that Envoy's routes cannot choose by themselves.
     pub fn needs_chooser(&self) -> bool {
         self.pools().next().is_some()

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use llm_proxy::config::Gateway;
 use llm_proxy::render::Source;
-use llm_proxy::render::envoy::{Machine, bootstrap, yaml};
+use llm_proxy::render::envoy::{Machine, Version, bootstrap, yaml};
 use serde_json::{Value, json};
 
 /// As the worked examples are rendered: to be started in a clone, on Debian or alike.
@@ -23,6 +23,7 @@ fn machine() -> Machine {
     Machine {
         module: "target/wasm32-wasip1/release/llm_proxy.wasm".to_owned(),
         roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+        envoy: Version::POOLS,
     }
 }
 
@@ -485,4 +486,82 @@ fn a_backend_without_a_route_is_left_out() {
     );
     let vm = &wasm(cluster(&bootstrap, "a"))["vm_config"];
     assert!(vm.get("environment_variables").is_none());
+}
+
+const POOL: &str = "backends:
+- {name: a, type: xai, config: {maxRetries: 1, timeout: 10s}}
+- {name: b, type: anthropic, config: {defaultModel: d, timeout: 20s}}
+- {name: c, type: xai}
+- {name: p, type: pool, fallbackOn: [429, 401, 5xx], backends: [{name: a}, {name: b}]}
+routes: [{path: /p, backend: p}, {path: /b, backend: b}]
+";
+
+#[test]
+fn a_pool_is_a_cluster_for_each_order_and_a_plugin_that_chooses() {
+    let rendered = rendered(POOL);
+    let clusters = rendered["static_resources"]["clusters"].as_array().unwrap();
+    let names: Vec<&str> = clusters
+        .iter()
+        .filter_map(|it| it["name"].as_str())
+        .collect();
+    assert_eq!(names, ["a", "b", "p/a", "p/a,b", "p/b", "p/b,a"]);
+    let composite = cluster(&rendered, "p/a,b");
+    let children = &composite["cluster_type"]["typed_config"]["clusters"];
+    assert_eq!(
+        *children,
+        json!([{"name": "a"}, {"name": "b"}, {"name": "a"}])
+    );
+    assert_eq!(
+        composite["circuit_breakers"]["thresholds"][0]["max_retries"],
+        16_384
+    );
+
+    let route = &routes(&rendered)[0]["route"];
+    assert_eq!(route["cluster_header"], "x-llm-proxy-cluster");
+    let policy = &route["retry_policy"];
+    assert_eq!(policy["num_retries"], 0);
+    assert_eq!(policy["per_try_timeout"], "20s");
+    assert_eq!(policy["retriable_status_codes"], json!([401, 429]));
+    assert_eq!(
+        policy["retry_on"],
+        "reset,connect-failure,refused-stream,5xx,retriable-status-codes"
+    );
+    assert_eq!(routes(&rendered)[1]["route"]["cluster"], "b");
+
+    // A member of pools alone has no plugin of its own: the router has one for all.
+    assert!(wasm(cluster(&rendered, "a")).is_null());
+    assert!(plugin(cluster(&rendered, "b")).contains("placement: upstream"));
+    let manager = &rendered["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
+    let filters = &manager["typed_config"]["http_filters"];
+    let text = |filter: &Value| {
+        let configuration = &filter["typed_config"]["config"]["configuration"]["value"];
+        configuration.as_str().unwrap().to_owned()
+    };
+    assert!(
+        text(&filters[0]).starts_with("placement: listener\nrole: choose\nholdHeaders: true\n")
+    );
+    let upstream = text(&filters[1]["typed_config"]["upstream_http_filters"][0]);
+    assert!(upstream.starts_with("placement: upstream\nholdHeaders: true\n"));
+    let module = Gateway::parse(&upstream, &|_: &str| Some("key".to_owned())).unwrap();
+    assert_eq!(module.pools.len(), 1);
+    assert_eq!(module.backends.len(), 2);
+}
+
+#[test]
+fn an_ejected_member_is_left_alone_where_envoy_goes_on_to_the_next() {
+    let threshold = |version: &str, name: &str| {
+        let machine = Machine {
+            envoy: Version::parse(version).unwrap(),
+            ..machine()
+        };
+        let source = Source::parse_without_keys(POOL, &no_variables).unwrap();
+        let rendered = bootstrap(&source, &machine);
+        let cluster = cluster(&rendered, name);
+        assert_eq!(cluster["outlier_detection"]["consecutive_5xx"], 5);
+        cluster["common_lb_config"]["healthy_panic_threshold"].clone()
+    };
+    assert_eq!(threshold("1.40.0", "a"), json!({"value": 0}));
+    assert_eq!(threshold("1.39.3", "a"), Value::Null);
+    // Who is asked by another route, too, must not be lost to that one.
+    assert_eq!(threshold("1.40.0", "b"), Value::Null);
 }

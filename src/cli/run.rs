@@ -19,7 +19,7 @@ use super::{
     render, warn_about,
 };
 use crate::render::Source;
-use crate::render::envoy::Machine;
+use crate::render::envoy::{Machine, Version};
 
 /// Runs Envoy until it ends, and gives its exit code.
 pub fn run(arguments: &Run) -> Done {
@@ -31,6 +31,11 @@ pub fn run(arguments: &Run) -> Done {
     let machine = Machine {
         module: module.display().to_string(),
         roots: envoy::find_roots(),
+        envoy: match source.pools().next() {
+            Some(_) => envoy.version(),
+            // It makes no difference.
+            None => Version::POOLS,
+        },
     };
     let configuration = TemporaryFile::create(&render::bootstrap(&source, &machine, file)?)?;
 

@@ -10,12 +10,14 @@ mod composite;
 mod listener;
 mod module;
 mod route;
+mod version;
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 pub(super) use self::cluster::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
+pub use self::version::{InvalidVersion, Version};
 use super::Source;
 use crate::config::Address;
 
@@ -26,6 +28,8 @@ pub struct Machine {
     pub module: String,
     /// The path of the system's CA certificates (PEM), as Envoy sees it.
     pub roots: String,
+    /// Which Envoy that is.
+    pub envoy: Version,
 }
 
 /// The bootstrap configuration.

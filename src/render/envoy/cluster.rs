@@ -48,6 +48,11 @@ pub fn cluster(source: &Source, backend: &Backend, machine: &Machine) -> Value {
                 http(source, backend, machine),
         },
         "circuit_breakers": circuit_breakers(),
+    }));
+    if source.is_member(backend) {
+        add(ejection(source, backend, machine));
+    }
+    add(json!({
         "upstream_connection_options": {"tcp_keepalive": {
             "keepalive_time": 30,
             "keepalive_interval": 10,
@@ -108,6 +113,30 @@ pub fn token_cluster(source: &token::Source, machine: &Machine) -> Value {
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options,
     }}));
     cluster
+}
+
+/// A member of a pool that fails again and again is left alone for a while. The module sees to that
+/// by itself, so this is for what it does not choose: the places behind the first.
+fn ejection(source: &Source, backend: &Backend, machine: &Machine) -> Value {
+    let mut ejection = json!({"outlier_detection": {
+        "consecutive_5xx": CONSECUTIVE_FAILURES,
+        "interval": "1s",
+        "base_ejection_time": "5s",
+        "max_ejection_time": "60s",
+        "max_ejection_percent": 100,
+        "enforcing_success_rate": 0,
+        "enforcing_consecutive_gateway_failure": 0,
+    }});
+    // With a threshold of 0 an ejected host is really not asked, also when it is the only one. Who
+    // can do without it is a pool, in an Envoy that goes on to the next member.
+    if let (Value::Object(ejection), true) = (
+        &mut ejection,
+        machine.envoy.skips_ejected() && !source.is_asked_alone(backend),
+    ) {
+        let threshold = json!({"healthy_panic_threshold": {"value": 0}});
+        ejection.insert("common_lb_config".to_owned(), threshold);
+    }
+    ejection
 }
 
 /// How the address is found.
@@ -204,6 +233,9 @@ fn http(source: &Source, backend: &Backend, machine: &Machine) -> Value {
         options,
     )
 }
+
+/// More than make the module leave a member alone.
+const CONSECUTIVE_FAILURES: u32 = 5;
 
 /// Longer than any provider takes, TLS included; the backend's own timeout may be shorter.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
