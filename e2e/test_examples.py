@@ -107,7 +107,7 @@ def run_example(provider, output):
     "version, file",
     [(artefacts.NEWEST_ENVOY, file) for file in CONFIGURATIONS]
     # What is rendered differs in names and addresses: one stands for all.
-    + [(artefacts.OLDEST_ENVOY, artefacts.EXAMPLES / "any.envoy.yaml")],
+    + [(artefacts.OLDEST_ENVOY, artefacts.EXAMPLES / f"{name}.envoy.yaml") for name in ("any", "pool")],
     ids=lambda it: getattr(it, "name", it),
 )
 def test_envoy_takes_it(file, version):
@@ -124,7 +124,7 @@ def test_envoy_takes_it(file, version):
 
 
 def test_every_gateway_has_its_envoy_and_the_table_above_is_whole():
-    assert {file.name.split(".")[0] for file in GATEWAYS} == {*PROVIDERS, *DIALECTS, "vertex"}
+    assert {file.name.split(".")[0] for file in GATEWAYS} == {*PROVIDERS, *DIALECTS, "pool", "vertex"}
     for file in GATEWAYS:
         assert file.with_name(file.name.replace(".gateway.", ".envoy.")).is_file()
         first = file.read_text().splitlines()[0]
@@ -243,3 +243,39 @@ def comment(file) -> str:
             break
         lines.append(line.lstrip("#").strip())
     return "\n".join(lines).replace("\\\n", "")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_pool_answers_as_long_as_one_of_its_members_does(run_example, mock, version):
+    gateway = run_example(artefacts.EXAMPLES / "pool.envoy.yaml", version)
+    text = comment(artefacts.EXAMPLES / "pool.gateway.yaml")
+    [(target, body)] = re.findall(r"curl http://127\.0\.0\.1:10000(\S+) .*?-d '(.*?)'", text, re.S)
+    keys = {
+        "api.openai.com": ("authorization", "Bearer sk-openai_api_key", "gpt-4o"),
+        "api.anthropic.com": ("x-api-key", "sk-anthropic_api_key", "claude-3-5-sonnet-20241022"),
+        "api.x.ai": ("authorization", "Bearer sk-xai_api_key", "grok-2-latest"),
+    }
+    well = list(keys)
+    while well:
+        mock.forget()
+        reply = gateway.post(target, body, [("authorization", "Bearer sk-client")])
+        assert reply.status == 200, reply.body
+        assert reply.json()["choices"][0]["message"]["content"]
+        arrived = mock.requests()
+        assert arrived[-1].authority in well
+        for it in arrived:
+            header, key, model = keys[it.authority]
+            assert it.all(header) == [key] and it.json()["model"] == model
+            assert "sk-client" not in str(it.headers)
+        # 0 is asked before 1.
+        assert arrived[0].authority != "api.x.ai" or well == ["api.x.ai"]
+        down = {"for": {"authority": arrived[-1].authority}}
+        mock.reply(**down, status=503, times="always")
+        well.remove(arrived[-1].authority)
+    reply = gateway.post(target, body)
+    assert_openai_error(reply, 503, "server_error")
+    mock.reset([])
+    reply = gateway.post("/mistral/v1/chat/completions", body)
+    assert reply.status == 200 and mock.only().authority == "api.x.ai"
+    refused = gateway.get("/v1/chat/completions")
+    assert_openai_error(refused, 405, "invalid_request_error")
