@@ -9,7 +9,8 @@
 //! # What it does not do
 //!
 //! Envoy does TLS, DNS, HTTP, retries, load balancing, limits and logs. Nothing here opens a socket,
-//! keeps a connection or measures a time.
+//! keeps a connection or makes an attempt: what the module learns of an attempt, it tells who chooses
+//! the next one.
 //!
 //! # The flow
 //!
@@ -17,8 +18,9 @@
 //!  gateway.yaml ──► config ──► Gateway ─┬──► render ──► Envoy, Istio, Envoy Gateway  (native: cli)
 //!                                       │
 //!  Envoy ◄──► filter::host ◄──► filter ─┴─► exchange ─┬─► route, operation        where to?
-//!             all host calls    applies     decides   ├─► model                   which model?
-//!                               a Step                ├─► json                    splices of the body
+//!             all host calls    applies     decides   ├─► pool                    who first, who then?
+//!                               a Step                ├─► model                   which model?
+//!                                                     ├─► json                    splices of the body
 //!                                                     ├─► provider ─► chat, sse   another dialect
 //!                                                     └─► refusal                 what the client sees
 //! ```
