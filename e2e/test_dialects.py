@@ -548,6 +548,83 @@ def test_vision(chat, mock, dialect):
     assert text["text"] == "What is this?"
 
 
+def test_structured_output_as_it_streams(chat, mock, dialect):
+    text = PERSON.model_dump_json()
+    escaped = json.dumps(text)[1:-1]
+    # The recorded stream, saying something else.
+    pieces = [piece.replace("Hallo ", escaped).replace("🦀", "") for piece in dialect.pieces()]
+    streams(mock, *pieces)
+    with chat.stream(model="gpt-4o", messages=SAY_IT, response_format=Person) as stream:
+        deltas = [event.delta for event in stream if event.type == "content.delta"]
+        made = stream.get_final_completion()
+    assert "".join(deltas) == text and made.choices[0].message.parsed == PERSON
+    arrived_at(dialect, mock, dialect.streamed)
+
+
+def test_pictures_and_documents(chat, mock, dialect):
+    web = "https://example.com/a.png"
+    content = [
+        {"type": "text", "text": "Read these"},
+        {"type": "image_url", "image_url": {"url": web, "detail": "high"}},
+        {"type": "image_url", "image_url": {"url": PIXEL}},
+        {"type": "file", "file": PDF},
+    ]
+    made = chat.create(model="gpt-4o", messages=[{"role": "user", "content": content}])
+    assert "Read these" in made.choices[0].message.content
+    _, sent = arrived_at(dialect, mock, dialect.unary)
+    if dialect is ANTHROPIC:
+        _, far, near, document = sent["messages"][0]["content"]
+        assert far["source"] == {"type": "url", "url": web}
+        assert (document["type"], document["title"]) == ("document", "a.pdf")
+        source = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+        assert document["source"] == source
+    else:
+        _, far, near, document = sent["contents"][0]["parts"]
+        assert far["fileData"] == {"mimeType": "image/png", "fileUri": web}
+        assert document["inlineData"] == {"mimeType": "application/pdf", "data": "JVBERi0="}
+    assert "iVBORw0KGgo=" in json.dumps(near)
+
+
+def test_a_tool_may_answer_with_a_picture(sdk, mock, dialect):
+    """And a call that another provider made has no signature, on which this generation insists."""
+    model = {"anthropic": ANTHROPIC.model, "gemini": "gemini-3-pro-preview"}[dialect.name]
+    seen = [TEXT, {"type": "image_url", "image_url": {"url": PIXEL}}]
+    messages = [user("a"), CALLS, result("c1", seen), result("c2", "b"), user("c")]
+    chat = sdk(dialect.name).chat.completions
+    chat.create(model=model, messages=messages, tools=[LOOK_UP])
+    sent = dialect.body(mock.only())
+    if dialect is ANTHROPIC:
+        first, second, _ = sent["messages"][2]["content"]
+        assert [block["type"] for block in first["content"]] == ["text", "image"]
+        assert second["content"] == "b"
+    else:
+        calls = sent["contents"][1]["parts"]
+        assert [part.get("thoughtSignature") for part in calls] == ["skip_thought_signature_validator", None]
+        first = sent["contents"][2]["parts"][0]["functionResponse"]
+        assert first["parts"] == [{"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}]
+        assert first["response"] == {"output": "a"}
+
+
+def test_embeddings(sdk, gateway, mock):
+    """Also as base64, which the SDK asks for by itself."""
+    embeddings = sdk("gemini").embeddings
+    for asked in ({}, {"encoding_format": "float"}):
+        mock.forget()
+        made = embeddings.create(model="gemini-embedding-001", input=["a", "b"], dimensions=3, **asked)
+        assert [one.embedding for one in made.data] == [[0.25, -0.5, 1.0]] * 2
+        assert [one.index for one in made.data] == [0, 1]
+        arrived = mock.only()
+        assert arrived.path == "/v1beta/models/gemini-embedding-001:batchEmbedContents"
+        first, _ = arrived.json()["requests"]
+        assert first["outputDimensionality"] == 3
+        assert first["content"]["parts"] == [{"text": "a"}]
+    mock.forget()
+    assert len(embeddings.create(model="gemini-embedding-001", input="a").data) == 1
+    assert mock.only().path.endswith(":embedContent")
+    reply = gateway.post("/anthropic/v1/embeddings", {"model": "gpt-4o", "input": "a"})
+    assert_openai_error(reply, 404, kind="invalid_request_error")
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["unary", "streamed"])
 def test_reasoning_comes_and_its_signature_goes_back(chat, mock, dialect, streamed):
     asked = {"model": "gpt-4o", "reasoning_effort": "low", "max_completion_tokens": 8192}

@@ -529,6 +529,19 @@ fn mutated_bytes_do_no_harm(words: &Words) {
     }
 }
 
+/// Hundreds of kilobytes in one event, with what must be escaped, in pieces of any size.
+fn an_event_may_be_large(words: &Words) {
+    let text = "0123456789\\n\\u00e9🦀".repeat(20_000);
+    let stream = words.plain.stream.replacen("Hallo ", &text, 1);
+    assert!(stream.len() > 300_000);
+    let expected = "0123456789\né🦀".repeat(20_000) + "🦀";
+    for size in [1_000, 4_093, 65_536, stream.len()] {
+        let pieces: Vec<&[u8]> = stream.as_bytes().chunks(size).collect();
+        let out = relay((words.dialect)().as_ref(), &pieces, false);
+        assert!(assemble(&out).content == expected, "in pieces of {size}");
+    }
+}
+
 /// The contract, for one provider.
 macro_rules! dialect_contract {
     ($name:ident, $words:expr) => {
@@ -541,6 +554,7 @@ macro_rules! dialect_contract {
                 replies_and_streams_say_the_same
                 what_a_client_sends_back_is_kept
                 a_stream_has_openais_form
+                an_event_may_be_large
                 usage_is_as_billed
                 a_cut_stream_is_an_error
                 errors_have_openais_form
@@ -556,6 +570,13 @@ macro_rules! dialect_contract {
 
 dialect_contract!(anthropic, ANTHROPIC);
 dialect_contract!(gemini, GEMINI);
+dialect_contract!(
+    anthropic_on_vertex,
+    Words {
+        dialect: || Box::new(Anthropic::on_vertex()),
+        ..ANTHROPIC
+    }
+);
 
 const ANTHROPIC: Words = Words {
     dialect: || Box::new(Anthropic::new()),
