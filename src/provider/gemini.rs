@@ -45,12 +45,30 @@ use crate::refusal::ErrorBody;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gemini;
 
+/// Who serves the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Host {
+    AiStudio,
+    /// > Unknown name "id" at 'contents[1].parts[0].function_call': Cannot find field.
+    ///
+    /// <https://github.com/vercel/ai/issues/15664>, read 2026-11-21.
+    Vertex,
+}
+
+/// A request as Vertex AI takes it. Its path is that of AI Studio.
+pub(super) fn encode_for_vertex(
+    request: &Request<'_>,
+    options: &Options,
+) -> Result<Encoded, Unsupported> {
+    request::encode(request, options, Host::Vertex)
+}
+
 /// Stands before a text's signature in [`crate::chat::Choice::reasoning_signature`].
 pub const SIGNATURE_PREFIX: &str = "gemini:";
 
 impl Dialect for Gemini {
     fn encode(&self, request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported> {
-        request::encode(request, options)
+        request::encode(request, options, Host::AiStudio)
     }
 
     fn decode(&self, body: &[u8]) -> Result<Reply, BrokenReply> {

@@ -77,13 +77,14 @@ pub fn dialect_of(model: &str) -> &'static dyn Dialect {
 
 /// Google's own models.
 ///
-/// They speak as AI Studio's do, [`gemini::Gemini`], below the path of their publisher.
+/// They speak as AI Studio's do, [`gemini::Gemini`], below the path of their publisher, and know no
+/// ids of calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gemini;
 
 impl Dialect for Gemini {
     fn encode(&self, request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported> {
-        let mut encoded = Dialect::encode(&gemini::Gemini, request, options)?;
+        let mut encoded = gemini::encode_for_vertex(request, options)?;
         encoded.suffix.insert_str(0, PUBLISHER);
         Ok(encoded)
     }
@@ -158,6 +159,43 @@ mod tests {
             assert!(!Location::is_location(text), "{text}");
         }
         assert!(!Location::is_location("evil.example/"));
+    }
+
+    #[test]
+    fn results_find_their_calls_without_ids() {
+        let call = |id: &str, arguments: &str| {
+            let function = format!(r#"{{"name":"f","arguments":"{arguments}"}}"#);
+            format!(r#"{{"id":"{id}","type":"function","function":{function}}}"#)
+        };
+        let result =
+            |id: &str| format!(r#"{{"role":"tool","tool_call_id":"{id}","content":"{id}"}}"#);
+        let calls = [call("a", ""), call("b", "")].join(",");
+        let messages = [
+            r#"{"role":"user","content":"x"}"#.to_owned(),
+            format!(r#"{{"role":"assistant","content":null,"tool_calls":[{calls}]}}"#),
+            result("b"),
+            result("a"),
+            r#"{"role":"user","content":"y"}"#.to_owned(),
+        ];
+        let body = format!(
+            r#"{{"model":"gemini-2.5-pro","messages":[{}]}}"#,
+            messages.join(",")
+        );
+        let request = crate::chat::openai::read(body.as_bytes()).unwrap();
+        let encoded = Dialect::encode(&Gemini, &request, &Options::default()).unwrap();
+        let sent: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
+        let parts = |content: usize| sent["contents"][content]["parts"].clone();
+        let called = serde_json::json!({"functionCall": {"name": "f", "args": {}}});
+        assert_eq!(parts(1), serde_json::json!([called, called]));
+        let answered = |output: &str| {
+            let response = serde_json::json!({"name": "f", "response": {"output": output}});
+            serde_json::json!({"functionResponse": response})
+        };
+        let text = serde_json::json!({"text": "y"});
+        assert_eq!(
+            parts(2),
+            serde_json::json!([answered("a"), answered("b"), text])
+        );
     }
 
     #[test]

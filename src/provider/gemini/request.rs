@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::Host;
 use super::model::{Model, Thinking};
 use super::schema::{self, Cleaned};
 use super::{SIGNATURE_PREFIX, media};
@@ -16,13 +17,20 @@ use crate::chat::{self, Message, PartKind, Request, ResponseFormat, ToolCall, To
 use crate::provider::dialect::{Encoded, Options, Unsupported};
 
 /// See [`crate::provider::dialect::Dialect::encode`].
-pub(super) fn encode(request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported> {
+pub(super) fn encode(
+    request: &Request<'_>,
+    options: &Options,
+    host: Host,
+) -> Result<Encoded, Unsupported> {
     let model = Model::new(&request.model)?;
     let options = *options;
     check(request, options)?;
     let mut conversation = Conversation::new(&model, options);
     for (index, message) in request.messages.iter().enumerate() {
         conversation.add(index, message)?;
+    }
+    if host == Host::Vertex {
+        conversation.lose_ids();
     }
     let body = Body {
         generation_config: generation_config(request, &model, options, &conversation)?,
@@ -290,7 +298,7 @@ impl<'r> Conversation<'r> {
             let missing = (index == 0 && self.is_third_generation).then_some(SKIP_SIGNATURE);
             parts.push(Part {
                 function_call: Some(FunctionCall {
-                    id: &call.id,
+                    id: Some(&call.id),
                     name: &call.name,
                     args,
                 }),
@@ -344,13 +352,37 @@ impl<'r> Conversation<'r> {
         }
         Ok(Part {
             function_response: Some(FunctionResponse {
-                id,
+                id: Some(id),
                 name,
                 response: Response::of(text),
                 parts: pictures,
             }),
             ..Part::default()
         })
+    }
+
+    /// Takes the ids out of calls and results. A result then belongs to its call by its name and its
+    /// place, so results come in the order of the calls.
+    fn lose_ids(&mut self) {
+        let mut called: Vec<Option<&str>> = Vec::new();
+        for content in &mut self.contents {
+            content.parts.sort_by_key(|part| {
+                let result = part.function_response.as_ref();
+                // Parts of other kinds stay behind them, in their order.
+                result.map_or(usize::MAX, |result| {
+                    let place = called.iter().position(|id| *id == result.id);
+                    place.unwrap_or(called.len())
+                })
+            });
+            called.clear();
+            for part in &mut content.parts {
+                let call = part.function_call.as_mut();
+                called.extend(call.map(|call| call.id.take()));
+                if let Some(result) = &mut part.function_response {
+                    result.id = None;
+                }
+            }
+        }
     }
 
     /// The parts of the body that the messages make up.
@@ -722,7 +754,8 @@ struct FileData<'r> {
 
 #[derive(Serialize)]
 struct FunctionCall<'r> {
-    id: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'r str>,
     name: &'r str,
     args: &'r RawValue,
 }
@@ -730,7 +763,8 @@ struct FunctionCall<'r> {
 #[derive(Serialize)]
 struct FunctionResponse<'r> {
     /// As in the call: models from 3.5 on answer with nothing where the two differ.
-    id: &'r str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'r str>,
     name: &'r str,
     response: Response<'r>,
     #[serde(skip_serializing_if = "Vec::is_empty")]

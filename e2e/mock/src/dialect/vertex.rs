@@ -83,7 +83,10 @@ impl Call {
                 let mut requests = requests.iter();
                 requests.try_for_each(|it| refuse_embedding(object(it, "requests")?))
             }
-            (Publisher::Google, _) => gemini::refuse(&self.call, body),
+            (Publisher::Google, _) => {
+                refuse_ids(body)?;
+                gemini::refuse(&self.call, body)
+            }
         }
     }
 
@@ -153,6 +156,23 @@ impl Call {
             (Publisher::Google, _) => gemini::answer(&self.call, body, authority),
         }
     }
+}
+
+/// Calls and results have ids at AI Studio alone.
+fn refuse_ids(body: &Value) -> Checked {
+    let contents = value_at(body, "/contents").as_array();
+    let parts = contents
+        .into_iter()
+        .flatten()
+        .filter_map(|content| content.get("parts")?.as_array());
+    for part in parts.flatten() {
+        for kind in ["functionCall", "functionResponse"] {
+            if part.get(kind).is_some_and(|it| it.get("id").is_some()) {
+                return Err(wrong(kind, "Unknown name \"id\": Cannot find field."));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn refuse_embedding(members: &Map<String, Value>) -> Checked {
