@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR
 OLD_ENVOY := 1.37.0
 CARGO_DENY := 0.20.2
 # The test runner must be of the version that the tests are linked with.
-WASM_BINDGEN := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/.*"\(.*\)".*/\1/p;}' Cargo.lock)
+WASM_BINDGEN := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/.*"\(.*\)".*/\1/p;}' Cargo.lock 2> /dev/null)
 
 # PROFILE=quick builds a slower module in a fraction of the time, for one's own runs of the tests.
 PROFILE ?= release

@@ -8,14 +8,15 @@ from openai import OpenAI
 
 GATEWAY = os.environ.get("GATEWAY", "http://envoy:10000")
 CONTROL = os.environ.get("CONTROL", "http://mock:8001")
+CREDENTIALS = {"authorization", "x-api-key"}
 MESSAGES = [{"role": "user", "content": "Say hello in five words."}]
 
 
 def main() -> None:
     control("DELETE", "/requests")
     for base, authority, path, key in [
-        ("/v1", "api.openai.com", "/v1/chat/completions", "sk-mock-openai"),
-        ("/groq", "api.groq.com", "/openai/v1/chat/completions", "sk-mock-groq"),
+        ("/v1", "api.openai.com", "/v1/chat/completions", ("authorization", "Bearer sk-mock-openai")),
+        ("/claude", "api.anthropic.com", "/v1/messages", ("x-api-key", "sk-mock-anthropic")),
     ]:
         # The application's own key must not arrive.
         client = OpenAI(base_url=GATEWAY + base, api_key="unused", max_retries=0)
@@ -29,8 +30,8 @@ def main() -> None:
         for request in arrived:
             assert request["tls"] and request["sni"] == authority, request
             assert (request["authority"], request["path"]) == (authority, path), request
-            keys = [value for name, value in request["headers"] if name == "authorization"]
-            assert keys == [f"Bearer {key}"], request
+            keys = [it for it in map(tuple, request["headers"]) if it[0] in CREDENTIALS]
+            assert keys == [key], request
         control("DELETE", "/requests")
         print(f"{authority} by {GATEWAY}{base}: {text!r}, whole and in {len(chunks)} chunks")
 
