@@ -261,6 +261,29 @@ impl Gateway {
         deadlines.chain(silences).min()
     }
 
+    /// Where requests go from a route, its own destination first.
+    pub fn leads(&self, route: &Route) -> Vec<Destination> {
+        let mut leads = vec![route.to.clone()];
+        if route.backend_from_model {
+            let others = self.destinations().map(|(_, to)| to);
+            leads.extend(others.filter(|to| to.name() != route.to.name()));
+        }
+        leads
+    }
+
+    /// Every backend and every pool, by name.
+    pub fn destinations(&self) -> impl Iterator<Item = (&str, Destination)> {
+        let backends = self.backends.iter().map(|backend| {
+            let to = Destination::Backend(Rc::clone(backend));
+            (backend.name.as_str(), to)
+        });
+        let pools = self.pools.iter().map(|pool| {
+            let to = Destination::Pool(Rc::clone(pool));
+            (pool.name.as_str(), to)
+        });
+        backends.chain(pools)
+    }
+
     /// The backend with this name.
     pub fn backend(&self, name: &str) -> Option<&Rc<Backend>> {
         self.backends

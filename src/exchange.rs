@@ -24,7 +24,7 @@ mod chat;
 pub mod choose;
 mod firewall;
 mod metadata;
-mod models;
+pub mod models;
 mod original;
 mod provider_error;
 mod reply;
@@ -37,6 +37,7 @@ use self::asked::ModelReader;
 use self::body::{BodyEdit, OfRoute, Pushed};
 use self::chat::{Asked, Call, ChatRequest};
 pub use self::metadata::{RouteMetadata, aliases_text};
+use self::models::Listing;
 use self::original::Original;
 use self::reply::{Head, Reply};
 use crate::config::{Backend, Gateway, Placement, Role};
@@ -49,7 +50,7 @@ use crate::pool::health::{self, Outcome};
 use crate::provider::dialect::Encoded;
 use crate::provider::{Dialects, PathError};
 use crate::refusal::{JSON, LocalReply, Refusal};
-use crate::route::Model;
+use crate::route::{Model, Route};
 use crate::shared::Shared;
 
 /// What the host can be asked while it handles a request; and what the workers share.
@@ -194,6 +195,13 @@ impl Exchange {
         ends: bool,
         surroundings: &dyn Surroundings,
     ) -> Step {
+        if let Some(list) = self.model_list(headers) {
+            self.request = Request::Answered;
+            return Step {
+                next: Next::Reply(list),
+                ..Step::default()
+            };
+        }
         let started = match self.gateway.plugin.role {
             Role::Choose => self.choose(headers, asked_by(headers, ends), surroundings),
             Role::Send => self.start(headers, ends, surroundings),
@@ -201,6 +209,33 @@ impl Exchange {
         match started {
             Ok(step) => step,
             Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    /// The answer to a request for models that no provider can give, where Envoy's routes do not
+    /// give it.
+    fn model_list(&self, headers: &Headers<'_>) -> Option<LocalReply> {
+        let plugin = &self.gateway.plugin;
+        if plugin.placement != Placement::Listener || plugin.role != Role::Send {
+            return None;
+        }
+        let path = headers.text(":path")?;
+        let method = headers.text(":method")?;
+        if !matches!(method, "GET" | "HEAD") || !path.contains("/models") {
+            return None;
+        }
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        let operation = Operation::of(path, None).ok()?;
+        if operation.kind() != Kind::Models {
+            return None;
+        }
+        let base = path.strip_suffix(operation.suffix())?;
+        let authority = headers.text(":authority").unwrap_or_default();
+        let header = |name: &str| headers.get(name);
+        let meets = |route: &Route| route.is_for_client(authority, &header);
+        match models::listing(&self.gateway, base, &meets) {
+            Listing::Configured(models) => Some(models::reply(&models, operation.suffix())),
+            Listing::Nobody | Listing::Provider(_) => None,
         }
     }
 
@@ -714,7 +749,10 @@ impl Exchange {
             (Kind::Models, _) if method == "GET" => {
                 self.request = Request::Answered;
                 Ok(Step {
-                    next: Next::Reply(models::reply(&backend, operation.suffix())),
+                    next: Next::Reply(models::reply(
+                        &models::of_backend(&backend),
+                        operation.suffix(),
+                    )),
                     ..Step::default()
                 })
             }

@@ -86,6 +86,26 @@ impl<'a> Operation<'a> {
         })
     }
 
+    /// The suffixes of the calls that name a model.
+    pub const SUFFIXES_WITH_MODEL: [&'static str; 9] = [
+        CHAT_COMPLETIONS,
+        "/completions",
+        "/embeddings",
+        "/responses",
+        "/images/generations",
+        "/audio/speech",
+        "/audio/transcriptions",
+        "/moderations",
+        "/rerank",
+    ];
+
+    /// What a client takes for its base URL, of a route's path: all before the suffix.
+    pub fn base_of(path: &str) -> &str {
+        let path = path.trim_end_matches('/');
+        let suffix = suffix_of(path).unwrap_or_default();
+        path.strip_suffix(suffix).unwrap_or(path)
+    }
+
     /// Whether the suffix of a path below `base` can only be found by who knows `base`.
     pub fn needs_base(base: &str) -> bool {
         let base = base.trim_end_matches('/');

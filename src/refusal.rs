@@ -50,6 +50,8 @@ pub enum Refusal {
     Trailers,
     /// The backend does not serve this model.
     UnknownModel(String),
+    /// The same of a model in the path of a request for models.
+    UnknownModelInPath,
     /// The provider's dialect has no such call.
     UnsupportedOperation(&'static str),
     /// A parameter that is wrong, or that the provider's dialect cannot express: its name, if it is
@@ -195,7 +197,10 @@ impl Refusal {
             | Self::ModelNotTold
             | Self::Parameter { .. }
             | Self::Trailers => 400,
-            Self::UnknownModel(_) | Self::UnknownRoute | Self::UnsupportedOperation(_) => 404,
+            Self::UnknownModel(_)
+            | Self::UnknownModelInPath
+            | Self::UnknownRoute
+            | Self::UnsupportedOperation(_) => 404,
             Self::WrongMethod(_) => 405,
             Self::TooLarge(_) => 413,
             Self::Gateway(_) => 500,
@@ -216,7 +221,9 @@ impl Refusal {
             Self::ModelNotRouted | Self::ModelNotTold => {
                 (Some("model"), Some("missing_required_parameter"))
             }
-            Self::UnknownModel(_) => (Some("model"), Some("model_not_found")),
+            Self::UnknownModel(_) | Self::UnknownModelInPath => {
+                (Some("model"), Some("model_not_found"))
+            }
             Self::UnknownRoute => (None, Some("unknown_url")),
             Self::Parameter { param, code, .. } => (param.as_deref(), Some(*code)),
             Self::UnsupportedOperation(_) => (None, Some("unsupported_operation")),
@@ -272,6 +279,11 @@ impl Refusal {
             }
             Self::Trailers => "a JSON body must not be followed by trailers".to_owned(),
             Self::UnknownModel(model) => format!("the model {model:?} is not served here"),
+            Self::UnknownModelInPath => {
+                "this model is not configured here by its name; ask for /models alone to see those \
+                 that are"
+                    .to_owned()
+            }
             Self::UnknownRoute => "no route matches this host and path".to_owned(),
             Self::Parameter { message, .. } => message.clone(),
             Self::UnsupportedOperation(provider) => {

@@ -95,14 +95,17 @@ impl Source {
         &self.variables
     }
 
+    /// Where the routes lead.
+    fn leads(&self) -> impl Iterator<Item = Destination> {
+        let routes = self.gateway.routes.iter();
+        routes.flat_map(|route| self.gateway.leads(route))
+    }
+
     /// The backends to which a route leads, in the order in which they are written.
     pub fn backends(&self) -> impl Iterator<Item = &Rc<Backend>> {
         let is_used = |backend: &&Rc<Backend>| {
-            self.gateway
-                .routes
-                .iter()
-                .flat_map(|route| route.to.backends())
-                .any(|used| used.name == backend.name)
+            let mut leads = self.leads();
+            leads.any(|to| to.backends().iter().any(|used| used.name == backend.name))
         };
         self.gateway.backends.iter().filter(is_used)
     }
@@ -110,16 +113,16 @@ impl Source {
     /// The pools to which a route leads, in the order in which they are written.
     pub fn pools(&self) -> impl Iterator<Item = &Rc<Pool>> {
         let is_used = |pool: &&Rc<Pool>| {
-            let mut routes = self.gateway.routes.iter();
-            routes.any(|route| matches!(&route.to, Destination::Pool(it) if it.name == pool.name))
+            let mut leads = self.leads();
+            leads.any(|to| matches!(&to, Destination::Pool(it) if it.name == pool.name))
         };
         self.gateway.pools.iter().filter(is_used)
     }
 
     /// Whether a route leads to this backend by itself, outside of any pool.
     pub fn is_asked_alone(&self, backend: &Backend) -> bool {
-        let mut routes = self.gateway.routes.iter();
-        routes.any(|route| matches!(&route.to, Destination::Backend(it) if it.name == backend.name))
+        let mut leads = self.leads();
+        leads.any(|to| matches!(&to, Destination::Backend(it) if it.name == backend.name))
     }
 
     /// Whether a backend is a member of a pool to which a route leads.
@@ -128,9 +131,11 @@ impl Source {
             .any(|pool| pool.member(backend.name.as_str()).is_some())
     }
 
-    /// Whether something is to be chosen that Envoy's routes cannot choose by themselves.
+    /// Whether something is to be chosen, or waited for, that Envoy cannot by itself.
     pub fn needs_chooser(&self) -> bool {
-        self.pools().next().is_some()
+        let mut routes = self.gateway.routes.iter();
+        let is_chosen = routes.any(|route| route.needs_model() || route.deadline.is_some());
+        is_chosen || self.pools().next().is_some()
     }
 
     /// The servers that give access tokens to [`Source::backends`], by the names of their clusters.

@@ -181,12 +181,21 @@ impl Route {
     }
 
     fn matches_all_but_method(&self, request: &Request<'_>) -> bool {
-        let header = |(name, value): &(String, String)| {
-            (request.header)(name).is_some_and(|found| found == value.as_bytes())
-        };
         path_is_below(request.path, &self.path)
-            && (self.hosts.is_empty() || self.hosts.iter().any(|it| it.matches(request.authority)))
-            && self.headers.iter().all(header)
+            && self.is_for_client(request.authority, request.header)
+    }
+
+    /// Whether it is for requests with this authority and these headers.
+    pub fn is_for_client<'a>(
+        &self,
+        authority: &str,
+        header: &dyn Fn(&str) -> Option<&'a [u8]>,
+    ) -> bool {
+        let has = |(name, value): &(String, String)| {
+            header(name).is_some_and(|found| found == value.as_bytes())
+        };
+        (self.hosts.is_empty() || self.hosts.iter().any(|it| it.matches(authority)))
+            && self.headers.iter().all(has)
     }
 
     /// Whether this route matches every request that `other` matches.
@@ -203,22 +212,30 @@ impl Route {
         methods && models && self.covers_all_but_methods(other)
     }
 
-    /// Whether this route matches every request that `other` matches, methods and models aside.
-    pub fn covers_all_but_methods(&self, other: &Self) -> bool {
+    /// Whether it demands nothing of its clients, path, method and model aside.
+    pub fn is_for_all_clients(&self) -> bool {
+        self.hosts.is_empty() && self.headers.is_empty()
+    }
+
+    /// Whether it is for every client that `other` is for, path, method and model aside.
+    pub fn covers_clients_of(&self, other: &Self) -> bool {
         let hosts = self.hosts.is_empty()
             || (!other.hosts.is_empty()
                 && other
                     .hosts
                     .iter()
                     .all(|host| self.hosts.iter().any(|it| it.covers(host))));
-        path_is_below(&other.path, &self.path)
-            && self.headers.iter().all(|it| other.headers.contains(it))
-            && hosts
+        hosts && self.headers.iter().all(|it| other.headers.contains(it))
+    }
+
+    /// Whether this route matches every request that `other` matches, methods and models aside.
+    pub fn covers_all_but_methods(&self, other: &Self) -> bool {
+        path_is_below(&other.path, &self.path) && self.covers_clients_of(other)
     }
 }
 
 /// Whether `path`, its query aside, is `base` or continues it after a `/`.
-fn path_is_below(path: &str, base: &str) -> bool {
+pub fn path_is_below(path: &str, base: &str) -> bool {
     let rest = path.strip_prefix(base);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }

@@ -1255,7 +1255,7 @@ routes:
         };
         for (method, path, authority, team, backend, sent_path, body) in [
             ("POST", "/v1/chat/completions", "g", "", "a", "/v1/chat/completions", r#"{"model":"ma"}"#),
-            ("GET", "/v1/models", "x.b.example:8443", "", "b", "/openai/v1/models", ""),
+            ("GET", "/v1/files", "x.b.example:8443", "", "b", "/openai/v1/files", ""),
             ("POST", "/mistral", "g", "", "b", "/openai/v1/chat/completions", r#"{"model":"special"}"#),
             ("POST", "/mistral?q", "g", "", "b", "/openai/v1/chat/completions?q", r#"{"model":"special"}"#),
             ("POST", "/mistral/v1/embeddings", "g", "", "b", "/openai/v1/embeddings", r#"{"model":"special"}"#),
@@ -1270,6 +1270,13 @@ routes:
             assert_eq!(wire.header("x-forwarded-proto"), Some("http"));
             assert_eq!(String::from_utf8(wire.passed).unwrap(), body, "{method} {path}");
         }
+        // Two backends answer below /v1 there: nobody is asked for their models.
+        let reply = ask("GET", "/v1/models?x", "x.b.example", "").reply.unwrap();
+        assert_eq!(reply.status, 200);
+        let told: Value = serde_json::from_str(&reply.body).unwrap();
+        let told = told["data"].as_array().unwrap().iter();
+        let told: Vec<&str> = told.map(|it| it["id"].as_str().unwrap()).collect();
+        assert_eq!(told, ["ma", "mb"]);
         for (method, path, status, allow) in [
             ("GET", "/v1/chat/completions", 405, Some("POST")),
             ("GET", "/mistral", 405, Some("POST, PUT")),

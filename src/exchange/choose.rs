@@ -13,7 +13,7 @@ use crate::operation::{Kind, ModelMember, Operation};
 use crate::pool::health::{self, Record};
 use crate::pool::{Order, Pool, Strategy};
 use crate::refusal::Refusal;
-use crate::route::{self, Model, Routed};
+use crate::route::{self, Model, Route, Routed};
 
 /// What is to be told.
 pub enum Chosen {
@@ -151,6 +151,14 @@ impl<'a> PoolRequest<'a> {
             Strategy::RoundRobin | Strategy::Weighted => turns.next(pool, foremost),
         });
         order.map(Some).ok_or(Refusal::Gateway(NO_ORDER))
+    }
+}
+
+/// What [`ROUTE_HEADER`] has where a request goes this way from a route that goes by the model.
+pub fn said(route: &Route, to: &Destination) -> String {
+    match route.backend_from_model {
+        true => format!("{}/{}", route.name, to.name()),
+        false => route.name.to_string(),
     }
 }
 

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::Source;
 use super::{NAME, seconds};
-use crate::config::{Backend, Destination};
+use crate::config::{Backend, Destination, Gateway};
+use crate::exchange::models::{self, Listing};
 use crate::exchange::{aliases_text, choose};
 use crate::operation::Operation;
 use crate::pool::Pool;
@@ -17,7 +18,14 @@ use crate::route::{Host, Route};
 /// The routes.
 pub fn table(source: &Source) -> Value {
     let gateway = source.gateway();
-    let mut routes: Vec<Value> = gateway.routes.iter().map(to_backend).collect();
+    let mut routes = model_lists(gateway);
+    let longest_body = longest_body(&routes);
+    routes.extend(
+        gateway
+            .routes
+            .iter()
+            .flat_map(|it| to_backends(gateway, it)),
+    );
     routes.extend(wrong_methods(&gateway.routes));
     routes.push(unknown());
     let mut table = Map::from_iter([("name".to_owned(), NAME.into())]);
@@ -25,6 +33,10 @@ pub fn table(source: &Source) -> Value {
         // The module says these; from a client Envoy does not take them.
         let ours = json!([choose::CLUSTER_HEADER, choose::ROUTE_HEADER]);
         table.insert("internal_only_headers".to_owned(), ours);
+    }
+    if longest_body > MAX_DIRECT_BODY_BYTES {
+        let limit = json!(longest_body);
+        table.insert("max_direct_response_body_size_bytes".to_owned(), limit);
     }
     let hosts = json!([{
         // One virtual host for all: hosts are matched by each route, so the order of the file
@@ -38,19 +50,35 @@ pub fn table(source: &Source) -> Value {
     Value::Object(table)
 }
 
-fn to_backend(route: &Route) -> Value {
-    let mut action = match &route.to {
+/// A route, once for each destination among which the module chooses by the model.
+fn to_backends(gateway: &Gateway, route: &Route) -> Vec<Value> {
+    let leads = gateway.leads(route).into_iter();
+    leads
+        .map(|to| {
+            let mut matches = matches(route, &route.methods);
+            if route.needs_model() {
+                let said = choose::said(route, &to);
+                let said = header(choose::ROUTE_HEADER, json!({"exact": said}));
+                add_header(&mut matches, said);
+            }
+            named(route.name.as_str(), matches, action(route, &to))
+        })
+        .collect()
+}
+
+fn action(route: &Route, to: &Destination) -> Map<String, Value> {
+    let mut action = match to {
         Destination::Backend(backend) => json!({"cluster": backend.name.as_str()}),
         Destination::Pool(_) => json!({"cluster_header": choose::CLUSTER_HEADER}),
     };
-    let (longest, retry_policy) = match &route.to {
+    let (longest, retry_policy) = match to {
         Destination::Backend(backend) => (longest(backend), retry_policy(backend)),
         Destination::Pool(pool) => (longest_of(pool), pool_retry_policy(pool)),
     };
     if let Value::Object(action) = &mut action {
         // No limit on the whole: a stream lasts as long as it lasts.
         action.insert("timeout".to_owned(), "0s".into());
-        let silences = route.to.backends().into_iter();
+        let silences = to.backends().into_iter();
         let silence = silences.filter_map(|it| it.stream_idle_timeout).max();
         let longest = longest.max(silence.unwrap_or_default());
         let idle_timeout = longest.clamp(MIN_IDLE_TIMEOUT, MAX_IDLE_TIMEOUT);
@@ -58,19 +86,19 @@ fn to_backend(route: &Route) -> Value {
         action.insert("retry_policy".to_owned(), retry_policy);
     }
     let mut rest = Map::new();
-    if let Some(metadata) = metadata(route) {
+    if let Some(metadata) = metadata(route, to) {
         rest.insert(
             "metadata".to_owned(),
             json!({"filter_metadata": {NAME: metadata}}),
         );
     }
     rest.insert("route".to_owned(), action);
-    named(route.name.as_str(), matches(route, &route.methods), rest)
+    rest
 }
 
 /// What the module has to know about a route. It costs time with each request, so a path is there
 /// only where the operation cannot be found without.
-fn metadata(route: &Route) -> Option<Value> {
+fn metadata(route: &Route, to: &Destination) -> Option<Value> {
     let mut metadata = Map::new();
     if Operation::needs_base(&route.path) {
         metadata.insert("path".to_owned(), route.path.as_str().into());
@@ -81,7 +109,125 @@ fn metadata(route: &Route) -> Option<Value> {
     if !route.aliases.is_empty() {
         metadata.insert("aliases".to_owned(), aliases_text(&route.aliases).into());
     }
+    if route.backend_from_model {
+        metadata.insert("prefix".to_owned(), format!("{}/", to.name()).into());
+    }
     (!metadata.is_empty()).then_some(Value::Object(metadata))
+}
+
+/// The models below each base URL, where the configuration has to tell them.
+///
+/// They come before the other routes, so where only some clients are told by us, what takes the
+/// others to their provider stands among them.
+fn model_lists(gateway: &Gateway) -> Vec<Value> {
+    let bases: BTreeSet<String> = gateway.routes.iter().flat_map(models::bases).collect();
+    bases
+        .iter()
+        .flat_map(|base| model_lists_below(gateway, base))
+        .collect()
+}
+
+fn model_lists_below(gateway: &Gateway, base: &str) -> Vec<Value> {
+    let mut groups: Vec<&Route> = Vec::new();
+    for route in &gateway.routes {
+        let is_new =
+            |other: &&Route| (&other.hosts, &other.headers) == (&route.hosts, &route.headers);
+        if !route.is_for_all_clients() && !groups.iter().any(is_new) {
+            groups.push(route);
+        }
+    }
+    // Whose conditions are within another's come first.
+    let all = groups.clone();
+    groups.sort_by_key(|route| {
+        let wider = all.iter().filter(|other| other.covers_clients_of(route));
+        std::cmp::Reverse(wider.count())
+    });
+    let groups = groups.into_iter().map(Some).chain([None]);
+    let listings: Vec<(Option<&Route>, Listing<'_>)> = groups
+        .map(|group| {
+            let meets = |route: &Route| match group {
+                Some(group) => route.covers_clients_of(group),
+                None => route.is_for_all_clients(),
+            };
+            (group, models::listing(gateway, base, &meets))
+        })
+        .collect();
+    let is_ours = |(_, listing): &(_, Listing<'_>)| matches!(listing, Listing::Configured(_));
+    if !listings.iter().any(is_ours) {
+        return Vec::new();
+    }
+    let below = [base, "/models"].concat();
+    let mut routes = Vec::new();
+    for (group, listing) in listings {
+        let mut add = |path: Value, rest: Map<String, Value>| {
+            let mut matches = path;
+            let methods = header(":method", regex("GET|HEAD"));
+            add_header(&mut matches, methods);
+            if let Some(group) = group {
+                conditions(group)
+                    .into_iter()
+                    .for_each(|it| add_header(&mut matches, it));
+            }
+            routes.push(named("models", matches, rest));
+        };
+        match listing {
+            Listing::Nobody => {}
+            Listing::Provider(route) => {
+                add(
+                    json!({"path_separated_prefix": below}),
+                    action(route, &route.to),
+                );
+            }
+            Listing::Configured(models) => {
+                let all = LocalReply::json(200, models::list(&models));
+                add(regex(&format!("{}/?", escaped(&below))), direct(&all));
+                for model in &models {
+                    let path = match segment(&model.id) {
+                        Segment::Plain => json!({"path": format!("{below}/{}", model.id)}),
+                        Segment::Escaped(id) => regex(&format!("{}/{id}", escaped(&below))),
+                    };
+                    add(path, direct(&LocalReply::json(200, model.to_json())));
+                }
+                let unknown = LocalReply::from(&Refusal::UnknownModelInPath);
+                add(json!({"path_separated_prefix": below}), direct(&unknown));
+            }
+        }
+    }
+    routes
+}
+
+/// A model's name as the last part of a path.
+enum Segment {
+    /// As it is.
+    Plain,
+    /// As a regular expression, since clients may or may not escape what it has.
+    Escaped(String),
+}
+
+fn segment(name: &str) -> Segment {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    if name.bytes().all(is_plain) {
+        return Segment::Plain;
+    }
+    let mut text = String::new();
+    for byte in name.bytes() {
+        match byte {
+            _ if byte.is_ascii_alphanumeric() => text.push(char::from(byte)),
+            0x21..=0x7e => text.push_str(&format!("(\\{}|(?i:%{byte:02x}))", char::from(byte))),
+            _ => text.push_str(&format!("(?i:%{byte:02x})")),
+        }
+    }
+    Segment::Escaped(text)
+}
+
+/// Unit: bytes.
+fn longest_body(routes: &[Value]) -> usize {
+    let bodies = routes.iter().filter_map(|route| {
+        route
+            .pointer("/direct_response/body/inline_string")?
+            .as_str()
+    });
+    bodies.map(str::len).max().unwrap_or(0)
 }
 
 /// How long a request may be silent: what all attempts and the pauses between take.
@@ -155,22 +301,38 @@ fn matches(route: &Route, methods: &[String]) -> Value {
         "" => json!({"prefix": "/"}),
         path => json!({"path_separated_prefix": path}),
     };
-    let mut headers = Vec::new();
     match methods {
         [] => {}
-        [method] => headers.push(header(":method", json!({"exact": method}))),
-        methods => headers.push(header(":method", regex(&methods.join("|")))),
+        [method] => add_header(&mut matches, header(":method", json!({"exact": method}))),
+        methods => add_header(&mut matches, header(":method", regex(&methods.join("|")))),
     }
-    if !route.hosts.is_empty() {
-        headers.push(header(":authority", regex(&hosts(&route.hosts))));
-    }
-    for (name, value) in &route.headers {
-        headers.push(header(name, json!({"exact": value})));
-    }
-    if let (Value::Object(matches), false) = (&mut matches, headers.is_empty()) {
-        matches.insert("headers".to_owned(), Value::Array(headers));
+    for condition in conditions(route) {
+        add_header(&mut matches, condition);
     }
     matches
+}
+
+/// What a route demands of its clients, path and method aside.
+fn conditions(route: &Route) -> Vec<Value> {
+    let mut conditions = Vec::new();
+    if !route.hosts.is_empty() {
+        conditions.push(header(":authority", regex(&hosts(&route.hosts))));
+    }
+    for (name, value) in &route.headers {
+        conditions.push(header(name, json!({"exact": value})));
+    }
+    conditions
+}
+
+/// Adds one more header to what a route is chosen by.
+fn add_header(matches: &mut Value, header: Value) {
+    let Value::Object(matches) = matches else {
+        return;
+    };
+    let headers = matches.entry("headers").or_insert_with(|| json!([]));
+    if let Value::Array(headers) = headers {
+        headers.push(header);
+    }
 }
 
 fn header(name: &str, string_match: Value) -> Value {
@@ -234,7 +396,7 @@ fn wrong_methods(routes: &[Route]) -> Vec<Value> {
             continue;
         }
         let name = format!("{}-wrong-method", route.name);
-        let refusal = direct(&Refusal::WrongMethod(allowed));
+        let refusal = direct(&LocalReply::from(&Refusal::WrongMethod(allowed)));
         answers.push(named(&name, matches, refusal));
     }
     answers
@@ -245,7 +407,7 @@ fn unknown() -> Value {
     named(
         "unknown",
         json!({"prefix": "/"}),
-        direct(&Refusal::UnknownRoute),
+        direct(&LocalReply::from(&Refusal::UnknownRoute)),
     )
 }
 
@@ -258,8 +420,7 @@ fn named(name: &str, matches: Value, mut rest: Map<String, Value>) -> Value {
 }
 
 /// What the module would answer, answered by Envoy itself.
-fn direct(refusal: &Refusal) -> Map<String, Value> {
-    let reply = LocalReply::from(refusal);
+fn direct(reply: &LocalReply) -> Map<String, Value> {
     let headers: Vec<Value> = reply
         .headers
         .iter()
@@ -276,6 +437,9 @@ fn direct(refusal: &Refusal) -> Map<String, Value> {
         ("response_headers_to_add".to_owned(), Value::Array(headers)),
     ])
 }
+
+/// What Envoy takes without being told to. Unit: bytes.
+const MAX_DIRECT_BODY_BYTES: usize = 4096;
 
 /// The module, not Envoy, says that a body is too large: Envoy's limit is a little higher.
 const BODY_BUFFER_MARGIN_BYTES: u64 = 1 << 20;
