@@ -257,7 +257,10 @@ impl Gateway {
     /// The shortest time for which a stream may have to wait, if there is a limit anywhere.
     pub fn shortest_wait(&self) -> Option<Duration> {
         let deadlines = self.routes.iter().filter_map(|route| route.deadline);
-        let silences = self.backends.iter().filter_map(|it| it.stream_idle_timeout);
+        // Who only chooses sees no more than that a reply has started.
+        let sends = self.plugin.role == Role::Send;
+        let backends = self.backends.iter().filter(|_| sends);
+        let silences = backends.filter_map(|it| it.stream_idle_timeout);
         deadlines.chain(silences).min()
     }
 

@@ -436,8 +436,10 @@ impl Exchange {
         ends: bool,
         surroundings: &dyn Surroundings,
     ) -> Step {
-        // In the listener our own replies come by here, too.
-        if matches!(self.request, Request::Answered) {
+        // In the listener our own replies come by here, too; and whoever only chooses gets replies
+        // that were made right upstream.
+        if matches!(self.request, Request::Answered) || self.gateway.plugin.role == Role::Choose {
+            self.waits_for = None;
             return Step::default();
         }
         let silence = self.backend.as_ref().and_then(|it| it.stream_idle_timeout);
@@ -518,9 +520,10 @@ impl Exchange {
         surroundings: &dyn Surroundings,
     ) -> Result<Step, Refusal> {
         match choose::choose(&self.gateway, headers, model, surroundings)? {
-            choose::Chosen::Edits(edits) => {
-                // The reply was made right upstream.
-                self.request = Request::Answered;
+            choose::Chosen::Edits(edits, deadline) => {
+                // The rest is done upstream.
+                self.request = Request::ExpectNothing;
+                self.waits_for = deadline.map(|limit| (Event::FirstByte, limit));
                 Ok(Step {
                     headers: edits,
                     ..Step::default()
@@ -814,6 +817,14 @@ fn asked_by(headers: &Headers<'_>, ends: bool) -> Model<'static> {
 
 fn takes_body(method: &str) -> bool {
     matches!(method, "POST" | "PUT" | "PATCH")
+}
+
+/// Why a request for a model does not match routes that go by it.
+fn unknown_model(model: Model<'_>) -> Refusal {
+    match model {
+        Model::Named(name) => Refusal::UnknownModel(name.to_owned()),
+        Model::Absent | Model::Unread => Refusal::MissingModel,
+    }
 }
 
 /// Why a request without a model does not match routes that go by it.

@@ -50,19 +50,6 @@ impl Source {
             errors.push(&KeyPath::root().key("routes"), "at least one is required");
             return Err(errors);
         }
-        let mut errors = ConfigErrors::default();
-        for (index, route) in gateway.routes.iter().enumerate() {
-            if route.needs_model() || route.deadline.is_some() {
-                let at = KeyPath::root().key("routes").index(index);
-                errors.push(
-                    &at,
-                    "models, backendFromModel and deadline cannot be rendered yet",
-                );
-            }
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
         let mut written = parse_file(text)?;
         let variables = templates::take_literals(&mut written, environment);
         templates::expand_texts(&mut written, environment);

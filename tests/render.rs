@@ -516,7 +516,10 @@ fn a_pool_is_a_cluster_for_each_order_and_a_plugin_that_chooses() {
         16_384
     );
 
-    let route = &routes(&rendered)[0]["route"];
+    // What lists the models comes first.
+    let routes = routes(&rendered).iter();
+    let routes: Vec<&Value> = routes.filter(|it| it["name"] != "models").collect();
+    let route = &routes[0]["route"];
     assert_eq!(route["cluster_header"], "x-llm-proxy-cluster");
     let policy = &route["retry_policy"];
     assert_eq!(policy["num_retries"], 0);
@@ -526,7 +529,7 @@ fn a_pool_is_a_cluster_for_each_order_and_a_plugin_that_chooses() {
         policy["retry_on"],
         "reset,connect-failure,refused-stream,5xx,retriable-status-codes"
     );
-    assert_eq!(routes(&rendered)[1]["route"]["cluster"], "b");
+    assert_eq!(routes[1]["route"]["cluster"], "b");
 
     // A member of pools alone has no plugin of its own: the router has one for all.
     assert!(wasm(cluster(&rendered, "a")).is_null());
@@ -564,4 +567,77 @@ fn an_ejected_member_is_left_alone_where_envoy_goes_on_to_the_next() {
     assert_eq!(threshold("1.39.3", "a"), Value::Null);
     // Who is asked by another route, too, must not be lost to that one.
     assert_eq!(threshold("1.40.0", "b"), Value::Null);
+}
+
+#[test]
+fn a_route_that_goes_by_the_model_matches_what_only_the_module_says() {
+    let rendered = rendered(
+        "
+backends:
+- {name: a, type: openai}
+- {name: b, type: xai, config: {model: m}}
+routes:
+- {name: some, path: /v1, methods: [POST, GET], models: ['x*'], backend: a, modelAliases: {x1: y}}
+- {name: named, path: /v1, backend: b, backendFromModel: true}
+",
+    );
+    let said = |route: &Value| {
+        let headers = route["match"]["headers"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let ours = headers
+            .into_iter()
+            .find(|it| it["name"] == "x-llm-proxy-route");
+        ours.map(|it| it["string_match"]["exact"].as_str().unwrap().to_owned())
+    };
+    let metadata = "/metadata/filter_metadata/llm-proxy";
+    let told: Vec<(Value, Option<String>, Value, Option<Value>)> = routes(&rendered)
+        .iter()
+        .filter(|it| it["name"] != "models" && it.get("route").is_some())
+        .map(|it| {
+            let cluster = it["route"]["cluster"].clone();
+            (
+                it["name"].clone(),
+                said(it),
+                cluster,
+                it.pointer(metadata).cloned(),
+            )
+        })
+        .collect();
+    let aliases = json!({"aliases": r#"{"x1":"y"}"#});
+    let row = |name: &str, said: Option<&str>, cluster: Value, metadata: Option<Value>| {
+        (json!(name), said.map(str::to_owned), cluster, metadata)
+    };
+    assert_eq!(
+        told,
+        [
+            row("some", Some("some"), json!("a"), Some(aliases)),
+            row(
+                "named",
+                Some("named/b"),
+                json!("b"),
+                Some(json!({"prefix": "b/"}))
+            ),
+            row(
+                "named",
+                Some("named/a"),
+                json!("a"),
+                Some(json!({"prefix": "a/"}))
+            ),
+            // Where it waits for its body.
+            row("some-waiting", None, Value::Null, None),
+            row("named-waiting", None, Value::Null, None),
+        ]
+    );
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let manager = rendered.pointer(manager).unwrap();
+    let filters = manager["http_filters"].as_array().unwrap();
+    assert_eq!(
+        filters.len(),
+        2,
+        "the module chooses, in front of the router"
+    );
+    let ours = &manager["route_config"]["internal_only_headers"];
+    assert_eq!(*ours, json!(["x-llm-proxy-cluster", "x-llm-proxy-route"]));
 }

@@ -179,12 +179,7 @@ impl Target {
                 }
             }
             Routed::NoModel => return Err(super::no_model(headers, path)),
-            Routed::UnknownModel => {
-                let route::Model::Named(name) = asked else {
-                    return Err(Refusal::MissingModel);
-                };
-                return Err(Refusal::UnknownModel(name.to_owned()));
-            }
+            Routed::UnknownModel => return Err(super::unknown_model(asked)),
             Routed::WrongMethod(allowed) => {
                 return Err(Refusal::WrongMethod(
                     allowed.into_iter().collect::<Vec<_>>().join(", "),

@@ -4,6 +4,7 @@
 //! choose by itself, to one backend, needs nothing of this.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::Surroundings;
 use crate::config::{Destination, Gateway};
@@ -17,8 +18,8 @@ use crate::route::{self, Model, Route, Routed};
 
 /// What is to be told.
 pub enum Chosen {
-    /// These header edits tell it.
-    Edits(Vec<HeaderEdit>),
+    /// These header edits tell it. The first byte of the reply may have a deadline.
+    Edits(Vec<HeaderEdit>, Option<Duration>),
     /// The body's model decides.
     NeedsModel,
 }
@@ -52,14 +53,23 @@ pub fn choose(
     let route = match route::choose(&gateway.routes, &request) {
         Routed::Route(route) => route,
         Routed::NeedsModel => return Ok(Chosen::NeedsModel),
+        Routed::UnknownModel => return Err(super::unknown_model(model)),
+        // What tells no model may be answered by Envoy's routes, as a request for the list of them.
+        Routed::NoModel => match super::no_model(headers, path) {
+            Refusal::UnknownRoute => return Ok(Chosen::Edits(edits, None)),
+            refusal => return Err(refusal),
+        },
         // What matches no route is answered by Envoy's routes.
-        _ => return Ok(Chosen::Edits(edits)),
+        Routed::Nowhere | Routed::WrongMethod(_) => return Ok(Chosen::Edits(edits, None)),
     };
     // What is no path is refused by whoever would send it.
     let Ok(operation) = Operation::of(path, Some(&route.path)) else {
-        return Ok(Chosen::Edits(edits));
+        return Ok(Chosen::Edits(edits, None));
     };
     let (to, prefix) = gateway.destination(route, model);
+    if route.needs_model() {
+        edits.push(HeaderEdit::set(ROUTE_HEADER, said(route, &to)));
+    }
     if let Destination::Pool(pool) = &to {
         let request = PoolRequest {
             pool,
@@ -85,7 +95,7 @@ pub fn choose(
             None => return Ok(Chosen::NeedsModel),
         }
     }
-    Ok(Chosen::Edits(edits))
+    Ok(Chosen::Edits(edits, route.deadline))
 }
 
 /// Whether the body has the model, or has none although it should.

@@ -26,6 +26,7 @@ pub fn table(source: &Source) -> Value {
             .iter()
             .flat_map(|it| to_backends(gateway, it)),
     );
+    routes.extend(gateway.routes.iter().filter_map(waiting));
     routes.extend(wrong_methods(&gateway.routes));
     routes.push(unknown());
     let mut table = Map::from_iter([("name".to_owned(), NAME.into())]);
@@ -64,6 +65,27 @@ fn to_backends(gateway: &Gateway, route: &Route) -> Vec<Value> {
             named(route.name.as_str(), matches, action(route, &to))
         })
         .collect()
+}
+
+/// Where a request is until its body has said the model. How much of it may wait, Envoy takes from
+/// the route that it is on, and what is answered directly has no such limit. Nobody stays here: the
+/// module says where to go on, or refuses.
+fn waiting(route: &Route) -> Option<Value> {
+    let is_allowed =
+        |method: &&str| route.methods.is_empty() || route.methods.iter().any(|it| it == method);
+    let methods = WITH_BODY.into_iter().filter(is_allowed);
+    let methods: Vec<String> = methods.map(str::to_owned).collect();
+    if !route.needs_model() || methods.is_empty() {
+        return None;
+    }
+    let action = json!({
+        "cluster_header": choose::CLUSTER_HEADER,
+        "timeout": "0s",
+        "idle_timeout": seconds(MIN_IDLE_TIMEOUT),
+    });
+    let rest = Map::from_iter([("route".to_owned(), action)]);
+    let name = format!("{}-waiting", route.name);
+    Some(named(&name, matches(route, &methods), rest))
 }
 
 fn action(route: &Route, to: &Destination) -> Map<String, Value> {
@@ -437,6 +459,9 @@ fn direct(reply: &LocalReply) -> Map<String, Value> {
         ("response_headers_to_add".to_owned(), Value::Array(headers)),
     ])
 }
+
+/// The methods whose requests have a body that can say a model.
+const WITH_BODY: [&str; 3] = ["PATCH", "POST", "PUT"];
 
 /// What Envoy takes without being told to. Unit: bytes.
 const MAX_DIRECT_BODY_BYTES: usize = 4096;
