@@ -1120,6 +1120,16 @@ def test_azures_paths(sdk, mock, backend):
     assert mock.only().path == AZURE_PATHS[backend]
 
 
+def test_azures_deployments_for_models_that_insist_get_the_new_name_of_the_limit(sdk, mock):
+    azure(mock, base="/openai/deployments/team-o4-mini")
+    sdk("azure-model").chat.completions.create(model="team-o4-mini", messages=SAY_IT, max_tokens=50)
+    arrived = mock.only()
+    assert arrived.path.startswith("/openai/deployments/team-o4-mini/")
+    assert arrived.header("content-length") == str(len(arrived.body))
+    sent = arrived.json()
+    assert (sent["max_completion_tokens"], "max_tokens" in sent) == (50, False)
+
+
 def test_an_azure_stream_comes_as_it_is_sent(sdk, mock):
     texts = [json.dumps({"choices": [{"index": 0, "delta": {"content": word}}]}) for word in "abc"]
     streams(mock, *(f"data: {text}\n\n" for text in texts), "data: [DONE]\n\n", gates=True)
