@@ -317,6 +317,37 @@ def test_in_the_listener_it_takes_a_cluster_of_the_right_name(vertex, start, pro
     assert_openai_error(ask(without), 503, "server_error", says=why)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_pool_asks_another_member_until_there_is_a_token(vertex, start_at_google, version):
+    vertex.accounts({"email": "default"})
+    pool = gateway(defaultModel=GEMINI)
+    pool["backends"] += [
+        {"name": "other", "type": "openai", "config": {"apiKey": "${OTHER}", "defaultModel": "gpt-4o"}},
+        {
+            "name": "both",
+            "type": "pool",
+            "backends": [{"name": "vertex", "priority": 0}, {"name": "other", "priority": 1}],
+        },
+    ]
+    pool["routes"] = [{"backend": "both"}]
+    headers = [["content-type", "application/json"]]
+    vertex.reply(
+        **{"for": {"authority": METADATA_HOST}}, status=500, headers=headers, body="{}", wait_for="down"
+    )
+    envoy = start_at_google(pool, env={"OTHER": "sk-other"}, version=version)
+    until(lambda: asked(vertex, METADATA_HOST))
+    for _ in range(5):
+        assert ask(envoy, "any").status == 200
+    assert len(asked(vertex, "api.openai.com")) == 5 and asked(vertex, HOST) == []
+    vertex.open("down")
+
+    def at_vertex():
+        assert ask(envoy, "any").status == 200
+        return asked(vertex, HOST)
+
+    assert until(at_vertex)[0].header("authorization").startswith("Bearer ya29.mock-token-machine-")
+
+
 # === models ===
 
 

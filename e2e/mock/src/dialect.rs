@@ -371,4 +371,80 @@ mod tests {
         // The third generation insists on signatures.
         assert!(gemini::refuse(&call("gemini-3-pro-preview"), &right).is_err());
     }
+
+    #[test]
+    fn vertex_refuses_what_it_does_not_take() {
+        let host = "us-central1-aiplatform.googleapis.com";
+        let headers = [("content-length".to_owned(), "1".to_owned())];
+        let head = |authority, query| Head {
+            method: "POST",
+            authority,
+            path: "",
+            query,
+            headers: &headers,
+        };
+        let place = "/projects/p/locations/us-central1/publishers";
+        let call = |path: &str| vertex::Call::of(&format!("{place}/{path}"), &head(host, None));
+        for path in [
+            "anthropic/models/claude-x:generateContent",
+            "google/models/gemini-x:rawPredict",
+            "google/models/gemini-x:streamGenerateContent",
+            "google/models/:predict",
+            "google/models/a/b:predict",
+        ] {
+            assert_eq!(call(path), None, "{path}");
+        }
+        let elsewhere = head("aiplatform.googleapis.com", None);
+        let path = format!("{place}/google/models/m:predict");
+        assert_eq!(vertex::Call::of(&path, &elsewhere), None);
+
+        let claude = call("anthropic/models/claude-x:rawPredict").unwrap();
+        let right = json!({
+            "anthropic_version": "vertex-2023-10-16", "max_tokens": 9,
+            "messages": [{"role": "user", "content": "a"}],
+        });
+        refuses(
+            &|body| claude.refuse(&head(host, None), body),
+            &right,
+            &[
+                (json!({"model": "claude-x"}), "model"),
+                (json!({"anthropic_version": null}), "anthropic_version"),
+                (
+                    json!({"anthropic_version": "2023-06-01"}),
+                    "anthropic_version",
+                ),
+                (json!({"stream": true}), "stream"),
+                (json!({"max_tokens": null}), "max_tokens"),
+            ],
+        );
+        let chunked = Head {
+            headers: &[],
+            ..head(host, None)
+        };
+        assert_eq!(claude.refuse(&chunked, &right).unwrap_err().status, 411);
+
+        let predict = call("google/models/gemini-embedding-001:predict").unwrap();
+        refuses(
+            &|body| predict.refuse(&head(host, None), body),
+            &json!({"instances": [{"content": "a"}]}),
+            &[
+                (json!({"instances": []}), "instances"),
+                (
+                    json!({"instances": [{"content": "a"}, {"content": "b"}]}),
+                    "instances",
+                ),
+                (json!({"parameters": {"dimensions": 3}}), "dimensions"),
+            ],
+        );
+        let generate = call("google/models/gemini-x:generateContent").unwrap();
+        let with_id = json!([
+            {"role": "user", "parts": [{"text": "a"}]},
+            {"role": "model", "parts": [{"functionCall": {"id": "1", "name": "f"}}]},
+        ]);
+        refuses(
+            &|body| generate.refuse(&head(host, None), body),
+            &json!({"contents": [{"role": "user", "parts": [{"text": "a"}]}]}),
+            &[(json!({"contents": with_id}), "Unknown name")],
+        );
+    }
 }

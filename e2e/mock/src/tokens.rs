@@ -282,3 +282,69 @@ fn is_signed(account: &Account, signed: &[u8], signature: &str) -> bool {
 fn an_hour() -> u64 {
     3_599
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The status and the word with which a request for a token is refused.
+    fn refused(
+        server: Server,
+        head: (&str, &str),
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Option<(u16, &'static str)> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let headers: Vec<(String, String)> = headers.iter().map(owned).collect();
+        let head = Head {
+            method: head.0,
+            authority: "a",
+            path: head.1,
+            query: None,
+            headers: &headers,
+        };
+        let looked = Tokens::default().look(server, &head, body.as_bytes());
+        looked.err().map(|why| (why.status, why.error))
+    }
+
+    #[test]
+    fn the_metadata_server_wants_to_be_asked_rightly() {
+        let path = "/computeMetadata/v1/instance/service-accounts/default/token";
+        let flavor = ("metadata-flavor", "Google");
+        let look = |method, path, headers: &[(&str, &str)]| {
+            refused(Server::Metadata, (method, path), headers, "").map(|it| it.0)
+        };
+        assert_eq!(look("GET", path, &[flavor]), None);
+        assert_eq!(look("GET", path, &[]), Some(403));
+        assert_eq!(
+            look("GET", path, &[flavor, ("x-forwarded-for", "1.2.3.4")]),
+            Some(403)
+        );
+        assert_eq!(look("POST", path, &[flavor]), Some(404));
+        assert_eq!(look("GET", "/", &[flavor]), Some(404));
+    }
+
+    #[test]
+    fn the_endpoint_takes_only_what_an_account_has_signed() {
+        let form = ("content-type", "application/x-www-form-urlencoded");
+        let grant = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=";
+        let look = |headers: &[(&str, &str)], body: &str| {
+            refused(Server::Endpoint, ("POST", "/token"), headers, body).map(|it| it.1)
+        };
+        assert_eq!(look(&[], ""), Some("invalid_request"));
+        assert_eq!(
+            look(&[form], "grant_type=x"),
+            Some("unsupported_grant_type")
+        );
+        // {"alg":"none"}, {"alg":"RS256"} and {"iss":"a"}
+        for assertion in [
+            "",
+            "a.b.c",
+            "eyJhbGciOiJub25lIn0.e30.",
+            "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJhIn0.x",
+        ] {
+            let body = format!("{grant}{assertion}");
+            assert_eq!(look(&[form], &body), Some("invalid_grant"), "{assertion}");
+        }
+    }
+}
