@@ -83,7 +83,7 @@ def gateway(start, provider, request):
         listed += [pool(f"{name}-first", [name, {"name": "openai", "priority": 1}]) for name in broken]
         for name in ("ways", "stream", "last", "sdk", "middle", "fall", "headers"):
             listed.append(pool(name, in_order))
-        for name in ("paused", "cut"):
+        for name in ("paused", "left"):
             listed.append(pool(name, two))
         again = [{"name": "openai"}, {"name": "azure"}]
         listed.append(pool("codes", two, fallbackOn=[401, 402, "http_404", 529]))
@@ -205,6 +205,23 @@ def test_a_stream_that_has_begun_is_not_begun_again(gateway, mock):
         mock.open("more")
         with contextlib.suppress(OSError, Exception):
             assert b"[DONE]" not in exchange.rest()
+    assert asked(mock) == ["openai"]
+
+
+def test_a_client_that_goes_away_says_nothing_about_the_provider(gateway, mock):
+    """Who fails three times in a row rests; here nobody has failed."""
+    body = b'{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}'
+    for _ in range(4):
+        mock.forget()
+        mock.reply(hang_before_headers=True)
+        with Exchange(gateway.port) as exchange:
+            length = ("content-length", str(len(body)))
+            exchange.head("POST", f"/left{CHAT}", [("host", "gateway.test"), JSON, length])
+            exchange.send(body)
+            mock.when(lambda it: it.body_complete)
+        mock.when(lambda it: it.disconnected)
+    mock.forget()
+    assert gateway.post(f"/left{CHAT}", BODY).status == 200
     assert asked(mock) == ["openai"]
 
 

@@ -67,6 +67,9 @@ pub trait Surroundings: Shared {
     /// Which attempt this is, from 1, where the host counts them.
     fn attempt(&self) -> Option<u64>;
 
+    /// Whether the client has gone away.
+    fn client_left(&self) -> bool;
+
     /// The time. Unit: nanoseconds since 1970.
     fn now(&self) -> u64;
 
@@ -551,7 +554,10 @@ impl Exchange {
             return;
         }
         self.keep_original(surroundings);
-        if let Some(series) = &mut self.series {
+        if let Some(series) = &mut self.series
+            && !series.is_told
+            && !surroundings.client_left()
+        {
             series.tell(|took| Outcome::Failed(took, None), surroundings);
         }
     }

@@ -403,6 +403,13 @@ impl Surroundings for Host {
         bytes.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
     }
 
+    fn client_left(&self) -> bool {
+        // `downstream_remote_disconnect`, `http2.remote_reset`; what becomes of a provider's
+        // connection begins otherwise, and is not there while attempts are left.
+        let details = host::property(&["response", "code_details"]);
+        details.is_some_and(|it| it.starts_with(b"downstream") || it.starts_with(b"http"))
+    }
+
     fn now(&self) -> u64 {
         host::now()
     }

@@ -43,6 +43,7 @@ struct Host {
     backend: Option<&'static str>,
     cluster: Option<&'static str>,
     attempt: Option<u64>,
+    client_left: bool,
     turns: Turns,
     kept: RefCell<Option<Vec<u8>>>,
     shared: Memory,
@@ -73,6 +74,10 @@ impl Surroundings for Host {
 
     fn attempt(&self) -> Option<u64> {
         self.attempt
+    }
+
+    fn client_left(&self) -> bool {
+        self.client_left
     }
 
     fn now(&self) -> u64 {
