@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Done, Failure, INTERNAL, NOT_WRITTEN, OK, USAGE, complain, envoy, print};
+use super::{Done, Failure, NOT_WRITTEN, OK, USAGE, complain, envoy, print};
 use super::{System, invalid, read, warn_about};
 use crate::render::envoy::{Machine, Version};
 use crate::render::envoy_gateway::{self, Cluster};
@@ -160,8 +160,7 @@ pub fn bootstrap(source: &Source, machine: &Machine, file: &Path) -> Result<Stri
         );
         return Err(Failure::new(USAGE, message));
     }
-    stock::yaml(source, machine, &file.display().to_string())
-        .map_err(|error| Failure::new(INTERNAL, error.to_string()))
+    Ok(stock::yaml(source, machine, &file.display().to_string()))
 }
 
 fn for_envoy(arguments: &ForEnvoy) -> Done {

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 pub(super) use self::cluster::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
 pub use self::version::{InvalidVersion, Version};
 use super::Source;
+use super::yaml::document;
 use crate::config::Address;
 
 /// What the configuration of the gateway does not say, since it concerns the machine.
@@ -59,11 +60,7 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
 }
 
 /// The bootstrap configuration as YAML. `file` is the name of what it is rendered from.
-///
-/// # Errors
-///
-/// None that could happen: whatever JSON can say, YAML can.
-pub fn yaml(source: &Source, machine: &Machine, file: &str) -> Result<String, serde_yaml::Error> {
+pub fn yaml(source: &Source, machine: &Machine, file: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!("# rendered by llm-proxy {version} from {file}; do not edit\n");
     let names = source.variable_names();
@@ -71,8 +68,8 @@ pub fn yaml(source: &Source, machine: &Machine, file: &str) -> Result<String, se
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         text.push_str(&format!("# read in Envoy's environment: {names}\n"));
     }
-    text.push_str(&serde_yaml::to_string(&bootstrap(source, machine))?);
-    Ok(text)
+    text.push_str(&document(&bootstrap(source, machine)));
+    text
 }
 
 fn socket_address(address: &Address) -> Value {

@@ -85,23 +85,29 @@ fn scalar(value: &Value, indent: usize) -> String {
     }
 }
 
-/// Text on one line: plain, or quoted as in JSON.
+/// Text on one line: plain, or quoted.
 fn flow(text: &str) -> String {
     if is_plain(text) {
         return text.to_owned();
     }
+    if !text.is_empty() && text.chars().all(is_printable) {
+        return format!("'{}'", text.replace('\'', "''"));
+    }
+    // As in JSON, and what ends a line in YAML 1.1 or is not printable as a number.
     let quoted = Value::from(text).to_string();
     let mut escaped = String::with_capacity(quoted.len());
     for c in quoted.chars() {
-        match c {
-            // To YAML 1.1 these end a line, or are not printable.
-            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' => {
-                escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            c => escaped.push(c),
+        match is_printable(c) {
+            true => escaped.push(c),
+            false => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
         }
     }
     escaped
+}
+
+/// Whether a character can stand as it is, and does not end a line.
+fn is_printable(c: char) -> bool {
+    !c.is_control() && !"\u{2028}\u{2029}\u{feff}".contains(c)
 }
 
 /// Whether text is text, and the same, to every reader without quotes.
@@ -110,32 +116,30 @@ fn is_plain(text: &str) -> bool {
     let Some(first) = text.chars().next() else {
         return false;
     };
-    let inner = |c: char| is_word(c) || " :()[]'\"=+*,;&|<>?!%~^".contains(c);
-    let starts_well = first.is_ascii_alphabetic() || "/_$".contains(first);
-    let ends_well = text.chars().last().is_some_and(is_word);
+    let inner = |c: char| is_word(c) || " \\:()[]'\"=+*,;&|<>?!%~^".contains(c);
+    let starts_well = first.is_ascii_alphabetic() || "/_$:\\".contains(first);
+    let ends_well = text.chars().last().is_some_and(|c| is_word(c) || c == '?');
     let is_text = starts_well
         && ends_well
         && text.chars().all(inner)
         && !text.contains(": ")
         && !WORDS.contains(&text.to_ascii_lowercase().as_str());
-    // 60s, 1m40s, 1024Ki: nothing but a text ends so.
+    // 60s, 0.250s, 1024Ki, 127.0.0.1: nothing but a text ends so, or has so many dots.
     let is_quantity = first.is_ascii_digit()
-        && text.ends_with(['s', 'm', 'h', 'i'])
+        && (text.ends_with(['s', 'm', 'h', 'i']) || text.matches('.').count() == 3)
         && text
             .chars()
-            .all(|c| c.is_ascii_digit() || "smhKMi".contains(c));
+            .all(|c| c.is_ascii_digit() || ".smhKMi".contains(c));
     is_text || is_quantity
 }
 
 /// Whether text is several whole lines that a block can carry as they are.
 fn is_block(text: &str) -> bool {
-    let is_printable =
-        |c: char| c == '\n' || (!c.is_control() && !"\u{2028}\u{2029}\u{feff}".contains(c));
     text.ends_with('\n')
         && !text.ends_with("\n\n")
         && text.trim_end_matches('\n').contains('\n')
         && !text.starts_with([' ', '\n'])
-        && text.chars().all(is_printable)
+        && text.chars().all(|c| c == '\n' || is_printable(c))
 }
 
 /// What is no text to one reader or the other, in lower case.
@@ -166,7 +170,7 @@ a:
   f: true
 list:
 - x: 1
-  \"y\":
+  'y':
   - 1
   - 2
 - - 3
@@ -177,7 +181,7 @@ text: |
   first: 1
   second:
     third
-\"*\": \"on\"
+'*': 'on'
 ";
         assert_eq!(document(&value), expected);
     }
@@ -210,6 +214,9 @@ text: |
             "+1",
             "-.inf",
             "60s",
+            "0.250s",
+            "127.0.0.1",
+            "1.2",
             "5m",
             "33792Ki",
             "10.0.0.1",
@@ -279,7 +286,7 @@ text: |
             "0o17",
             "~",
         ] {
-            assert!(document(&json!(text)).starts_with('"'), "{text}");
+            assert!(document(&json!(text)).starts_with('\''), "{text}");
         }
     }
 }
