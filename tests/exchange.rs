@@ -444,6 +444,17 @@ tests! {
             becomes_at("openai", config, CHAT, body, expected);
             becomes_at("azure-openai", &format!("apiVersion: v1, {config}"), CHAT, body, expected);
         }
+        // The route's model goes before all.
+        let body = r#"{"max_tokens":5,"model":"gpt-4o"}"#;
+        let host = Host {
+            route: Some(pairs::encode(&[("model", "o1")])),
+            ..Host::default()
+        };
+        for chunks in chunkings(body.as_bytes()) {
+            let gateway = backend_of("openai", "placement: upstream\nholdHeaders: true", "model: gpt-4");
+            let wire = send(&mut Exchange::new(gateway), &post(CHAT), &host, &chunks);
+            assert_eq!(wire.passed, br#"{"max_completion_tokens":5,"model":"o1"}"#);
+        }
         // Only there, and only in chat completions.
         let body = r#"{"max_tokens":5,"model":"o1"}"#;
         becomes("", CHAT, body, Ok(body));
