@@ -128,12 +128,15 @@ fn check(file: &Path) -> Done {
     let source = Source::parse(&read(file)?, &System).map_err(|errors| invalid(file, &errors))?;
     warn_about(&source);
     let gateway = source.gateway();
-    let (backends, routes) = (gateway.backends.len(), gateway.routes.len());
+    let backends = counted(gateway.backends.len(), "backend");
+    let pools = match gateway.pools.len() {
+        0 => String::new(),
+        pools => format!(", {}", counted(pools, "pool")),
+    };
+    let routes = counted(gateway.routes.len(), "route");
     print(&format!(
-        "{} is valid: {}, {}\n",
+        "{} is valid: {backends}{pools}, {routes}\n",
         file.display(),
-        counted(backends, "backend"),
-        counted(routes, "route"),
     ))
 }
 
@@ -170,14 +173,15 @@ fn warn_about(source: &Source) {
             earlier.name.as_str(),
         ));
     }
-    for (index, backend) in gateway.backends.iter().enumerate() {
-        if !source.backends().any(|used| used.name == backend.name) {
-            let name = backend.name.as_str();
+    for (index, name) in source.names() {
+        let is_used = source.backends().any(|it| it.name.as_str() == name)
+            || source.pools().any(|it| it.name.as_str() == name);
+        if !is_used {
             complain(&format!(
                 "warning: backends[{index}]: no route leads to {name:?}"
             ));
         }
-        if backend.tls.insecure {
+        if gateway.backend(name).is_some_and(|it| it.tls.insecure) {
             complain(&format!(
                 "warning: backends[{index}].config.tls.insecure: whoever answers gets the key; \
                  for experiments only"

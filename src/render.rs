@@ -88,6 +88,12 @@ impl Source {
         routes.flat_map(|route| self.gateway.leads(route))
     }
 
+    /// The names of all backends and pools, with their 0-based places.
+    pub fn names(&self) -> impl Iterator<Item = (usize, &str)> {
+        let written = self.written.backends.iter();
+        written.map(|(index, backend)| (index, backend.name.as_str()))
+    }
+
     /// The backends to which a route leads, in the order in which they are written.
     pub fn backends(&self) -> impl Iterator<Item = &Rc<Backend>> {
         let is_used = |backend: &&Rc<Backend>| {

@@ -487,6 +487,29 @@ fn a_pool_is_refused_for_an_envoy_that_cannot_have_one() {
 }
 
 #[test]
+fn check_counts_pools_and_says_which_lead_nowhere() {
+    let home = Home::new("check-pools");
+    home.write(
+        "gateway.yaml",
+        "{backends: [{name: p, type: pool, backends: [{name: a}]}, \
+         {name: q, type: pool, backends: [{name: b}]}, {name: a, type: ollama}, \
+         {name: b, type: xai, config: {tls: {insecure: true}}}], routes: [{backend: p}]}",
+    );
+    let done = home.run(&["check", "gateway.yaml"]);
+    assert_eq!(
+        done.stdout,
+        "gateway.yaml is valid: 2 backends, 2 pools, 1 route\n"
+    );
+    assert_eq!(
+        done.stderr,
+        "warning: backends[1]: no route leads to \"q\"\n\
+         warning: backends[3]: no route leads to \"b\"\n\
+         warning: backends[3].config.tls.insecure: whoever answers gets the key; for experiments \
+         only\n"
+    );
+}
+
+#[test]
 fn run_asks_envoy_which_it_is_where_there_is_a_pool() {
     let home = Home::new("run-version");
     let script = format!(

@@ -1,0 +1,355 @@
+//! Requests to pools through an [`Exchange`], natively and as wasm: who is asked, and what each
+//! attempt makes of the request.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use llm_proxy::config::Gateway;
+use llm_proxy::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
+use llm_proxy::headers::{HeaderEdit, Headers};
+use llm_proxy::json;
+use llm_proxy::pool::Turns;
+use llm_proxy::refusal::LocalReply;
+use llm_proxy::shared::{Expected, Memory, Shared, Version};
+use serde_json::Value;
+
+/// Runs as a plain test natively and under Node as wasm.
+macro_rules! tests {
+    ($(fn $name:ident() $body:block)*) => {
+        $(
+            #[cfg_attr(not(target_family = "wasm"), test)]
+            #[cfg_attr(target_family = "wasm", wasm_bindgen_test::wasm_bindgen_test)]
+            fn $name() $body
+        )*
+    };
+}
+
+/// One worker of Envoy, and the request that it works on.
+#[derive(Default)]
+struct Host {
+    cluster: RefCell<Option<String>>,
+    backend: RefCell<Option<String>>,
+    attempt: Cell<u64>,
+    now: Cell<u64>,
+    kept: RefCell<Option<Vec<u8>>>,
+    shared: Memory,
+    turns: Turns,
+}
+
+impl Shared for Host {
+    fn get(&self, key: &str) -> Option<(Vec<u8>, Version)> {
+        self.shared.get(key)
+    }
+
+    fn set(&self, key: &str, value: &[u8], expected: Expected) -> bool {
+        self.shared.set(key, value, expected)
+    }
+}
+
+impl Surroundings for Host {
+    fn route_metadata(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn backend_name(&self) -> Option<String> {
+        self.backend.borrow().clone()
+    }
+
+    fn cluster_name(&self) -> Option<String> {
+        self.cluster.borrow().clone()
+    }
+
+    fn attempt(&self) -> Option<u64> {
+        Some(self.attempt.get())
+    }
+
+    fn client_left(&self) -> bool {
+        false
+    }
+
+    fn now(&self) -> u64 {
+        SECOND + self.now.get()
+    }
+
+    fn kept(&self) -> Option<Vec<u8>> {
+        self.kept.borrow().clone()
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        self.kept.borrow_mut().get_or_insert(bytes.to_vec());
+    }
+
+    fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
+    fn as_shared(&self) -> &dyn Shared {
+        self
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A request whose headers are one map for all attempts, as in Envoy.
+struct Request {
+    headers: Vec<(String, String)>,
+    body: &'static str,
+}
+
+impl Request {
+    fn new(path: &str, body: &'static str) -> Self {
+        let headers = [
+            (":method", "POST"),
+            (":path", path),
+            (":authority", "gateway.example"),
+            (":scheme", "http"),
+            ("authorization", "Bearer sk-client"),
+            ("origin", "https://app.example"),
+            ("x-custom", "1"),
+            ("content-type", "application/json"),
+        ];
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let mut headers: Vec<_> = headers.into_iter().map(owned).collect();
+        headers.push(("content-length".to_owned(), body.len().to_string()));
+        Self { headers, body }
+    }
+
+    fn list(&self) -> Headers<'_> {
+        let pairs = self.headers.iter();
+        Headers::new(
+            pairs
+                .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+                .collect(),
+        )
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(it, _)| it == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn apply(&mut self, edits: Vec<HeaderEdit>) {
+        for edit in edits {
+            let (HeaderEdit::Remove(name) | HeaderEdit::Set(name, _)) = &edit;
+            self.headers.retain(|(it, _)| it != name.as_str());
+            if let HeaderEdit::Set(name, value) = &edit {
+                let pair = (name.as_str().to_owned(), value.as_str().to_owned());
+                self.headers.push(pair);
+            }
+        }
+    }
+
+    /// Sends it through the module. Gives the body that goes on, or the reply.
+    fn pass(&mut self, exchange: &mut Exchange, host: &Host) -> Result<String, LocalReply> {
+        let Step { headers, next, .. } = exchange.request_headers(&self.list(), false, host);
+        self.apply(headers);
+        if let Next::Reply(reply) = next {
+            return Err(reply);
+        }
+        let bytes = self.body.as_bytes();
+        let read = |from: usize| &bytes[from..];
+        let step = exchange.request_body(bytes.len(), true, read, host);
+        self.apply(step.headers);
+        let body = match step.body {
+            BodyChange::Keep => bytes.to_vec(),
+            BodyChange::Replace(bytes) => bytes,
+            BodyChange::Splice(splices) => {
+                let mut changed = Vec::new();
+                json::apply(bytes, 0, &splices, &mut changed).unwrap();
+                changed
+            }
+        };
+        match step.next {
+            Next::Reply(reply) => Err(reply),
+            _ => Ok(String::from_utf8(body).unwrap()),
+        }
+    }
+}
+
+const BACKENDS: &str = "
+backends:
+- {name: openai, type: openai, config: {apiKey: $KEY, orgId: org, defaultModel: gpt-4o}}
+- {name: anthropic, type: anthropic, config: {apiKey: $KEY, defaultModel: claude-d}}
+- {name: clients, type: mistral, config: {model: own, headers: {x-custom: ours}}}
+- {name: grok, type: xai}
+- {name: p, type: pool, backends: [{name: openai}, {name: anthropic}, {name: clients}]}
+- {name: some, type: pool, backends: [{name: grok}, {name: anthropic, priority: 1}]}
+- {name: choosy, type: pool, backends: [{name: grok}]}
+";
+
+fn gateway(plugin: &str) -> Rc<Gateway> {
+    let text = format!(
+        "{plugin}\nholdHeaders: true{BACKENDS}routes:\n- {{path: /p, backend: p}}\n- {{path: /some, \
+         backend: some}}\n- {{path: /choosy, backend: choosy}}\n- {{path: /one, backend: grok}}\n"
+    );
+    let gateway = Gateway::parse(&text, &|_: &str| Some("sk-ours".to_owned()));
+    Rc::new(gateway.unwrap_or_else(|errors| panic!("{errors}")))
+}
+
+fn chooser() -> Rc<Gateway> {
+    gateway("placement: listener\nrole: choose")
+}
+
+/// What the module in the listener says about a request.
+fn choose(host: &Host, request: &mut Request) -> Result<Option<String>, (u16, Value)> {
+    let mut exchange = Exchange::new(chooser());
+    let before = request.headers.clone();
+    match request.pass(&mut exchange, host) {
+        Err(reply) => {
+            let body: Value = serde_json::from_str(&reply.body).unwrap();
+            Err((reply.status, body["error"]["code"].clone()))
+        }
+        Ok(body) => {
+            assert_eq!(body, request.body);
+            for (name, value) in before.iter().filter(|(name, _)| !name.starts_with("x-llm")) {
+                assert_eq!(request.header(name), Some(value.as_str()), "{name}");
+            }
+            Ok(request.header("x-llm-proxy-cluster").map(str::to_owned))
+        }
+    }
+}
+
+const CHAT: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}"#;
+const GROK: &str = r#"{"messages":[],"model":"grok-4"}"#;
+const OTHER: &str = r#"{"messages":[],"model":"nobodys"}"#;
+const NONE: &str = r#"{"messages":[]}"#;
+
+tests! {
+    fn the_listener_names_a_cluster_and_leaves_the_rest() {
+        let host = Host::default();
+        let mut clusters = Vec::new();
+        for _ in 0..4 {
+            let mut request = Request::new("/p/v1/chat/completions", CHAT);
+            clusters.push(choose(&host, &mut request).unwrap().unwrap());
+            assert_eq!(request.header("x-envoy-max-retries"), Some("2"));
+        }
+        let expected = [
+            "p/openai,anthropic,clients",
+            "p/anthropic,clients,openai",
+            "p/clients,openai,anthropic",
+            "p/openai,anthropic,clients",
+        ];
+        assert_eq!(clusters, expected);
+    }
+
+    fn a_client_cannot_name_a_cluster() {
+        let host = Host::default();
+        for path in ["/one/v1/chat/completions", "/nowhere", "/p/../one", "/p/v1/chat/completions"] {
+            let mut request = Request::new(path, CHAT);
+            request.headers.push(("x-llm-proxy-cluster".to_owned(), "evil".to_owned()));
+            request.headers.push(("x-llm-proxy-route".to_owned(), "evil".to_owned()));
+            let chosen = choose(&host, &mut request);
+            assert_ne!(chosen, Ok(Some("evil".to_owned())), "{path}");
+            assert_ne!(request.header("x-llm-proxy-route"), Some("evil"), "{path}");
+        }
+    }
+
+    fn who_does_not_serve_the_model_is_left_out() {
+        for (path, body, expected) in [
+            ("/some/v1/chat/completions", GROK, Ok(Some("some/grok,anthropic"))),
+            ("/some/v1/chat/completions", OTHER, Ok(Some("some/anthropic"))),
+            ("/some/v1/chat/completions", NONE, Ok(Some("some/anthropic"))),
+            ("/choosy/v1/chat/completions", GROK, Ok(Some("choosy/grok"))),
+            ("/choosy/v1/chat/completions", OTHER, Err((404, "model_not_found"))),
+            ("/choosy/v1/chat/completions", NONE, Err((400, "missing_required_parameter"))),
+            // A call that Anthropic does not have.
+            ("/some/v1/responses", GROK, Ok(Some("some/grok"))),
+            ("/p/v1/embeddings", CHAT, Ok(Some("p/openai,clients"))),
+            // Envoy's routes know by themselves.
+            ("/one/v1/chat/completions", GROK, Ok(None)),
+        ] {
+            let chosen = choose(&Host::default(), &mut Request::new(path, body));
+            let expected = expected
+                .map(|cluster| cluster.map(str::to_owned))
+                .map_err(|(status, code)| (status, Value::from(code)));
+            assert_eq!(chosen, expected, "{path} {body}");
+        }
+    }
+
+    fn an_attempt_is_the_same_whoever_was_asked_before() {
+        let upstream = gateway("placement: upstream");
+        let names = ["openai", "anthropic", "clients"];
+        let attempt = |host: &Host, request: &mut Request, name: &str, number: u64| {
+            *host.cluster.borrow_mut() = Some("p/openai,anthropic,clients".to_owned());
+            *host.backend.borrow_mut() = Some(name.to_owned());
+            host.attempt.set(number);
+            let mut exchange = Exchange::new(Rc::clone(&upstream));
+            let body = request.pass(&mut exchange, host).unwrap();
+            let failed = [(":status", "503"), ("content-length", "0")];
+            let failed = failed.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let step = exchange.reply_headers(&Headers::new(failed.to_vec()), true, host);
+            // The last one's error is ours to tell; the others are in nobody's way.
+            assert_eq!(matches!(step.next, Next::Reply(_)), number == 3, "{name} {number}");
+            let mut headers = request.headers.clone();
+            headers.sort();
+            (headers, body)
+        };
+        for first in names {
+            for second in names.iter().filter(|it| **it != first) {
+                let host = Host::default();
+                let alone = &mut Request::new("/p/v1/chat/completions?a=1", CHAT);
+                let expected = attempt(&host, alone, second, 1);
+                let host = Host::default();
+                let request = &mut Request::new("/p/v1/chat/completions?a=1", CHAT);
+                attempt(&host, request, first, 1);
+                assert_eq!(attempt(&host, request, second, 2), expected, "{first} {second}");
+                assert_eq!(attempt(&host, request, second, 3), expected, "{first} {second}");
+            }
+        }
+    }
+
+    fn a_pause_is_heard_of_upstream_and_kept_to_in_the_listener() {
+        let host = Host::default();
+        let upstream = gateway("placement: upstream");
+        for (name, pause) in [("openai", "9"), ("anthropic", "5"), ("clients", "7")] {
+            *host.cluster.borrow_mut() = Some("p/openai,anthropic,clients".to_owned());
+            *host.backend.borrow_mut() = Some(name.to_owned());
+            host.kept.borrow_mut().take();
+            host.attempt.set(1);
+            let mut exchange = Exchange::new(Rc::clone(&upstream));
+            let mut request = Request::new("/p/v1/chat/completions", CHAT);
+            request.pass(&mut exchange, &host).unwrap();
+            let limited = [(":status", "429"), ("retry-after", pause)];
+            let limited = limited.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            exchange.reply_headers(&Headers::new(limited.to_vec()), true, &host);
+            let chosen = choose(&host, &mut Request::new("/p/v1/chat/completions", CHAT));
+            match name {
+                "clients" => {
+                    assert_eq!(chosen, Err((429, Value::from("rate_limit_exceeded"))));
+                }
+                _ => assert!(!chosen.unwrap().unwrap().contains("openai")),
+            }
+        }
+        host.now.set(5 * SECOND);
+        let chosen = choose(&host, &mut Request::new("/p/v1/chat/completions", CHAT));
+        assert_eq!(chosen, Ok(Some("p/anthropic".to_owned())));
+    }
+
+    fn an_attempt_without_a_reply_is_a_failure_and_three_of_them_are_enough() {
+        let host = Host::default();
+        let upstream = gateway("placement: upstream");
+        for _ in 0..3 {
+            *host.cluster.borrow_mut() = Some("p/openai,anthropic,clients".to_owned());
+            *host.backend.borrow_mut() = Some("openai".to_owned());
+            host.kept.borrow_mut().take();
+            let mut exchange = Exchange::new(Rc::clone(&upstream));
+            let mut request = Request::new("/p/v1/chat/completions", CHAT);
+            request.pass(&mut exchange, &host).unwrap();
+            exchange.ended(&host);
+        }
+        for _ in 0..6 {
+            let chosen = choose(&host, &mut Request::new("/p/v1/chat/completions", CHAT));
+            let cluster = chosen.unwrap().unwrap();
+            // It is asked when the others fail, and not first.
+            assert!(cluster.contains("openai") && !cluster.starts_with("p/openai"), "{cluster}");
+        }
+    }
+}
