@@ -345,7 +345,10 @@ def test_a_pool_asks_another_member_until_there_is_a_token(vertex, start_at_goog
         assert ask(envoy, "any").status == 200
         return asked(vertex, HOST)
 
-    assert until(at_vertex)[0].header("authorization").startswith("Bearer ya29.mock-token-machine-")
+    first = until(at_vertex)[0]
+    assert first.header("authorization").startswith("Bearer ya29.mock-token-machine-")
+    # It does not serve the model that was asked for.
+    assert first.path == f"{MODELS}/google/models/{GEMINI}:generateContent"
 
 
 # === models ===

@@ -20,7 +20,7 @@ use crate::operation::Operation;
 use crate::pool::{self, FallbackOn, MAX_MEMBERS, MAX_ORDERS, Pool};
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
-use crate::provider::vertex::Location;
+use crate::provider::vertex::{self, Location};
 use crate::provider::{Dialects, KeyPlace, Paths, ProviderType};
 use crate::route::{Host, Route};
 use crate::secret::Secret;
@@ -1179,8 +1179,7 @@ fn everything(name: RouteName, to: Destination) -> Route {
 /// its type's families where the configuration does not say what.
 fn in_pool(backend: &Backend) -> Backend {
     let families = match backend.dialects {
-        // On Vertex AI there are other families, too.
-        Some(Dialects::Vertex) => &[],
+        Some(Dialects::Vertex) => vertex::FAMILIES,
         _ => backend.provider.families(),
     };
     let mut member = backend.clone();

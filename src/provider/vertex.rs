@@ -129,6 +129,17 @@ impl Embeddings for Gemini {
     }
 }
 
+/// The families of models that are asked here, as names with `*`.
+///
+/// Source: <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/models>, read 2026-11-21.
+pub const FAMILIES: &[&str] = &[
+    "claude-*",
+    "gemini-*",
+    "gemma-*",
+    "text-embedding-0*",
+    "text-multilingual-embedding-*",
+];
+
 /// What stands before Google's own models.
 const PUBLISHER: &str = "/publishers/google";
 
