@@ -333,6 +333,33 @@ tests! {
         assert_eq!(chosen, Ok(Some("p/anthropic".to_owned())));
     }
 
+    fn in_a_second_round_nobody_is_asked_who_wants_a_pause() {
+        let upstream = "placement: upstream\nholdHeaders: true\nbackends:
+- {name: a, type: openai, config: {apiKey: $KEY, maxRetries: 1}}
+- {name: b, type: vllm, config: {endpoint: http://b.example, apiKey: $KEY, maxRetries: 1}}
+- {name: p, type: pool, backends: [{name: a}, {name: b}]}";
+        let upstream = Gateway::parse(upstream, &|_: &str| Some("sk-ours".to_owned())).unwrap();
+        let upstream = Rc::new(upstream);
+        let host = Host::default();
+        let mut request = Request::new("/v1/chat/completions", CHAT);
+        let mut attempt = |name: &str, number: u64, status: &'static str, pause: &'static str| {
+            *host.cluster.borrow_mut() = Some("p/a,b".to_owned());
+            *host.backend.borrow_mut() = Some(name.to_owned());
+            host.attempt.set(number);
+            let mut exchange = Exchange::new(Rc::clone(&upstream));
+            request.pass(&mut exchange, &host)?;
+            let failed = [(":status", status), ("retry-after", pause)];
+            let failed = failed.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            exchange.reply_headers(&Headers::new(failed.to_vec()), false, &host);
+            Ok::<(), LocalReply>(())
+        };
+        attempt("a", 1, "429", "9").unwrap();
+        attempt("b", 2, "503", "0").unwrap();
+        let refused = attempt("a", 3, "200", "0").unwrap_err();
+        assert_eq!(refused.status, 429);
+        assert!(refused.headers.contains(&("retry-after".to_owned(), "9".to_owned())));
+    }
+
     fn an_attempt_without_a_reply_is_a_failure_and_three_of_them_are_enough() {
         let host = Host::default();
         let upstream = gateway("placement: upstream");

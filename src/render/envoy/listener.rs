@@ -86,7 +86,9 @@ fn access_log() -> Value {
             "details": "%RESPONSE_CODE_DETAILS%",
             "flags": "%RESPONSE_FLAGS%",
             "route": "%ROUTE_NAME%",
-            "backend": "%UPSTREAM_CLUSTER%",
+            // Of a pool the member that was asked last, and the cluster that tells the order.
+            "backend": "%METADATA(UPSTREAM_HOST:llm-proxy:backend)%",
+            "cluster": "%UPSTREAM_CLUSTER%",
             "upstream": "%UPSTREAM_HOST%",
             "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
             "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
