@@ -12,18 +12,18 @@ from harness import bootstrap
 from harness.envoy import Envoy
 from harness.kubernetes import EnvoyGateway, manifests
 from harness.shapes import assert_openai_error
-from test_istio import CHAT, KEYS, KUBERNETES, MISTRAL, TELLING, VERSIONS, ask_claude, walk_through
+from test_istio import BY_MODEL, CHAT, KEYS, KUBERNETES, MISTRAL, TELLING, VERSIONS
+from test_istio import ask_claude, assert_routed_by_model, walk_through
 
 
 @pytest.fixture(scope="module")
 def start(provider, output):
-    """Starts the Envoy of a Gateway, with all providers at `mock`: `start(name, version)`."""
+    """Starts the Envoy of a Gateway, with all providers at `mock`: `start(gateway, version)`."""
     running = []
 
-    def start(name, version, *options):
-        directory = output / "envoy-gateway" / f"{name}-{version}"
-        file = KUBERNETES / f"{name}.gateway.yaml"
-        gateway = EnvoyGateway(manifests("envoy-gateway", file, directory, *options))
+    def start(gateway, version, *options):
+        directory = output / "envoy-gateway" / f"{len(running)}-{version}"
+        gateway = EnvoyGateway(manifests("envoy-gateway", gateway, directory, *options))
         made = bootstrap.redirected(gateway.bootstrap, provider)
         keys = {name: KEYS[name] for name in gateway.environment}
         running.append(Envoy(directory, made, version, keys))
@@ -40,12 +40,12 @@ def start(provider, output):
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def gateway(start, request):
-    return start("plain", request.param)
+    return start(KUBERNETES / "plain.gateway.yaml", request.param)
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def held(start, request):
-    return start("held", request.param, "--hold")
+    return start(KUBERNETES / "held.gateway.yaml", request.param, "--hold")
 
 
 def test_the_requests_of_the_walk_through_are_answered(gateway, mock):
@@ -95,3 +95,25 @@ def test_a_patch_lets_headers_wait_for_the_body(held, mock):
     assert held.post(MISTRAL, CHAT).status == 200
     arrived = mock.only()
     assert arrived.header("content-length") == str(len(arrived.body))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_held_headers_route_by_model(start, mock, version):
+    assert_routed_by_model(start(BY_MODEL, version, "--hold"), mock)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_providers_path_that_begins_as_a_clients_does_not_mislead(start, mock, version):
+    """Envoy matches again on the provider's path, /v1/…, which here is a route of another backend."""
+    first, second = ({**it} for it in BY_MODEL["routes"])
+    first.update(path="/deepseek")
+    del first["models"]
+    gateway = start({**BY_MODEL, "routes": [first, second]}, version)
+    for path, authority in (
+        ("/deepseek/v1/chat/completions", "api.deepseek.com"),
+        ("/v1/chat/completions", "api.mistral.ai"),
+    ):
+        mock.forget()
+        assert gateway.post(path, {**CHAT, "model": "m"}).status == 200
+        arrived = mock.only()
+        assert (arrived.authority, arrived.sni) == (authority, authority)

@@ -267,6 +267,41 @@ def test_an_envoy_filter_brings_the_errors_along(patched, mock):
     assert_openai_error(patched.post(MISTRAL, CHAT), 503, "server_error")
 
 
+# Routes that need the body.
+BY_MODEL = {
+    "backends": [
+        {"name": "mistral", "type": "mistral", "config": {"apiKey": "${MISTRAL_API_KEY}"}},
+        {"name": "deepseek", "type": "deepseek", "config": {"apiKey": "${DEEPSEEK_API_KEY}"}},
+    ],
+    "routes": [
+        {"name": "reasons", "path": "/v1", "models": ["deepseek-*"], "backend": "deepseek"},
+        {"name": "rest", "path": "/v1", "backend": "mistral"},
+    ],
+}
+
+
+def assert_routed_by_model(gateway, mock):
+    for model, authority in (
+        ("deepseek-chat", "api.deepseek.com"),
+        ("mistral-small-latest", "api.mistral.ai"),
+    ):
+        mock.forget()
+        asked = {**CHAT, "model": model}
+        headers = [("x-llm-proxy-route", "rest"), ("x-llm-proxy-backend", "mistral")]
+        reply = gateway.post("/v1/chat/completions", asked, headers)
+        assert reply.status == 200, reply.body
+        arrived = mock.only()
+        assert (arrived.authority, arrived.sni) == (authority, authority)
+        assert arrived.json() == asked
+        assert [it for it, _ in arrived.headers if it.startswith(TELLING)] == ["authorization"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_envoy_filter_routes_by_model(start, output, mock, version):
+    documents = manifests("istio", BY_MODEL, output / "istio" / "by-model", "--hold")
+    assert_routed_by_model(start(documents, version)[1], mock)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_envoy_filter_carries_a_pool(start, output, mock, version):
     names = {"mistral": "api.mistral.ai", "deepseek": "api.deepseek.com"}

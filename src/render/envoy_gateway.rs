@@ -9,6 +9,8 @@
 //! Source: the CRDs of Envoy Gateway 1.7 and Gateway API 1.5, kept in `tests/crds`, and
 //! <https://gateway.envoyproxy.io/docs/api/extension_types/>, read 2026-11-21.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::Source;
@@ -16,6 +18,7 @@ use super::envoy::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
 use super::istio::MAX_CONNECT_TIMEOUT;
 use super::kubernetes::{self, GATEWAY_API, Module, NAME, Origin, resource, with};
 use crate::config::{Backend, ConfigErrors, KeyPath};
+use crate::route::Route;
 
 /// What the configuration of the gateway does not say, since it concerns the cluster.
 #[derive(Clone, Debug)]
@@ -207,22 +210,31 @@ fn http_route(
     cluster: &Cluster,
     errors: &mut ConfigErrors,
 ) -> Value {
+    let of_route = |route: &Route| match route.path.as_str() {
+        "" => "/".to_owned(),
+        path => path.to_owned(),
+    };
+    let routes = &source.gateway().routes;
+    // A longer path goes before a header, and the provider's path may begin as a client's does: so
+    // the header stands beside every path that there is, and there it decides.
+    let paths: BTreeSet<String> = routes.iter().map(of_route).collect();
     let mut matches = vec![kubernetes::chosen(backend)];
-    for route in &source.gateway().routes {
-        let path = match route.path.as_str() {
-            "" => "/",
-            path => path,
-        };
-        // Headers, methods and hosts are the module's: it sees whatever comes below the path.
-        let matched = json!({"path": {"type": "PathPrefix", "value": path}});
-        if *route.to.name() == backend.name && !matches.contains(&matched) {
-            matches.push(matched);
-        }
+    for path in paths.iter().filter(|path| *path != "/") {
+        matches.push(with(
+            kubernetes::chosen(backend),
+            [("path", Some(prefix(path)))],
+        ));
+    }
+    // Headers, methods and hosts are the module's: it sees whatever comes below the path.
+    let own = routes.iter().filter(|it| *it.to.name() == backend.name);
+    for path in own.map(of_route).collect::<BTreeSet<String>>() {
+        matches.push(json!({"path": prefix(&path)}));
     }
     if matches.len() > MAX_MATCHES {
         let message = format!(
-            "{} paths lead to it, and an HTTPRoute takes at most {MAX_MATCHES} with its header",
-            matches.len() - 1
+            "its HTTPRoute would have {} matches, one for each path of the gateway and of its own, \
+             and can have {MAX_MATCHES}",
+            matches.len()
         );
         errors.push(&kubernetes::place(source, backend), message);
     }
@@ -235,6 +247,10 @@ fn http_route(
         "parentRefs": [{"name": cluster.gateway.name()}],
         "rules": [kubernetes::http_rule(matches, reference)],
     })
+}
+
+fn prefix(path: &str) -> Value {
+    json!({"type": "PathPrefix", "value": path})
 }
 
 fn retry(backend: &Backend) -> Value {
