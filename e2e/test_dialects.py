@@ -327,6 +327,16 @@ def test_the_provider_answers_by_itself(chat, mock, dialect):
     assert [arrived.refused for arrived in mock.requests()] == [None] * 5
 
 
+def test_what_tells_of_a_browser_does_not_go_on(gateway, mock, dialect):
+    """Anthropic refuses it, whoever sent it."""
+    told = [("origin", "https://app.example"), ("sec-fetch-mode", "cors"), ("sec-fetch-site", "cross-site")]
+    body = {"model": "gpt-4o", "messages": SAY_IT}
+    reply = gateway.post(f"/{dialect.name}/v1/chat/completions", body, told)
+    assert reply.status == 200, reply.body
+    arrived = mock.only()
+    assert [name for name, _ in told if arrived.all(name)] == []
+
+
 def test_max_tokens_and_headers_of_the_configuration(sdk, mock):
     for backend, expected in (("anthropic", 4096), ("limited-anthropic", 777)):
         mock.forget()

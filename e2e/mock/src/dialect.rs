@@ -73,6 +73,13 @@ impl Dialect {
             .map_err(|error| Refusal::request(format!("the body is not JSON: {error}")))?;
         match &call {
             Call::Anthropic => {
+                let is_of_a_browser =
+                    |name: &str| name == "origin" || name.starts_with("sec-fetch-");
+                if head.headers.iter().any(|(name, _)| is_of_a_browser(name)) {
+                    return Err(Refusal::authentication(
+                        "CORS requests must set 'anthropic-dangerous-direct-browser-access' header",
+                    ));
+                }
                 if head.values("anthropic-version").next() != Some("2023-06-01") {
                     return Err(Refusal::request("anthropic-version: header is required"));
                 }
