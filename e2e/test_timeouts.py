@@ -160,6 +160,8 @@ def test_without_the_key_silence_is_waited_for(gateway, mock):
 @pytest.fixture(
     scope="module",
     params=[
+        (bootstrap.UPSTREAM, artefacts.NEWEST_ENVOY),
+        (bootstrap.UPSTREAM, artefacts.OLDEST_ENVOY),
         (bootstrap.LISTENER_HELD, artefacts.NEWEST_ENVOY),
         (bootstrap.LISTENER_FIRST, artefacts.OLDEST_ENVOY),
     ],
@@ -208,6 +210,16 @@ def test_a_stream_that_started_in_time_is_not_cut_off(hurried, mock):
         time.sleep(LONG + 1)
         mock.open("second")
         assert exchange.rest() == event("b").encode()
+
+
+def test_the_deadline_is_over_all_attempts(hurried, mock):
+    """Ten of a second each would be possible."""
+    if hurried.placement != bootstrap.UPSTREAM:
+        return
+    mock.reply(wait_for="never", times=10)
+    reply = hurried.post("/retried/v1/chat/completions", CHAT)
+    assert_openai_error(reply, 504, "server_error", code="deadline_exceeded")
+    assert 2 <= len(mock.requests()) < 10
 
 
 def test_an_error_before_the_deadline_is_the_providers(hurried, mock):

@@ -62,11 +62,10 @@ impl Root {
     /// What goes on besides requests, with this configuration.
     fn errands(&self, gateway: &Rc<Gateway>) -> Vec<Box<dyn Errand>> {
         let mut errands: Vec<Box<dyn Errand>> = Vec::new();
-        if gateway.plugin.role == Role::Choose {
-            // Whoever sends needs tokens, and has them made.
-            return errands;
+        if gateway.plugin.role == Role::Send {
+            // Whoever only chooses needs no tokens.
+            errands.extend(Tokens::of(gateway).map(|tokens| Box::new(tokens) as Box<dyn Errand>));
         }
-        errands.extend(Tokens::of(gateway).map(|tokens| Box::new(tokens) as Box<dyn Errand>));
         let watch = self.patience.as_ref().map(|patience| Watch {
             patience: Rc::clone(patience),
             next: 0,
