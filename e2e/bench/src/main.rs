@@ -56,7 +56,7 @@ struct Arguments {
     )]
     modules: Vec<PathBuf>,
 
-    /// About a minute and a half instead of ten, and less certain.
+    /// About two minutes instead of ten, and less certain.
     #[arg(long)]
     quick: bool,
 
