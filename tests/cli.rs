@@ -148,6 +148,27 @@ fn check_warns_of_what_is_hardly_meant() {
 }
 
 #[test]
+fn check_considers_the_models_of_routes_that_never_match() {
+    let home = Home::new("check-models");
+    home.write(
+        "gateway.yaml",
+        "{backends: [{name: a, type: xai}], routes: [\
+         {name: some, path: /v1, models: ['grok-*'], backend: a}, \
+         {name: other, path: /v1, models: ['gpt-*', 'grok-4'], backend: a}, \
+         {name: within, path: /v1, models: ['grok-4*', grok-3], backend: a}, \
+         {name: rest, path: /v1, backend: a}, \
+         {name: late, path: /v1, models: [x], backend: a}]}",
+    );
+    let done = home.run(&["check", "gateway.yaml"]);
+    assert_eq!(done.code, Some(0));
+    assert_eq!(
+        done.stderr,
+        "warning: routes[2]: \"within\" never matches: \"some\" comes first and matches all of it\n\
+         warning: routes[4]: \"late\" never matches: \"rest\" comes first and matches all of it\n"
+    );
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_66() {
     let home = Home::new("unreadable");
     for arguments in [
