@@ -6,14 +6,16 @@
 //!
 //! ```text
 //!   request:  headers ─► where to? ─► host, path, key ─┬─► no JSON, no rules: body passes unread
-//!                                                      └─► BodyEdit: hold, or edit as it passes
-//!   reply:    status ─┬─ below 400: passes as it comes
+//!                        (may wait for                 ├─► BodyEdit: hold, or edit as it passes
+//!                        the body's model)             └─► ChatRequest: hold, translate whole
+//!   reply:    status ─┬─ below 400: passes as it comes, or is translated
 //!                     └─ error: collected, and reshaped where it is not OpenAI's
 //! ```
 //!
 //! # Invariants
 //!
-//! * A reply that is no error is never read, held or counted: a stream stays a stream.
+//! * A reply that is neither an error nor translated is never read, held or counted; a translated
+//!   stream stays a stream.
 //! * Every attempt starts from what the client sent: host, path, length, body.
 //! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`](crate::config::Auth).
 
@@ -40,7 +42,7 @@ pub use self::metadata::{RouteMetadata, aliases_text};
 use self::models::Listing;
 use self::original::Original;
 use self::reply::{Head, Reply};
-use crate::config::{Backend, Gateway, Placement, Role};
+use crate::config::{Auth, Backend, Gateway, Placement, Role};
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::Splice;
 use crate::operation::{Kind, ModelMember, Operation};
@@ -209,6 +211,9 @@ impl Exchange {
             Role::Choose => self.choose(headers, asked_by(headers, ends), surroundings),
             Role::Send => self.start(headers, ends, surroundings),
         };
+        if ends {
+            self.request_is_whole(surroundings);
+        }
         match started {
             Ok(step) => step,
             Err(refusal) => self.refuse(&refusal),
@@ -251,6 +256,9 @@ impl Exchange {
         read: impl Fn(usize) -> &'a [u8],
         surroundings: &dyn Surroundings,
     ) -> Step {
+        if ends {
+            self.request_is_whole(surroundings);
+        }
         let step = match &self.request {
             Request::ExpectModel(_) => self.more_to_route_by(at_hand, ends, &read, surroundings),
             _ => self.more_of_the_body(at_hand, ends, &read),
@@ -328,7 +336,10 @@ impl Exchange {
         if matches!(self.request, Request::Answered) {
             return Step::default();
         }
-        if self.passed.saturating_add(at_hand as u64) > self.gateway.max_request_bytes {
+        // Who only chooses does not count: whoever sends does, and knows that it was not the provider.
+        if self.gateway.plugin.role == Role::Send
+            && self.passed.saturating_add(at_hand as u64) > self.gateway.max_request_bytes
+        {
             return self.refuse(&Refusal::TooLarge(self.gateway.max_request_bytes));
         }
         let edit = match &mut self.request {
@@ -409,7 +420,7 @@ impl Exchange {
 
     /// The whole request in the provider's words.
     fn translated(&mut self, translated: Result<(Encoded, Asked), Refusal>) -> Step {
-        let (Some(backend), Some((asked_path, _))) = (&self.backend, self.asked.take()) else {
+        let Some(backend) = &self.backend else {
             return Step::default();
         };
         let (encoded, asked) = match translated {
@@ -417,7 +428,8 @@ impl Exchange {
             Err(refusal) => return self.refuse(&refusal),
         };
         let path = [&*backend.endpoint.base_path, &encoded.suffix].concat();
-        let path = address::with_queries(path, &asked_path, backend);
+        // The client's query was for OpenAI's call, and Google has words of its own there.
+        let path = address::with_queries(path, "", backend);
         let mut headers = chat::header_edits(&encoded);
         headers.push(HeaderEdit::set(":path", path));
         headers.push(HeaderEdit::set(
@@ -536,10 +548,22 @@ impl Exchange {
         }
     }
 
+    /// Whether the body has to be read to its end, since nobody else is going to: of two models, a
+    /// provider could take the one that did not choose the route.
+    fn reads_all(&self, headers: &Headers<'_>) -> bool {
+        let path = headers.text(":path").unwrap_or_default();
+        let is_incidental = |base: Option<&str>| {
+            let operation = Operation::of(path, base);
+            operation.is_ok_and(|it| it.kind().model_member() == ModelMember::Incidental)
+        };
+        let mut routes = self.gateway.routes.iter();
+        is_incidental(None) || routes.any(|route| is_incidental(Some(&route.path)))
+    }
+
     /// Holds the request until its body has told the model.
     fn wait_for_model(&mut self, headers: &Headers<'_>) -> Step {
         self.request = Request::ExpectModel(Box::new(Unrouted {
-            reader: ModelReader::new(),
+            reader: ModelReader::new(self.reads_all(headers)),
             headers: headers.to_kept(),
         }));
         Step {
@@ -556,9 +580,18 @@ impl Exchange {
         self.keep_original(surroundings);
         if let Some(series) = &mut self.series
             && !series.is_told
+            // Before, it may be the client who did not go on.
+            && series.asked_at.is_some()
             && !surroundings.client_left()
         {
             series.tell(|took| Outcome::Failed(took, None), surroundings);
+        }
+    }
+
+    /// The client has sent everything: from now on it is the member of a pool who takes its time.
+    fn request_is_whole(&mut self, surroundings: &dyn Surroundings) {
+        if let Some(series) = &mut self.series {
+            series.asked_at = Some(surroundings.now());
         }
     }
 
@@ -569,7 +602,10 @@ impl Exchange {
         };
         let status = headers.text(":status");
         let status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
-        let failed = series.pool.fallback_on.contains(status);
+        // Of a client's own key only that client learns something: what it may not, others may.
+        let is_clients = matches!(status, 401..=403 | 429)
+            && matches!(self.backend.as_deref(), Some(it) if matches!(it.auth, Auth::Client(_)));
+        let failed = series.pool.fallback_on.contains(status) && !is_clients;
         // What is wrong with the request says nothing about the provider.
         if failed {
             let pause = health::pause_asked_for(headers);
@@ -598,10 +634,15 @@ impl Exchange {
         let method = headers.text(":method").unwrap_or_default();
         self.is_head = method == "HEAD";
         if self.gateway.plugin.placement == Placement::Upstream {
-            let kept = match self.is_untouched(headers) {
+            let is_untouched = self.is_untouched(headers);
+            let kept = match is_untouched {
                 true => None,
                 false => surroundings.kept().and_then(Original::decode),
             };
+            // With what an earlier attempt has left in the headers its key would go elsewhere.
+            if !is_untouched && kept.is_none() && surroundings.attempt().is_some_and(|it| it > 1) {
+                return Err(Refusal::Gateway(NOT_KEPT));
+            }
             if let Some(original) = kept {
                 let was = original.headers();
                 let mut step = self.route(&was, ends, Model::Absent, surroundings)?;
@@ -656,7 +697,6 @@ impl Exchange {
             if headers.text("content-type") != Some(JSON) {
                 edits.push(HeaderEdit::set("content-type", JSON));
             }
-            self.asked = Some((path.to_owned(), base.clone()));
             let waiting = Waiting {
                 backend,
                 of_route: target.of_route,
@@ -859,3 +899,5 @@ fn media_type<'a>(headers: &Headers<'a>) -> &'a str {
     let media_type = headers.text("content-type").unwrap_or_default();
     media_type.split(';').next().unwrap_or_default().trim()
 }
+
+const NOT_KEPT: &str = "another attempt needs what the first one has seen, and that is lost";

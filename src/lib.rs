@@ -23,6 +23,9 @@
 //!                                                     ├─► json                    splices of the body
 //!                                                     ├─► provider ─► chat, sse   another dialect
 //!                                                     └─► refusal                 what the client sees
+//!
+//!  Envoy's ticks ─► filter ─┬─► token ─► shared       access tokens, for all workers
+//!                           └─► patience              what has waited too long
 //! ```
 //!
 //! # Invariants

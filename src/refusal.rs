@@ -287,7 +287,7 @@ impl Refusal {
             Self::UnknownRoute => "no route matches this host and path".to_owned(),
             Self::Parameter { message, .. } => message.clone(),
             Self::UnsupportedOperation(provider) => {
-                format!("type {provider:?} has no such call; it has chat completions and models")
+                format!("type {provider:?} has no such call")
             }
             Self::WrongMethod(allowed) => format!("the method is not allowed here; use {allowed}"),
         }

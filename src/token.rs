@@ -127,7 +127,7 @@ impl Source {
     /// Why there is none: lower case, no final period, without secrets.
     pub fn current(&self, shared: &dyn Shared, now: u64) -> Result<Secret, String> {
         let record = Record::read(shared, &self.key).0;
-        if let Some(fresh) = record.token.filter(|token| now < token.ends) {
+        if let Some(fresh) = record.token.filter(|token| token.is_alive(now)) {
             return Ok(fresh.token);
         }
         let reason = match record.reason.is_empty() {
@@ -144,7 +144,7 @@ impl Source {
 pub fn has_token(shared: &dyn Shared, backend: &str, now: u64) -> bool {
     let ends = shared.get(&ends_key(backend));
     let ends = ends.and_then(|(ends, _)| Some(u64::from_le_bytes(*ends.first_chunk()?)));
-    ends.is_some_and(|ends| now < ends)
+    ends.is_some_and(|ends| is_ahead(ends, now, MAX_LIFE))
 }
 
 /// Where it is shared until when a backend has a token.
@@ -191,13 +191,14 @@ impl Keeper {
         let (record, version) = Record::read(shared, &self.source.key);
         self.tell(&record, shared);
         self.period = match &record.token {
-            Some(token) if now < token.ends => {
+            Some(token) if token.is_alive(now) => {
                 let left = Duration::from_nanos(token.renews.saturating_sub(now));
                 left.clamp(SHORT_PERIOD, LONG_PERIOD)
             }
             _ => SHORT_PERIOD,
         };
-        let is_fresh = record.token.as_ref().is_some_and(|it| now < it.renews);
+        let is_fresh = record.token.as_ref();
+        let is_fresh = is_fresh.is_some_and(|it| it.is_alive(now) && now < it.renews);
         if is_fresh || is_ahead(record.next, now, MAX_PAUSE) || is_ahead(record.claim, now, CLAIM) {
             return Ok(None);
         }
@@ -309,6 +310,13 @@ impl Source {
     }
 }
 
+impl Fresh {
+    /// Whether requests can go out with it.
+    fn is_alive(&self, now: u64) -> bool {
+        is_ahead(self.ends, now, MAX_LIFE)
+    }
+}
+
 /// Whether a moment is still to come. One that is further ahead than it can be was written before
 /// somebody set the clock back.
 fn is_ahead(moment: u64, now: u64, at_most: Duration) -> bool {
@@ -342,6 +350,9 @@ const CLAIM: Duration = Duration::from_secs(15);
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// Between two attempts, at most, however many have failed.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// No token is used for longer, whatever its server says. One that seems to last longer was
+/// written before somebody set the clock back.
+const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// How much earlier than told a token is taken to end, at most.
 const MARGIN: Duration = Duration::from_secs(30);
 /// How often a failure is written anew because another worker writes, too.

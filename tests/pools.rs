@@ -309,7 +309,13 @@ tests! {
     fn a_pause_is_heard_of_upstream_and_kept_to_in_the_listener() {
         let host = Host::default();
         let upstream = gateway("placement: upstream");
-        for (name, pause) in [("openai", "9"), ("anthropic", "5"), ("clients", "7")] {
+        for (name, status, pause) in [
+            ("openai", "429", "9"),
+            ("anthropic", "429", "5"),
+            // With the client's own key: that is between the two of them.
+            ("clients", "429", "7"),
+            ("clients", "503", "7"),
+        ] {
             *host.cluster.borrow_mut() = Some("p/openai,anthropic,clients".to_owned());
             *host.backend.borrow_mut() = Some(name.to_owned());
             host.kept.borrow_mut().take();
@@ -317,12 +323,13 @@ tests! {
             let mut exchange = Exchange::new(Rc::clone(&upstream));
             let mut request = Request::new("/p/v1/chat/completions", CHAT);
             request.pass(&mut exchange, &host).unwrap();
-            let limited = [(":status", "429"), ("retry-after", pause)];
+            let limited = [(":status", status), ("retry-after", pause)];
             let limited = limited.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
             exchange.reply_headers(&Headers::new(limited.to_vec()), true, &host);
             let chosen = choose(&host, &mut Request::new("/p/v1/chat/completions", CHAT));
-            match name {
-                "clients" => {
+            match (name, status) {
+                ("clients", "429") => assert_eq!(chosen, Ok(Some("p/clients".to_owned()))),
+                ("clients", _) => {
                     assert_eq!(chosen, Err((429, Value::from("rate_limit_exceeded"))));
                 }
                 _ => assert!(!chosen.unwrap().unwrap().contains("openai")),

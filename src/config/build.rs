@@ -1234,10 +1234,10 @@ const FRAMING_HEADERS: [&str; 9] = [
     "upgrade",
 ];
 
-/// The methods that a route can name.
 /// Where most providers expect a key.
 const BEARER: (&str, &str) = ("authorization", "Bearer ");
 
+/// The methods that a route can name.
 pub const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 const DEFAULT_LISTEN: &str = "127.0.0.1:10000";
 const DEFAULT_ADMIN: &str = "127.0.0.1:9901";

@@ -43,6 +43,9 @@ pub struct Series {
     pub retries: u64,
     /// When this one began. Unit: nanoseconds since 1970.
     pub began: u64,
+    /// When the member had the whole request, once it has: what the client takes to send it is not
+    /// the member's time. Unit as above.
+    pub asked_at: Option<u64>,
     /// Whether it has been told how the member does.
     pub is_told: bool,
 }
@@ -52,7 +55,7 @@ impl Series {
     pub fn tell(&mut self, of: impl FnOnce(u64) -> Outcome, surroundings: &dyn Surroundings) {
         if !std::mem::replace(&mut self.is_told, true) {
             let now = surroundings.now();
-            let outcome = of(now.saturating_sub(self.began));
+            let outcome = of(now.saturating_sub(self.asked_at.unwrap_or(self.began)));
             health::tell(
                 &self.pool,
                 self.place,
@@ -214,6 +217,7 @@ fn member(gateway: &Gateway, surroundings: &dyn Surroundings) -> Option<(Rc<Back
         first_round: order.first_round() as u64,
         retries: order.attempts.len().saturating_sub(1) as u64,
         began: surroundings.now(),
+        asked_at: None,
         is_told: false,
     };
     Some((Rc::clone(&member.backend), series))

@@ -70,7 +70,12 @@ pub fn choose(
     if route.needs_model() {
         edits.push(HeaderEdit::set(ROUTE_HEADER, said(route, &to)));
     }
-    if let Destination::Pool(pool) = &to {
+    // What models a pool has is told by Envoy's routes; no member is asked.
+    let lists_models =
+        operation.kind() == Kind::Models && matches!(headers.text(":method"), Some("GET" | "HEAD"));
+    if let Destination::Pool(pool) = &to
+        && !lists_models
+    {
         let request = PoolRequest {
             pool,
             kind: operation.kind(),

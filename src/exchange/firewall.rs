@@ -19,7 +19,7 @@ pub fn is_withheld_from_provider(name: &[u8]) -> bool {
         | b"openai-project"
         | b"proxy-authorization"
         | b"x-api-key"
-        | b"x-goog-api-key"
+        | b"x-http-method-override"
         | b"x-real-ip" => true,
         // One look at the first byte spares most names the prefixes.
         [b'x', b'-', ..] => PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
@@ -37,7 +37,7 @@ pub fn withhold_from_client(headers: &Headers<'_>, edits: &mut Vec<HeaderEdit>) 
     }
 }
 
-/// Removes what [`is_withheld_from_provider`], but for the header `kept`, which is set anew.
+/// Removes what [`is_withheld_from_provider`], but for headers that are set anew.
 pub fn withhold_from_provider(
     headers: &Headers<'_>,
     is_set_anew: impl Fn(&[u8]) -> bool,
@@ -89,7 +89,15 @@ const BROWSER_HEADERS: [&str; 6] = [
     "sec-fetch-user",
 ];
 
-const PREFIXES: [&[u8]; 4] = [b"x-amz-", b"x-envoy-", b"x-forwarded-", b"x-llm-proxy-"];
+/// With `x-goog-user-project`, for one, a client would choose the project that is charged.
+const PREFIXES: [&[u8]; 6] = [
+    b"x-amz-",
+    b"x-envoy-",
+    b"x-forwarded-",
+    b"x-goog-",
+    b"x-llm-proxy-",
+    b"x-vertex-",
+];
 
 #[cfg(test)]
 mod tests {
@@ -106,6 +114,8 @@ mod tests {
             "openai-organization",
             "openai-project",
             "x-amz-security-token",
+            "x-goog-user-project",
+            "x-http-method-override",
             "x-envoy-retry-on",
             "x-forwarded-for",
             "forwarded",

@@ -7,10 +7,6 @@
 //!
 //! Source: <https://github.com/proxy-wasm/spec/tree/main/abi-versions/v0.2.1>, read 2026-11-21.
 #![allow(unsafe_code, reason = "host calls cross the boundary of the language")]
-#![allow(
-    dead_code,
-    reason = "calls to other servers come with the first that makes one"
-)]
 
 use std::ptr::{null, null_mut};
 use std::time::Duration;

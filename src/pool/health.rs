@@ -165,7 +165,7 @@ impl Record {
     ///
     /// Where every one of them wants a pause: how long it is till the first has had it.
     pub fn available(&self, eligible: Members, now: u64) -> Result<Members, Duration> {
-        let pausing = |place: &usize| self.of(*place).pauses_until > now;
+        let pausing = |place: &usize| self.pause_of(*place, now).is_some();
         let available: Members = eligible.iter().filter(|place| !pausing(place)).collect();
         if available.is_empty() {
             let till = |place| self.of(place).pauses_until.saturating_sub(now);
@@ -179,7 +179,10 @@ impl Record {
     pub fn well(&self, now: u64) -> Members {
         let health = self.members.iter().enumerate();
         health
-            .filter(|(_, health)| health.rests_until <= now)
+            .filter(|(_, health)| {
+                let rest = health.rests_until.saturating_sub(now);
+                rest == 0 || rest > nanos(FIRST_REST) << MAX_DOUBLINGS
+            })
             .map(|(place, _)| place)
             .collect()
     }
@@ -187,7 +190,9 @@ impl Record {
     /// Whether a member wants a pause, and how long.
     pub fn pause_of(&self, place: usize, now: u64) -> Option<Duration> {
         let rest = self.of(place).pauses_until.checked_sub(now)?;
-        (rest > 0).then(|| Duration::from_nanos(rest))
+        // A longer one was written before somebody set the clock back.
+        let is_one = rest > 0 && rest <= nanos(MAX_PAUSE);
+        is_one.then(|| Duration::from_nanos(rest))
     }
 
     /// The member of `among` who answers fastest; now and then another one, to see how it does.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::MAX_LIFE;
 use crate::secret::Secret;
 
 /// How a call has ended.
@@ -52,7 +53,7 @@ impl Answer<'_> {
         if !(lasts.is_finite() && lasts >= 1.0) {
             return Err("answered 200 with an access token that has ended".to_owned());
         }
-        let lasts = Duration::from_secs_f64(lasts.min(MAX_SECONDS));
+        let lasts = Duration::from_secs_f64(lasts.min(MAX_LIFE.as_secs_f64()));
         Ok((Secret::new(token.access_token), lasts))
     }
 }
@@ -107,8 +108,6 @@ const ENVOYS_OWN: [&str; 3] = [
 
 /// Where it is not told. Google's tokens last an hour.
 const ASSUMED_SECONDS: f64 = 600.0;
-/// A day: what is told beyond that is no mistake of ours to rely on.
-const MAX_SECONDS: f64 = 86_400.0;
 const MAX_CHARS: usize = 300;
 /// Unit: bytes. Longer than an email address of a service account, shorter than any token.
 const MAX_WORD: usize = 90;
