@@ -61,6 +61,8 @@ pub struct Plugin {
     pub role: Role,
     /// Whether headers can wait for the body.
     pub hold_headers: bool,
+    /// Whether Envoy's routes may have metadata for us.
+    pub route_metadata: bool,
     /// For which backend it speaks where no metadata says so.
     pub backend: Option<Rc<Backend>>,
 }

@@ -156,6 +156,7 @@ impl Source {
         let name = backend.name.as_str();
         let mut plugin = self.any_plugin(Placement::Upstream, &[name]);
         plugin.routes = None;
+        plugin.route_metadata = self.route_metadata();
         plugin.backend = Some(name.to_owned());
         in_order(&plugin)
     }
@@ -168,7 +169,14 @@ impl Source {
         }
         let mut plugin = self.any_plugin(Placement::Upstream, &names);
         plugin.routes = None;
+        plugin.route_metadata = self.route_metadata();
         in_order(&plugin)
+    }
+
+    /// `false` where no rendered route tells the upstream plugins anything.
+    fn route_metadata(&self) -> Option<bool> {
+        let is_any = self.gateway.routes.iter().any(envoy::has_metadata);
+        (!is_any).then_some(false)
     }
 
     /// The configuration of the plugin that chooses, in the listener.
@@ -239,7 +247,13 @@ impl Source {
 }
 
 fn in_order(plugin: &file::Gateway) -> Value {
-    let first = ["placement", "role", "holdHeaders", "backend"];
+    let first = [
+        "placement",
+        "role",
+        "holdHeaders",
+        "routeMetadata",
+        "backend",
+    ];
     ordered(plugin.to_json(), &first)
 }
 

@@ -1343,6 +1343,26 @@ backends:
         assert_eq!(ask(&[], Some("zzz")), Err(500));
     }
 
+    fn metadata_that_is_not_there_is_not_asked_for() {
+        for (written, host) in [("true", "api.groq.com"), ("false", "api.x.ai")] {
+            let gateway = gateway(&format!(
+                "placement: upstream
+holdHeaders: true
+routeMetadata: {written}
+backend: a
+backends:
+- {{name: a, type: xai, config: {{apiKey: a}}}}
+- {{name: b, type: groq, config: {{apiKey: b}}}}"
+            ));
+            let route = Some(pairs::encode(&[("backend", "b")]));
+            let surroundings = Host { route, ..Host::default() };
+            let mut exchange = Exchange::new(gateway);
+            let body = br#"{"model":"c"}"#;
+            let wire = send(&mut exchange, &post("/v1/chat/completions"), &surroundings, &[body]);
+            assert_eq!(wire.header(":authority"), Some(host));
+        }
+    }
+
     fn a_reply_that_is_no_error_is_never_read() {
         let mut exchange = Exchange::new(held("model: m"));
         send(&mut exchange, &CHAT, &Host::default(), &[br#"{"model":"a"}"#]);

@@ -1042,6 +1042,7 @@ impl Build<'_> {
             placement,
             role,
             hold_headers: file.hold_headers.unwrap_or(false),
+            route_metadata: file.route_metadata.unwrap_or(true),
             backend,
         }
     }

@@ -32,6 +32,9 @@ keys! {
         /// Plugin configuration only: `true` promises that Envoy's `allow_on_headers_stop_iteration`
         /// is set, so that headers can wait for the body. Default: `false`.
         "holdHeaders" => hold_headers: Option<bool>,
+        /// Plugin configuration only: `false` promises that no route of Envoy's has metadata of ours
+        /// (`llm-proxy`): then it is not asked for, which takes time with each request. Default: `true`.
+        "routeMetadata" => route_metadata: Option<bool>,
         /// Plugin configuration only: what it does. `send` (the default) makes a request one to its
         /// backend; `choose`, in the listener, only says in headers where it goes. The native command
         /// sets it in what it renders.

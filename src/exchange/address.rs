@@ -101,7 +101,10 @@ impl Target {
         model: route::Model<'_>,
         surroundings: &dyn Surroundings,
     ) -> Result<Found, Refusal> {
-        let metadata = surroundings.route_metadata();
+        let has_metadata = gateway.plugin.route_metadata;
+        let metadata = has_metadata
+            .then(|| surroundings.route_metadata())
+            .flatten();
         let metadata = metadata
             .map(|bytes| RouteMetadata::decode(&bytes))
             .unwrap_or_default();

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 pub(super) use self::cluster::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
+pub use self::route::has_metadata;
 pub use self::version::{InvalidVersion, Version};
 use super::Source;
 use super::yaml::document;

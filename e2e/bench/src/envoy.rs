@@ -344,6 +344,7 @@ fn wasm_filter(path: &Path, dialect: Dialect) -> Value {
         "backend": dialect.name(),
         "placement": "upstream",
         "holdHeaders": true,
+        "routeMetadata": false,
     });
     json!({
         "name": "envoy.filters.http.wasm",

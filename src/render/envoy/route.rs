@@ -108,7 +108,7 @@ fn action(route: &Route, to: &Destination) -> Map<String, Value> {
         action.insert("retry_policy".to_owned(), retry_policy);
     }
     let mut rest = Map::new();
-    if let Some(metadata) = metadata(route, to) {
+    if let Some(metadata) = metadata(route, to.name().as_str()) {
         rest.insert(
             "metadata".to_owned(),
             json!({"filter_metadata": {NAME: metadata}}),
@@ -118,9 +118,14 @@ fn action(route: &Route, to: &Destination) -> Map<String, Value> {
     rest
 }
 
-/// What the module has to know about a route. It costs time with each request, so a path is there
-/// only where the operation cannot be found without.
-fn metadata(route: &Route, to: &Destination) -> Option<Value> {
+/// Whether the module has to know something about a route.
+pub fn has_metadata(route: &Route) -> bool {
+    metadata(route, "").is_some()
+}
+
+/// What the module has to know about a route to `to`. It costs time with each request, so a path is
+/// there only where the operation cannot be found without.
+fn metadata(route: &Route, to: &str) -> Option<Value> {
     let mut metadata = Map::new();
     if Operation::needs_base(&route.path) {
         metadata.insert("path".to_owned(), route.path.as_str().into());
@@ -132,7 +137,7 @@ fn metadata(route: &Route, to: &Destination) -> Option<Value> {
         metadata.insert("aliases".to_owned(), aliases_text(&route.aliases).into());
     }
     if route.backend_from_model {
-        metadata.insert("prefix".to_owned(), format!("{}/", to.name()).into());
+        metadata.insert("prefix".to_owned(), format!("{to}/").into());
     }
     (!metadata.is_empty()).then_some(Value::Object(metadata))
 }
