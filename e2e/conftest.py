@@ -48,10 +48,11 @@ def start(provider, output, request):
         env=gateways.ENVIRONMENT,
         change=lambda bootstrap: None,
         name="gateway",
+        options=(),
     ) -> Envoy:
         module = request.module.__name__.removeprefix("test_")
         directory = output / module / f"{name}-{placement}-{version}-{len(running)}"
-        made = bootstrap.make(placement, gateway, directory, env)
+        made = bootstrap.make(placement, gateway, directory, env, options)
         change(made)
         running.append(Envoy(directory, made, version, env))
         return running[-1]

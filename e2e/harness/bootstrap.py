@@ -26,25 +26,32 @@ OWN_ENDPOINTS = {
 }
 
 
-def make(placement: str, gateway: dict, directory: pathlib.Path, env: dict[str, str]) -> dict:
-    """A bootstrap for `gateway`, which stands in `directory` afterwards."""
+def make(
+    placement: str, gateway: dict, directory: pathlib.Path, env: dict[str, str], options=()
+) -> dict:
+    """A bootstrap for `gateway`, which stands in `directory` afterwards.
+
+    `options` are for `llm-proxy render envoy`.
+    """
     if placement == UPSTREAM:
-        return rendered(gateway, directory, env)
+        return rendered(gateway, directory, env, options)
     return in_listener(gateway, env, holds=placement == LISTENER_HELD)
 
 
-def rendered(gateway: dict | str, directory: pathlib.Path, env: dict[str, str]) -> dict:
+def rendered(
+    gateway: dict | str, directory: pathlib.Path, env: dict[str, str], options=()
+) -> dict:
     """What `llm-proxy render envoy` makes of `gateway`."""
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / "gateway.yaml"
     file.write_text(gateway if isinstance(gateway, str) else yaml.safe_dump(gateway, sort_keys=False))
-    text = render(file, env)
+    text = render(file, env, options)
     (directory / "rendered.yaml").write_text(text)
     return yaml.safe_load(text)
 
 
-def render(file: pathlib.Path, env: dict[str, str]) -> str:
-    arguments = [artefacts.command(), "render", "envoy", file, "--wasm", artefacts.module()]
+def render(file: pathlib.Path, env: dict[str, str], options=()) -> str:
+    arguments = [artefacts.command(), "render", "envoy", file, "--wasm", artefacts.module(), *options]
     done = subprocess.run(
         list(map(str, arguments)), env=env, capture_output=True, text=True,
         timeout=artefacts.GUARD_SECONDS,
