@@ -3,7 +3,7 @@
 import openai
 import pytest
 
-from harness import artefacts, bootstrap, gateways
+from harness import bootstrap, gateways
 from harness.client import request
 from harness.shapes import assert_openai_error
 
@@ -43,12 +43,7 @@ def shared(mock) -> dict:
 
 @pytest.fixture(
     scope="module",
-    params=[
-        (bootstrap.UPSTREAM, artefacts.NEWEST_ENVOY),
-        (bootstrap.UPSTREAM, artefacts.OLDEST_ENVOY),
-        (bootstrap.LISTENER_HELD, artefacts.NEWEST_ENVOY),
-        (bootstrap.LISTENER_HELD, artefacts.OLDEST_ENVOY),
-    ],
+    params=bootstrap.HELD,
     ids=lambda it: "-".join(it),
 )
 def gateway(start, provider, request):

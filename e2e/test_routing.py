@@ -5,7 +5,7 @@ import json
 import openai
 import pytest
 
-from harness import artefacts, bootstrap, gateways
+from harness import bootstrap, gateways
 from harness.client import Exchange
 from harness.shapes import assert_openai_error
 
@@ -47,12 +47,7 @@ def shared(mock, pool: bool) -> dict:
 
 @pytest.fixture(
     scope="module",
-    params=[
-        (bootstrap.UPSTREAM, artefacts.NEWEST_ENVOY),
-        (bootstrap.UPSTREAM, artefacts.OLDEST_ENVOY),
-        (bootstrap.LISTENER_HELD, artefacts.NEWEST_ENVOY),
-        (bootstrap.LISTENER_HELD, artefacts.OLDEST_ENVOY),
-    ],
+    params=bootstrap.HELD,
     ids=lambda it: "-".join(it),
 )
 def gateway(start, provider, request):

@@ -41,12 +41,7 @@ def shared(mock) -> dict:
 
 @pytest.fixture(
     scope="module",
-    params=[
-        (bootstrap.UPSTREAM, artefacts.NEWEST_ENVOY),
-        (bootstrap.UPSTREAM, artefacts.OLDEST_ENVOY),
-        (bootstrap.LISTENER_HELD, artefacts.NEWEST_ENVOY),
-        (bootstrap.LISTENER_HELD, artefacts.OLDEST_ENVOY),
-    ],
+    params=bootstrap.HELD,
     ids=lambda it: "-".join(it),
 )
 def gateway(start, provider, request):

@@ -18,6 +18,12 @@ UPSTREAM = "upstream"
 LISTENER_HELD = "listener-held"
 LISTENER_FIRST = "listener-first"
 PLACEMENTS = (UPSTREAM, LISTENER_HELD, LISTENER_FIRST)
+# Where headers wait for the body, in both Envoys.
+HELD = tuple(
+    (placement, version)
+    for placement in (UPSTREAM, LISTENER_HELD)
+    for version in (artefacts.NEWEST_ENVOY, artefacts.OLDEST_ENVOY)
+)
 
 # Where providers live that no test moves elsewhere.
 OWN_ENDPOINTS = {
