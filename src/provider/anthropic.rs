@@ -118,6 +118,11 @@ impl Dialect for Anthropic {
         let error = ErrorBody::new(status, message);
         (status, error.with_code(code.map(Into::into)))
     }
+
+    /// Anthropic says it in a header.
+    fn retry_after(&self, _: &[u8]) -> Option<u64> {
+        None
+    }
 }
 
 /// `{"type": "error", "error": {…}}`.

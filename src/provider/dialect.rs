@@ -38,9 +38,7 @@ pub trait Dialect {
 
     /// How long the body of an error asks to wait, where the dialect says that there and not in a
     /// header. Unit: seconds.
-    fn retry_after(&self, _body: &[u8]) -> Option<u64> {
-        None
-    }
+    fn retry_after(&self, body: &[u8]) -> Option<u64>;
 }
 
 /// Translates embeddings.

@@ -104,6 +104,10 @@ impl Dialect for Gemini {
     fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
         gemini::Gemini.error(status, body)
     }
+
+    fn retry_after(&self, body: &[u8]) -> Option<u64> {
+        gemini::Gemini.retry_after(body)
+    }
 }
 
 impl Embeddings for Gemini {
@@ -170,6 +174,17 @@ mod tests {
             assert!(!Location::is_location(text), "{text}");
         }
         assert!(!Location::is_location("evil.example/"));
+    }
+
+    #[test]
+    fn a_pause_that_google_asks_for_in_the_body_is_told() {
+        let info = r#"{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"7s"}"#;
+        let error = format!(
+            r#"{{"error":{{"code":429,"message":"m","status":"RESOURCE_EXHAUSTED","details":[{info}]}}}}"#
+        );
+        let wait = |model| dialect_of(model).retry_after(error.as_bytes());
+        assert_eq!(wait("gemini-2.5-flash"), Some(7));
+        assert_eq!(wait("claude-sonnet-4-5"), None);
     }
 
     #[test]
