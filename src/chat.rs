@@ -13,6 +13,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+use crate::json::Quoted;
 use crate::usage::Usage;
 
 /// A chat completion that a client asks for.
@@ -142,8 +143,8 @@ pub enum PartKind<'a> {
         /// `wav` or `mp3`.
         format: Cow<'a, str>,
     },
-    /// `text`.
-    Text(Cow<'a, str>),
+    /// `text`: passed on as it stands, unless a dialect has to look into it.
+    Text(Quoted<'a>),
 }
 
 /// A call of a function, in a request or a reply.

@@ -19,6 +19,8 @@
 mod block;
 mod error;
 mod number;
+mod quoted;
+mod read;
 mod splice;
 mod string;
 #[cfg(test)]
@@ -31,6 +33,9 @@ use std::rc::Rc;
 
 pub use error::InvalidJson;
 use number::Number;
+pub use quoted::Quoted;
+pub(crate) use read::object;
+pub use read::{Ignored, Key, Read, Reader, Unread, read};
 pub use splice::{InvalidSplices, Splice, apply, pieces};
 pub(crate) use string::stands_for_itself;
 use string::{Fault, Within};

@@ -263,6 +263,12 @@ pub fn decode_string(text: &[u8]) -> Option<Cow<'_, str>> {
     serde_json::from_slice(text).ok().map(Cow::Owned)
 }
 
+/// The same for what stands between the quotes, and has escapes.
+pub(super) fn decode_escaped(inner: &[u8]) -> Option<String> {
+    let text = [b"\"", inner, b"\""].concat();
+    serde_json::from_slice(&text).ok()
+}
+
 /// Whether text within quotes has neither escapes nor what would need one: it is its own value.
 pub fn stands_for_itself(text: &[u8]) -> bool {
     let is_itself = |&byte: &u8| byte >= 0x20 && byte != b'"' && byte != b'\\';

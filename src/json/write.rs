@@ -1,5 +1,6 @@
 //! Writing JSON without a tree.
 
+use super::quoted::Quoted;
 use super::string;
 
 /// Appends values to a text; puts the commas between them.
@@ -97,6 +98,15 @@ impl Writer {
         self.needs_comma = true;
     }
 
+    /// A string as another JSON text has it.
+    pub fn quoted(&mut self, value: Quoted<'_>) {
+        self.comma();
+        self.out.push(b'"');
+        self.out.extend_from_slice(value.text());
+        self.out.push(b'"');
+        self.needs_comma = true;
+    }
+
     /// A string that is several texts.
     pub fn string_of(&mut self, parts: &[&str]) {
         self.comma();
@@ -129,6 +139,20 @@ impl Writer {
 
     /// A number; `null` where JSON has none for it.
     pub fn float(&mut self, value: f64) {
+        if let Some((whole, mut fraction)) = short_decimal(value) {
+            self.number(whole);
+            self.out.push(b'.');
+            let mut unit = DECIMAL;
+            loop {
+                unit /= 10;
+                // A digit is below 10.
+                self.out.push(b'0' + (fraction / unit) as u8);
+                fraction %= unit;
+                if fraction == 0 {
+                    return;
+                }
+            }
+        }
         // The shortest text that means the same number, which JSON's grammar takes.
         match serde_json::Number::from_f64(value) {
             Some(number) => self.raw(&number.to_string()),
@@ -171,12 +195,57 @@ impl Writer {
     }
 }
 
+/// A number of a few decimals as its whole part and its fraction, in units of 1/[`DECIMAL`].
+///
+/// The division is of exact numbers and rounded once, as whoever reads the decimals does it: where it
+/// gives the number, they mean it. With so few digits no others do.
+fn short_decimal(value: f64) -> Option<(u64, u64)> {
+    // Smaller ones are written with an exponent.
+    if value != 0.0 && !(1e-5..1e6).contains(&value) || value.is_sign_negative() {
+        return None;
+    }
+    // Below 1e12.
+    let scaled = (value * DECIMAL as f64).round_ties_even() as u64;
+    let is_it = scaled as f64 / DECIMAL as f64 == value;
+    is_it.then_some((scaled / DECIMAL, scaled % DECIMAL))
+}
+
+/// What the fraction of a short decimal counts.
+const DECIMAL: u64 = 1_000_000;
+
 /// Of the largest `u64`.
 const MAX_DIGITS: usize = 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_written_as_serde_json_does_it() {
+        let decimals = (0..2000).map(|it| f64::from(it) / 1000.0);
+        let others = [
+            -0.0,
+            -1.5,
+            1e-6,
+            1.5e-6,
+            1e-7,
+            0.1 + 0.2,
+            1.0 / 3.0,
+            999_999.999_999,
+            1e6,
+            1e21,
+            f64::MAX,
+        ];
+        for value in decimals.chain(others) {
+            let mut json = Writer::default();
+            json.array(|json| {
+                json.float(value);
+                json.number(1);
+            });
+            let expected = serde_json::to_string(&(value, 1)).unwrap();
+            assert_eq!(String::from_utf8(json.into_bytes()).unwrap(), expected);
+        }
+    }
 
     #[test]
     fn what_is_written_can_be_read() {

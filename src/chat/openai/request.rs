@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::wire;
 use crate::chat::{Message, Part, PartKind, Request, ResponseFormat, Tool, ToolCall, ToolChoice};
-use crate::json::Text;
+use crate::json::{self, Unread};
 use crate::refusal::ErrorBody;
 
 /// A body that is no chat completion request. Caused by the client.
@@ -38,10 +38,8 @@ pub struct InvalidRequest {
 /// assert_eq!(invalid.param.as_deref(), Some("messages[0].content[0].type"));
 /// ```
 pub fn read(body: &[u8]) -> Result<Request<'_>, InvalidRequest> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| InvalidRequest::body(format!("the body is not UTF-8: {error}")))?;
-    let body = serde_json::from_str(text).map_err(|error| locate(text, &error))?;
-    request(body)
+    let shape = json::read(body).map_err(|unread| InvalidRequest::unread(&unread, body))?;
+    request(shape)
 }
 
 impl InvalidRequest {
@@ -70,6 +68,15 @@ impl InvalidRequest {
         }
     }
 
+    fn unread(unread: &Unread, body: &[u8]) -> Self {
+        let path = unread.path(body);
+        match unread {
+            Unread::Invalid(error) => Self::body(format!("the body is not JSON: {error}")),
+            _ if path.is_empty() => Self::body(format!("the body {}", unread.message())),
+            _ => Self::at(path, unread.message()),
+        }
+    }
+
     fn missing(param: impl Into<String>) -> Self {
         Self::at(param, "is required")
     }
@@ -85,26 +92,6 @@ impl fmt::Display for InvalidRequest {
 }
 
 impl std::error::Error for InvalidRequest {}
-
-/// Where serde_json's error is. The text is read once more, this time with the path kept: that is
-/// too slow for bodies that are right.
-fn locate(text: &str, error: &serde_json::Error) -> InvalidRequest {
-    if !error.is_data() {
-        return InvalidRequest::body(format!("the body is not JSON: {error}"));
-    }
-    let reader = &mut serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, wire::Body<'_>>(reader) {
-        Ok(_) => InvalidRequest::body(error.to_string()),
-        Err(error) => {
-            let path = error.path().to_string();
-            let message = error.inner().to_string();
-            match path.as_str() {
-                "." => InvalidRequest::body(message),
-                _ => InvalidRequest::at(path, message),
-            }
-        }
-    }
-}
 
 fn request(body: wire::Body<'_>) -> Result<Request<'_>, InvalidRequest> {
     let mut unplaced = Vec::new();
@@ -143,7 +130,7 @@ fn request(body: wire::Body<'_>) -> Result<Request<'_>, InvalidRequest> {
     let mut other = body.unknown;
     other.retain(|(name, value)| !is_default(name, value));
     Ok(Request {
-        model: text(body.model).unwrap_or_default(),
+        model: body.model.unwrap_or_default(),
         messages,
         max_tokens: body.max_completion_tokens.or(body.max_tokens),
         temperature: body.temperature,
@@ -151,7 +138,7 @@ fn request(body: wire::Body<'_>) -> Result<Request<'_>, InvalidRequest> {
         stop: match body.stop {
             None => Vec::new(),
             Some(wire::Stop::Text(stop)) => vec![stop],
-            Some(wire::Stop::Other(stops)) => stops.into_iter().map(|Text(stop)| stop).collect(),
+            Some(wire::Stop::Other(stops)) => stops,
         },
         stream: body.stream.unwrap_or_default(),
         include_usage: stream_options.include_usage.unwrap_or_default(),
@@ -165,8 +152,8 @@ fn request(body: wire::Body<'_>) -> Result<Request<'_>, InvalidRequest> {
             Some(format) => response_format(format, &mut unplaced)?,
             None => None,
         },
-        reasoning_effort: text(body.reasoning_effort),
-        user: text(body.safety_identifier).or(text(body.user)),
+        reasoning_effort: body.reasoning_effort,
+        user: body.safety_identifier.or(body.user),
         seed: body.seed,
         n: body.n.unwrap_or(1),
         presence_penalty: body.presence_penalty,
@@ -184,7 +171,7 @@ fn message<'a>(
     unplaced: &mut Vec<String>,
 ) -> Result<Message<'a>, InvalidRequest> {
     let path = || format!("messages[{index}]");
-    let Some(Text(role)) = it.role else {
+    let Some(role) = it.role else {
         return Err(InvalidRequest::missing(format!("{}.role", path())));
     };
     if !it.unknown.is_empty() {
@@ -236,7 +223,7 @@ fn message<'a>(
     };
     match &*role {
         "assistant" => {
-            if let Some(Text(refusal)) = it.refusal {
+            if let Some(refusal) = it.refusal {
                 content.push(Part {
                     kind: PartKind::Text(refusal),
                     cache_control: None,
@@ -250,8 +237,8 @@ fn message<'a>(
                     .enumerate()
                     .map(|(number, it)| tool_call(it, (index, number), unplaced))
                     .collect::<Result<_, _>>()?,
-                reasoning: text(it.reasoning_content),
-                reasoning_signature: text(it.reasoning_signature),
+                reasoning: it.reasoning_content,
+                reasoning_signature: it.reasoning_signature,
                 cache_control,
             })
         }
@@ -264,7 +251,7 @@ fn message<'a>(
         }
         "tool" => {
             expect_content()?;
-            let Some(Text(tool_call_id)) = it.tool_call_id else {
+            let Some(tool_call_id) = it.tool_call_id else {
                 return Err(InvalidRequest::missing(format!("{}.tool_call_id", path())));
             };
             Ok(Message::Tool {
@@ -330,7 +317,7 @@ fn part<'a>(
     unplaced: &mut Vec<String>,
 ) -> Result<Part<'a>, InvalidRequest> {
     let path = |member: &str| format!("messages[{message}].content[{index}]{member}");
-    let Some(Text(kind)) = it.kind else {
+    let Some(kind) = it.kind else {
         return Err(InvalidRequest::missing(path(".type")));
     };
     if !it.unknown.is_empty() {
@@ -350,29 +337,29 @@ fn part<'a>(
                 return Err(missing(".file.file_data"));
             }
             PartKind::File {
-                id: text(file.file_id),
-                name: text(file.filename),
-                data: text(file.file_data),
+                id: file.file_id,
+                name: file.filename,
+                data: file.file_data,
             }
         }
         "image_url" => {
             let image = it.image_url.ok_or_else(|| missing(".image_url"))?;
             note(unplaced, &path(".image_url"), &image.unknown);
             PartKind::Image {
-                url: text(image.url).ok_or_else(|| missing(".image_url.url"))?,
-                detail: text(image.detail),
+                url: image.url.ok_or_else(|| missing(".image_url.url"))?,
+                detail: image.detail,
             }
         }
         "input_audio" => {
             let audio = it.input_audio.ok_or_else(|| missing(".input_audio"))?;
             note(unplaced, &path(".input_audio"), &audio.unknown);
             PartKind::Audio {
-                data: text(audio.data).ok_or_else(|| missing(".input_audio.data"))?,
-                format: text(audio.format).ok_or_else(|| missing(".input_audio.format"))?,
+                data: audio.data.ok_or_else(|| missing(".input_audio.data"))?,
+                format: audio.format.ok_or_else(|| missing(".input_audio.format"))?,
             }
         }
-        "refusal" => PartKind::Text(text(it.refusal).ok_or_else(|| missing(".refusal"))?),
-        _ => PartKind::Text(text(it.text).ok_or_else(|| missing(".text"))?),
+        "refusal" => PartKind::Text(it.refusal.ok_or_else(|| missing(".refusal"))?),
+        _ => PartKind::Text(it.text.ok_or_else(|| missing(".text"))?),
     };
     Ok(Part {
         kind,
@@ -387,7 +374,7 @@ fn tool_call<'a>(
 ) -> Result<ToolCall<'a>, InvalidRequest> {
     let path = |member: &str| format!("messages[{message}].tool_calls[{index}]{member}");
     note(unplaced, &path(""), &it.unknown);
-    if let Some(Text(kind)) = &it.kind
+    if let Some(kind) = &it.kind
         && kind != "function"
     {
         return Err(InvalidRequest::at(
@@ -396,7 +383,7 @@ fn tool_call<'a>(
         ));
     }
     let missing = |member: &str| InvalidRequest::missing(path(member));
-    let id = text(it.id).ok_or_else(|| missing(".id"))?;
+    let id = it.id.ok_or_else(|| missing(".id"))?;
     let function = it.function.ok_or_else(|| missing(".function"))?;
     note(unplaced, &path(".function"), &function.unknown);
     let extra = it.extra_content.unwrap_or_default();
@@ -405,9 +392,9 @@ fn tool_call<'a>(
     note(unplaced, &path(".extra_content.google"), &google.unknown);
     Ok(ToolCall {
         id,
-        name: text(function.name).ok_or_else(|| missing(".function.name"))?,
-        arguments: text(function.arguments).unwrap_or_default(),
-        signature: text(google.thought_signature),
+        name: function.name.ok_or_else(|| missing(".function.name"))?,
+        arguments: function.arguments.unwrap_or_default(),
+        signature: google.thought_signature,
     })
 }
 
@@ -417,7 +404,7 @@ fn tool<'a>(
     unplaced: &mut Vec<String>,
 ) -> Result<Tool<'a>, InvalidRequest> {
     let path = |member: &str| format!("tools[{index}]{member}");
-    let Some(Text(kind)) = it.kind else {
+    let Some(kind) = it.kind else {
         return Err(InvalidRequest::missing(path(".type")));
     };
     if kind != "function" {
@@ -437,8 +424,8 @@ fn tool<'a>(
         return Err(InvalidRequest::at(path(".function.parameters"), message));
     }
     Ok(Tool {
-        name: text(function.name).ok_or_else(|| missing(".function.name"))?,
-        description: text(function.description),
+        name: function.name.ok_or_else(|| missing(".function.name"))?,
+        description: function.description,
         parameters: function.parameters,
         strict: function.strict,
         cache_control: it.cache_control,
@@ -464,7 +451,7 @@ fn tool_choice<'a>(
         wire::ToolChoice::Other(named) => named,
     };
     note(unplaced, "tool_choice", &named.unknown);
-    match text(named.kind).as_deref() {
+    match named.kind.as_deref() {
         Some("function") => {}
         Some(other) => {
             let message = format!("{other:?} is not \"function\"");
@@ -472,7 +459,7 @@ fn tool_choice<'a>(
         }
         None => return Err(InvalidRequest::missing("tool_choice.type")),
     }
-    match named.function.and_then(|function| text(function.name)) {
+    match named.function.and_then(|function| function.name) {
         Some(name) => Ok(ToolChoice::Function(name)),
         None => Err(InvalidRequest::missing("tool_choice.function.name")),
     }
@@ -483,7 +470,7 @@ fn response_format<'a>(
     unplaced: &mut Vec<String>,
 ) -> Result<Option<ResponseFormat<'a>>, InvalidRequest> {
     note(unplaced, "response_format", &it.unknown);
-    match text(it.kind).as_deref() {
+    match it.kind.as_deref() {
         Some("text") => Ok(None),
         Some("json_object") => Ok(Some(ResponseFormat::JsonObject)),
         Some("json_schema") => {
@@ -501,7 +488,8 @@ fn response_format<'a>(
                 ));
             }
             Ok(Some(ResponseFormat::JsonSchema {
-                name: text(schema.name)
+                name: schema
+                    .name
                     .ok_or_else(|| InvalidRequest::missing(format!("{path}.name")))?,
                 schema: schema.schema,
                 strict: schema.strict,
@@ -538,10 +526,6 @@ fn is_default(name: &str, value: &RawValue) -> bool {
 
 fn note(unplaced: &mut Vec<String>, path: &str, unknown: &[(Cow<'_, str>, &RawValue)]) {
     unplaced.extend(unknown.iter().map(|(name, _)| format!("{path}.{name}")));
-}
-
-fn text(text: Option<Text<'_>>) -> Option<Cow<'_, str>> {
-    text.map(|Text(text)| text)
 }
 
 #[cfg(test)]
@@ -642,8 +626,7 @@ mod tests {
                 Some("response_format.type"),
             ),
             (with(r#""stream":1"#), Some("stream")),
-            // The message names it.
-            (with(r#""n":2,"n":3"#), None),
+            (with(r#""n":2,"n":3"#), Some("n")),
         ] {
             let invalid = read(body.as_bytes()).expect_err(&body);
             assert_eq!(invalid.param.as_deref(), param, "{body}: {invalid}");
@@ -710,22 +693,22 @@ mod tests {
     }
 
     #[test]
-    fn text_is_borrowed_unless_it_has_escapes() {
+    fn text_is_kept_as_it_stands() {
         let body = br#"{"messages":[{"role":"user","content":"plain"},
             {"role":"user","content":[{"type":"text","text":"a\nb"}]}]}"#;
         let request = read(body).unwrap();
-        let kinds: Vec<_> = request
+        let texts: Vec<_> = request
             .messages
             .iter()
             .map(|message| match message {
                 Message::User { content, .. } => match &content[0].kind {
-                    PartKind::Text(text) => matches!(text, Cow::Borrowed(_)),
+                    PartKind::Text(text) => text.text(),
                     _ => panic!(),
                 },
                 _ => panic!(),
             })
             .collect();
-        assert_eq!(kinds, [true, false]);
+        assert_eq!(texts, [&b"plain"[..], br"a\nb"]);
     }
 
     #[test]

@@ -4,270 +4,212 @@
 //! is kept with its name, for nothing may be lost unnoticed.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::json::Text;
-
-/// Declares a shape: a struct of optional members, and what reads it.
-macro_rules! object {
-    ($(#[$meta:meta])* $name:ident<$lt:lifetime> { $($field:ident: $type:ty = $key:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Debug, Default)]
-        pub(super) struct $name<$lt> {
-            $(pub(super) $field: Option<$type>,)*
-            /// What else is there and not `null`.
-            pub(super) unknown: Vec<(Cow<$lt, str>, &$lt RawValue)>,
-        }
-
-        impl<'de: $lt, $lt> Deserialize<'de> for $name<$lt> {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Reader<$lt>(PhantomData<&$lt ()>);
-
-                impl<'de: $lt, $lt> Visitor<'de> for Reader<$lt> {
-                    type Value = $name<$lt>;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str("an object")
-                    }
-
-                    fn visit_map<A: MapAccess<'de>>(
-                        self,
-                        mut map: A,
-                    ) -> Result<Self::Value, A::Error> {
-                        let mut found = $name::default();
-                        while let Some(Text(key)) = map.next_key::<Text<$lt>>()? {
-                            match &*key {
-                                $($key => {
-                                    if found.$field.is_some() {
-                                        return Err(A::Error::duplicate_field($key));
-                                    }
-                                    found.$field = map.next_value()?;
-                                })*
-                                _ => {
-                                    let value: &'de RawValue = map.next_value()?;
-                                    if value.get() != "null" {
-                                        found.unknown.push((key, value));
-                                    }
-                                }
-                            }
-                        }
-                        Ok(found)
-                    }
-                }
-
-                deserializer.deserialize_map(Reader(PhantomData))
-            }
-        }
-    };
-}
+use crate::json::{Ignored, Quoted, Read, Reader, Unread, object};
 
 object! {
     /// The whole body.
-    Body<'a> {
-        model: Text<'a> = "model",
-        messages: Vec<Message<'a>> = "messages",
-        max_tokens: u64 = "max_tokens",
-        max_completion_tokens: u64 = "max_completion_tokens",
-        temperature: f64 = "temperature",
-        top_p: f64 = "top_p",
-        stop: Stop<'a> = "stop",
-        stream: bool = "stream",
-        stream_options: StreamOptions<'a> = "stream_options",
-        tools: Vec<Tool<'a>> = "tools",
-        tool_choice: ToolChoice<'a> = "tool_choice",
-        parallel_tool_calls: bool = "parallel_tool_calls",
-        response_format: ResponseFormat<'a> = "response_format",
-        reasoning_effort: Text<'a> = "reasoning_effort",
-        user: Text<'a> = "user",
-        safety_identifier: Text<'a> = "safety_identifier",
-        seed: i64 = "seed",
-        n: u64 = "n",
-        presence_penalty: f64 = "presence_penalty",
-        frequency_penalty: f64 = "frequency_penalty",
-        logprobs: bool = "logprobs",
-        top_logprobs: u64 = "top_logprobs",
-        functions: &'a RawValue = "functions",
-        function_call: &'a RawValue = "function_call",
+    pub(super) Body<'a> {
+        model: Cow<'a, str> = b"model",
+        messages: Vec<Message<'a>> = b"messages",
+        max_tokens: u64 = b"max_tokens",
+        max_completion_tokens: u64 = b"max_completion_tokens",
+        temperature: f64 = b"temperature",
+        top_p: f64 = b"top_p",
+        stop: Stop<'a> = b"stop",
+        stream: bool = b"stream",
+        stream_options: StreamOptions<'a> = b"stream_options",
+        tools: Vec<Tool<'a>> = b"tools",
+        tool_choice: ToolChoice<'a> = b"tool_choice",
+        parallel_tool_calls: bool = b"parallel_tool_calls",
+        response_format: ResponseFormat<'a> = b"response_format",
+        reasoning_effort: Cow<'a, str> = b"reasoning_effort",
+        user: Cow<'a, str> = b"user",
+        safety_identifier: Cow<'a, str> = b"safety_identifier",
+        seed: i64 = b"seed",
+        n: u64 = b"n",
+        presence_penalty: f64 = b"presence_penalty",
+        frequency_penalty: f64 = b"frequency_penalty",
+        logprobs: bool = b"logprobs",
+        top_logprobs: u64 = b"top_logprobs",
+        functions: &'a RawValue = b"functions",
+        function_call: &'a RawValue = b"function_call",
+        ..unknown
     }
 }
 
 object! {
-    StreamOptions<'a> {
-        include_usage: bool = "include_usage",
+    pub(super) StreamOptions<'a> {
+        include_usage: bool = b"include_usage",
         // Padding against observers of the line: it changes nothing that is said.
-        include_obfuscation: bool = "include_obfuscation",
+        include_obfuscation: bool = b"include_obfuscation",
+        ..unknown
     }
 }
 
 object! {
-    Message<'a> {
-        role: Text<'a> = "role",
-        content: Content<'a> = "content",
-        name: Text<'a> = "name",
-        refusal: Text<'a> = "refusal",
-        tool_calls: Vec<ToolCall<'a>> = "tool_calls",
-        tool_call_id: Text<'a> = "tool_call_id",
-        function_call: &'a RawValue = "function_call",
-        audio: &'a RawValue = "audio",
-        annotations: &'a RawValue = "annotations",
+    pub(super) Message<'a> {
+        role: Cow<'a, str> = b"role",
+        content: Content<'a> = b"content",
+        name: Quoted<'a> = b"name",
+        refusal: Quoted<'a> = b"refusal",
+        tool_calls: Vec<ToolCall<'a>> = b"tool_calls",
+        tool_call_id: Cow<'a, str> = b"tool_call_id",
+        function_call: &'a RawValue = b"function_call",
+        audio: &'a RawValue = b"audio",
+        annotations: &'a RawValue = b"annotations",
         // What OpenAI's SDK has read from `content`, handed back.
-        parsed: IgnoredAny = "parsed",
-        reasoning_content: Text<'a> = "reasoning_content",
-        reasoning_signature: Text<'a> = "reasoning_signature",
-        cache_control: &'a RawValue = "cache_control",
+        parsed: Ignored = b"parsed",
+        reasoning_content: Cow<'a, str> = b"reasoning_content",
+        reasoning_signature: Cow<'a, str> = b"reasoning_signature",
+        cache_control: &'a RawValue = b"cache_control",
+        ..unknown
     }
 }
 
 object! {
-    Part<'a> {
-        kind: Text<'a> = "type",
-        text: Text<'a> = "text",
-        refusal: Text<'a> = "refusal",
-        image_url: ImageUrl<'a> = "image_url",
-        input_audio: InputAudio<'a> = "input_audio",
-        file: File<'a> = "file",
-        cache_control: &'a RawValue = "cache_control",
+    pub(super) Part<'a> {
+        kind: Cow<'a, str> = b"type",
+        text: Quoted<'a> = b"text",
+        refusal: Quoted<'a> = b"refusal",
+        image_url: ImageUrl<'a> = b"image_url",
+        input_audio: InputAudio<'a> = b"input_audio",
+        file: File<'a> = b"file",
+        cache_control: &'a RawValue = b"cache_control",
+        ..unknown
     }
 }
 
 object! {
-    ImageUrl<'a> {
-        url: Text<'a> = "url",
-        detail: Text<'a> = "detail",
+    pub(super) ImageUrl<'a> {
+        url: Cow<'a, str> = b"url",
+        detail: Cow<'a, str> = b"detail",
+        ..unknown
     }
 }
 
 object! {
-    InputAudio<'a> {
-        data: Text<'a> = "data",
-        format: Text<'a> = "format",
+    pub(super) InputAudio<'a> {
+        data: Cow<'a, str> = b"data",
+        format: Cow<'a, str> = b"format",
+        ..unknown
     }
 }
 
 object! {
-    File<'a> {
-        file_id: Text<'a> = "file_id",
-        filename: Text<'a> = "filename",
-        file_data: Text<'a> = "file_data",
+    pub(super) File<'a> {
+        file_id: Cow<'a, str> = b"file_id",
+        filename: Cow<'a, str> = b"filename",
+        file_data: Cow<'a, str> = b"file_data",
+        ..unknown
     }
 }
 
 object! {
-    ToolCall<'a> {
-        id: Text<'a> = "id",
-        kind: Text<'a> = "type",
-        index: u64 = "index",
-        function: CalledFunction<'a> = "function",
-        extra_content: ExtraContent<'a> = "extra_content",
+    pub(super) ToolCall<'a> {
+        id: Cow<'a, str> = b"id",
+        kind: Cow<'a, str> = b"type",
+        index: u64 = b"index",
+        function: CalledFunction<'a> = b"function",
+        extra_content: ExtraContent<'a> = b"extra_content",
+        ..unknown
     }
 }
 
 object! {
-    CalledFunction<'a> {
-        name: Text<'a> = "name",
-        arguments: Text<'a> = "arguments",
+    pub(super) CalledFunction<'a> {
+        name: Cow<'a, str> = b"name",
+        arguments: Cow<'a, str> = b"arguments",
         // What OpenAI's SDK has read from `arguments`, handed back.
-        parsed_arguments: IgnoredAny = "parsed_arguments",
+        parsed_arguments: Ignored = b"parsed_arguments",
+        ..unknown
     }
 }
 
 object! {
-    ExtraContent<'a> {
-        google: GoogleExtra<'a> = "google",
+    pub(super) ExtraContent<'a> {
+        google: GoogleExtra<'a> = b"google",
+        ..unknown
     }
 }
 
 object! {
-    GoogleExtra<'a> {
-        thought_signature: Text<'a> = "thought_signature",
+    pub(super) GoogleExtra<'a> {
+        thought_signature: Cow<'a, str> = b"thought_signature",
+        ..unknown
     }
 }
 
 object! {
-    Tool<'a> {
-        kind: Text<'a> = "type",
-        function: Function<'a> = "function",
-        cache_control: &'a RawValue = "cache_control",
+    pub(super) Tool<'a> {
+        kind: Cow<'a, str> = b"type",
+        function: Function<'a> = b"function",
+        cache_control: &'a RawValue = b"cache_control",
+        ..unknown
     }
 }
 
 object! {
-    Function<'a> {
-        name: Text<'a> = "name",
-        description: Text<'a> = "description",
-        parameters: &'a RawValue = "parameters",
-        strict: bool = "strict",
+    pub(super) Function<'a> {
+        name: Cow<'a, str> = b"name",
+        description: Cow<'a, str> = b"description",
+        parameters: &'a RawValue = b"parameters",
+        strict: bool = b"strict",
+        ..unknown
     }
 }
 
 object! {
-    NamedTool<'a> {
-        kind: Text<'a> = "type",
-        function: FunctionName<'a> = "function",
+    pub(super) NamedTool<'a> {
+        kind: Cow<'a, str> = b"type",
+        function: FunctionName<'a> = b"function",
+        ..unknown
     }
 }
 
 object! {
-    FunctionName<'a> {
-        name: Text<'a> = "name",
+    pub(super) FunctionName<'a> {
+        name: Cow<'a, str> = b"name",
+        ..unknown
     }
 }
 
 object! {
-    ResponseFormat<'a> {
-        kind: Text<'a> = "type",
-        json_schema: JsonSchema<'a> = "json_schema",
+    pub(super) ResponseFormat<'a> {
+        kind: Cow<'a, str> = b"type",
+        json_schema: JsonSchema<'a> = b"json_schema",
+        ..unknown
     }
 }
 
 object! {
-    JsonSchema<'a> {
-        name: Text<'a> = "name",
-        schema: &'a RawValue = "schema",
-        strict: bool = "strict",
+    pub(super) JsonSchema<'a> {
+        name: Cow<'a, str> = b"name",
+        schema: &'a RawValue = b"schema",
+        strict: bool = b"strict",
+        ..unknown
     }
 }
 
 /// Declares what may be written in two ways: as a string, or as an array or object.
 macro_rules! string_or {
-    ($(#[$meta:meta])* $name:ident<$lt:lifetime>, $visit:ident($access:ident), $of:ident: $other:ty, $expecting:literal) => {
+    ($(#[$meta:meta])* $name:ident<$lt:lifetime>, $text:ty, $other:ty, $expecting:literal) => {
         $(#[$meta])*
         #[derive(Debug)]
         pub(super) enum $name<$lt> {
-            Text(Cow<$lt, str>),
+            Text($text),
             Other($other),
         }
 
-        impl<'de: $lt, $lt> Deserialize<'de> for $name<$lt> {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Reader<$lt>(PhantomData<&$lt ()>);
-
-                impl<'de: $lt, $lt> Visitor<'de> for Reader<$lt> {
-                    type Value = $name<$lt>;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str($expecting)
-                    }
-
-                    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                        Ok($name::Text(Cow::Borrowed(text)))
-                    }
-
-                    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-                        Ok($name::Text(Cow::Owned(text.to_owned())))
-                    }
-
-                    fn $visit<A: $access<'de>>(self, access: A) -> Result<Self::Value, A::Error> {
-                        Deserialize::deserialize($of::new(access)).map($name::Other)
-                    }
+        impl<$lt> Read<$lt> for $name<$lt> {
+            fn read(reader: &mut Reader<$lt>) -> Result<Self, Unread> {
+                match reader.peek() {
+                    Some(b'"') => reader.value().map(Self::Text),
+                    Some(b'{' | b'[') => reader.value().map(Self::Other),
+                    _ => Err(reader.unfit($expecting)),
                 }
-
-                deserializer.deserialize_any(Reader(PhantomData))
             }
         }
     };
@@ -275,16 +217,16 @@ macro_rules! string_or {
 
 string_or!(
     /// `content`.
-    Content<'a>, visit_seq(SeqAccess), SeqAccessDeserializer: Vec<Part<'a>>,
+    Content<'a>, Quoted<'a>, Vec<Part<'a>>,
     "a string or an array of parts"
 );
 string_or!(
     /// `stop`.
-    Stop<'a>, visit_seq(SeqAccess), SeqAccessDeserializer: Vec<Text<'a>>,
+    Stop<'a>, Cow<'a, str>, Vec<Cow<'a, str>>,
     "a string or an array of strings"
 );
 string_or!(
     /// `tool_choice`.
-    ToolChoice<'a>, visit_map(MapAccess), MapAccessDeserializer: NamedTool<'a>,
+    ToolChoice<'a>, Cow<'a, str>, NamedTool<'a>,
     "a string or an object"
 );

@@ -476,7 +476,7 @@ fn cache_control(json: &mut Writer, cache_control: Option<&RawValue>) {
 /// About how long the body becomes.
 fn size_hint(request: &Request<'_>) -> usize {
     let text = |part: &Part<'_>| match &part.kind {
-        PartKind::Text(text) => text.len(),
+        PartKind::Text(text) => text.text().len(),
         PartKind::Image { url, .. } => url.len(),
         PartKind::File { data, .. } => data.as_ref().map_or(0, |data| data.len()),
         PartKind::Audio { .. } => 0,
@@ -491,9 +491,7 @@ fn size_hint(request: &Request<'_>) -> usize {
         128 + tool.parameters.map_or(0, |schema| schema.get().len())
             + tool.description.as_ref().map_or(0, |text| text.len())
     });
-    let size = 512 + messages.sum::<usize>() + tools.sum::<usize>();
-    // Escapes.
-    size + size / 16
+    512 + messages.sum::<usize>() + tools.sum::<usize>()
 }
 
 const NOT_EXPRESSIBLE: &str = "cannot be expressed in the provider's API";

@@ -203,7 +203,7 @@ impl<'r> Conversation<'r> {
     ) -> Result<(), Unsupported> {
         for (index, part) in content.iter().enumerate() {
             // An empty text is an error for some models, and says nothing to any.
-            if matches!(&part.kind, PartKind::Text(text) if text.is_empty()) {
+            if matches!(&part.kind, PartKind::Text(text) if text.text().is_empty()) {
                 continue;
             }
             let at = || format!("messages[{message}].content[{index}]");
@@ -270,7 +270,10 @@ impl<'r> Conversation<'r> {
                     "only http(s) addresses and data: addresses with base64 can be sent".to_owned(),
                 ))
             }
-            PartKind::Text(text) => Ok(Part::text(text)),
+            PartKind::Text(text) => match text.decode() {
+                Some(text) => Ok(Part::text(text)),
+                None => Err(("", NO_CHARACTER.to_owned())),
+            },
         }
     }
 
@@ -325,10 +328,14 @@ impl<'r> Conversation<'r> {
         let mut text = Cow::Borrowed("");
         for (index, part) in content.iter().enumerate() {
             if let PartKind::Text(more) = &part.kind {
+                let Some(more) = more.decode() else {
+                    let param = format!("messages[{message}].content");
+                    return Err(unsupported(param, NO_CHARACTER));
+                };
                 if text.is_empty() {
-                    text = Cow::Borrowed(more);
+                    text = more;
                 } else {
-                    text.to_mut().push_str(more);
+                    text.to_mut().push_str(&more);
                 }
                 continue;
             }
@@ -692,7 +699,7 @@ struct Content<'r> {
 #[serde(rename_all = "camelCase")]
 struct Part<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'r str>,
+    text: Option<Cow<'r, str>>,
     #[serde(skip_serializing_if = "is_false")]
     thought: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -708,9 +715,9 @@ struct Part<'r> {
 }
 
 impl<'r> Part<'r> {
-    fn text(text: &'r str) -> Self {
+    fn text(text: impl Into<Cow<'r, str>>) -> Self {
         Self {
-            text: Some(text),
+            text: Some(text.into()),
             ..Self::default()
         }
     }
@@ -883,6 +890,7 @@ fn is_false(it: &bool) -> bool {
 
 const JSON: &str = "application/json";
 const MODEL: &str = "model";
+const NO_CHARACTER: &str = "half of a surrogate pair is no character";
 const PDF: &str = "application/pdf";
 const SKIP_SIGNATURE: &str = "skip_thought_signature_validator";
 const TOP_K: &str = "top_k";

@@ -26,19 +26,19 @@ pub(super) fn system(json: &mut Writer, request: &Request<'_>) {
                     && !is_blank(part)
                 {
                     let own = cache_control.filter(|_| Some(index) == last);
-                    blocks.push((text, part.cache_control.or(own)));
+                    blocks.push((*text, part.cache_control.or(own)));
                 }
             }
         }
     }
     match blocks.as_slice() {
         [] => {}
-        [(text, None)] => json.key("system").string(text),
+        [(text, None)] => json.key("system").quoted(*text),
         blocks => json.key("system").array(|json| {
             for (text, cache) in blocks {
                 json.object(|json| {
                     json.key("type").string("text");
-                    json.key("text").string(text);
+                    json.key("text").quoted(*text);
                     cache_control(json, *cache);
                 });
             }
@@ -119,7 +119,7 @@ fn user_turn(
         && let [part] = content.as_slice()
         && let (PartKind::Text(text), None) = (&part.kind, part.cache_control)
     {
-        json.string(text);
+        json.quoted(*text);
         return Ok(());
     }
     json.open_array();
@@ -146,7 +146,7 @@ fn user_turn(
                         cache_control: None,
                     }),
                     None,
-                ) => json.key("content").string(text),
+                ) => json.key("content").quoted(*text),
                 _ => {
                     json.key("content");
                     json.open_array();
@@ -193,7 +193,7 @@ fn turn(message: &Message<'_>) -> Option<Turn> {
 /// > messages: text content blocks must contain non-whitespace text
 fn is_blank(part: &Part<'_>) -> bool {
     match &part.kind {
-        PartKind::Text(text) => text.trim_start().is_empty(),
+        PartKind::Text(text) => text.is_blank(),
         _ => false,
     }
 }
@@ -237,15 +237,11 @@ fn assistant(
     };
     let own = cache.filter(|_| tool_calls.is_empty());
     // Only one text can have been cut: `fits` has seen to it.
-    let mut rest = match content.as_slice() {
-        [
-            Part {
-                kind: PartKind::Text(text),
-                cache_control: None,
-            },
-        ] if !steps.is_empty() => Some(&**text),
-        _ => None,
+    let cut = match steps.is_empty() {
+        true => None,
+        false => only_text(content),
     };
+    let mut rest = cut.as_deref();
     for step in &steps {
         step.write(json);
         match step {
@@ -270,15 +266,10 @@ fn assistant(
 /// Whether text and calls that stand between thinking are there.
 fn fits(steps: &[Step<'_>], content: &[Part<'_>], tool_calls: &[ToolCall<'_>]) -> bool {
     let (mut at, mut count) = (0_usize, 0_usize);
-    let text = match content {
-        [
-            Part {
-                kind: PartKind::Text(text),
-                cache_control: None,
-            },
-        ] => &**text,
-        _ => "",
-    };
+    if steps.is_empty() {
+        return true;
+    }
+    let text = only_text(content).unwrap_or_default();
     steps.iter().all(|step| match step {
         Step::Calls(more) => {
             count = count.saturating_add(*more);
@@ -292,7 +283,20 @@ fn fits(steps: &[Step<'_>], content: &[Part<'_>], tool_calls: &[ToolCall<'_>]) -
     })
 }
 
-/// A text, unless it says nothing.
+/// The text of a content that is one text and no more.
+fn only_text<'a>(content: &[Part<'a>]) -> Option<Cow<'a, str>> {
+    match content {
+        [
+            Part {
+                kind: PartKind::Text(text),
+                cache_control: None,
+            },
+        ] => text.decode(),
+        _ => None,
+    }
+}
+
+/// A text that was cut out of one, unless it says nothing.
 fn text_block(json: &mut Writer, text: &str, cache: Option<&RawValue>) {
     if !text.trim_start().is_empty() {
         json.object(|json| {
@@ -359,7 +363,11 @@ fn block(
 ) -> Result<(), Unsupported> {
     let param = |member: &str| format!("messages[{message}].content[{index}]{member}");
     match &part.kind {
-        PartKind::Text(text) => text_block(json, text, cache),
+        PartKind::Text(text) => json.object(|json| {
+            json.key("type").string("text");
+            json.key("text").quoted(*text);
+            cache_control(json, cache);
+        }),
         PartKind::Image { url, detail } => {
             // Images are seen in full, so that `high` is what happens anyway.
             if detail.as_deref() == Some("low") {
