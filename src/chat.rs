@@ -264,42 +264,44 @@ pub struct Logprob {
 }
 
 /// A piece of a streamed reply. `choice` counts from 0.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Delta {
+///
+/// It is passed on at once, so it owns nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Delta<'a> {
     /// The stream has begun: the provider's id and model, as far as it says.
     Start {
         /// Empty: none.
-        id: String,
+        id: &'a str,
         /// Empty: none.
-        model: String,
+        model: &'a str,
     },
     /// More text.
     Text {
         /// Of which choice.
         choice: u64,
         /// Not empty.
-        text: String,
+        text: &'a str,
     },
     /// More thinking.
     Reasoning {
         /// Of which choice.
         choice: u64,
         /// Not empty.
-        text: String,
+        text: &'a str,
     },
     /// More of why the model, or a filter, refuses to answer.
     Refusal {
         /// Of which choice.
         choice: u64,
         /// Not empty.
-        text: String,
+        text: &'a str,
     },
     /// The signature of the thinking, whole.
     ReasoningSignature {
         /// Of which choice.
         choice: u64,
         /// Opaque.
-        signature: String,
+        signature: &'a str,
     },
     /// A call begins.
     ToolCallStart {
@@ -308,11 +310,11 @@ pub enum Delta {
         /// Counts the calls of the choice, from 0.
         index: u64,
         /// Its id; empty where the provider has none: then one is made.
-        id: String,
+        id: &'a str,
         /// The function.
-        name: String,
+        name: &'a str,
         /// See [`ToolCall::signature`].
-        signature: Option<String>,
+        signature: Option<&'a str>,
     },
     /// More of a call's arguments.
     ToolCallArguments {
@@ -321,21 +323,21 @@ pub enum Delta {
         /// Which call.
         index: u64,
         /// A piece of JSON text.
-        fragment: String,
+        fragment: &'a str,
     },
     /// How likely tokens of the text were.
     Logprobs {
         /// Of which choice.
         choice: u64,
         /// In order; not empty.
-        tokens: Vec<Logprob>,
+        tokens: &'a [Logprob],
     },
     /// A choice has ended.
     Stop {
         /// Which.
         choice: u64,
         /// Why.
-        reason: StopReason,
+        reason: &'a StopReason,
     },
     /// Usage so far: the last one counts.
     Usage(Usage),
@@ -344,9 +346,9 @@ pub enum Delta {
         /// The status that it would have had.
         status: u16,
         /// What it says.
-        message: String,
+        message: &'a str,
         /// The provider's word for it.
-        code: Option<String>,
+        code: Option<&'a str>,
     },
     /// A comment or ping: keeps the connection alive.
     Ping,

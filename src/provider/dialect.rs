@@ -71,14 +71,16 @@ pub trait Embeddings {
 
 /// Reads a streamed reply, event by event.
 pub trait StreamDecoder {
-    /// Appends what an event means to `deltas`. After [`Delta::End`] or [`Delta::Error`] nothing
-    /// follows.
+    /// Says what an event means. After [`Delta::End`] or [`Delta::Error`] nothing follows.
     ///
     /// # Errors
     ///
     /// When the event cannot be one of the stream's.
-    fn event(&mut self, event: &sse::Event<'_>, deltas: &mut Vec<Delta>)
-    -> Result<(), BrokenReply>;
+    fn event(
+        &mut self,
+        event: &sse::Event<'_>,
+        say: &mut dyn FnMut(Delta<'_>),
+    ) -> Result<(), BrokenReply>;
 
     /// Whether only the end of the stream's bytes can tell that the reply is complete, and it may be:
     /// what has just been said is best kept until more comes. Most dialects say so themselves.
@@ -86,13 +88,12 @@ pub trait StreamDecoder {
         false
     }
 
-    /// The stream's bytes have ended. Appends what only now is known, or says that the stream was
-    /// cut.
+    /// The stream's bytes have ended. Says what only now is known, or that the stream was cut.
     ///
     /// # Errors
     ///
     /// When the stream ended before the reply did.
-    fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), BrokenReply>;
+    fn finish(&mut self, say: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply>;
 }
 
 /// What the configuration says about translating.

@@ -1,9 +1,8 @@
 //! A streamed reply on its way from a provider's dialect to OpenAI's chunks.
 
 use super::dialect::{BrokenReply, StreamDecoder};
-use crate::chat::Delta;
 use crate::chat::openai::ChunkWriter;
-use crate::sse::{self, Item};
+use crate::sse::{self, Event, Item};
 use crate::usage::Usage;
 
 /// Bytes of the provider in, bytes for the client out, in the same call.
@@ -11,10 +10,13 @@ use crate::usage::Usage;
 /// Memory: one event of the provider, at most `max_event_bytes`, beside what is being written.
 pub struct Relay {
     events: sse::Decoder,
+    translation: Translation,
+}
+
+/// From events to chunks.
+struct Translation {
     stream: Box<dyn StreamDecoder>,
     chunks: ChunkWriter,
-    /// Kept for its memory: empty between calls.
-    deltas: Vec<Delta>,
 }
 
 impl Relay {
@@ -26,72 +28,70 @@ impl Relay {
     ) -> Self {
         Self {
             events: sse::Decoder::new(max_event_bytes),
-            stream,
-            chunks,
-            deltas: Vec::new(),
+            translation: Translation { stream, chunks },
         }
     }
 
     /// Takes the next bytes, and appends what they mean to `out`.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        if self.chunks.is_finished() {
+        if self.is_finished() {
             return;
         }
         self.events.push(bytes);
-        while !self.chunks.is_finished() {
+        while !self.translation.chunks.is_finished() {
             match self.events.next() {
                 Ok(None) => return,
                 Ok(Some(Item::Comment(comment))) => sse::write_comment(comment, out),
-                Ok(Some(Item::Event(event))) => {
-                    let result = self.stream.event(&event, &mut self.deltas);
-                    self.pass(result, out);
-                }
-                Err(error) => self.fail(&error.to_string(), out),
+                Ok(Some(Item::Event(event))) => self.translation.event(&event, out),
+                Err(error) => self.translation.fail(&error.to_string(), out),
             }
         }
     }
 
     /// The provider's bytes have ended: a stream that was cut ends with an error.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if self.chunks.is_finished() {
+        if self.is_finished() {
             return;
         }
         match self.events.finish() {
-            Ok(Some(Item::Event(event))) => {
-                let result = self.stream.event(&event, &mut self.deltas);
-                self.pass(result, out);
-            }
+            Ok(Some(Item::Event(event))) => self.translation.event(&event, out),
             Ok(_) => {}
-            Err(error) => self.fail(&error.to_string(), out),
+            Err(error) => self.translation.fail(&error.to_string(), out),
         }
-        let result = self.stream.finish(&mut self.deltas);
-        self.pass(result, out);
-        // A stream that says neither that it is complete nor that it is not.
-        self.fail("it ended before the reply did", out);
+        self.translation.finish(out);
     }
 
     /// See [`StreamDecoder::may_be_complete`].
     pub fn may_be_complete(&self) -> bool {
-        !self.chunks.is_finished() && self.stream.may_be_complete()
+        !self.is_finished() && self.translation.stream.may_be_complete()
     }
 
     /// Whether the client has been told the end: nothing more will be written.
     pub fn is_finished(&self) -> bool {
-        self.chunks.is_finished()
+        self.translation.chunks.is_finished()
     }
 
     /// What the reply has cost so far.
     pub fn usage(&self) -> Usage {
-        self.chunks.usage()
+        self.translation.chunks.usage()
     }
+}
 
-    fn pass(&mut self, result: Result<(), BrokenReply>, out: &mut Vec<u8>) {
-        for delta in self.deltas.drain(..) {
-            self.chunks.write(&delta, out);
-        }
-        if let Err(broken) = result {
+impl Translation {
+    fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+        let Self { stream, chunks } = self;
+        if let Err(broken) = stream.event(event, &mut |delta| chunks.write(delta, out)) {
             self.fail(&broken.0, out);
         }
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        let Self { stream, chunks } = self;
+        if let Err(broken) = stream.finish(&mut |delta| chunks.write(delta, out)) {
+            self.fail(&broken.0, out);
+        }
+        // A stream that says neither that it is complete nor that it is not.
+        self.fail("it ended before the reply did", out);
     }
 
     fn fail(&mut self, what: &str, out: &mut Vec<u8>) {

@@ -63,7 +63,7 @@ impl ChunkWriter {
     }
 
     /// Appends the events that a delta becomes.
-    pub fn write(&mut self, delta: &Delta, out: &mut Vec<u8>) {
+    pub fn write(&mut self, delta: Delta<'_>, out: &mut Vec<u8>) {
         if self.is_finished {
             return;
         }
@@ -75,15 +75,15 @@ impl ChunkWriter {
                 self.role(0, out);
             }
             Delta::Text { choice, text } => {
-                self.delta(*choice, out, |json| json.key("content").string(text));
+                self.delta(choice, out, |json| json.key("content").string(text));
             }
-            Delta::Reasoning { choice, text } => self.delta(*choice, out, |json| {
+            Delta::Reasoning { choice, text } => self.delta(choice, out, |json| {
                 json.key("reasoning_content").string(text);
             }),
             Delta::Refusal { choice, text } => {
-                self.delta(*choice, out, |json| json.key("refusal").string(text));
+                self.delta(choice, out, |json| json.key("refusal").string(text));
             }
-            Delta::ReasoningSignature { choice, signature } => self.delta(*choice, out, |json| {
+            Delta::ReasoningSignature { choice, signature } => self.delta(choice, out, |json| {
                 json.key("reasoning_signature").string(signature);
             }),
             Delta::ToolCallStart {
@@ -93,9 +93,9 @@ impl ChunkWriter {
                 name,
                 signature,
             } => {
-                let id = self.stamp.call_id(id, *choice, *index);
-                self.call(*choice, out, |json| {
-                    json.key("index").number(*index);
+                let id = self.stamp.call_id(id, choice, index);
+                self.call(choice, out, |json| {
+                    json.key("index").number(index);
                     json.key("id").string(&id);
                     json.key("type").string("function");
                     json.key("function").object(|json| {
@@ -111,34 +111,34 @@ impl ChunkWriter {
                 choice,
                 index,
                 fragment,
-            } => self.call(*choice, out, |json| {
-                json.key("index").number(*index);
+            } => self.call(choice, out, |json| {
+                json.key("index").number(index);
                 json.key("function").object(|json| {
                     json.key("arguments").string(fragment);
                 });
             }),
             Delta::Logprobs { choice, tokens } => {
-                self.role(*choice, out);
-                if self.choice(*choice).is_some_and(|state| !state.has_stopped) {
-                    self.chunk(*choice, out, tokens, None, |_| {});
+                self.role(choice, out);
+                if self.choice(choice).is_some_and(|state| !state.has_stopped) {
+                    self.chunk(choice, out, tokens, None, |_| {});
                 }
             }
             Delta::Stop { choice, reason } => {
-                self.role(*choice, out);
-                if let Some(state) = self.choice(*choice)
+                self.role(choice, out);
+                if let Some(state) = self.choice(choice)
                     && !std::mem::replace(&mut state.has_stopped, true)
                 {
-                    self.chunk(*choice, out, &[], Some(finish_reason(reason)), |_| {});
+                    self.chunk(choice, out, &[], Some(finish_reason(reason)), |_| {});
                 }
             }
-            Delta::Usage(usage) => self.usage = *usage,
+            Delta::Usage(usage) => self.usage = usage,
             Delta::Error {
                 status,
                 message,
                 code,
             } => {
-                let body = ErrorBody::new(*status, message.as_str());
-                self.fail(&body.with_code(code.as_deref().map(Into::into)), out);
+                let body = ErrorBody::new(status, message);
+                self.fail(&body.with_code(code.map(Into::into)), out);
             }
             Delta::Ping => sse::write_comment(" ping", out),
             Delta::End => self.end(out),
@@ -270,37 +270,34 @@ mod tests {
     use super::*;
     use crate::chat::StopReason;
 
-    fn written(deltas: &[Delta], include_usage: bool) -> String {
+    fn written(deltas: &[Delta<'_>], include_usage: bool) -> String {
         let stamp = Stamp {
             created: 5,
             nonce: 7,
         };
         let mut writer = ChunkWriter::new("asked", stamp, include_usage);
         let mut out = Vec::new();
-        for delta in deltas {
+        for &delta in deltas {
             writer.write(delta, &mut out);
         }
         String::from_utf8(out).unwrap()
     }
 
-    fn start() -> Delta {
+    fn start() -> Delta<'static> {
         Delta::Start {
-            id: "i".into(),
-            model: "m".into(),
+            id: "i",
+            model: "m",
         }
     }
 
-    fn text(choice: u64, text: &str) -> Delta {
-        Delta::Text {
-            choice,
-            text: text.into(),
-        }
+    fn text(choice: u64, text: &str) -> Delta<'_> {
+        Delta::Text { choice, text }
     }
 
-    fn stop(choice: u64) -> Delta {
+    fn stop(choice: u64) -> Delta<'static> {
         Delta::Stop {
             choice,
-            reason: StopReason::Stop,
+            reason: &StopReason::Stop,
         }
     }
 
@@ -359,8 +356,8 @@ mod tests {
     fn an_error_ends_the_stream_without_done() {
         let error = Delta::Error {
             status: 503,
-            message: "busy".into(),
-            code: Some("overloaded_error".into()),
+            message: "busy",
+            code: Some("overloaded_error"),
         };
         let all = written(&[start(), error, text(0, "b"), Delta::End], true);
         let expected = concat!(
@@ -403,14 +400,14 @@ mod tests {
             Delta::ToolCallStart {
                 choice: 0,
                 index: 1,
-                id: String::new(),
-                name: "f".into(),
+                id: "",
+                name: "f",
                 signature: None,
             },
             Delta::ToolCallArguments {
                 choice: 0,
                 index: 1,
-                fragment: "{\"a\"".into(),
+                fragment: "{\"a\"",
             },
         ];
         let all = written(&deltas, false);

@@ -92,20 +92,20 @@ impl StreamDecoder for Decoder {
     fn event(
         &mut self,
         event: &sse::Event<'_>,
-        deltas: &mut Vec<Delta>,
+        say: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply> {
         if self.has_ended {
             return Ok(());
         }
         // Its data says nothing, and may be nothing.
         if event.name == "ping" {
-            deltas.push(Delta::Ping);
+            say(Delta::Ping);
             return Ok(());
         }
         if self.has_started
             && let Some(text) = text_delta(event.data)
         {
-            self.push_text(Some(Text(text.into())), deltas);
+            self.say_text(text, say);
             return Ok(());
         }
         let broken = |what: &str| BrokenReply(format!("{what} in event {:?}", event.name));
@@ -130,24 +130,24 @@ impl StreamDecoder for Decoder {
             return Ok(());
         }
         match kind {
-            "message_start" => self.start(it.message, deltas),
+            "message_start" => self.start(it.message, say),
             "content_block_start" => {
                 let (Some(index), Some(block)) = (it.index, it.content_block) else {
                     return Err(broken("no block"));
                 };
-                self.block_start(index, block, deltas)?;
+                self.block_start(index, block, say)?;
             }
             "content_block_delta" => {
                 let (Some(index), Some(change)) = (it.index, it.delta) else {
                     return Err(broken("no delta"));
                 };
-                self.block_delta(index, change, deltas);
+                self.block_delta(index, change, say);
             }
             "content_block_stop" => {
                 let Some(index) = it.index else {
                     return Err(broken("no index"));
                 };
-                self.block_stop(index, deltas);
+                self.block_stop(index, say);
             }
             "message_delta" => {
                 self.counts.update(it.usage.unwrap_or_default());
@@ -155,7 +155,7 @@ impl StreamDecoder for Decoder {
                 if let Some(Text(stop)) = stop
                     && !std::mem::replace(&mut self.has_stopped, true)
                 {
-                    self.stop(&stop, deltas);
+                    self.stop(&stop, say);
                 }
             }
             "message_stop" => {
@@ -163,20 +163,20 @@ impl StreamDecoder for Decoder {
                     return Err(broken("no stop_reason before it"));
                 }
                 self.has_ended = true;
-                deltas.push(Delta::Usage(self.counts.usage()));
-                deltas.push(Delta::End);
+                say(Delta::Usage(self.counts.usage()));
+                say(Delta::End);
             }
-            "ping" => deltas.push(Delta::Ping),
+            "ping" => say(Delta::Ping),
             "error" => {
                 let Some(error) = it.error else {
                     return Err(broken("no error"));
                 };
                 self.has_ended = true;
                 let (message, code) = error.told();
-                deltas.push(Delta::Error {
+                say(Delta::Error {
                     status: error.status(),
-                    message,
-                    code,
+                    message: &message,
+                    code: code.as_deref(),
                 });
             }
             _ => {}
@@ -184,7 +184,7 @@ impl StreamDecoder for Decoder {
         Ok(())
     }
 
-    fn finish(&mut self, _: &mut Vec<Delta>) -> Result<(), BrokenReply> {
+    fn finish(&mut self, _: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply> {
         if self.has_ended {
             return Ok(());
         }
@@ -230,7 +230,7 @@ fn is_known(kind: &str) -> bool {
 }
 
 impl Decoder {
-    fn start(&mut self, message: Option<Start<'_>>, deltas: &mut Vec<Delta>) {
+    fn start(&mut self, message: Option<Start<'_>>, say: &mut dyn FnMut(Delta<'_>)) {
         if std::mem::replace(&mut self.has_started, true) {
             return;
         }
@@ -241,24 +241,24 @@ impl Decoder {
             }
             None => (None, None),
         };
-        deltas.push(Delta::Start {
-            id: id.unwrap_or_default().0.into_owned(),
-            model: model.unwrap_or_default().0.into_owned(),
+        say(Delta::Start {
+            id: &id.unwrap_or_default().0,
+            model: &model.unwrap_or_default().0,
         });
-        deltas.push(Delta::Usage(self.counts.usage()));
+        say(Delta::Usage(self.counts.usage()));
     }
 
     fn block_start(
         &mut self,
         block: u64,
         it: Block<'_>,
-        deltas: &mut Vec<Delta>,
+        say: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply> {
         match &*it.kind.0 {
-            "text" => self.push_text(it.text, deltas),
+            "text" => self.say_text(&it.text.unwrap_or_default().0, say),
             "thinking" => {
                 self.thinking.begin();
-                self.push_thinking(it.thinking, deltas);
+                self.say_thinking(&it.thinking.unwrap_or_default().0, say);
                 self.thinking
                     .add_signature(&it.signature.unwrap_or_default().0);
             }
@@ -273,21 +273,21 @@ impl Decoder {
                 self.thinking.pass_call();
                 let index = self.call_count;
                 self.call_count += 1;
-                deltas.push(Delta::ToolCallStart {
+                say(Delta::ToolCallStart {
                     choice: 0,
                     index,
-                    id: it.id.unwrap_or_default().0.into_owned(),
-                    name: name.into_owned(),
+                    id: &it.id.unwrap_or_default().0,
+                    name: &name,
                     signature: None,
                 });
                 // The input is empty here and comes in pieces, unless somebody sends it whole.
                 let whole = arguments(it.input);
                 let is_whole = whole.len() > 2;
                 if is_whole {
-                    deltas.push(Delta::ToolCallArguments {
+                    say(Delta::ToolCallArguments {
                         choice: 0,
                         index,
-                        fragment: whole.to_owned(),
+                        fragment: whole,
                     });
                 }
                 self.calls.push(OpenCall {
@@ -301,10 +301,10 @@ impl Decoder {
         Ok(())
     }
 
-    fn block_delta(&mut self, block: u64, it: Change<'_>, deltas: &mut Vec<Delta>) {
+    fn block_delta(&mut self, block: u64, it: Change<'_>, say: &mut dyn FnMut(Delta<'_>)) {
         match it.kind.as_ref().map(|Text(kind)| &**kind) {
-            Some("text_delta") => self.push_text(it.text, deltas),
-            Some("thinking_delta") => self.push_thinking(it.thinking, deltas),
+            Some("text_delta") => self.say_text(&it.text.unwrap_or_default().0, say),
+            Some("thinking_delta") => self.say_thinking(&it.thinking.unwrap_or_default().0, say),
             Some("signature_delta") => {
                 self.thinking
                     .add_signature(&it.signature.unwrap_or_default().0);
@@ -316,10 +316,10 @@ impl Decoder {
                     && !fragment.is_empty()
                 {
                     call.has_arguments = true;
-                    deltas.push(Delta::ToolCallArguments {
+                    say(Delta::ToolCallArguments {
                         choice: 0,
                         index: call.index,
-                        fragment: fragment.into_owned(),
+                        fragment: &fragment,
                     });
                 }
             }
@@ -327,53 +327,45 @@ impl Decoder {
         }
     }
 
-    fn block_stop(&mut self, block: u64, deltas: &mut Vec<Delta>) {
+    fn block_stop(&mut self, block: u64, say: &mut dyn FnMut(Delta<'_>)) {
         let Some(at) = self.calls.iter().position(|call| call.block == block) else {
             return;
         };
         let call = self.calls.swap_remove(at);
         // A call without arguments has no pieces; the empty text would not parse.
         if !call.has_arguments {
-            deltas.push(Delta::ToolCallArguments {
+            say(Delta::ToolCallArguments {
                 choice: 0,
                 index: call.index,
-                fragment: "{}".to_owned(),
+                fragment: "{}",
             });
         }
     }
 
-    fn stop(&mut self, reason: &str, deltas: &mut Vec<Delta>) {
+    fn stop(&mut self, reason: &str, say: &mut dyn FnMut(Delta<'_>)) {
         if let Some(signature) = self.thinking.signature() {
-            deltas.push(Delta::ReasoningSignature {
+            say(Delta::ReasoningSignature {
                 choice: 0,
-                signature,
+                signature: &signature,
             });
         }
-        deltas.push(Delta::Stop {
+        say(Delta::Stop {
             choice: 0,
-            reason: stop_reason(reason),
+            reason: &stop_reason(reason),
         });
     }
 
-    fn push_thinking(&mut self, text: Option<Text<'_>>, deltas: &mut Vec<Delta>) {
-        let Text(text) = text.unwrap_or_default();
+    fn say_thinking(&mut self, text: &str, say: &mut dyn FnMut(Delta<'_>)) {
         if !text.is_empty() {
-            self.thinking.add_text(&text);
-            deltas.push(Delta::Reasoning {
-                choice: 0,
-                text: text.into_owned(),
-            });
+            self.thinking.add_text(text);
+            say(Delta::Reasoning { choice: 0, text });
         }
     }
 
-    fn push_text(&mut self, text: Option<Text<'_>>, deltas: &mut Vec<Delta>) {
-        let Text(text) = text.unwrap_or_default();
+    fn say_text(&mut self, text: &str, say: &mut dyn FnMut(Delta<'_>)) {
         if !text.is_empty() {
-            self.thinking.pass_text(&text);
-            deltas.push(Delta::Text {
-                choice: 0,
-                text: text.into_owned(),
-            });
+            self.thinking.pass_text(text);
+            say(Delta::Text { choice: 0, text });
         }
     }
 }
@@ -382,7 +374,7 @@ impl Decoder {
 mod tests {
     use super::*;
 
-    fn said(data: &str) -> Vec<Delta> {
+    fn said(data: &str) -> Vec<String> {
         let mut decoder = Decoder {
             has_started: true,
             ..Decoder::default()
@@ -392,7 +384,8 @@ mod tests {
             name: "content_block_delta",
             data,
         };
-        decoder.event(&event, &mut deltas).expect(data);
+        let mut say = |delta: Delta<'_>| deltas.push(format!("{delta:?}"));
+        decoder.event(&event, &mut say).expect(data);
         deltas
     }
 

@@ -42,7 +42,7 @@ impl StreamDecoder for Decoder {
     fn event(
         &mut self,
         event: &sse::Event<'_>,
-        deltas: &mut Vec<Delta>,
+        say: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply> {
         if self.is_over || event.data.trim_ascii().is_empty() {
             return Ok(());
@@ -50,8 +50,9 @@ impl StreamDecoder for Decoder {
         let response = match Message::read(event.data)? {
             Message::Error(error) => {
                 let status = error.client_status(error.code.unwrap_or(500));
-                let code = error.client_code(status).map(Into::into);
-                self.fail(status, error.client_message(status), code, deltas);
+                let message = error.client_message(status);
+                let code = error.client_code(status);
+                self.fail(status, &message, code.as_deref(), say);
                 return Ok(());
             }
             Message::Response(response) => response,
@@ -59,21 +60,21 @@ impl StreamDecoder for Decoder {
         self.has_gone_on |= self.has_all_ends();
         if !self.has_begun {
             self.has_begun = true;
-            deltas.push(Delta::Start {
-                id: response.response_id.0.into_owned(),
-                model: response.model_version.0.into_owned(),
+            say(Delta::Start {
+                id: &response.response_id.0,
+                model: &response.model_version.0,
             });
         }
         let blocked = response.prompt_feedback.and_then(PromptFeedback::blocked);
         self.blocked = self.blocked.take().or(blocked);
         for (position, candidate) in (0..).zip(response.candidates) {
-            self.candidate(position, candidate, deltas)?;
+            self.candidate(position, candidate, say)?;
             if self.is_over {
                 return Ok(());
             }
         }
         if let Some(usage) = response.usage_metadata {
-            deltas.push(Delta::Usage(UsageMetadata::usage(usage)));
+            say(Delta::Usage(UsageMetadata::usage(usage)));
         }
         Ok(())
     }
@@ -82,7 +83,7 @@ impl StreamDecoder for Decoder {
         !self.has_gone_on && self.has_all_ends()
     }
 
-    fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), BrokenReply> {
+    fn finish(&mut self, say: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply> {
         if std::mem::replace(&mut self.is_over, true) {
             return Ok(());
         }
@@ -90,10 +91,7 @@ impl StreamDecoder for Decoder {
             && let Some(text) = &self.blocked
         {
             self.choices.insert(0, Choice::default());
-            deltas.push(Delta::Refusal {
-                choice: 0,
-                text: text.clone(),
-            });
+            say(Delta::Refusal { choice: 0, text });
         }
         let is_cut = |choice: &Choice| choice.end.is_none() && self.blocked.is_none();
         if self.choices.is_empty() || self.choices.values().any(is_cut) {
@@ -103,15 +101,21 @@ impl StreamDecoder for Decoder {
         }
         for (choice, state) in std::mem::take(&mut self.choices) {
             if let Some(signature) = state.signature {
-                deltas.push(Delta::ReasoningSignature { choice, signature });
+                say(Delta::ReasoningSignature {
+                    choice,
+                    signature: &signature,
+                });
             }
             let reason = match state.end {
                 Some(end) => end.stop_reason(state.calls > 0),
                 None => StopReason::ContentFilter,
             };
-            deltas.push(Delta::Stop { choice, reason });
+            say(Delta::Stop {
+                choice,
+                reason: &reason,
+            });
         }
-        deltas.push(Delta::End);
+        say(Delta::End);
         Ok(())
     }
 }
@@ -128,7 +132,7 @@ impl Decoder {
         &mut self,
         position: u64,
         candidate: Candidate<'_>,
-        deltas: &mut Vec<Delta>,
+        say: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply> {
         let choice = candidate.index.unwrap_or(position);
         if self.choices.len() >= MAX_CHOICES && !self.choices.contains_key(&choice) {
@@ -143,34 +147,43 @@ impl Decoder {
                 Said::Call(call) => {
                     let index = state.calls;
                     state.calls += 1;
-                    deltas.push(Delta::ToolCallStart {
+                    say(Delta::ToolCallStart {
                         choice,
                         index,
-                        id: call.id.into_owned(),
-                        name: call.name.into_owned(),
-                        signature: call.signature.map(Into::into),
+                        id: &call.id,
+                        name: &call.name,
+                        signature: call.signature.as_deref(),
                     });
-                    deltas.push(Delta::ToolCallArguments {
+                    say(Delta::ToolCallArguments {
                         choice,
                         index,
-                        fragment: call.arguments.into_owned(),
+                        fragment: &call.arguments,
                     });
                 }
-                Said::Reasoning(text) => deltas.push(Delta::Reasoning { choice, text }),
+                Said::Reasoning(text) => say(Delta::Reasoning {
+                    choice,
+                    text: &text,
+                }),
                 Said::Signature(signature) => state.signature = Some(signature),
-                Said::Text(text) => deltas.push(Delta::Text { choice, text }),
+                Said::Text(text) => say(Delta::Text {
+                    choice,
+                    text: &text,
+                }),
             });
         }
         let tokens = candidate
             .logprobs_result
             .map_or_else(Vec::new, LogprobsResult::tokens);
         if !tokens.is_empty() {
-            deltas.push(Delta::Logprobs { choice, tokens });
+            say(Delta::Logprobs {
+                choice,
+                tokens: &tokens,
+            });
         }
         match end {
             Some(End::Failed(word)) => {
                 let message = format!("the model failed with {word}");
-                self.fail(502, message, None, deltas);
+                self.fail(502, &message, None, say);
             }
             Some(end) => state.end = Some(end),
             None => {}
@@ -181,12 +194,12 @@ impl Decoder {
     fn fail(
         &mut self,
         status: u16,
-        message: String,
-        code: Option<String>,
-        deltas: &mut Vec<Delta>,
+        message: &str,
+        code: Option<&str>,
+        say: &mut dyn FnMut(Delta<'_>),
     ) {
         if !std::mem::replace(&mut self.is_over, true) {
-            deltas.push(Delta::Error {
+            say(Delta::Error {
                 status,
                 message,
                 code,
