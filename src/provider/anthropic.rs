@@ -28,11 +28,11 @@ mod request;
 mod stream;
 mod thinking;
 
-use serde::Deserialize;
+use std::borrow::Cow;
 
 use super::dialect::{BrokenReply, Dialect, Encoded, Options, StreamDecoder, Unsupported};
 use crate::chat::{Reply, Request};
-use crate::json::Text;
+use crate::json::{self, object};
 use crate::refusal::ErrorBody;
 
 /// The dialect.
@@ -97,10 +97,10 @@ impl Dialect for Anthropic {
     fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
         // Vertex's own errors have a status word, and sometimes a list around them.
         let parsed = if body.trim_ascii_start().starts_with(b"[") {
-            let replies = serde_json::from_slice::<Vec<ErrorReply<'_>>>(body);
+            let replies = json::read::<Vec<ErrorReply<'_>>>(body);
             replies.ok().and_then(|replies| replies.into_iter().next())
         } else {
-            serde_json::from_slice(body).ok()
+            json::read(body).ok()
         };
         let parsed = parsed.and_then(|reply| reply.error);
         let status = if status == OVERLOADED { 503 } else { status };
@@ -125,37 +125,35 @@ impl Dialect for Anthropic {
     }
 }
 
-/// `{"type": "error", "error": {…}}`.
-#[derive(Deserialize)]
-struct ErrorReply<'a> {
-    #[serde(borrow)]
-    error: Option<ProviderError<'a>>,
+object! {
+    /// `{"type": "error", "error": {…}}`.
+    ErrorReply<'a> {
+        error: ProviderError<'a> = b"error",
+    }
 }
 
-/// Source: <https://platform.claude.com/docs/en/api/errors>, read 2026-11-21.
-#[derive(Deserialize)]
-struct ProviderError<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Text<'a>>,
-    /// Google's word, on Vertex.
-    #[serde(borrow)]
-    status: Option<Text<'a>>,
-    #[serde(borrow)]
-    message: Option<Text<'a>>,
+object! {
+    /// Source: <https://platform.claude.com/docs/en/api/errors>, read 2026-11-21.
+    ProviderError<'a> {
+        kind: Cow<'a, str> = b"type",
+        /// Google's word, on Vertex.
+        status: Cow<'a, str> = b"status",
+        message: Cow<'a, str> = b"message",
+    }
 }
 
 impl ProviderError<'_> {
     /// Message and code, as OpenAI would have told them.
     fn told(&self) -> (String, Option<String>) {
         let message = match &self.message {
-            Some(Text(message)) if !message.is_empty() => {
+            Some(message) if !message.is_empty() => {
                 message.chars().take(MAX_MESSAGE_CHARS).collect()
             }
             _ => "the provider gave no message".to_owned(),
         };
         let code = match self.kind.as_ref().or(self.status.as_ref()) {
             None => return (message, None),
-            Some(Text(kind)) => match &**kind {
+            Some(kind) => match &**kind {
                 "authentication_error" => "invalid_api_key",
                 "billing_error" => "insufficient_quota",
                 // > model: claude-x
@@ -170,7 +168,7 @@ impl ProviderError<'_> {
 
     /// The status that an error within a stream would have had.
     fn status(&self) -> u16 {
-        match self.kind.as_ref().map(|Text(kind)| &**kind) {
+        match self.kind.as_deref() {
             Some("invalid_request_error") => 400,
             Some("authentication_error") => 401,
             Some("billing_error") => 402,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::chat::{Delta, Reply, Request};
+use crate::json::Unread;
 use crate::refusal::ErrorBody;
 use crate::sse;
 
@@ -193,6 +194,12 @@ impl BrokenReply {
     /// What the client sees, with a 502 or in a stream.
     pub fn to_error(&self) -> ErrorBody<'static> {
         ErrorBody::new(502, self.to_string()).with_code(Some("broken_reply".into()))
+    }
+}
+
+impl From<Unread> for BrokenReply {
+    fn from(unread: Unread) -> Self {
+        Self(unread.to_string())
     }
 }
 

@@ -1,69 +1,62 @@
 //! A whole reply.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::ProviderError;
 use super::thinking::Thinking;
 use crate::chat::{Choice, Reply, StopReason, ToolCall};
-use crate::json::Text;
+use crate::json::{self, object};
 use crate::provider::dialect::BrokenReply;
 use crate::usage::Usage;
 
-/// `{"type": "message", …}`, or an error with a status that says there is none.
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Text<'a>>,
-    #[serde(borrow)]
-    id: Option<Text<'a>>,
-    #[serde(borrow)]
-    model: Option<Text<'a>>,
-    #[serde(borrow)]
-    content: Option<Vec<Block<'a>>>,
-    #[serde(borrow)]
-    stop_reason: Option<Text<'a>>,
-    usage: Option<Counts>,
-    #[serde(borrow)]
-    error: Option<ProviderError<'a>>,
+object! {
+    /// `{"type": "message", …}`, or an error with a status that says there is none.
+    Message<'a> {
+        kind: Cow<'a, str> = b"type",
+        id: Cow<'a, str> = b"id",
+        model: Cow<'a, str> = b"model",
+        content: Vec<Block<'a>> = b"content",
+        stop_reason: Cow<'a, str> = b"stop_reason",
+        usage: Counts = b"usage",
+        error: ProviderError<'a> = b"error",
+    }
 }
 
-/// A content block; which members are there depends on its type.
-#[derive(Deserialize)]
-pub(super) struct Block<'a> {
-    #[serde(borrow, rename = "type")]
-    pub(super) kind: Text<'a>,
-    #[serde(borrow)]
-    pub(super) text: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub(super) thinking: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub(super) signature: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub(super) data: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub(super) id: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub(super) name: Option<Text<'a>>,
-    #[serde(borrow)]
-    pub(super) input: Option<&'a RawValue>,
+object! {
+    /// A content block; which members are there depends on its type.
+    pub(super) Block<'a> {
+        kind: Cow<'a, str> = b"type",
+        text: Cow<'a, str> = b"text",
+        thinking: Cow<'a, str> = b"thinking",
+        signature: Cow<'a, str> = b"signature",
+        data: Cow<'a, str> = b"data",
+        id: Cow<'a, str> = b"id",
+        name: Cow<'a, str> = b"name",
+        input: &'a RawValue = b"input",
+    }
 }
 
-/// Shape: `usage` of a message, of `message_start` and of `message_delta`. Unit: tokens. Absent
-/// means not said. Source: <https://platform.claude.com/docs/en/api/messages>, read 2026-11-21.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-pub(super) struct Counts {
-    /// Without those that the cache had.
-    input_tokens: Option<u64>,
-    cache_creation_input_tokens: Option<u64>,
-    cache_read_input_tokens: Option<u64>,
-    output_tokens: Option<u64>,
-    output_tokens_details: Option<OutputDetails>,
+object! {
+    /// Shape: `usage` of a message, of `message_start` and of `message_delta`. Unit: tokens. Absent
+    /// means not said. Source: <https://platform.claude.com/docs/en/api/messages>, read 2026-11-21.
+    #[derive(Clone, Copy)]
+    pub(super) Counts {
+        /// Without those that the cache had.
+        input_tokens: u64 = b"input_tokens",
+        cache_creation_input_tokens: u64 = b"cache_creation_input_tokens",
+        cache_read_input_tokens: u64 = b"cache_read_input_tokens",
+        output_tokens: u64 = b"output_tokens",
+        output_tokens_details: OutputDetails = b"output_tokens_details",
+    }
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
-struct OutputDetails {
-    thinking_tokens: Option<u64>,
+object! {
+    #[derive(Clone, Copy)]
+    pub(super) OutputDetails {
+        thinking_tokens: u64 = b"thinking_tokens",
+    }
 }
 
 impl Counts {
@@ -109,16 +102,14 @@ impl Counts {
 }
 
 pub(super) fn read(body: &[u8]) -> Result<Reply, BrokenReply> {
-    let message: Message<'_> =
-        serde_json::from_slice(body).map_err(|error| BrokenReply(error.to_string()))?;
+    let message: Message<'_> = json::read(body)?;
     if let Some(error) = &message.error {
         return Err(BrokenReply(error.told().0));
     }
-    let kind = message.kind.as_ref().map(|Text(kind)| &**kind);
-    let (Some("message"), Some(blocks)) = (kind, message.content) else {
+    let (Some("message"), Some(blocks)) = (message.kind.as_deref(), message.content) else {
         return Err(BrokenReply("it is not a message".to_owned()));
     };
-    let Some(Text(stop)) = message.stop_reason else {
+    let Some(stop) = message.stop_reason else {
         return Err(BrokenReply("it has no stop_reason".to_owned()));
     };
     let mut content: Option<String> = None;
@@ -126,31 +117,31 @@ pub(super) fn read(body: &[u8]) -> Result<Reply, BrokenReply> {
     let mut thinking = Thinking::default();
     let mut tool_calls = Vec::new();
     for block in blocks {
-        match &*block.kind.0 {
+        match &*block.kind.ok_or_else(untyped_block)? {
             "text" => {
-                let Some(Text(text)) = block.text else {
+                let Some(text) = block.text else {
                     return Err(BrokenReply("a text block has no text".to_owned()));
                 };
                 thinking.pass_text(&text);
                 append(&mut content, &text);
             }
             "thinking" => {
-                let Text(text) = block.thinking.unwrap_or_default();
+                let text = block.thinking.unwrap_or_default();
                 thinking.begin();
                 thinking.add_text(&text);
-                thinking.add_signature(&block.signature.unwrap_or_default().0);
+                thinking.add_signature(&block.signature.unwrap_or_default());
                 if !text.is_empty() {
                     append(&mut reasoning, &text);
                 }
             }
-            "redacted_thinking" => thinking.add_redacted(&block.data.unwrap_or_default().0),
+            "redacted_thinking" => thinking.add_redacted(&block.data.unwrap_or_default()),
             "tool_use" => {
-                let Some(Text(name)) = block.name else {
+                let Some(name) = block.name else {
                     return Err(BrokenReply("a tool_use block has no name".to_owned()));
                 };
                 thinking.pass_call();
                 tool_calls.push(ToolCall {
-                    id: block.id.unwrap_or_default().0.into_owned().into(),
+                    id: block.id.unwrap_or_default().into_owned().into(),
                     name: name.into_owned().into(),
                     arguments: arguments(block.input).to_owned().into(),
                     signature: None,
@@ -164,8 +155,8 @@ pub(super) fn read(body: &[u8]) -> Result<Reply, BrokenReply> {
         content = Some(String::new());
     }
     Ok(Reply {
-        id: message.id.unwrap_or_default().0.into_owned(),
-        model: message.model.unwrap_or_default().0.into_owned(),
+        id: message.id.unwrap_or_default().into_owned(),
+        model: message.model.unwrap_or_default().into_owned(),
         choices: vec![Choice {
             content,
             reasoning,
@@ -177,6 +168,10 @@ pub(super) fn read(body: &[u8]) -> Result<Reply, BrokenReply> {
         }],
         usage: message.usage.unwrap_or_default().usage(),
     })
+}
+
+pub(super) fn untyped_block() -> BrokenReply {
+    BrokenReply("a content block has no type".to_owned())
 }
 
 /// <https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons>, read 2026-11-21.

@@ -10,13 +10,13 @@
 //!
 //! > Your code should handle unknown event types gracefully.
 
-use serde::Deserialize;
+use std::borrow::Cow;
 
 use super::ProviderError;
-use super::reply::{Block, Counts, arguments, stop_reason};
+use super::reply::{Block, Counts, arguments, stop_reason, untyped_block};
 use super::thinking::Thinking;
 use crate::chat::Delta;
-use crate::json::{self, Text};
+use crate::json::{self, object};
 use crate::provider::dialect::{BrokenReply, StreamDecoder};
 use crate::sse;
 
@@ -46,46 +46,36 @@ struct OpenCall {
 /// More than any reply has at once: a stream that opens more is broken, and costs memory.
 const MAX_OPEN_CALLS: usize = 128;
 
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Text<'a>>,
-    index: Option<u64>,
-    #[serde(borrow)]
-    message: Option<Start<'a>>,
-    #[serde(borrow)]
-    content_block: Option<Block<'a>>,
-    #[serde(borrow)]
-    delta: Option<Change<'a>>,
-    usage: Option<Counts>,
-    #[serde(borrow)]
-    error: Option<ProviderError<'a>>,
+object! {
+    Event<'a> {
+        kind: Cow<'a, str> = b"type",
+        index: u64 = b"index",
+        message: Start<'a> = b"message",
+        content_block: Block<'a> = b"content_block",
+        delta: Change<'a> = b"delta",
+        usage: Counts = b"usage",
+        error: ProviderError<'a> = b"error",
+    }
 }
 
-#[derive(Deserialize)]
-struct Start<'a> {
-    #[serde(borrow)]
-    id: Option<Text<'a>>,
-    #[serde(borrow)]
-    model: Option<Text<'a>>,
-    usage: Option<Counts>,
+object! {
+    Start<'a> {
+        id: Cow<'a, str> = b"id",
+        model: Cow<'a, str> = b"model",
+        usage: Counts = b"usage",
+    }
 }
 
-/// `delta` of a block or of the message.
-#[derive(Deserialize)]
-struct Change<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Text<'a>>,
-    #[serde(borrow)]
-    text: Option<Text<'a>>,
-    #[serde(borrow)]
-    thinking: Option<Text<'a>>,
-    #[serde(borrow)]
-    signature: Option<Text<'a>>,
-    #[serde(borrow)]
-    partial_json: Option<Text<'a>>,
-    #[serde(borrow)]
-    stop_reason: Option<Text<'a>>,
+object! {
+    /// `delta` of a block or of the message.
+    Change<'a> {
+        kind: Cow<'a, str> = b"type",
+        text: Cow<'a, str> = b"text",
+        thinking: Cow<'a, str> = b"thinking",
+        signature: Cow<'a, str> = b"signature",
+        partial_json: Cow<'a, str> = b"partial_json",
+        stop_reason: Cow<'a, str> = b"stop_reason",
+    }
 }
 
 impl StreamDecoder for Decoder {
@@ -110,19 +100,17 @@ impl StreamDecoder for Decoder {
         }
         let broken = |what: &str| BrokenReply(format!("{what} in event {:?}", event.name));
         // Only the type matters of what is not known: its other members may have any shape.
-        let it: Event<'_> = match serde_json::from_str(event.data) {
+        let it: Event<'_> = match json::read(event.data.as_bytes()) {
             Ok(it) => it,
             Err(error) if is_known(event.name) => return Err(broken(&error.to_string())),
             Err(error) => {
-                return match serde_json::from_str::<Kind<'_>>(event.data) {
-                    Ok(Kind {
-                        kind: Some(Text(kind)),
-                    }) if !is_known(&kind) => Ok(()),
+                return match json::read(event.data.as_bytes()) {
+                    Ok(Kind { kind: Some(kind) }) if !is_known(&kind) => Ok(()),
                     _ => Err(broken(&error.to_string())),
                 };
             }
         };
-        let kind = it.kind.as_ref().map_or(event.name, |Text(kind)| kind);
+        let kind = it.kind.as_deref().unwrap_or(event.name);
         if !self.has_started && !matches!(kind, "message_start" | "ping" | "error") {
             if is_known(kind) {
                 return Err(broken("no message_start before it"));
@@ -152,7 +140,7 @@ impl StreamDecoder for Decoder {
             "message_delta" => {
                 self.counts.update(it.usage.unwrap_or_default());
                 let stop = it.delta.and_then(|delta| delta.stop_reason);
-                if let Some(Text(stop)) = stop
+                if let Some(stop) = stop
                     && !std::mem::replace(&mut self.has_stopped, true)
                 {
                     self.stop(&stop, say);
@@ -209,10 +197,10 @@ fn text_delta(data: &str) -> Option<&str> {
     (is_number && json::stands_for_itself(text.as_bytes())).then_some(text)
 }
 
-#[derive(Deserialize)]
-struct Kind<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Text<'a>>,
+object! {
+    Kind<'a> {
+        kind: Cow<'a, str> = b"type",
+    }
 }
 
 fn is_known(kind: &str) -> bool {
@@ -242,8 +230,8 @@ impl Decoder {
             None => (None, None),
         };
         say(Delta::Start {
-            id: &id.unwrap_or_default().0,
-            model: &model.unwrap_or_default().0,
+            id: &id.unwrap_or_default(),
+            model: &model.unwrap_or_default(),
         });
         say(Delta::Usage(self.counts.usage()));
     }
@@ -254,20 +242,20 @@ impl Decoder {
         it: Block<'_>,
         say: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply> {
-        match &*it.kind.0 {
-            "text" => self.say_text(&it.text.unwrap_or_default().0, say),
+        match &*it.kind.ok_or_else(untyped_block)? {
+            "text" => self.say_text(&it.text.unwrap_or_default(), say),
             "thinking" => {
                 self.thinking.begin();
-                self.say_thinking(&it.thinking.unwrap_or_default().0, say);
+                self.say_thinking(&it.thinking.unwrap_or_default(), say);
                 self.thinking
-                    .add_signature(&it.signature.unwrap_or_default().0);
+                    .add_signature(&it.signature.unwrap_or_default());
             }
-            "redacted_thinking" => self.thinking.add_redacted(&it.data.unwrap_or_default().0),
+            "redacted_thinking" => self.thinking.add_redacted(&it.data.unwrap_or_default()),
             "tool_use" => {
                 if self.calls.len() >= MAX_OPEN_CALLS {
                     return Err(BrokenReply("it has too many open blocks".to_owned()));
                 }
-                let Some(Text(name)) = it.name else {
+                let Some(name) = it.name else {
                     return Err(BrokenReply("a tool_use block has no name".to_owned()));
                 };
                 self.thinking.pass_call();
@@ -276,7 +264,7 @@ impl Decoder {
                 say(Delta::ToolCallStart {
                     choice: 0,
                     index,
-                    id: &it.id.unwrap_or_default().0,
+                    id: &it.id.unwrap_or_default(),
                     name: &name,
                     signature: None,
                 });
@@ -302,15 +290,15 @@ impl Decoder {
     }
 
     fn block_delta(&mut self, block: u64, it: Change<'_>, say: &mut dyn FnMut(Delta<'_>)) {
-        match it.kind.as_ref().map(|Text(kind)| &**kind) {
-            Some("text_delta") => self.say_text(&it.text.unwrap_or_default().0, say),
-            Some("thinking_delta") => self.say_thinking(&it.thinking.unwrap_or_default().0, say),
+        match it.kind.as_deref() {
+            Some("text_delta") => self.say_text(&it.text.unwrap_or_default(), say),
+            Some("thinking_delta") => self.say_thinking(&it.thinking.unwrap_or_default(), say),
             Some("signature_delta") => {
                 self.thinking
-                    .add_signature(&it.signature.unwrap_or_default().0);
+                    .add_signature(&it.signature.unwrap_or_default());
             }
             Some("input_json_delta") => {
-                let Text(fragment) = it.partial_json.unwrap_or_default();
+                let fragment = it.partial_json.unwrap_or_default();
                 let call = self.calls.iter_mut().find(|call| call.block == block);
                 if let Some(call) = call
                     && !fragment.is_empty()
