@@ -67,6 +67,29 @@ pub struct Request<'a> {
     pub unplaced: Vec<String>,
 }
 
+impl Request<'_> {
+    /// About how long it becomes in any dialect. Unit: bytes.
+    pub fn size_hint(&self) -> usize {
+        let part = |part: &Part<'_>| match &part.kind {
+            PartKind::Audio { data, .. } => data.len(),
+            PartKind::File { data, .. } => data.as_ref().map_or(0, |data| data.len()),
+            PartKind::Image { url, .. } => url.len(),
+            PartKind::Text(text) => text.text().len(),
+        };
+        let messages = self.messages.iter().map(|message| match message {
+            Message::Assistant { content, .. }
+            | Message::System { content, .. }
+            | Message::Tool { content, .. }
+            | Message::User { content, .. } => 128 + content.iter().map(part).sum::<usize>(),
+        });
+        let tools = self.tools.iter().map(|tool| {
+            128 + tool.parameters.map_or(0, |schema| schema.get().len())
+                + tool.description.as_ref().map_or(0, |text| text.len())
+        });
+        512 + messages.sum::<usize>() + tools.sum::<usize>()
+    }
+}
+
 /// One message of a [`Request`].
 #[derive(Debug)]
 pub enum Message<'a> {

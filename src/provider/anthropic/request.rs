@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::Host;
 use super::model::{Model, ThinkingStyle};
-use crate::chat::{Message, Part, PartKind, Request, ResponseFormat, Tool, ToolChoice};
+use crate::chat::{Request, ResponseFormat, Tool, ToolChoice};
 use crate::json::Writer;
 use crate::provider::dialect::{Options, Unsupported};
 
@@ -36,7 +36,7 @@ pub(super) fn write(
     let own = Own::take(request, options)?;
     let effort = Effort::of(request, model, max_tokens, own.thinking.is_some(), options)?;
 
-    let mut json = Writer::with_capacity(size_hint(request));
+    let mut json = Writer::with_capacity(request.size_hint());
     json.open_object();
     match host {
         Host::Anthropic => json.key("model").string(&request.model),
@@ -471,27 +471,6 @@ fn cache_control(json: &mut Writer, cache_control: Option<&RawValue>) {
     if let Some(it) = cache_control {
         json.key("cache_control").raw(it.get());
     }
-}
-
-/// About how long the body becomes.
-fn size_hint(request: &Request<'_>) -> usize {
-    let text = |part: &Part<'_>| match &part.kind {
-        PartKind::Text(text) => text.text().len(),
-        PartKind::Image { url, .. } => url.len(),
-        PartKind::File { data, .. } => data.as_ref().map_or(0, |data| data.len()),
-        PartKind::Audio { .. } => 0,
-    };
-    let messages = request.messages.iter().map(|message| match message {
-        Message::Assistant { content, .. }
-        | Message::System { content, .. }
-        | Message::Tool { content, .. }
-        | Message::User { content, .. } => 128 + content.iter().map(text).sum::<usize>(),
-    });
-    let tools = request.tools.iter().map(|tool| {
-        128 + tool.parameters.map_or(0, |schema| schema.get().len())
-            + tool.description.as_ref().map_or(0, |text| text.len())
-    });
-    512 + messages.sum::<usize>() + tools.sum::<usize>()
 }
 
 const NOT_EXPRESSIBLE: &str = "cannot be expressed in the provider's API";
