@@ -1025,6 +1025,72 @@ backends:
         }
     }
 
+    fn a_translated_reply_ends_where_its_length_says_so() {
+        let gateway = gateway(
+            "placement: upstream\nholdHeaders: true\nbackends:\n\
+             - {name: b, type: anthropic, config: {apiKey: k, model: m}}",
+        );
+        let message = r#"{"type":"message","role":"assistant","model":"m","stop_reason":"end_turn",
+            "content":[{"type":"text","text":"Hi"}],"usage":{"input_tokens":3,"output_tokens":2}}"#;
+        let busy = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
+        let junk = format!("{message}, and more");
+        let (whole, more) = (message.len(), junk.len());
+        // The body, the length that it is said to have, after how many bytes it is told, if not at
+        // its end, and as what.
+        for (status, body, length, told_at, told_status, told) in [
+            ("200", message, None, None, "200", r#""content":"Hi""#),
+            ("200", message, Some(whole), Some(whole), "200", r#""content":"Hi""#),
+            ("529", busy, Some(busy.len()), Some(busy.len()), "503", r#""message":"busy""#),
+            // The body is longer than that, or ends before.
+            ("200", &junk, Some(whole), Some(whole), "200", r#""content":"Hi""#),
+            ("200", &junk, Some(more), Some(more), "502", "broken_reply"),
+            ("200", message, Some(more), None, "200", r#""content":"Hi""#),
+            ("200", message, Some(5), Some(5), "502", "broken_reply"),
+            ("200", message, Some(0), Some(1), "502", "broken_reply"),
+            ("529", busy, Some(more), None, "503", r#""message":"busy""#),
+        ] {
+            for chunks in chunkings(body.as_bytes()) {
+                for has_trailers in [false, true] {
+                    let what = format!("{status} {length:?} {chunks:?} {has_trailers}");
+                    let mut exchange = Exchange::new(Rc::clone(&gateway));
+                    let asked: &[u8] = br#"{"messages":[{"role":"user","content":"x"}]}"#;
+                    send(&mut exchange, &CHAT, &Host::default(), &[asked]);
+                    let mut wire = Wire::new(&[(":status", status), ("content-type", "application/json")]);
+                    if let Some(length) = length {
+                        wire.headers.push(("content-length".to_owned(), length.to_string()));
+                    }
+                    let step = exchange.reply_headers(&wire.list(), false, &Host::default());
+                    wire.apply(step);
+                    let mut arrived = 0;
+                    for chunk in &chunks {
+                        let before = arrived;
+                        arrived += chunk.len();
+                        wire.held.extend_from_slice(chunk);
+                        let at_hand = wire.held.clone();
+                        let step = exchange.reply_body(at_hand.len(), false, || at_hand);
+                        let is_told = told_at.is_some_and(|at| arrived >= at);
+                        assert_eq!(step.next == Next::Hold, !is_told, "{what}");
+                        if chunk.is_empty() || told_at.is_some_and(|at| before >= at) {
+                            assert!(step.headers.is_empty(), "{what}");
+                        }
+                        wire.apply(step);
+                        assert!(wire.held.is_empty(), "{what}: Envoy's buffer stays empty");
+                    }
+                    let step = match has_trailers {
+                        true => exchange.reply_trailers(Vec::new),
+                        false => exchange.reply_body(0, true, Vec::new),
+                    };
+                    assert_eq!(step == Step::default(), told_at.is_some(), "{what}");
+                    wire.apply(step);
+                    let text = String::from_utf8(wire.passed.clone()).unwrap();
+                    assert!(text.contains(told), "{what}: {text}");
+                    assert_eq!(wire.header(":status"), Some(told_status), "{what}");
+                    assert_eq!(wire.header("content-length"), Some(&*text.len().to_string()), "{what}");
+                }
+            }
+        }
+    }
+
     fn embeddings_are_translated_where_the_dialect_has_them() {
         let config = |provider: &str| {
             gateway(&format!(

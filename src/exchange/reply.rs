@@ -23,7 +23,7 @@ pub enum Reply {
     ExpectChat(Box<ChatReply>),
     /// More of a stream that is translated as it comes.
     ExpectChatStream(Box<ChatStream>),
-    /// The error has been told; what still comes is dropped.
+    /// The reply has been told; what still comes is dropped.
     ExpectEnd,
 }
 
@@ -36,6 +36,8 @@ pub struct ChatReply {
     has_retry_after: bool,
     /// Whether Envoy is going to try again, by this status.
     is_retried: bool,
+    /// How long the body is, where the headers say so. Unit: bytes.
+    length: Option<usize>,
     body: Vec<u8>,
 }
 
@@ -144,6 +146,9 @@ impl Reply {
             stamp,
             is_retried: is_error && (head.is_retried)(status),
             has_retry_after: headers.get("retry-after").is_some(),
+            length: headers
+                .text("content-length")
+                .and_then(|length| length.parse().ok()),
             body: Vec::new(),
         }));
         step
@@ -155,7 +160,7 @@ impl Reply {
         match self {
             Self::ExpectNothing => Step::default(),
             Self::ExpectChat(chat) => {
-                let step = chat.push(&read(), ends);
+                let step = chat.push(read(), ends);
                 if !matches!(step.next, Next::Hold) {
                     *self = Self::ExpectEnd;
                 }
@@ -163,7 +168,7 @@ impl Reply {
             }
             Self::ExpectChatStream(stream) => stream.push(&read(), ends),
             Self::ExpectEnd => Step {
-                body: BodyChange::Replace(Vec::new()),
+                body: nothing_of(at_hand),
                 ..Step::default()
             },
             Self::ExpectError { .. } if !ends && at_hand <= MAX_ERROR_BYTES => Step {
@@ -198,8 +203,14 @@ impl Reply {
     /// The reply ends with trailers instead of the last part of its body.
     pub fn trailers(&mut self, read: impl FnOnce() -> Vec<u8>) -> Step {
         match self {
+            // Nothing waits.
             Self::ExpectNothing | Self::ExpectEnd => Step::default(),
-            Self::ExpectChat(_) | Self::ExpectChatStream(_) | Self::ExpectError { .. } => {
+            Self::ExpectChat(chat) => {
+                let step = chat.push(Vec::new(), true);
+                *self = Self::ExpectEnd;
+                step
+            }
+            Self::ExpectChatStream(_) | Self::ExpectError { .. } => {
                 let waiting = read();
                 self.body(waiting.len(), true, || waiting)
             }
@@ -234,18 +245,32 @@ impl ChatStream {
 impl ChatReply {
     /// Takes more of the body. What is at hand is always taken, so that Envoy's buffer, which is
     /// smaller than an image, stays empty.
-    fn push(&mut self, bytes: &[u8], ends: bool) -> Step {
-        self.body.extend_from_slice(bytes);
+    ///
+    /// A body ends where its `content-length` says so, and need not wait for Envoy to say it, too:
+    /// what comes after is none of it.
+    fn push(&mut self, bytes: Vec<u8>, ends: bool) -> Step {
+        let at_hand = bytes.len();
+        match self.body.is_empty() {
+            true => self.body = bytes,
+            false => self.body.extend_from_slice(&bytes),
+        }
+        self.body.truncate(self.length.unwrap_or(usize::MAX));
+        let is_whole = ends || self.length == Some(self.body.len());
+        match is_whole || self.body.len() > MAX_REPLY_BYTES {
+            true => self.told(),
+            false => Step {
+                body: nothing_of(at_hand),
+                next: Next::Hold,
+                ..Step::default()
+            },
+        }
+    }
+
+    /// The body, which is whole, as OpenAI would have told it.
+    fn told(&self) -> Step {
         let mut edits = Vec::with_capacity(4);
-        let (status, body) = match ends {
-            false if self.body.len() <= MAX_REPLY_BYTES => {
-                return Step {
-                    body: BodyChange::Replace(Vec::new()),
-                    next: Next::Hold,
-                    ..Step::default()
-                };
-            }
-            _ if self.status >= FIRST_ERROR => {
+        let (status, body) = match self.status >= FIRST_ERROR {
+            true => {
                 let wait = self.asked.retry_after(&self.body);
                 if let Some(seconds) = wait.filter(|_| !self.has_retry_after) {
                     edits.push(HeaderEdit::set("retry-after", seconds.to_string()));
@@ -257,7 +282,7 @@ impl ChatReply {
                 };
                 (status, body.into_bytes())
             }
-            _ => match self.asked.reply(&self.body, self.stamp) {
+            false => match self.asked.reply(&self.body, self.stamp) {
                 Ok(body) => (self.status, body),
                 Err(reply) => (reply.status, reply.body.into_bytes()),
             },
@@ -271,6 +296,14 @@ impl ChatReply {
             body: BodyChange::Replace(body),
             next: Next::Continue,
         }
+    }
+}
+
+/// Takes away what is at hand, if there is anything.
+fn nothing_of(at_hand: usize) -> BodyChange {
+    match at_hand {
+        0 => BodyChange::Keep,
+        _ => BodyChange::Replace(Vec::new()),
     }
 }
 
