@@ -313,7 +313,7 @@ impl Exchange {
             let chosen = self.choose(&headers, model, surroundings);
             return chosen.unwrap_or_else(|refusal| self.refuse(&refusal));
         }
-        let step = match self.route(&headers, false, model, surroundings) {
+        let step = match self.route(&headers, false, &|| model, surroundings) {
             Ok(step) => step,
             Err(refusal) => return self.refuse(&refusal),
         };
@@ -645,7 +645,7 @@ impl Exchange {
             }
             if let Some(original) = kept {
                 let was = original.headers();
-                let mut step = self.route(&was, ends, Model::Absent, surroundings)?;
+                let mut step = self.route(&was, ends, &|| Model::Absent, surroundings)?;
                 if let Some(series) = &self.series
                     && let Some(pause) = series.pause(surroundings)
                 {
@@ -657,16 +657,17 @@ impl Exchange {
             }
             self.original = Some(Original::of(headers));
         }
-        let model = asked_by(headers, ends);
-        self.route(headers, ends, model, surroundings)
+        let model = || asked_by(headers, ends);
+        self.route(headers, ends, &model, surroundings)
     }
 
-    /// Finds out where the request goes, and starts it on its way.
-    fn route(
+    /// Finds out where the request goes, and starts it on its way. `model` is asked for where routes
+    /// may go by it.
+    fn route<'m>(
         &mut self,
         headers: &Headers<'_>,
         ends: bool,
-        model: Model<'_>,
+        model: &dyn Fn() -> Model<'m>,
         surroundings: &dyn Surroundings,
     ) -> Result<Step, Refusal> {
         let method = headers.text(":method").unwrap_or_default();
@@ -690,10 +691,7 @@ impl Exchange {
         self.series = target.series;
 
         if let Some(dialects) = backend.dialects {
-            let mut edits = Vec::new();
-            firewall::withhold_browser(headers, &mut edits);
-            let address = address::edits(&self.gateway, &backend, None, headers, surroundings)?;
-            edits.extend(address);
+            let mut edits = address::edits(&self.gateway, &backend, None, headers, surroundings)?;
             if headers.text("content-type") != Some(JSON) {
                 edits.push(HeaderEdit::set("content-type", JSON));
             }
@@ -883,6 +881,10 @@ fn no_model(headers: &Headers<'_>, path: &str) -> Refusal {
 }
 
 fn is_json(headers: &Headers<'_>) -> bool {
+    // Most say exactly this.
+    if headers.get("content-type") == Some(JSON.as_bytes()) {
+        return true;
+    }
     let media_type = media_type(headers);
     let suffix = media_type.rsplit_once('+').map(|(_, suffix)| suffix);
     media_type.eq_ignore_ascii_case(JSON)

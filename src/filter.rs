@@ -18,7 +18,6 @@ use crate::config::{Gateway, Role};
 use crate::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json;
-use crate::pairs;
 use crate::patience::{Event, Patience, Wait};
 use crate::pool::Turns;
 use crate::refusal::{LocalReply, Refusal};
@@ -245,7 +244,7 @@ impl HttpContext for Stream {
             return Action::Continue;
         };
         let list = host::header_list(HeaderMap::Request);
-        let headers = Headers::new(pairs::decode(&list).unwrap_or_default());
+        let headers = Headers::of_list(&list);
         let step = exchange.request_headers(&headers, ends, &self.host);
         if let Some(waiting) = &mut self.waiting {
             waiting.begin(exchange);
@@ -304,7 +303,7 @@ impl HttpContext for Stream {
             return Action::Continue;
         }
         let list = host::header_list(HeaderMap::Response);
-        let headers = Headers::new(pairs::decode(&list).unwrap_or_default());
+        let headers = Headers::of_list(&list);
         let step = exchange.reply_headers(&headers, ends, &self.host);
         if let Some(waiting) = &mut self.waiting {
             waiting.begin(exchange);

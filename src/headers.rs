@@ -2,21 +2,46 @@
 
 use std::rc::Rc;
 
+use crate::pairs;
+
 /// The headers of one message, in order; names are lower case, values are bytes.
 ///
 /// Pseudo-headers (`:path`) are among them.
 #[derive(Clone, Debug, Default)]
-pub struct Headers<'a>(Vec<(&'a [u8], &'a [u8])>);
+pub struct Headers<'a> {
+    pairs: Vec<(&'a [u8], &'a [u8])>,
+    /// What they were read from, where it was a [pair list](pairs).
+    list: Option<&'a [u8]>,
+}
 
 impl<'a> Headers<'a> {
-    /// Wraps a list.
+    /// These headers.
     pub fn new(pairs: Vec<(&'a [u8], &'a [u8])>) -> Self {
-        Self(pairs)
+        Self { pairs, list: None }
+    }
+
+    /// The headers of a [pair list](pairs); none where the bytes are not one.
+    pub fn of_list(list: &'a [u8]) -> Self {
+        match pairs::decode(list) {
+            Some(pairs) => Self {
+                pairs,
+                list: Some(list),
+            },
+            None => Self::default(),
+        }
+    }
+
+    /// The headers as a [pair list](pairs).
+    pub fn to_list(&self) -> Vec<u8> {
+        match self.list {
+            Some(list) => list.to_vec(),
+            None => pairs::encode(&self.pairs),
+        }
     }
 
     /// The first value of a header.
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
-        self.0
+        self.pairs
             .iter()
             .find(|(it, _)| *it == name.as_bytes())
             .map(|(_, value)| *value)
@@ -37,29 +62,23 @@ impl<'a> Headers<'a> {
 
     /// The same, to be looked at later.
     pub fn to_kept(&self) -> KeptHeaders {
-        let owned = |(name, value): (&[u8], &[u8])| (name.to_vec(), value.to_vec());
-        KeptHeaders(self.iter().map(owned).collect())
+        KeptHeaders(self.to_list())
     }
 
     /// Every pair.
     pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        self.0.iter().copied()
+        self.pairs.iter().copied()
     }
 }
 
-/// The headers of a message whose callback is over.
+/// The headers of a message whose callback is over, as a [pair list](pairs).
 #[derive(Clone, Debug)]
-pub struct KeptHeaders(Vec<(Vec<u8>, Vec<u8>)>);
+pub struct KeptHeaders(Vec<u8>);
 
 impl KeptHeaders {
     /// The headers as they were.
     pub fn headers(&self) -> Headers<'_> {
-        let pairs = self.0.iter();
-        Headers::new(
-            pairs
-                .map(|(name, value)| (name.as_slice(), value.as_slice()))
-                .collect(),
-        )
+        Headers::of_list(&self.0)
     }
 }
 
@@ -129,5 +148,22 @@ impl From<String> for Text {
 impl From<Rc<str>> for Text {
     fn from(text: Rc<str>) -> Self {
         Self::Shared(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_what_its_headers_are_encoded_to() {
+        let named: Vec<(&[u8], &[u8])> = vec![(b":path", b"/"), (b"a", b"\xff"), (b"a", b"")];
+        let list = Headers::new(named.clone()).to_list();
+        let read = Headers::of_list(&list);
+        assert!(read.iter().eq(named));
+        assert_eq!(read.to_list(), list);
+        let broken = Headers::of_list(b"junk");
+        assert_eq!(broken.iter().count(), 0);
+        assert_eq!(broken.to_list(), pairs::encode::<&str>(&[]));
     }
 }

@@ -126,7 +126,7 @@ impl Aliases {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Renaming {
     /// Applied to the client's name.
-    pub aliases: Rc<Aliases>,
+    pub aliases: Option<Rc<Aliases>>,
     /// What is cut off after that, where a name begins with it: the name of a backend and a `/`.
     pub prefix: Option<Rc<str>>,
 }
@@ -134,12 +134,13 @@ pub struct Renaming {
 impl Renaming {
     /// Whether every name stays as it is.
     pub fn is_empty(&self) -> bool {
-        self.aliases.is_empty() && self.prefix.is_none()
+        self.prefix.is_none() && self.aliases.as_ref().is_none_or(|it| it.is_empty())
     }
 
     /// The name that takes the place of the client's; `None`: it stays.
     pub fn rename(&self, model: &str) -> Option<Rc<str>> {
-        let alias = self.aliases.resolve(model);
+        let aliases = self.aliases.as_ref();
+        let alias = aliases.and_then(|aliases| aliases.resolve(model));
         let name = alias.map_or(model, |alias| alias);
         let rest = self
             .prefix
@@ -310,7 +311,10 @@ mod tests {
     #[test]
     fn a_route_renames_before_it_cuts_the_backends_name_off() {
         let renaming = Renaming {
-            aliases: Rc::new(Aliases::new([("smart".to_owned(), Rc::from("a/claude"))])),
+            aliases: Some(Rc::new(Aliases::new([(
+                "smart".to_owned(),
+                Rc::from("a/claude"),
+            )]))),
             prefix: Some(Rc::from("a/")),
         };
         for (asked, expected) in [

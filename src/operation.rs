@@ -61,7 +61,8 @@ impl<'a> Operation<'a> {
     ///
     /// When the path is not one, or could leave the provider's base path (`..`).
     pub fn of(path: &'a str, base: Option<&str>) -> Result<Self, InvalidPath> {
-        let path = path.split_once(['?', '#']).map_or(path, |(path, _)| path);
+        let end = path.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+        let path = end.and_then(|end| path.get(..end)).unwrap_or(path);
         if !path.starts_with('/') || climbs(path) {
             return Err(InvalidPath);
         }
@@ -192,7 +193,8 @@ impl std::error::Error for InvalidPath {}
 /// The suffix of a path whose base is not known: what follows `/v1`, else what starts like one of
 /// the API's own paths.
 fn suffix_of(path: &str) -> Option<&str> {
-    let starts = || path.match_indices('/').filter_map(|(at, _)| path.get(at..));
+    let bytes = || path.bytes().enumerate();
+    let starts = || bytes().filter_map(|(at, byte)| path.get(at..).filter(|_| byte == b'/'));
     let after_version = starts().find(|rest| is_version(rest));
     let suffix = match after_version {
         Some(rest) => rest.get(VERSION.len()..),
@@ -237,10 +239,11 @@ fn is_one_segment(path: &str) -> bool {
 
 /// Whether a server could find a `.` or `..` segment in a path, also where it is escaped.
 fn climbs(path: &str) -> bool {
-    let is_dots = |segment: &str| matches!(segment, "." | "..");
-    if !path.contains(['%', '\\']) {
-        return path.split('/').any(is_dots);
+    // Most paths have none of these, without which nobody climbs.
+    if !path.bytes().any(|byte| matches!(byte, b'.' | b'%' | b'\\')) {
+        return false;
     }
+    let is_dots = |segment: &str| matches!(segment, "." | "..");
     let path = path
         .to_ascii_lowercase()
         .replace("%2e", ".")

@@ -89,16 +89,16 @@ pub enum Found {
 
 impl Target {
     /// What Envoy's route says, else where we sit, else our own routes. `path` is the one that the
-    /// client asked for.
+    /// client asked for; `model` is asked for where routes may go by it.
     ///
     /// # Errors
     ///
     /// When no route matches, or what is named does not exist.
-    pub fn of(
+    pub fn of<'m>(
         gateway: &Gateway,
         headers: &Headers<'_>,
         path: &str,
-        model: route::Model<'_>,
+        model: &dyn Fn() -> route::Model<'m>,
         surroundings: &dyn Surroundings,
     ) -> Result<Found, Refusal> {
         let has_metadata = gateway.plugin.route_metadata;
@@ -108,54 +108,26 @@ impl Target {
         let metadata = metadata
             .map(|bytes| RouteMetadata::decode(&bytes))
             .unwrap_or_default();
-        let asked = model;
         let of_route = OfRoute {
             model: metadata.model.map(Rc::from),
             renaming: metadata.renaming,
         };
-        let named = |name: &str| {
-            let backend = gateway.backend(name).map(Rc::clone);
-            backend.ok_or(Refusal::Gateway(UNKNOWN_BACKEND))
+        let settled = match (&metadata.backend, gateway.plugin.placement) {
+            (Some(name), _) => (Some(named(gateway, name)?), None),
+            (None, Placement::Upstream) => spoken_for(gateway, surroundings)?,
+            (None, Placement::Listener) => (None, None),
         };
-        if let Some(name) = &metadata.backend {
-            return Ok(Found::Target(Self {
-                backend: named(name)?,
-                of_route,
-                path: metadata.path,
-                series: None,
-                deadline: None,
-            }));
-        }
-        if gateway.plugin.placement == Placement::Upstream
-            && let Some((backend, series)) = member(gateway, surroundings)
-        {
+        if let (Some(backend), series) = settled {
             return Ok(Found::Target(Self {
                 backend,
                 of_route,
                 path: metadata.path,
-                series: Some(series),
-                deadline: None,
-            }));
-        }
-        let backend = match (gateway.plugin.placement, gateway.backends.as_slice()) {
-            // One backend is no choice, and asking the host costs.
-            (Placement::Upstream, [backend]) => Some(Rc::clone(backend)),
-            (Placement::Upstream, _) => match surroundings.backend_name() {
-                Some(name) => Some(named(&name)?),
-                None => gateway.plugin.backend.clone(),
-            },
-            (Placement::Listener, _) => None,
-        };
-        if let Some(backend) = backend {
-            return Ok(Found::Target(Self {
-                backend,
-                of_route,
-                path: metadata.path,
-                series: None,
+                series,
                 deadline: None,
             }));
         }
 
+        let asked = model();
         let request = route::Request {
             path,
             method: headers.text(":method").unwrap_or_default(),
@@ -175,7 +147,7 @@ impl Target {
                     of_route: OfRoute {
                         model: of_route.model.or_else(|| route.model.clone()),
                         renaming: Renaming {
-                            aliases: Rc::clone(&route.aliases),
+                            aliases: Some(Rc::clone(&route.aliases)),
                             prefix,
                         },
                     },
@@ -205,6 +177,31 @@ impl Target {
         };
         Ok(Found::Target(target))
     }
+}
+
+/// The backend with a name that metadata has.
+fn named(gateway: &Gateway, name: &str) -> Result<Rc<Backend>, Refusal> {
+    let backend = gateway.backend(name).map(Rc::clone);
+    backend.ok_or(Refusal::Gateway(UNKNOWN_BACKEND))
+}
+
+/// For whom we speak upstream, and as one of how many attempts; `None`: our own routes tell.
+fn spoken_for(
+    gateway: &Gateway,
+    surroundings: &dyn Surroundings,
+) -> Result<(Option<Rc<Backend>>, Option<Series>), Refusal> {
+    if let Some((backend, series)) = member(gateway, surroundings) {
+        return Ok((Some(backend), Some(series)));
+    }
+    let backend = match gateway.backends.as_slice() {
+        // One backend is no choice, and asking the host costs.
+        [backend] => Some(Rc::clone(backend)),
+        _ => match surroundings.backend_name() {
+            Some(name) => Some(named(gateway, &name)?),
+            None => gateway.plugin.backend.clone(),
+        },
+    };
+    Ok((backend, None))
 }
 
 /// The member of a pool for whom this attempt is.
@@ -240,37 +237,42 @@ pub fn edits(
 ) -> Result<Vec<HeaderEdit>, Refusal> {
     let is_listener = gateway.plugin.placement == Placement::Listener;
     let mut edits = Vec::with_capacity(16);
-    // Without it Envoy's listener finds no route any more; see the README's limits.
-    let is_kept = |name: &[u8]| is_listener && name == b"x-forwarded-proto";
-    let mut set = Vec::with_capacity(backend.headers.len() + 3);
-    match &backend.auth {
-        Auth::Gateway(Some((name, value))) => set.push((Rc::clone(name), value.expose().into())),
+    let credential = match &backend.auth {
+        Auth::Gateway(Some((name, value))) => Some((Rc::clone(name), value.expose().into())),
         Auth::Client(header) => {
             let key = firewall::client_key(headers);
-            set.extend(key.map(|key| client_header(backend, header, key)));
+            key.map(|key| client_header(backend, header, key))
         }
-        Auth::Gateway(None) | Auth::Nobody => {}
+        Auth::Gateway(None) | Auth::Nobody => None,
         Auth::Token(header, source) => {
             let token = source.current(surroundings, surroundings.now());
             let token = token.map_err(Refusal::NoCredential)?;
             let value = Text::Made([&*header.prefix, &*token.expose()].concat());
-            set.push((Rc::clone(&header.name), value));
+            Some((Rc::clone(&header.name), value))
         }
-    }
-    let extra = backend.headers.iter();
-    set.extend(extra.map(|(name, value)| (Rc::clone(name), value.expose().into())));
-
-    let is_set = |name: &[u8]| set.iter().any(|(it, _)| it.as_bytes() == name);
-    firewall::withhold_from_provider(headers, |it| is_set(it) || is_kept(it), &mut edits);
+    };
+    // Without it Envoy's listener finds no route any more; see the README's limits.
+    let is_kept = |name: &[u8]| is_listener && name == b"x-forwarded-proto";
+    let is_set = |name: &[u8]| {
+        let extra = backend.headers.iter().map(|(it, _)| it);
+        let mut all = credential.iter().map(|(it, _)| it).chain(extra);
+        all.any(|it| it.as_bytes() == name)
+    };
+    firewall::withhold_from_provider(
+        headers,
+        backend.dialects.is_some(),
+        |name| is_set(name) || is_kept(name),
+        &mut edits,
+    );
     edits.push(HeaderEdit::set(
         ":authority",
         Rc::clone(&backend.endpoint.authority),
     ));
     edits.extend(path.map(|path| HeaderEdit::set(":path", path)));
-    edits.extend(
-        set.into_iter()
-            .map(|(name, value)| HeaderEdit::set(name, value)),
-    );
+    edits.extend(credential.map(|(name, value)| HeaderEdit::set(name, value)));
+    for (name, value) in &backend.headers {
+        edits.push(HeaderEdit::set(Rc::clone(name), value.expose()));
+    }
     if is_listener {
         edits.push(HeaderEdit::set(BACKEND_HEADER, backend.name.to_shared()));
     }

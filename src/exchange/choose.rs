@@ -84,7 +84,7 @@ pub fn choose(
                 (Some(_), _) => Asked::Whatever,
                 (None, Model::Unread) => Asked::Unread,
                 (None, Model::Named(name)) => {
-                    let aliases = Rc::clone(&route.aliases);
+                    let aliases = Some(Rc::clone(&route.aliases));
                     let renamed = Renaming { aliases, prefix }.rename(name);
                     Asked::Model(renamed.map_or_else(|| name.to_owned(), |it| it.to_string()))
                 }

@@ -4,57 +4,76 @@
 
 use crate::headers::{HeaderEdit, Headers, Text};
 
-/// Whether a client's header stays with us: credentials, what tells about the client's network,
-/// and headers by which Envoy or we ourselves are steered.
+/// A client's header that stays with us: credentials, what tells about the client's network, and
+/// headers by which Envoy or we ourselves are steered. `None`: it passes.
 ///
 /// `name` is lower case.
-pub fn is_withheld_from_provider(name: &[u8]) -> bool {
+pub fn withheld_from_provider(name: &[u8]) -> Option<Text> {
     match name {
-        b"accept-encoding" // The reply may have to be read.
-        | b"api-key"
-        | b"authorization"
-        | b"cookie"
-        | b"forwarded"
-        | b"openai-organization"
-        | b"openai-project"
-        | b"proxy-authorization"
-        | b"x-api-key"
-        | b"x-http-method-override"
-        | b"x-real-ip" => true,
-        // One look at the first byte spares most names the prefixes.
-        [b'x', b'-', ..] => PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
-        _ => false,
+        // One look at the first byte spares most names the rest.
+        [b'a' | b'c' | b'f' | b'o' | b'p', ..] => one_of(&WITHHELD, name),
+        [
+            b'x',
+            b'-',
+            b'a' | b'e' | b'f' | b'g' | b'h' | b'l' | b'r' | b'v',
+            ..,
+        ] => {
+            one_of(&WITHHELD_EXTENSIONS, name).or_else(|| {
+                let is_withheld = PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+                // A name that is not text is not one of a header.
+                let text = || String::from_utf8(name.to_vec()).ok();
+                is_withheld.then(text).flatten().map(Text::Made)
+            })
+        }
+        _ => None,
     }
 }
 
 /// Removes what a client must not see of a provider's reply: what would act on the gateway's own
 /// host, or belongs to the provider's session.
 pub fn withhold_from_client(headers: &Headers<'_>, edits: &mut Vec<HeaderEdit>) {
-    for name in ["alt-svc", "set-cookie", "strict-transport-security"] {
-        if headers.get(name).is_some() {
-            edits.push(HeaderEdit::remove(name));
+    withhold(headers, edits, |name| one_of(&WITHHELD_FROM_CLIENTS, name));
+}
+
+/// Removes what is [`withheld_from_provider`], but for headers that are set anew. `is_translated`:
+/// also that by which a provider with a dialect of its own could tell a browser.
+pub fn withhold_from_provider(
+    headers: &Headers<'_>,
+    is_translated: bool,
+    is_set_anew: impl Fn(&[u8]) -> bool,
+    edits: &mut Vec<HeaderEdit>,
+) {
+    withhold(headers, edits, |name| {
+        let browser = || match name {
+            [b'o' | b'r' | b's', ..] if is_translated => one_of(&BROWSER_HEADERS, name),
+            _ => None,
+        };
+        let withheld = withheld_from_provider(name).or_else(browser);
+        withheld.filter(|_| !is_set_anew(name))
+    });
+}
+
+/// Removes every header that has a name to be removed by.
+fn withhold(
+    headers: &Headers<'_>,
+    edits: &mut Vec<HeaderEdit>,
+    withheld: impl Fn(&[u8]) -> Option<Text>,
+) {
+    let mut last: &[u8] = b"";
+    for (name, _) in headers.iter() {
+        // One edit removes it however often it stands there.
+        if name != last
+            && let Some(text) = withheld(name)
+        {
+            last = name;
+            edits.push(HeaderEdit::Remove(text));
         }
     }
 }
 
-/// Removes what [`is_withheld_from_provider`], but for headers that are set anew.
-pub fn withhold_from_provider(
-    headers: &Headers<'_>,
-    is_set_anew: impl Fn(&[u8]) -> bool,
-    edits: &mut Vec<HeaderEdit>,
-) {
-    let mut last: &[u8] = b"";
-    for (name, _) in headers.iter() {
-        if is_withheld_from_provider(name) && name != last && !is_set_anew(name) {
-            last = name;
-            // A name that is not text cannot be one of ours: they are ASCII or start with it.
-            edits.extend(
-                String::from_utf8(name.to_vec())
-                    .ok()
-                    .map(|name| HeaderEdit::Remove(Text::Made(name))),
-            );
-        }
-    }
+fn one_of(names: &[&'static str], name: &[u8]) -> Option<Text> {
+    let known = names.iter().find(|it| it.as_bytes() == name);
+    known.map(|name| Text::Known(name))
 }
 
 /// The client's own credential: the key alone, wherever a client's SDK puts it.
@@ -72,12 +91,30 @@ pub fn client_key<'a>(headers: &Headers<'a>) -> Option<&'a str> {
     key.filter(|key| !key.is_empty())
 }
 
-/// Removes by what a provider with a dialect of its own could tell a browser.
-pub fn withhold_browser(headers: &Headers<'_>, edits: &mut Vec<HeaderEdit>) {
-    let there = BROWSER_HEADERS.iter();
-    let there = there.filter(|name| headers.get(name).is_some());
-    edits.extend(there.map(|name| HeaderEdit::remove(*name)));
-}
+/// What never passes to a provider, but for `x-…`.
+const WITHHELD: [&str; 8] = [
+    // The reply may have to be read.
+    "accept-encoding",
+    "api-key",
+    "authorization",
+    "cookie",
+    "forwarded",
+    "openai-organization",
+    "openai-project",
+    "proxy-authorization",
+];
+
+/// The same of what begins with `x-`. Of the [`PREFIXES`] only what Envoy adds to every request
+/// is named.
+const WITHHELD_EXTENSIONS: [&str; 4] = [
+    "x-forwarded-proto",
+    "x-api-key",
+    "x-http-method-override",
+    "x-real-ip",
+];
+
+/// What never passes to a client.
+const WITHHELD_FROM_CLIENTS: [&str; 3] = ["alt-svc", "set-cookie", "strict-transport-security"];
 
 /// By these Anthropic tells a browser, which it refuses; Google has no use for them.
 const BROWSER_HEADERS: [&str; 6] = [
@@ -103,6 +140,10 @@ const PREFIXES: [&[u8]; 6] = [
 mod tests {
     use super::*;
 
+    fn withheld(name: &str) -> Option<String> {
+        withheld_from_provider(name.as_bytes()).map(|text| text.as_str().to_owned())
+    }
+
     #[test]
     fn credentials_and_steering_stay_with_us() {
         for name in [
@@ -121,7 +162,7 @@ mod tests {
             "forwarded",
             "x-llm-proxy-backend",
         ] {
-            assert!(is_withheld_from_provider(name.as_bytes()), "{name}");
+            assert_eq!(withheld(name), Some(name.into()), "{name}");
         }
         for name in [
             "content-type",
@@ -130,7 +171,28 @@ mod tests {
             "openai-beta",
             ":path",
         ] {
-            assert!(!is_withheld_from_provider(name.as_bytes()), "{name}");
+            assert_eq!(withheld(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_table_has_a_name_that_is_not_looked_up() {
+        let names = WITHHELD.iter().chain(&WITHHELD_EXTENSIONS);
+        for name in names {
+            assert_eq!(withheld(name), Some((*name).into()), "{name}");
+        }
+        for prefix in PREFIXES {
+            let name = [std::str::from_utf8(prefix).unwrap(), "x"].concat();
+            assert_eq!(withheld(&name), Some(name.clone()));
+        }
+        for name in BROWSER_HEADERS {
+            for is_translated in [false, true] {
+                let headers = Headers::new(vec![(name.as_bytes(), b"x"), (name.as_bytes(), b"y")]);
+                let mut edits = Vec::new();
+                withhold_from_provider(&headers, is_translated, |_| false, &mut edits);
+                let expected = is_translated.then(|| HeaderEdit::remove(name));
+                assert_eq!(edits, Vec::from_iter(expected), "{name}");
+            }
         }
     }
 

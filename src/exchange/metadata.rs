@@ -37,7 +37,7 @@ impl RouteMetadata {
                 b"model" => found.model = text,
                 b"path" => found.path = text,
                 b"prefix" => found.renaming.prefix = text.map(Rc::from),
-                b"aliases" => found.renaming.aliases = Rc::new(aliases(&text.unwrap_or_default())),
+                b"aliases" => found.renaming.aliases = text.map(|text| Rc::new(aliases(&text))),
                 _ => {}
             }
         }
@@ -91,7 +91,7 @@ mod tests {
         let bytes = pairs::encode(&[("aliases", text.as_str()), ("prefix", "b/")]);
         let found = RouteMetadata::decode(&bytes).renaming;
         let expected = Renaming {
-            aliases: Rc::new(written),
+            aliases: Some(Rc::new(written)),
             prefix: Some(Rc::from("b/")),
         };
         assert_eq!(found, expected);

@@ -181,7 +181,7 @@ fn of_route(gateway: &Gateway, route: &Route) -> Vec<Model> {
     let literals = globs.filter(|name| !name.contains('*'));
     for name in route.aliases.exact_names().chain(literals) {
         let (to, prefix) = gateway.destination(route, AskedFor::Named(name));
-        let aliases = std::rc::Rc::clone(&route.aliases);
+        let aliases = Some(std::rc::Rc::clone(&route.aliases));
         let renamed = Renaming { aliases, prefix }.rename(name);
         let asked = renamed.as_deref().unwrap_or(name);
         let backends = to.backends();

@@ -19,7 +19,7 @@ pub struct Original(Vec<u8>);
 impl Original {
     /// What a request says that no attempt has changed yet.
     pub fn of(headers: &Headers<'_>) -> Self {
-        Self(pairs::encode(&headers.iter().collect::<Vec<_>>()))
+        Self(headers.to_list())
     }
 
     /// What was kept; `None` where the bytes are not ours.
@@ -35,7 +35,7 @@ impl Original {
 
     /// The headers.
     pub fn headers(&self) -> Headers<'_> {
-        Headers::new(pairs::decode(&self.0).unwrap_or_default())
+        Headers::of_list(&self.0)
     }
 }
 

@@ -8,7 +8,6 @@ use super::host::{self, Buffer, HeaderMap};
 use super::{Errand, Host};
 use crate::config::{Auth, Gateway};
 use crate::headers::Headers;
-use crate::pairs;
 use crate::protobuf::{self, Field, Message};
 use crate::token::{Answer, Call, Keeper, Outcome, Signer};
 
@@ -60,7 +59,7 @@ impl Errand for Tokens {
         };
         kept.call = None;
         let headers = host::header_list(HeaderMap::CallReply);
-        let headers = Headers::new(pairs::decode(&headers).unwrap_or_default());
+        let headers = Headers::of_list(&headers);
         let status = headers.text(":status").and_then(|it| it.parse().ok());
         let body = host::buffer(Buffer::CallReplyBody, 0, MAX_BODY_BYTES);
         let body = &body;
