@@ -37,7 +37,6 @@ pub use quoted::Quoted;
 pub(crate) use read::object;
 pub use read::{Ignored, Key, Read, Reader, Unread, read};
 pub use splice::{InvalidSplices, Splice, apply, pieces};
-pub(crate) use string::stands_for_itself;
 use string::{Fault, Within};
 pub use string::{decode_string, encode_string};
 pub use text::Text;

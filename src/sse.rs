@@ -37,7 +37,8 @@ pub enum Item<'a> {
 /// Splits a byte stream into events, whatever the chunk boundaries.
 ///
 /// Chunks may end anywhere, also inside a character or between CR and LF. An event is given out as
-/// soon as its last byte is there: after the CR of a CRLF already.
+/// soon as its last byte is there: after the CR of a CRLF already. One that a chunk holds whole, as
+/// nearly all of them are, is given out where it stands, without a copy.
 ///
 /// Unit: `limit` and [`TooLarge::limit`] are bytes of one item, line endings not counted.
 ///
@@ -45,40 +46,23 @@ pub enum Item<'a> {
 /// use llm_proxy::sse::{Decoder, Event, Item};
 ///
 /// let mut decoder = Decoder::new(1024);
-/// decoder.push(b"event: ping\ndata: {}\n");
-/// assert_eq!(decoder.next(), Ok(None));
-/// decoder.push(b"\n");
-/// assert_eq!(decoder.next(), Ok(Some(Item::Event(Event { name: "ping", data: "{}" }))));
-/// assert_eq!(decoder.next(), Ok(None));
+/// decoder.push(b"event: ping\ndata: {}\n", |_| unreachable!()).unwrap();
+/// let ping = Item::Event(Event { name: "ping", data: "{}" });
+/// decoder.push(b"\n", |item| assert_eq!(item, ping)).unwrap();
 ///
 /// let mut decoder = Decoder::new(8);
-/// decoder.push(b"data: 123456789");
-/// assert_eq!(decoder.next().unwrap_err().limit, 8);
+/// assert_eq!(decoder.push(b"data: 123456789", |_| {}).unwrap_err().limit, 8);
 /// ```
 #[derive(Debug)]
 pub struct Decoder {
-    /// Bytes received, of which those before `start` are done with.
-    buffer: Vec<u8>,
-    /// 0 <= start <= buffer.len()
-    start: usize,
-    /// No line ends before this.
-    ///
-    /// start <= scanned <= buffer.len()
-    scanned: usize,
+    /// The line that has begun: there is no line end in it.
+    line: Vec<u8>,
     /// Whether the next byte is skipped if it is a line feed: the last line ended with a CR.
     after_cr: bool,
     /// Whether the first line has been read, so that no byte order mark can follow.
     has_begun: bool,
-    name: String,
-    /// The data lines so far, each followed by a line feed.
-    data: String,
-    has_data: bool,
-    /// The text of the comment that was given out last.
-    comment: String,
-    /// Whether `name` and `data` belong to an event that has been given out.
-    is_taken: bool,
-    /// Bytes of the lines of the event so far.
-    size: usize,
+    /// The event that has begun, without `line`.
+    event: Lines<'static>,
     limit: usize,
     is_too_large: bool,
 }
@@ -90,174 +74,152 @@ pub struct TooLarge {
     pub limit: usize,
 }
 
-/// What a line made of the event.
-enum Line {
-    Comment,
-    /// The event is complete.
-    End,
-    Field,
+/// What the lines of an event say so far.
+#[derive(Debug, Default)]
+struct Lines<'a> {
+    name: Cow<'a, str>,
+    /// The data lines, joined by a line feed.
+    data: Option<Cow<'a, str>>,
+    /// Unit: bytes of the lines.
+    size: usize,
 }
 
 impl Decoder {
     /// A decoder at the start of a stream, for items of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self {
-            buffer: Vec::new(),
-            start: 0,
-            scanned: 0,
+            line: Vec::new(),
             after_cr: false,
             has_begun: false,
-            name: String::new(),
-            data: String::new(),
-            has_data: false,
-            comment: String::new(),
-            is_taken: false,
-            size: 0,
+            event: Lines::default(),
             limit,
             is_too_large: false,
         }
     }
 
-    /// Takes the next bytes of the stream. Call [`next`](Self::next) until there is nothing more.
-    pub fn push(&mut self, bytes: &[u8]) {
-        // Before: |done|unread|         After: |unread|bytes|
-        //              start                   start = 0
-        // `unread` is at most what was pushed last if all items were taken, so each byte moves once.
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.scanned -= self.start;
-            self.start = 0;
-        }
-        if !self.is_too_large {
-            self.buffer.extend_from_slice(bytes);
-        }
-    }
-
-    /// The next item, if the bytes so far hold one.
+    /// Takes the next bytes of the stream, and gives out what they complete.
     ///
     /// # Errors
     ///
     /// When an item is larger than the limit. The decoder then stays in error.
-    #[allow(clippy::should_implement_trait, reason = "what it returns borrows")]
-    pub fn next(&mut self) -> Result<Option<Item<'_>>, TooLarge> {
-        self.forget_taken();
-        loop {
-            if self.is_too_large {
-                return Err(TooLarge { limit: self.limit });
-            }
-            let Some(line) = self.line() else {
-                let pending = self.buffer.len() - self.start;
-                self.is_too_large = self.size.saturating_add(pending) > self.limit;
-                if self.is_too_large {
-                    self.buffer = Vec::new();
-                    (self.start, self.scanned) = (0, 0);
-                    continue;
+    pub fn push(&mut self, bytes: &[u8], give: impl FnMut(Item<'_>)) -> Result<(), TooLarge> {
+        let is_read = match self.line.is_empty() {
+            true => self.read(bytes, give),
+            false => {
+                // Each byte moves once: what is left of a line that ends here is in `bytes`.
+                self.line.extend_from_slice(bytes);
+                match line_len(bytes) {
+                    None => self.fits(self.event.size, self.line.len()),
+                    Some(_) => {
+                        let joined = std::mem::take(&mut self.line);
+                        self.read(&joined, give)
+                    }
                 }
-                return Ok(None);
-            };
-            match line {
-                Line::Comment => return Ok(Some(Item::Comment(&self.comment))),
-                Line::End => return Ok(Some(self.take())),
-                Line::Field => {}
             }
+        };
+        if !is_read {
+            (self.line, self.event) = (Vec::new(), Lines::default());
+            self.is_too_large = true;
+            return Err(TooLarge { limit: self.limit });
         }
+        Ok(())
     }
 
-    /// The stream has ended: the event that it cut short, if there is one. Call it once, when
-    /// [`next`](Self::next) has nothing more.
+    /// The stream has ended: gives out what it cut short, if there is anything.
     ///
     /// # Errors
     ///
-    /// As [`next`](Self::next).
-    pub fn finish(&mut self) -> Result<Option<Item<'_>>, TooLarge> {
-        self.push(if self.after_cr { b"\n\n\n" } else { b"\n\n" });
-        self.next()
+    /// As [`push`](Self::push).
+    pub fn finish(&mut self, give: impl FnMut(Item<'_>)) -> Result<(), TooLarge> {
+        self.push(if self.after_cr { b"\n\n\n" } else { b"\n\n" }, give)
     }
 
-    /// Reads one line, if there is a whole one.
-    fn line(&mut self) -> Option<Line> {
-        if self.after_cr {
-            let first = *self.buffer.get(self.start)?;
-            self.after_cr = false;
-            if first == b'\n' {
-                self.start += 1;
-                self.scanned = self.start;
+    /// Reads lines, of which the first has its beginning here. Gives whether all fit.
+    fn read(&mut self, mut rest: &[u8], mut give: impl FnMut(Item<'_>)) -> bool {
+        let mut event = std::mem::take(&mut self.event);
+        loop {
+            if self.after_cr && !rest.is_empty() {
+                self.after_cr = false;
+                rest = rest.strip_prefix(b"\n").unwrap_or(rest);
             }
-        }
-        let unscanned = self.buffer.get(self.scanned..)?;
-        let Some(found) = line_len(unscanned) else {
-            self.scanned = self.buffer.len();
-            return None;
-        };
-        let end = self.scanned + found;
-        self.after_cr = self.buffer.get(end) == Some(&b'\r');
-        let mut line = self.buffer.get(self.start..end).unwrap_or_default();
-        (self.start, self.scanned) = (end + 1, end + 1);
-        if !self.has_begun {
-            self.has_begun = true;
-            line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-        }
-        if line.is_empty() {
-            return Some(if self.has_data {
-                Line::End
-            } else {
+            let Some((mut line, after)) = line_len(rest).and_then(|len| rest.split_at_checked(len))
+            else {
+                break;
+            };
+            if let Some((end, after)) = after.split_first() {
+                self.after_cr = *end == b'\r';
+                rest = after;
+            }
+            if !self.has_begun {
+                self.has_begun = true;
+                line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+            }
+            if line.is_empty() {
                 // > If the data buffer is an empty string, set the data buffer and the event type
                 // > buffer to the empty string and return.
-                self.name.clear();
-                self.size = 0;
-                Line::Field
-            });
-        }
-        if self.size.saturating_add(line.len()) > self.limit {
-            self.is_too_large = true;
-            return Some(Line::Field);
-        }
-        if let Some(comment) = line.strip_prefix(b":") {
-            self.comment.clear();
-            self.comment.push_str(&text(comment));
-            return Some(Line::Comment);
-        }
-        self.size += line.len();
-        let colon = line.iter().position(|&byte| byte == b':');
-        let (field, value) = match colon.and_then(|at| line.split_at_checked(at)) {
-            Some((field, value)) => (field, value.get(1..).unwrap_or_default()),
-            None => (line, &[][..]),
-        };
-        let value = value.strip_prefix(b" ").unwrap_or(value);
-        match field {
-            b"data" => {
-                if self.has_data {
-                    self.data.push('\n');
+                if let Some(data) = &event.data {
+                    let (name, data) = (&*event.name, &**data);
+                    give(Item::Event(Event { name, data }));
                 }
-                self.data.push_str(&text(value));
-                self.has_data = true;
+                event = Lines::default();
+                continue;
             }
-            b"event" => {
-                self.name.clear();
-                self.name.push_str(&text(value));
+            if !self.fits(event.size, line.len()) {
+                return false;
             }
-            _ => {}
+            match line.strip_prefix(b":") {
+                Some(comment) => give(Item::Comment(&text(comment))),
+                None => event.add(line),
+            }
         }
-        Some(Line::Field)
+        let fits = self.fits(event.size, rest.len());
+        if fits {
+            self.event = event.into_owned();
+            self.line.extend_from_slice(rest);
+        }
+        fits
     }
 
-    fn take(&mut self) -> Item<'_> {
-        self.is_taken = true;
-        Item::Event(Event {
-            name: &self.name,
-            data: &self.data,
-        })
+    fn fits(&self, size: usize, more: usize) -> bool {
+        !self.is_too_large && size.saturating_add(more) <= self.limit
     }
+}
 
-    fn forget_taken(&mut self) {
-        if self.is_taken {
-            self.name.clear();
-            self.data.clear();
-            self.has_data = false;
-            self.size = 0;
-            self.is_taken = false;
+impl<'a> Lines<'a> {
+    /// Adds a field.
+    fn add(&mut self, line: &'a [u8]) {
+        self.size += line.len();
+        if let Some(value) = value(line, b"data") {
+            match &mut self.data {
+                None => self.data = Some(value),
+                Some(data) => {
+                    let data = data.to_mut();
+                    data.push('\n');
+                    data.push_str(&value);
+                }
+            }
+        } else if let Some(value) = value(line, b"event") {
+            self.name = value;
         }
     }
+
+    fn into_owned(self) -> Lines<'static> {
+        Lines {
+            name: Cow::Owned(self.name.into_owned()),
+            data: self.data.map(|data| Cow::Owned(data.into_owned())),
+            size: self.size,
+        }
+    }
+}
+
+/// The value of a field, if the line has that field.
+fn value<'a>(line: &'a [u8], field: &[u8]) -> Option<Cow<'a, str>> {
+    let value = match line.strip_prefix(field)? {
+        [b':', b' ', value @ ..] | [b':', value @ ..] => value,
+        [] => &[],
+        _ => return None,
+    };
+    Some(text(value))
 }
 
 impl fmt::Display for TooLarge {
@@ -341,29 +303,21 @@ mod tests {
     fn read(chunks: &[&[u8]], limit: usize, finishes: bool) -> Vec<Seen> {
         let mut decoder = Decoder::new(limit);
         let mut seen = Vec::new();
-        let keep = |item: Result<Option<Item<'_>>, TooLarge>, seen: &mut Vec<Seen>| match item {
-            Ok(None) => false,
-            Ok(Some(Item::Comment(text))) => {
-                seen.push(Seen::Comment(text.into()));
-                true
-            }
-            Ok(Some(Item::Event(it))) => {
-                seen.push(event(it.name, it.data));
-                true
-            }
-            Err(_) => {
-                if seen.last() != Some(&Seen::TooLarge) {
-                    seen.push(Seen::TooLarge);
-                }
-                false
-            }
+        let keep = |item: Item<'_>, seen: &mut Vec<Seen>| {
+            seen.push(match item {
+                Item::Comment(text) => Seen::Comment(text.into()),
+                Item::Event(it) => event(it.name, it.data),
+            });
         };
+        let mut fits = true;
         for chunk in chunks {
-            decoder.push(chunk);
-            while keep(decoder.next(), &mut seen) {}
+            fits &= decoder.push(chunk, |item| keep(item, &mut seen)).is_ok();
         }
         if finishes {
-            keep(decoder.finish(), &mut seen);
+            fits &= decoder.finish(|item| keep(item, &mut seen)).is_ok();
+        }
+        if !fits {
+            seen.push(Seen::TooLarge);
         }
         seen
     }
@@ -418,18 +372,15 @@ mod tests {
     #[test]
     fn an_event_is_out_with_its_last_byte() {
         let mut decoder = Decoder::new(100);
-        decoder.push(b"data: a\r\n\r");
-        let expected = Item::Event(Event {
-            name: "",
-            data: "a",
-        });
-        assert_eq!(decoder.next(), Ok(Some(expected)));
-        decoder.push(b"\ndata: b\r\n\r\n");
-        let expected = Item::Event(Event {
-            name: "",
-            data: "b",
-        });
-        assert_eq!(decoder.next(), Ok(Some(expected)));
+        for (chunk, expected) in [("data: a\r\n\r", "a"), ("\ndata: b\r\n\r\n", "b")] {
+            let mut seen = String::new();
+            let keep = |item: Item<'_>| match item {
+                Item::Comment(_) => {}
+                Item::Event(event) => seen.push_str(event.data),
+            };
+            decoder.push(chunk.as_bytes(), keep).unwrap();
+            assert_eq!(seen, expected);
+        }
     }
 
     #[test]

@@ -59,19 +59,13 @@ pub fn sse(bytes: &[u8]) {
             let mut all = Vec::new();
             let mut out = Vec::new();
             let mut length = 0;
-            for chunk in chunks {
-                decoder.push(chunk);
-                loop {
-                    match decoder.next() {
-                        Ok(None) => break,
-                        Ok(Some(item)) => length += said(&item, &mut all, &mut out),
-                        Err(error) => return (all, Some(error.limit)),
-                    }
-                }
-            }
-            match decoder.finish() {
-                Ok(item) => length += item.map_or(0, |item| said(&item, &mut all, &mut out)),
-                Err(error) => return (all, Some(error.limit)),
+            let mut give = |item: Item<'_>| length += said(&item, &mut all, &mut out);
+            let result = chunks
+                .into_iter()
+                .try_for_each(|chunk| decoder.push(chunk, &mut give))
+                .and_then(|()| decoder.finish(&mut give));
+            if let Err(error) = result {
+                return (all, Some(error.limit));
             }
             // What is no UTF-8 becomes a character of three bytes.
             assert!(length <= 3 * bytes.len(), "{length}");

@@ -270,7 +270,7 @@ pub(super) fn decode_escaped(inner: &[u8]) -> Option<String> {
 }
 
 /// Whether text within quotes has neither escapes nor what would need one: it is its own value.
-pub fn stands_for_itself(text: &[u8]) -> bool {
+fn stands_for_itself(text: &[u8]) -> bool {
     let is_itself = |&byte: &u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
     text.iter().all(is_itself)
 }

@@ -2,7 +2,7 @@
 
 use super::dialect::{BrokenReply, StreamDecoder};
 use crate::chat::openai::ChunkWriter;
-use crate::sse::{self, Event, Item};
+use crate::sse::{self, Item};
 use crate::usage::Usage;
 
 /// Bytes of the provider in, bytes for the client out, in the same call.
@@ -37,14 +37,12 @@ impl Relay {
         if self.is_finished() {
             return;
         }
-        self.events.push(bytes);
-        while !self.translation.chunks.is_finished() {
-            match self.events.next() {
-                Ok(None) => return,
-                Ok(Some(Item::Comment(comment))) => sse::write_comment(comment, out),
-                Ok(Some(Item::Event(event))) => self.translation.event(&event, out),
-                Err(error) => self.translation.fail(&error.to_string(), out),
-            }
+        let Self {
+            events,
+            translation,
+        } = self;
+        if let Err(error) = events.push(bytes, |item| translation.item(&item, out)) {
+            translation.fail(&error.to_string(), out);
         }
     }
 
@@ -53,12 +51,14 @@ impl Relay {
         if self.is_finished() {
             return;
         }
-        match self.events.finish() {
-            Ok(Some(Item::Event(event))) => self.translation.event(&event, out),
-            Ok(_) => {}
-            Err(error) => self.translation.fail(&error.to_string(), out),
+        let Self {
+            events,
+            translation,
+        } = self;
+        if let Err(error) = events.finish(|item| translation.item(&item, out)) {
+            translation.fail(&error.to_string(), out);
         }
-        self.translation.finish(out);
+        translation.finish(out);
     }
 
     /// See [`StreamDecoder::may_be_complete`].
@@ -78,10 +78,19 @@ impl Relay {
 }
 
 impl Translation {
-    fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) {
+    fn item(&mut self, item: &Item<'_>, out: &mut Vec<u8>) {
         let Self { stream, chunks } = self;
-        if let Err(broken) = stream.event(event, &mut |delta| chunks.write(delta, out)) {
-            self.fail(&broken.0, out);
+        if chunks.is_finished() {
+            return;
+        }
+        match item {
+            Item::Comment(comment) => sse::write_comment(comment, out),
+            Item::Event(event) => {
+                let said = stream.event(event, &mut |delta| chunks.write(delta, out));
+                if let Err(broken) = said {
+                    self.fail(&broken.0, out);
+                }
+            }
         }
     }
 

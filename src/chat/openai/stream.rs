@@ -20,12 +20,24 @@ pub struct ChunkWriter {
     /// What the model is called where the provider does not say.
     model: String,
     include_usage: bool,
-    /// Every chunk up to its choices, once it is known.
-    head: Option<String>,
+    /// Every event up to its choices, once it is known.
+    head: Option<Vec<u8>>,
     /// By number.
     choices: Vec<Choice>,
+    /// How the text goes on that was written last. Its choice has its role, and has not stopped.
+    row: Option<Row>,
     usage: Usage,
     is_finished: bool,
+}
+
+/// Chunks of which only the text differs. Nearly all chunks of a stream are in one or two rows.
+#[derive(Debug)]
+struct Row {
+    choice: u64,
+    /// Of the chunk's `delta`: what the text is.
+    member: &'static str,
+    before: Vec<u8>,
+    after: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +59,7 @@ impl ChunkWriter {
             include_usage,
             head: None,
             choices: Vec::new(),
+            row: None,
             usage: Usage::default(),
             is_finished: false,
         }
@@ -74,15 +87,11 @@ impl ChunkWriter {
                 }
                 self.role(0, out);
             }
-            Delta::Text { choice, text } => {
-                self.delta(choice, out, |json| json.key("content").string(text));
+            Delta::Text { choice, text } => self.text(choice, "content", text, out),
+            Delta::Reasoning { choice, text } => {
+                self.text(choice, "reasoning_content", text, out);
             }
-            Delta::Reasoning { choice, text } => self.delta(choice, out, |json| {
-                json.key("reasoning_content").string(text);
-            }),
-            Delta::Refusal { choice, text } => {
-                self.delta(choice, out, |json| json.key("refusal").string(text));
-            }
+            Delta::Refusal { choice, text } => self.text(choice, "refusal", text, out),
             Delta::ReasoningSignature { choice, signature } => self.delta(choice, out, |json| {
                 json.key("reasoning_signature").string(signature);
             }),
@@ -118,8 +127,7 @@ impl ChunkWriter {
                 });
             }),
             Delta::Logprobs { choice, tokens } => {
-                self.role(choice, out);
-                if self.choice(choice).is_some_and(|state| !state.has_stopped) {
+                if self.goes_on(choice, out) {
                     self.chunk(choice, out, tokens, None, |_| {});
                 }
             }
@@ -129,6 +137,7 @@ impl ChunkWriter {
                     && !std::mem::replace(&mut state.has_stopped, true)
                 {
                     self.chunk(choice, out, &[], Some(finish_reason(reason)), |_| {});
+                    self.row = None;
                 }
             }
             Delta::Usage(usage) => self.usage = usage,
@@ -154,12 +163,13 @@ impl ChunkWriter {
 
     fn end(&mut self, out: &mut Vec<u8>) {
         if self.include_usage && is_known(&self.usage) {
-            let used = self.usage;
-            self.event(out, |json| {
-                json.key("choices").array(|_| {});
-                json.key("usage");
-                usage(json, &used);
-            });
+            out.extend_from_slice(self.head());
+            let mut json = Writer::after(std::mem::take(out));
+            json.close_array();
+            usage(json.key("usage"), &self.usage);
+            json.close_object();
+            *out = json.into_bytes();
+            out.extend_from_slice(b"\n\n");
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
         self.is_finished = true;
@@ -177,6 +187,37 @@ impl ChunkWriter {
         }
     }
 
+    /// Whether more of a choice can come, after its role, and before its end.
+    fn goes_on(&mut self, choice: u64, out: &mut Vec<u8>) -> bool {
+        self.role(choice, out);
+        self.choice(choice).is_some_and(|state| !state.has_stopped)
+    }
+
+    /// A chunk with more text.
+    fn text(&mut self, choice: u64, member: &'static str, text: &str, out: &mut Vec<u8>) {
+        let is_of = |row: &Row| row.choice == choice && row.member == member;
+        if !self.row.as_ref().is_some_and(is_of) {
+            if !self.goes_on(choice, out) {
+                return;
+            }
+            let mut before = self.open(choice, Vec::new());
+            before.key(member);
+            self.row = Some(Row {
+                choice,
+                member,
+                before: before.into_bytes(),
+                after: self.close(Writer::default(), &[], None),
+            });
+        }
+        if let Some(row) = &self.row {
+            out.extend_from_slice(&row.before);
+            let mut json = Writer::after(std::mem::take(out));
+            json.string(text);
+            *out = json.into_bytes();
+            out.extend_from_slice(&row.after);
+        }
+    }
+
     /// A chunk with a piece of a tool call.
     fn call(&mut self, choice: u64, out: &mut Vec<u8>, call: impl FnOnce(&mut Writer)) {
         self.delta(choice, out, |json| {
@@ -186,8 +227,7 @@ impl ChunkWriter {
 
     /// A chunk with a piece of a choice, after its role and before its end.
     fn delta(&mut self, choice: u64, out: &mut Vec<u8>, members: impl FnOnce(&mut Writer)) {
-        self.role(choice, out);
-        if self.choice(choice).is_some_and(|state| !state.has_stopped) {
+        if self.goes_on(choice, out) {
             self.chunk(choice, out, &[], None, members);
         }
     }
@@ -200,44 +240,50 @@ impl ChunkWriter {
         stop: Option<&str>,
         members: impl FnOnce(&mut Writer),
     ) {
-        let include_usage = self.include_usage;
-        self.event(out, |json| {
-            json.key("choices").array(|json| {
-                json.object(|json| {
-                    json.key("index").number(choice);
-                    json.key("delta").object(members);
-                    logprobs(json.key("logprobs"), tokens);
-                    match stop {
-                        Some(stop) => json.key("finish_reason").string(stop),
-                        None => json.key("finish_reason").null(),
-                    }
-                });
-            });
-            // > All other chunks will also include a usage field, but with a null value.
-            if include_usage {
-                json.key("usage").null();
-            }
-        });
-    }
-
-    /// An event: the head, and the members after it. JSON text has no line ends.
-    fn event(&mut self, out: &mut Vec<u8>, members: impl FnOnce(&mut Writer)) {
-        let head = match self.head.take() {
-            Some(head) => head,
-            None => self.new_head("", ""),
-        };
-        out.extend_from_slice(b"data: ");
-        out.extend_from_slice(head.as_bytes());
-        self.head = Some(head);
-        let mut json = Writer::after(std::mem::take(out));
+        let mut json = self.open(choice, std::mem::take(out));
         members(&mut json);
-        json.close_object();
-        *out = json.into_bytes();
-        out.extend_from_slice(b"\n\n");
+        *out = self.close(json, tokens, stop);
     }
 
-    fn new_head(&self, id: &str, model: &str) -> String {
-        let mut json = Writer::default();
+    /// A chunk up to the members of its `delta`.
+    fn open(&mut self, choice: u64, mut out: Vec<u8>) -> Writer {
+        out.extend_from_slice(self.head());
+        let mut json = Writer::after(out);
+        json.open_object();
+        json.key("index").number(choice);
+        json.key("delta").open_object();
+        json
+    }
+
+    /// The rest of a chunk. JSON text has no line ends.
+    fn close(&self, mut json: Writer, tokens: &[Logprob], stop: Option<&str>) -> Vec<u8> {
+        json.close_object();
+        logprobs(json.key("logprobs"), tokens);
+        match stop {
+            Some(stop) => json.key("finish_reason").string(stop),
+            None => json.key("finish_reason").null(),
+        }
+        json.close_object();
+        json.close_array();
+        // > All other chunks will also include a usage field, but with a null value.
+        if self.include_usage {
+            json.key("usage").null();
+        }
+        json.close_object();
+        let mut out = json.into_bytes();
+        out.extend_from_slice(b"\n\n");
+        out
+    }
+
+    fn head(&mut self) -> &[u8] {
+        if self.head.is_none() {
+            self.head = Some(self.new_head("", ""));
+        }
+        self.head.as_deref().unwrap_or_default()
+    }
+
+    fn new_head(&self, id: &str, model: &str) -> Vec<u8> {
+        let mut json = Writer::after(b"data: ".to_vec());
         json.open_object();
         json.key("id").string(&self.stamp.reply_id(id));
         json.key("object").string("chat.completion.chunk");
@@ -247,10 +293,8 @@ impl ChunkWriter {
             _ => &self.model,
         };
         json.key("model").string(model);
-        // The comma before what follows.
-        let mut head = String::from_utf8(json.into_bytes()).unwrap_or_default();
-        head.push(',');
-        head
+        json.key("choices").open_array();
+        json.into_bytes()
     }
 
     fn choice(&mut self, choice: u64) -> Option<&mut Choice> {
@@ -328,6 +372,47 @@ mod tests {
         .concat()
             + "data: [DONE]\n\n";
         assert_eq!(written(&deltas, false), expected);
+    }
+
+    #[test]
+    fn a_text_is_written_alike_wherever_it_stands() {
+        let thought = |choice| Delta::Reasoning { choice, text: "t" };
+        let deltas = [
+            start(),
+            text(0, "x"),
+            text(0, "x"),
+            Delta::Ping,
+            text(0, "x"),
+            thought(0),
+            text(0, "x"),
+            text(1, "x"),
+            thought(1),
+            thought(1),
+            stop(0),
+            text(0, "late"),
+            text(1, "x"),
+        ];
+        for include_usage in [false, true] {
+            let all = written(&deltas, include_usage);
+            let usage = if include_usage {
+                r#","usage":null"#
+            } else {
+                ""
+            };
+            for (choice, member, value, count) in [
+                (0, "content", "x", 4),
+                (0, "reasoning_content", "t", 1),
+                (1, "content", "x", 2),
+                (1, "reasoning_content", "t", 2),
+            ] {
+                let chunk = format!(
+                    r#"{HEAD}{{"index":{choice},"delta":{{"{member}":"{value}"}},"logprobs":null,"finish_reason":null}}]{usage}}}"#
+                );
+                let events = all.split("\n\n");
+                assert_eq!(events.filter(|event| *event == chunk).count(), count);
+            }
+            assert!(!all.contains("late"), "{all}");
+        }
     }
 
     #[test]
