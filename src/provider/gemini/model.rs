@@ -43,17 +43,18 @@ impl<'a> Model<'a> {
     /// When the name would leave its segment of the path, or change the method after it.
     pub(in crate::provider) fn new(name: &'a str) -> Result<Self, Unsupported> {
         let name = name.strip_prefix("models/").unwrap_or(name);
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+        let needs_no_escape = name.bytes().all(is_plain);
         // What a server, or a proxy on the way, could take for the end of the segment.
         let leaves =
             |c: char| matches!(c, '/' | '\\' | '?' | '#' | '%' | ':' | ';') || c.is_control();
-        if name.is_empty() || name == "." || name == ".." || name.contains(leaves) {
+        if matches!(name, "" | "." | "..") || (!needs_no_escape && name.contains(leaves)) {
             return Err(Unsupported {
                 param: "model".to_owned(),
                 message: format!("{name:?} is not a name of a Gemini model"),
             });
         }
-        let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-        let segment = if name.bytes().all(is_plain) {
+        let segment = if needs_no_escape {
             Cow::Borrowed(name)
         } else {
             let mut escaped = String::with_capacity(name.len() * 3);
@@ -72,7 +73,7 @@ impl<'a> Model<'a> {
 
     /// `/models/NAME:METHOD`.
     pub(in crate::provider) fn path(&self, method: &str) -> String {
-        format!("/models/{}:{method}", self.segment)
+        ["/models/", &self.segment, ":", method].concat()
     }
 
     /// `models/NAME`, as a body names it.
@@ -103,7 +104,7 @@ impl<'a> Model<'a> {
     /// Whether it belongs to the generation that insists on signatures, and takes pictures in a
     /// function's result.
     pub(super) fn is_third_generation(&self) -> bool {
-        matches!(self.thinking(), Thinking::Level { .. })
+        self.version().is_none_or(|(major, _)| major > 2)
     }
 
     /// `gemini-2.5-pro` is `(2, 5)`; `None` where the name has no version.
@@ -168,7 +169,10 @@ mod tests {
             ("gemini-flash-latest", level(false)),
             ("gemma", level(false)),
         ] {
-            assert_eq!(Model::new(name).unwrap().thinking(), thinking, "{name}");
+            let model = Model::new(name).unwrap();
+            assert_eq!(model.thinking(), thinking, "{name}");
+            let has_levels = matches!(thinking, Thinking::Level { .. });
+            assert_eq!(model.is_third_generation(), has_levels, "{name}");
         }
     }
 }

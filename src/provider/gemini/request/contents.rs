@@ -17,7 +17,7 @@ use crate::provider::gemini::{Host, SIGNATURE_PREFIX, media};
 pub(super) fn write<'r>(
     json: &mut Writer,
     request: &'r Request<'_>,
-    model: &Model<'_>,
+    model: &'r Model<'_>,
     options: Options,
     host: Host,
 ) -> Result<Details<'r>, Unsupported> {
@@ -26,7 +26,7 @@ pub(super) fn write<'r>(
         role: None,
         options,
         host,
-        is_third_generation: model.is_third_generation(),
+        model,
         called: BTreeMap::new(),
         details: Details::NoImage,
     };
@@ -128,8 +128,7 @@ struct Contents<'w, 'r> {
     role: Option<&'static str>,
     options: Options,
     host: Host,
-    /// Whether the model insists on signatures and sees pictures in results.
-    is_third_generation: bool,
+    model: &'r Model<'r>,
     /// The functions that were called, by the call's id.
     called: BTreeMap<&'r str, &'r str>,
     details: Details<'r>,
@@ -325,7 +324,7 @@ impl<'r> Contents<'_, 'r> {
         // > signatures, you can set the following dummy signatures of either
         // > "context_engineering_is_the_way_to_go" or "skip_thought_signature_validator" in the
         // > thought signature field to skip validation.
-        let missing = (index == 0 && self.is_third_generation).then_some(SKIP_SIGNATURE);
+        let missing = (index == 0 && self.model.is_third_generation()).then_some(SKIP_SIGNATURE);
         let has_ids = self.has_ids();
         let part = self.begin(MODEL);
         part.key("functionCall").object(|json| {
@@ -397,7 +396,7 @@ impl<'r> Contents<'_, 'r> {
         for (index, part) in content.iter().enumerate() {
             let (member, reason) = match self.part(&part.kind) {
                 Ok(Part::Text(_)) => continue,
-                Ok(part @ Part::Inline { .. }) if self.is_third_generation => {
+                Ok(part @ Part::Inline { .. }) if self.model.is_third_generation() => {
                     if !has_any {
                         self.json.key("parts").open_array();
                         has_any = true;
