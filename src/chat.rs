@@ -184,6 +184,18 @@ pub struct ToolCall<'a> {
     pub signature: Option<Cow<'a, str>>,
 }
 
+impl ToolCall<'_> {
+    /// The same, borrowed from nothing.
+    pub fn into_owned(self) -> ToolCall<'static> {
+        ToolCall {
+            id: Cow::Owned(self.id.into_owned()),
+            name: Cow::Owned(self.name.into_owned()),
+            arguments: Cow::Owned(self.arguments.into_owned()),
+            signature: self.signature.map(|it| Cow::Owned(it.into_owned())),
+        }
+    }
+}
+
 /// A function that the model may call.
 #[derive(Debug)]
 pub struct Tool<'a> {

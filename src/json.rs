@@ -25,7 +25,6 @@ mod splice;
 mod string;
 #[cfg(test)]
 mod tests;
-mod text;
 mod write;
 
 use std::ops::Range;
@@ -39,7 +38,6 @@ pub use read::{Ignored, Key, Read, Reader, Unread, read};
 pub use splice::{InvalidSplices, Splice, apply, pieces};
 use string::{Fault, Within};
 pub use string::{decode_string, encode_string};
-pub use text::Text;
 pub use write::Writer;
 
 /// The most objects and arrays that may be open at once, the root included.

@@ -4,26 +4,23 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::SIGNATURE_PREFIX;
 use super::error::GoogleError;
 use crate::chat::{Choice, Logprob, Reply, StopReason, ToolCall};
-use crate::json::Text;
+use crate::json::{self, Quoted, object};
 use crate::provider::dialect::BrokenReply;
 use crate::usage::Usage;
 
 /// See [`crate::provider::dialect::Dialect::decode`].
 pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
-    let text = std::str::from_utf8(body).map_err(|_| BrokenReply("it is not UTF-8".to_owned()))?;
-    let response = match Message::read(text)? {
+    let response = match Message::read(body)? {
         Message::Error(error) => return Err(BrokenReply(error.client_message(500))),
         Message::Response(response) => response,
     };
     let mut candidates: Vec<_> = (0..)
-        .zip(response.candidates)
+        .zip(response.candidates.unwrap_or_default())
         .map(|(position, candidate)| (candidate.index.unwrap_or(position), candidate))
         .collect();
     candidates.sort_by_key(|(index, _)| *index);
@@ -34,11 +31,11 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
         if let Some(End::Failed(word)) = end {
             return Err(BrokenReply(format!("the model failed with {word}")));
         }
+        let said = choice(candidate.parts(), end)?;
+        let logprobs = candidate.logprobs_result;
         choices.push(Choice {
-            logprobs: candidate
-                .logprobs_result
-                .map_or_else(Vec::new, LogprobsResult::tokens),
-            ..choice(candidate.content, end)
+            logprobs: logprobs.map_or_else(Vec::new, LogprobsResult::tokens),
+            ..said
         });
     }
     if choices.is_empty() {
@@ -56,8 +53,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
         });
     }
     Ok(Reply {
-        id: response.response_id.0.into_owned(),
-        model: response.model_version.0.into_owned(),
+        id: said(response.response_id).into_owned(),
+        model: said(response.model_version).into_owned(),
         choices,
         usage: response
             .usage_metadata
@@ -66,18 +63,18 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
     })
 }
 
-fn choice(content: Option<Content<'_>>, end: Option<End>) -> Choice {
+fn choice(parts: &[Part<'_>], end: Option<End>) -> Result<Choice, BrokenReply> {
     let mut text = None;
     let mut reasoning = None;
     let mut reasoning_signature = None;
     let mut tool_calls = Vec::new();
-    for part in content.into_iter().flat_map(|content| content.parts) {
-        part.say(|said| match said {
-            Said::Call(call) => tool_calls.push(call),
+    for part in parts {
+        part.say(&mut |said| match said {
+            Said::Call(call) => tool_calls.push(call.into_owned()),
             Said::Reasoning(more) => append(&mut reasoning, more),
             Said::Signature(signature) => reasoning_signature = Some(signature),
             Said::Text(more) => append(&mut text, more),
-        });
+        })?;
     }
     let stop = end
         .unwrap_or(End::Complete)
@@ -85,7 +82,7 @@ fn choice(content: Option<Content<'_>>, end: Option<End>) -> Choice {
     if text.is_none() && tool_calls.is_empty() && stop != StopReason::ContentFilter {
         text = Some(String::new());
     }
-    Choice {
+    Ok(Choice {
         content: text,
         reasoning,
         reasoning_signature,
@@ -93,14 +90,11 @@ fn choice(content: Option<Content<'_>>, end: Option<End>) -> Choice {
         tool_calls,
         logprobs: Vec::new(),
         stop,
-    }
+    })
 }
 
-fn append(text: &mut Option<String>, more: String) {
-    match text {
-        Some(text) => text.push_str(&more),
-        None => *text = Some(more),
-    }
+fn append(text: &mut Option<String>, more: &str) {
+    text.get_or_insert_default().push_str(more);
 }
 
 // === impl Message ===
@@ -116,66 +110,72 @@ pub(super) enum Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn read(text: &'a str) -> Result<Self, BrokenReply> {
+    pub(super) fn read(text: &'a [u8]) -> Result<Self, BrokenReply> {
         let text = text.trim_ascii_start();
-        let broken = |error: serde_json::Error| BrokenReply(error.to_string());
-        if !text.starts_with('{') {
+        if !text.starts_with(b"{") {
             // An error is wrapped in a list now and then; nothing else is.
-            return GoogleError::read(text.as_bytes())
+            return GoogleError::read(text)
                 .map(Self::Error)
                 .ok_or_else(|| BrokenReply("it is not a JSON object".to_owned()));
         }
-        let response: Response<'_> = serde_json::from_str(text).map_err(broken)?;
-        Ok(match response.error.as_ref().and_then(GoogleError::of) {
+        let response: Response<'_> = json::read(text)?;
+        let error = response.error.and_then(|error| {
+            let error = serde_json::from_str(error.get()).ok()?;
+            GoogleError::of(&error)
+        });
+        Ok(match error {
             Some(error) => Self::Error(error),
             None => Self::Response(response),
         })
     }
 }
 
-/// Shape: as Google's; unknown members are passed over.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Response<'a> {
-    #[serde(borrow, default)]
-    pub candidates: Vec<Candidate<'a>>,
-    pub prompt_feedback: Option<PromptFeedback>,
-    pub usage_metadata: Option<UsageMetadata>,
-    /// Empty: none.
-    #[serde(borrow, default)]
-    pub response_id: Text<'a>,
-    /// Empty: none.
-    #[serde(borrow, default)]
-    pub model_version: Text<'a>,
-    error: Option<Value>,
+object! {
+    /// Shape: as Google's; unknown members are passed over.
+    pub(super) Response<'a> {
+        candidates: Vec<Candidate<'a>> = b"candidates",
+        prompt_feedback: PromptFeedback<'a> = b"promptFeedback",
+        usage_metadata: UsageMetadata = b"usageMetadata",
+        response_id: Quoted<'a> = b"responseId",
+        model_version: Quoted<'a> = b"modelVersion",
+        error: &'a RawValue = b"error",
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct PromptFeedback {
-    block_reason: Option<String>,
-    block_reason_message: Option<String>,
+/// The name of a reply or a model; empty: none.
+pub(super) fn said(name: Option<Quoted<'_>>) -> Cow<'_, str> {
+    name.and_then(Quoted::decode).unwrap_or_default()
 }
 
-impl PromptFeedback {
+object! {
+    pub(super) PromptFeedback<'a> {
+        block_reason: Cow<'a, str> = b"blockReason",
+        block_reason_message: Cow<'a, str> = b"blockReasonMessage",
+    }
+}
+
+impl PromptFeedback<'_> {
     /// Why nothing is answered; `None` where the prompt was let through.
     pub(super) fn blocked(self) -> Option<String> {
         let reason = self.block_reason?;
         let message = self.block_reason_message.filter(|it| !it.is_empty());
-        Some(message.unwrap_or_else(|| format!("the prompt was blocked: {reason}")))
+        Some(match message {
+            Some(message) => message.into_owned(),
+            None => format!("the prompt was blocked: {reason}"),
+        })
     }
 }
 
-/// Unit: tokens.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct UsageMetadata {
-    prompt_token_count: Option<u64>,
-    candidates_token_count: Option<u64>,
-    thoughts_token_count: Option<u64>,
-    tool_use_prompt_token_count: Option<u64>,
-    cached_content_token_count: Option<u64>,
-    total_token_count: Option<u64>,
+object! {
+    /// Unit: tokens.
+    pub(super) UsageMetadata {
+        prompt_token_count: u64 = b"promptTokenCount",
+        candidates_token_count: u64 = b"candidatesTokenCount",
+        thoughts_token_count: u64 = b"thoughtsTokenCount",
+        tool_use_prompt_token_count: u64 = b"toolUsePromptTokenCount",
+        cached_content_token_count: u64 = b"cachedContentTokenCount",
+        total_token_count: u64 = b"totalTokenCount",
+    }
 }
 
 impl UsageMetadata {
@@ -200,23 +200,29 @@ impl UsageMetadata {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Candidate<'a> {
-    /// From 0; absent where there is one.
-    pub index: Option<u64>,
-    #[serde(borrow)]
-    pub content: Option<Content<'a>>,
-    finish_reason: Option<String>,
-    finish_message: Option<String>,
-    pub logprobs_result: Option<LogprobsResult>,
+object! {
+    pub(super) Candidate<'a> {
+        /// From 0; absent where there is one.
+        index: u64 = b"index",
+        content: Content<'a> = b"content",
+        finish_reason: Cow<'a, str> = b"finishReason",
+        finish_message: Cow<'a, str> = b"finishMessage",
+        logprobs_result: LogprobsResult<'a> = b"logprobsResult",
+    }
 }
 
-impl Candidate<'_> {
+impl<'a> Candidate<'a> {
     /// How it ended; `None` where it goes on.
     pub(super) fn end(&self) -> Option<End> {
         let reason = self.finish_reason.as_deref()?;
         Some(End::of(reason, self.finish_message.as_deref()))
+    }
+
+    pub(super) fn parts(&self) -> &[Part<'a>] {
+        let content = self.content.as_ref();
+        content
+            .and_then(|content| content.parts.as_deref())
+            .unwrap_or_default()
     }
 }
 
@@ -273,132 +279,138 @@ impl End {
     }
 }
 
-/// How likely the tokens were.
-///
-/// Source: <https://ai.google.dev/api/generate-content#LogprobsResult>, read 2026-11-21.
-///
-/// Shape: `chosenCandidates[i]` is the `i`th token, `topCandidates[i].candidates` the likeliest in
-/// its place.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct LogprobsResult {
-    #[serde(default)]
-    chosen_candidates: Vec<Token>,
-    #[serde(default)]
-    top_candidates: Vec<TopCandidates>,
+object! {
+    /// How likely the tokens were.
+    ///
+    /// Source: <https://ai.google.dev/api/generate-content#LogprobsResult>, read 2026-11-21.
+    ///
+    /// Shape: `chosenCandidates[i]` is the `i`th token, `topCandidates[i].candidates` the likeliest in
+    /// its place.
+    pub(super) LogprobsResult<'a> {
+        chosen: Vec<Token<'a>> = b"chosenCandidates",
+        top: Vec<TopCandidates<'a>> = b"topCandidates",
+    }
 }
 
-#[derive(Default, Deserialize)]
-struct TopCandidates {
-    #[serde(default)]
-    candidates: Vec<Token>,
+object! {
+    pub(super) TopCandidates<'a> {
+        candidates: Vec<Token<'a>> = b"candidates",
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Token {
-    #[serde(default)]
-    token: String,
-    /// 0 is left out.
-    #[serde(default)]
-    log_probability: f64,
+object! {
+    pub(super) Token<'a> {
+        token: Cow<'a, str> = b"token",
+        /// 0 is left out.
+        log_probability: f64 = b"logProbability",
+    }
 }
 
-impl LogprobsResult {
+impl LogprobsResult<'_> {
     pub(super) fn tokens(self) -> Vec<Logprob> {
-        let mut top = self.top_candidates.into_iter();
-        let chosen = self.chosen_candidates.into_iter();
+        let mut top = self.top.unwrap_or_default().into_iter();
+        let chosen = self.chosen.unwrap_or_default().into_iter();
         chosen
-            .map(|chosen| Logprob {
-                token: chosen.token,
-                logprob: chosen.log_probability,
-                top: top
-                    .next()
-                    .unwrap_or_default()
-                    .candidates
-                    .into_iter()
-                    .map(|it| (it.token, it.log_probability))
-                    .collect(),
+            .map(|chosen| {
+                let likeliest = top.next().and_then(|top| top.candidates);
+                let (token, logprob) = chosen.told();
+                Logprob {
+                    token,
+                    logprob,
+                    top: likeliest.into_iter().flatten().map(Token::told).collect(),
+                }
             })
             .collect()
     }
 }
 
-#[derive(Deserialize)]
-pub(super) struct Content<'a> {
-    #[serde(borrow, default)]
-    pub parts: Vec<Part<'a>>,
+impl Token<'_> {
+    fn told(self) -> (String, f64) {
+        let token = self.token.unwrap_or_default().into_owned();
+        (token, self.log_probability.unwrap_or_default())
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Part<'a> {
-    text: Option<String>,
-    #[serde(default)]
-    thought: bool,
-    thought_signature: Option<String>,
-    #[serde(borrow)]
-    function_call: Option<FunctionCall<'a>>,
-    inline_data: Option<Blob>,
+object! {
+    pub(super) Content<'a> {
+        parts: Vec<Part<'a>> = b"parts",
+    }
+}
+
+object! {
+    pub(super) Part<'a> {
+        text: Cow<'a, str> = b"text",
+        thought: bool = b"thought",
+        thought_signature: Cow<'a, str> = b"thoughtSignature",
+        function_call: FunctionCall<'a> = b"functionCall",
+        inline_data: Blob<'a> = b"inlineData",
+    }
+}
+
+object! {
+    pub(super) FunctionCall<'a> {
+        id: Cow<'a, str> = b"id",
+        name: Cow<'a, str> = b"name",
+        args: &'a RawValue = b"args",
+    }
+}
+
+object! {
+    pub(super) Blob<'a> {
+        mime_type: Cow<'a, str> = b"mimeType",
+        data: Cow<'a, str> = b"data",
+    }
 }
 
 /// What a part says. Texts are not empty.
-pub(super) enum Said {
-    Call(ToolCall<'static>),
-    Reasoning(String),
+pub(super) enum Said<'p> {
+    Call(ToolCall<'p>),
+    Reasoning(&'p str),
     /// With [`SIGNATURE_PREFIX`].
     Signature(String),
-    Text(String),
+    Text(&'p str),
 }
 
 impl Part<'_> {
-    pub(super) fn say(self, mut say: impl FnMut(Said)) {
-        if let Some(call) = self.function_call {
-            return say(Said::Call(ToolCall {
-                id: Cow::Owned(call.id),
-                name: Cow::Owned(call.name),
-                arguments: Cow::Owned(call.args.map_or_else(|| "{}".to_owned(), compact)),
-                signature: self.thought_signature.map(Cow::Owned),
+    pub(super) fn say(&self, say: &mut dyn FnMut(Said<'_>)) -> Result<(), BrokenReply> {
+        let signature = self.thought_signature.as_deref();
+        if let Some(FunctionCall { id, name, args }) = &self.function_call {
+            let Some(name) = name else {
+                return Err(BrokenReply("a call has no name".to_owned()));
+            };
+            say(Said::Call(ToolCall {
+                id: Cow::Borrowed(id.as_deref().unwrap_or_default()),
+                name: Cow::Borrowed(name),
+                arguments: args.map_or(Cow::Borrowed("{}"), |args| Cow::Owned(compact(args))),
+                signature: signature.map(Cow::Borrowed),
             }));
+            return Ok(());
         }
-        if let Some(text) = self.text.filter(|text| !text.is_empty()) {
+        if let Some(text) = self.text.as_deref().filter(|text| !text.is_empty()) {
             say(match self.thought {
-                true => Said::Reasoning(text),
-                false => Said::Text(text),
+                Some(true) => Said::Reasoning(text),
+                Some(false) | None => Said::Text(text),
             });
         }
-        if let Some(Blob { mime_type, data }) = self.inline_data {
+        if let Some(Blob { mime_type, data }) = &self.inline_data {
+            let (Some(mime_type), Some(data)) = (mime_type, data) else {
+                return Err(BrokenReply("data lacks its type, or itself".to_owned()));
+            };
             // OpenAI has no place for a picture in a message: Markdown has.
             let mark = if mime_type.starts_with("image/") {
                 "!"
             } else {
                 ""
             };
-            say(Said::Text(format!(
+            say(Said::Text(&format!(
                 "{mark}[{mime_type}](data:{mime_type};base64,{data})"
             )));
         }
-        if let Some(signature) = self.thought_signature {
+        if let Some(signature) = signature {
             say(Said::Signature(format!("{SIGNATURE_PREFIX}{signature}")));
         }
+        Ok(())
     }
-}
-
-#[derive(Deserialize)]
-struct FunctionCall<'a> {
-    /// Empty: none.
-    #[serde(default)]
-    id: String,
-    name: String,
-    #[serde(borrow)]
-    args: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Blob {
-    mime_type: String,
-    data: String,
 }
 
 /// The same JSON without the white space between its tokens: Google indents.

@@ -6,9 +6,9 @@
 //! There is no `[DONE]`: the bytes end. What a choice ended with is therefore said at the end, which
 //! also holds where every event has a `finishReason`, as some models give it.
 
-use std::collections::BTreeMap;
-
-use super::reply::{Candidate, End, LogprobsResult, Message, PromptFeedback, Said, UsageMetadata};
+use super::reply::{
+    self, Candidate, End, LogprobsResult, Message, PromptFeedback, Said, UsageMetadata,
+};
 use crate::chat::{Delta, StopReason};
 use crate::provider::dialect::{BrokenReply, StreamDecoder};
 use crate::sse;
@@ -18,7 +18,7 @@ use crate::sse;
 pub(super) struct Decoder {
     has_begun: bool,
     /// By index. choices.len() <= MAX_CHOICES
-    choices: BTreeMap<u64, Choice>,
+    choices: Vec<(u64, Choice)>,
     /// Why the prompt was blocked, if it was.
     blocked: Option<String>,
     /// Whether an error was told: nothing follows.
@@ -47,7 +47,7 @@ impl StreamDecoder for Decoder {
         if self.is_over || event.data.trim_ascii().is_empty() {
             return Ok(());
         }
-        let response = match Message::read(event.data)? {
+        let response = match Message::read(event.data.as_bytes())? {
             Message::Error(error) => {
                 let status = error.client_status(error.code.unwrap_or(500));
                 let message = error.client_message(status);
@@ -61,13 +61,13 @@ impl StreamDecoder for Decoder {
         if !self.has_begun {
             self.has_begun = true;
             say(Delta::Start {
-                id: &response.response_id.0,
-                model: &response.model_version.0,
+                id: &reply::said(response.response_id),
+                model: &reply::said(response.model_version),
             });
         }
         let blocked = response.prompt_feedback.and_then(PromptFeedback::blocked);
         self.blocked = self.blocked.take().or(blocked);
-        for (position, candidate) in (0..).zip(response.candidates) {
+        for (position, candidate) in (0..).zip(response.candidates.unwrap_or_default()) {
             self.candidate(position, candidate, say)?;
             if self.is_over {
                 return Ok(());
@@ -90,11 +90,11 @@ impl StreamDecoder for Decoder {
         if self.choices.is_empty()
             && let Some(text) = &self.blocked
         {
-            self.choices.insert(0, Choice::default());
+            self.choices.push((0, Choice::default()));
             say(Delta::Refusal { choice: 0, text });
         }
-        let is_cut = |choice: &Choice| choice.end.is_none() && self.blocked.is_none();
-        if self.choices.is_empty() || self.choices.values().any(is_cut) {
+        let is_cut = self.choices.iter().any(|(_, choice)| choice.end.is_none());
+        if self.choices.is_empty() || (is_cut && self.blocked.is_none()) {
             return Err(BrokenReply(
                 "the stream ended before the answer did".to_owned(),
             ));
@@ -124,7 +124,7 @@ impl Decoder {
     fn has_all_ends(&self) -> bool {
         match self.choices.is_empty() {
             true => self.blocked.is_some(),
-            false => self.choices.values().all(|choice| choice.end.is_some()),
+            false => self.choices.iter().all(|(_, choice)| choice.end.is_some()),
         }
     }
 
@@ -135,15 +135,13 @@ impl Decoder {
         say: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply> {
         let choice = candidate.index.unwrap_or(position);
-        if self.choices.len() >= MAX_CHOICES && !self.choices.contains_key(&choice) {
-            return Err(BrokenReply(format!(
-                "it has more than {MAX_CHOICES} candidates"
-            )));
-        }
         let end = candidate.end();
-        let state = self.choices.entry(choice).or_default();
-        for part in candidate.content.into_iter().flat_map(|it| it.parts) {
-            part.say(|said| match said {
+        let Some(state) = self.choice(choice) else {
+            let message = format!("it has more than {MAX_CHOICES} candidates");
+            return Err(BrokenReply(message));
+        };
+        for part in candidate.parts() {
+            part.say(&mut |said| match said {
                 Said::Call(call) => {
                     let index = state.calls;
                     state.calls += 1;
@@ -160,16 +158,10 @@ impl Decoder {
                         fragment: &call.arguments,
                     });
                 }
-                Said::Reasoning(text) => say(Delta::Reasoning {
-                    choice,
-                    text: &text,
-                }),
+                Said::Reasoning(text) => say(Delta::Reasoning { choice, text }),
                 Said::Signature(signature) => state.signature = Some(signature),
-                Said::Text(text) => say(Delta::Text {
-                    choice,
-                    text: &text,
-                }),
-            });
+                Said::Text(text) => say(Delta::Text { choice, text }),
+            })?;
         }
         let tokens = candidate
             .logprobs_result
@@ -189,6 +181,19 @@ impl Decoder {
             None => {}
         }
         Ok(())
+    }
+
+    /// The state of a choice, which may be new; `None` where there are too many.
+    fn choice(&mut self, index: u64) -> Option<&mut Choice> {
+        let place = match self.choices.binary_search_by_key(&index, |(it, _)| *it) {
+            Ok(place) => place,
+            Err(_) if self.choices.len() >= MAX_CHOICES => return None,
+            Err(place) => {
+                self.choices.insert(place, (index, Choice::default()));
+                place
+            }
+        };
+        self.choices.get_mut(place).map(|(_, choice)| choice)
     }
 
     fn fail(
