@@ -783,9 +783,7 @@ impl Exchange {
         match (operation.kind(), call) {
             (_, Some(_)) if method == "POST" && ends => Err(Refusal::MissingBody),
             (_, Some(call)) if method == "POST" => {
-                let member = ModelMember::Required;
-                let rules = BodyEdit::new(Rc::clone(&backend), of_route, member, None, true, true);
-                let request = ChatRequest::new(backend, dialects, call, rules);
+                let request = ChatRequest::new(backend, dialects, call, of_route);
                 self.request = Request::ExpectChat(Box::new(request));
                 Ok(Step {
                     headers,

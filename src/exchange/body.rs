@@ -36,7 +36,7 @@ use std::rc::Rc;
 use crate::config::{Backend, LIMITS};
 use crate::headers::HeaderEdit;
 use crate::json::{self, Event, Scanner, Splice, ValueText};
-use crate::model::{Asked, Choice, Renaming, Unusable};
+use crate::model::{Asked, Choice, ModelRule, Renaming, Unusable};
 use crate::operation::ModelMember;
 use crate::provider::openai::insists_on_completion_tokens;
 use crate::refusal::Refusal;
@@ -44,10 +44,7 @@ use crate::refusal::Refusal;
 /// One JSON body on its way.
 pub struct BodyEdit {
     backend: Rc<Backend>,
-    /// The route's model, which goes before the backend's rules.
-    model: Option<Rc<str>>,
-    /// What the route makes of the client's before them.
-    renaming: Renaming,
+    of_route: OfRoute,
     member: ModelMember,
     scanner: Scanner,
     /// Which members of [`Backend::watched`] have been decided.
@@ -87,6 +84,27 @@ impl OfRoute {
     /// Whether the client's model is left to the backend's rules.
     pub fn is_empty(&self) -> bool {
         self.model.is_none() && self.renaming.is_empty()
+    }
+
+    /// What becomes of the model that a client asks for: by the route, then by its backend's `rule`.
+    pub fn choose(&self, asked: Asked<'_>, rule: &ModelRule, member: ModelMember) -> Choice {
+        let by_rules = |asked| match &self.model {
+            Some(model) if asked != Asked::Nothing || member != ModelMember::Incidental => {
+                Choice::Write(Rc::clone(model))
+            }
+            _ => rule.choose(asked, member),
+        };
+        let renamed = match asked {
+            Asked::Model(name) => self.renaming.rename(name),
+            Asked::Nothing | Asked::NotText => None,
+        };
+        match renamed {
+            Some(name) => match by_rules(Asked::Model(&name)) {
+                Choice::Keep => Choice::Write(name),
+                choice => choice,
+            },
+            None => by_rules(asked),
+        }
     }
 }
 
@@ -141,13 +159,11 @@ impl BodyEdit {
         needs_model: bool,
     ) -> Self {
         let watched = backend.watched.clone();
-        let OfRoute { model, renaming } = of_route;
         Self {
             decided: vec![false; watched.len()],
             scanner: Scanner::new(watched),
             backend,
-            model,
-            renaming,
+            of_route,
             member,
             limits: None,
             base: 0,
@@ -165,7 +181,7 @@ impl BodyEdit {
     /// The same for a chat completion, where a model may insist on the new name of `max_tokens`.
     pub fn with_limits(mut self) -> Self {
         let [old, new] = LIMITS.map(|name| self.backend.watched.position(name));
-        let always = self.model.as_deref();
+        let always = self.of_route.model.as_deref();
         let always = always.or(self.backend.model.always.as_deref());
         let insists = always.map(insists_on_completion_tokens);
         self.limits = match (old, new) {
@@ -186,9 +202,8 @@ impl BodyEdit {
     /// Whether any body could come out longer or shorter than it went in.
     pub fn may_change(&self) -> bool {
         let rule = &self.backend.model;
-        self.model.is_some()
+        !self.of_route.is_empty()
             || self.limits.is_some()
-            || !self.renaming.is_empty()
             || rule.always.is_some()
             || rule.default.is_some()
             || !rule.aliases.is_empty()
@@ -330,17 +345,7 @@ impl BodyEdit {
                     (Some(name), _) => Asked::Model(name),
                     (None, _) => Asked::NotText,
                 };
-                let renamed = match asked {
-                    Asked::Model(name) => self.renaming.rename(name),
-                    Asked::Nothing | Asked::NotText => None,
-                };
-                let choice = match &renamed {
-                    Some(name) => match self.choose(Asked::Model(name)) {
-                        Choice::Keep => Choice::Write(Rc::clone(name)),
-                        choice => choice,
-                    },
-                    None => self.choose(asked),
-                };
+                let choice = self.choose(asked);
                 let chosen = self.remembered(&choice, asked);
                 let insists = insists(&choice, asked);
                 let written = written(choice, asked)?;
@@ -470,12 +475,8 @@ impl BodyEdit {
     }
 
     fn choose(&self, asked: Asked<'_>) -> Choice {
-        match &self.model {
-            Some(model) if asked != Asked::Nothing || self.member != ModelMember::Incidental => {
-                Choice::Write(Rc::clone(model))
-            }
-            _ => self.backend.model.choose(asked, self.member),
-        }
+        let rule = &self.backend.model;
+        self.of_route.choose(asked, rule, self.member)
     }
 
     /// The model that a choice comes to, where the path is going to need it.
@@ -559,10 +560,20 @@ fn insists(choice: &Choice, asked: Asked<'_>) -> bool {
 
 /// The JSON text that a choice writes; `None`: what stands there stays.
 fn written(choice: Choice, asked: Asked<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+    let model = new_model(choice, asked)?;
+    Ok(model.map(|model| json::encode_string(&model).into_bytes()))
+}
+
+/// The model that a choice comes to, where it is not what was asked for.
+///
+/// # Errors
+///
+/// When it comes to none.
+pub fn new_model(choice: Choice, asked: Asked<'_>) -> Result<Option<Rc<str>>, Refusal> {
     match (choice, asked) {
         (Choice::Keep, _) => Ok(None),
         (Choice::Write(model), asked) if asked == Asked::Model(&model) => Ok(None),
-        (Choice::Write(model), _) => Ok(Some(json::encode_string(&model).into_bytes())),
+        (Choice::Write(model), _) => Ok(Some(model)),
         (Choice::Refuse(Unusable::NotServed), Asked::Model(model)) => {
             Err(Refusal::UnknownModel(model.to_owned()))
         }

@@ -1,15 +1,20 @@
 //! A call of a provider that has a dialect of its own, there and back.
 //!
 //! The body is translated whole, so headers and body wait for its end. The backend's rules go
-//! first, as splices of the client's text: they are the same for every dialect.
+//! first, as splices of the client's text: they are the same for every dialect. Where a chat has
+//! none but about its model, the text is read once, and the model is changed in what was read.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::body::{BodyEdit, Pushed};
+use super::body::{self, BodyEdit, OfRoute, Pushed};
+use crate::chat::Request;
 use crate::chat::openai::{self, ChunkWriter, Stamp};
 use crate::config::Backend;
 use crate::headers::HeaderEdit;
 use crate::json;
+use crate::model;
+use crate::operation::ModelMember;
 use crate::provider::Dialects;
 use crate::provider::dialect::{BrokenReply, Dialect, Embeddings, Encoded, Encoding, Unsupported};
 use crate::provider::relay::Relay;
@@ -20,7 +25,7 @@ pub struct ChatRequest {
     backend: Rc<Backend>,
     dialects: Dialects,
     call: Call,
-    rules: BodyEdit,
+    of_route: OfRoute,
 }
 
 /// What is asked for.
@@ -56,12 +61,12 @@ enum Form {
 
 impl ChatRequest {
     /// A request of which no byte has arrived.
-    pub fn new(backend: Rc<Backend>, dialects: Dialects, call: Call, rules: BodyEdit) -> Self {
+    pub fn new(backend: Rc<Backend>, dialects: Dialects, call: Call, of_route: OfRoute) -> Self {
         Self {
             backend,
             dialects,
             call,
-            rules,
+            of_route,
         }
     }
 
@@ -70,56 +75,101 @@ impl ChatRequest {
     /// # Errors
     ///
     /// When it is no chat completion, or the dialect cannot express it.
-    pub fn translate(&mut self, body: &[u8]) -> Result<(Encoded, Asked), Refusal> {
-        let splices = match self.rules.push(body, true)? {
+    pub fn translate(&self, body: &[u8]) -> Result<(Encoded, Asked), Refusal> {
+        match self.call {
+            Call::Chat => match self.read_at_once(body) {
+                Some(request) => self.chat(request?),
+                None => self.chat(openai::read(&self.ruled(body)?.0)?),
+            },
+            Call::Embeddings => {
+                let (body, model) = self.ruled(body)?;
+                self.embeddings(&body, model)
+            }
+        }
+    }
+
+    /// A chat to which the rules have been applied, where they are about nothing but the model. It is
+    /// what would be read from what is [`ruled`](Self::ruled).
+    ///
+    /// `None`: there are other rules, or something is wrong with the body, which they may mend, and
+    /// about which they may have to say something before.
+    fn read_at_once<'a>(&self, body: &'a [u8]) -> Option<Result<Request<'a>, Refusal>> {
+        if !self.backend.members.is_empty() {
+            return None;
+        }
+        let mut request = openai::read(body).ok()?;
+        if request.model.len() > MAX_MODEL_BYTES {
+            return None;
+        }
+        let asked = match request.model.trim().is_empty() {
+            true => model::Asked::Nothing,
+            false => model::Asked::Model(&request.model),
+        };
+        let rule = &self.backend.model;
+        let choice = self.of_route.choose(asked, rule, ModelMember::Required);
+        match body::new_model(choice, asked) {
+            Ok(None) => {}
+            Ok(Some(model)) => request.model = Cow::Owned(String::from(&*model)),
+            Err(refusal) => return Some(Err(refusal)),
+        }
+        Some(Ok(request))
+    }
+
+    /// The body as the rules make it, and the model that they choose.
+    fn ruled<'a>(&self, body: &'a [u8]) -> Result<(Cow<'a, [u8]>, String), Refusal> {
+        let (backend, of_route) = (Rc::clone(&self.backend), self.of_route.clone());
+        let member = ModelMember::Required;
+        let mut rules = BodyEdit::new(backend, of_route, member, None, true, true);
+        let splices = match rules.push(body, true)? {
             Pushed::Pass { splices, .. } => splices,
             Pushed::Hold => Vec::new(),
         };
+        let model = rules.chosen_model().unwrap_or_default().to_owned();
+        if splices.is_empty() {
+            return Ok((Cow::Borrowed(body), model));
+        }
         let mut ruled = Vec::new();
-        let body = match splices.is_empty() {
-            true => body,
-            false => {
-                json::apply(body, 0, &splices, &mut ruled)
-                    .map_err(|_| Refusal::Gateway("the body was not edited"))?;
-                &ruled
-            }
+        json::apply(body, 0, &splices, &mut ruled)
+            .map_err(|_| Refusal::Gateway("the body was not edited"))?;
+        Ok((Cow::Owned(ruled), model))
+    }
+
+    fn chat(&self, request: Request<'_>) -> Result<(Encoded, Asked), Refusal> {
+        let dialect = self.dialects.of(&request.model);
+        let encoded = dialect.encode(&request, &self.backend.options)?;
+        let asked = Asked {
+            dialect,
+            form: match request.stream {
+                true => Form::Stream {
+                    include_usage: request.include_usage,
+                },
+                false => Form::Completion,
+            },
+            model: request.model.into_owned(),
         };
-        let chosen = self.rules.chosen_model().unwrap_or_default();
-        let dialect = self.dialects.of(chosen);
-        let (encoded, model, form) = match self.call {
-            Call::Chat => {
-                let request = openai::read(body)?;
-                let encoded = dialect.encode(&request, &self.backend.options)?;
-                let form = match request.stream {
-                    true => Form::Stream {
-                        include_usage: request.include_usage,
-                    },
-                    false => Form::Completion,
-                };
-                (encoded, request.model.clone().into_owned(), form)
-            }
-            Call::Embeddings => {
-                let Some(translator) = dialect.embeddings() else {
-                    return Err(Refusal::from(Unsupported {
-                        param: "model".to_owned(),
-                        message: format!("the model {chosen:?} has no embeddings"),
-                    }));
-                };
-                let encoded = translator.encode(body, chosen, &self.backend.options)?;
-                let form = Form::Embeddings {
-                    translator,
-                    encoding: encoded.encoding,
-                    count: encoded.count,
-                };
-                (encoded.request, chosen.to_owned(), form)
-            }
+        Ok((encoded, asked))
+    }
+
+    fn embeddings(&self, body: &[u8], model: String) -> Result<(Encoded, Asked), Refusal> {
+        let dialect = self.dialects.of(&model);
+        let Some(translator) = dialect.embeddings() else {
+            return Err(Refusal::from(Unsupported {
+                param: "model".to_owned(),
+                message: format!("the model {model:?} has no embeddings"),
+            }));
+        };
+        let encoded = translator.encode(body, &model, &self.backend.options)?;
+        let form = Form::Embeddings {
+            translator,
+            encoding: encoded.encoding,
+            count: encoded.count,
         };
         let asked = Asked {
             dialect,
             model,
             form,
         };
-        Ok((encoded, asked))
+        Ok((encoded.request, asked))
     }
 }
 
@@ -206,8 +256,115 @@ pub fn header_edits(encoded: &Encoded) -> Vec<HeaderEdit> {
         .collect()
 }
 
+/// The longest name of a model that is read at once: however it is escaped, rules take its text
+/// whole.
+const MAX_MODEL_BYTES: usize = json::CAPTURE_LIMIT / 8;
+
 const BAD_GATEWAY: u16 = 502;
 const BROKEN_REPLY: &str = "broken_reply";
 
 /// An event carries at most a part of an answer, or an image.
 const MAX_EVENT_BYTES: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Gateway;
+    use crate::model::{Aliases, Renaming};
+
+    /// What comes of a body, read at once or by way of its text.
+    type Outcome = Result<(Encoded, String), Refusal>;
+
+    fn outcome(chat: Result<(Encoded, Asked), Refusal>) -> Outcome {
+        chat.map(|(encoded, asked)| (encoded, asked.model))
+    }
+
+    /// Every body that is worth trying: with models of all kinds, cut, and with a byte changed.
+    fn bodies() -> Vec<Vec<u8>> {
+        let long = |length: usize| format!(r#""model":"{}","#, r"\u0061".repeat(length));
+        let (long, longer) = (long(MAX_MODEL_BYTES), long(json::CAPTURE_LIMIT));
+        let members = [
+            "",
+            r#""model":"a","#,
+            r#""model":"claude-x","#,
+            r#""mod\u0065l":"\u0061","#,
+            r#""model":"b/a","#,
+            r#""model":null,"#,
+            r#""model":" ","#,
+            r#""model":7,"#,
+            r#""model":"\ud800","#,
+            r#""model":"a","model":"c","#,
+            r#""stream":true,"stream":false,"#,
+            r#""model":"a","functions":[],"#,
+            r#""model":"zzz","n":2,"#,
+            &long,
+            &longer,
+        ];
+        let body = |members: &str| {
+            let messages = r#""messages":[{"role":"user","content":"h\u00e9\n"}]"#;
+            format!("{{{members}{messages},\"stream\":true}}").into_bytes()
+        };
+        let mut bodies: Vec<Vec<u8>> = members.iter().map(|it| body(it)).collect();
+        let deep = [br#"{"x":"#.as_slice(), &[b'['; 200], &[b']'; 200], b"}"];
+        bodies.push(deep.concat());
+        let plain = body(r#""model":"a","#);
+        for at in 0..=plain.len() {
+            bodies.push(plain[..at].to_vec());
+            for byte in *b"\"\\,:{}[]0 a\n\xff" {
+                let mut changed = plain.clone();
+                changed.splice(at..(at + 1).min(plain.len()), [byte]);
+                bodies.push(changed);
+            }
+        }
+        bodies
+    }
+
+    #[test]
+    fn what_is_read_at_once_is_what_is_read_from_the_ruled_text() {
+        let of_routes = [
+            OfRoute::default(),
+            OfRoute {
+                model: Some(Rc::from("claude-r")),
+                ..OfRoute::default()
+            },
+            OfRoute {
+                model: None,
+                renaming: Renaming {
+                    aliases: Some(Rc::new(Aliases::new([("a".into(), Rc::from("claude-s"))]))),
+                    prefix: Some(Rc::from("b/")),
+                },
+            },
+        ];
+        let (bodies, mut at_once, mut refused) = (bodies(), 0, 0);
+        for config in [
+            "apiKey: k",
+            "model: claude-m",
+            "defaultModel: claude-d",
+            "modelAliases: {a: claude-a, 'claude-*': claude-b}",
+            "models: [a], defaultModel: a",
+        ] {
+            let text = format!("backends: [{{name: b, type: anthropic, config: {{{config}}}}}]");
+            let gateway = Gateway::parse(&text, &|_: &str| None::<String>).unwrap();
+            for of_route in &of_routes {
+                let backend = Rc::clone(&gateway.backends[0]);
+                let dialects = backend.dialects.unwrap();
+                let request = ChatRequest::new(backend, dialects, Call::Chat, of_route.clone());
+                for body in &bodies {
+                    let ruled = request.ruled(body);
+                    let by_text = ruled.and_then(|(text, model)| {
+                        let chat = openai::read(&text)?;
+                        assert_eq!(chat.model, model);
+                        request.chat(chat)
+                    });
+                    let by_text = outcome(by_text);
+                    let translated = outcome(request.translate(body));
+                    let what = String::from_utf8_lossy(body);
+                    assert_eq!(translated, by_text, "{config} {of_route:?} {what}");
+                    at_once += usize::from(request.read_at_once(body).is_some());
+                    refused += usize::from(translated.is_err());
+                }
+            }
+        }
+        assert!(at_once > 1000 && refused > 1000, "{at_once} {refused}");
+    }
+}
