@@ -884,20 +884,21 @@ fn is_json(headers: &Headers<'_>) -> bool {
         return true;
     }
     let media_type = media_type(headers);
-    let suffix = media_type.rsplit_once('+').map(|(_, suffix)| suffix);
-    media_type.eq_ignore_ascii_case(JSON)
-        || suffix.is_some_and(|it| it.eq_ignore_ascii_case("json"))
+    let suffix = media_type.last_chunk();
+    media_type.eq_ignore_ascii_case(JSON.as_bytes())
+        || suffix.is_some_and(|it: &[u8; 5]| it.eq_ignore_ascii_case(b"+json"))
 }
 
 fn is_multipart(headers: &Headers<'_>) -> bool {
-    let r#type = media_type(headers).split('/').next();
-    r#type.is_some_and(|it| it.eq_ignore_ascii_case("multipart"))
+    let r#type = media_type(headers).split(|&byte| byte == b'/').next();
+    r#type.is_some_and(|it| it.eq_ignore_ascii_case(b"multipart"))
 }
 
 /// The media type without its parameters; empty where there is none.
-fn media_type<'a>(headers: &Headers<'a>) -> &'a str {
-    let media_type = headers.text("content-type").unwrap_or_default();
-    media_type.split(';').next().unwrap_or_default().trim()
+fn media_type<'a>(headers: &Headers<'a>) -> &'a [u8] {
+    let media_type = headers.get("content-type").unwrap_or_default();
+    let media_type = media_type.split(|&byte| byte == b';').next();
+    media_type.unwrap_or_default().trim_ascii()
 }
 
 const NOT_KEPT: &str = "another attempt needs what the first one has seen, and that is lost";

@@ -830,6 +830,31 @@ backends:
         }
     }
 
+    fn a_path_that_stays_is_not_written_unless_another_attempt_has_changed_it() {
+        let same = gateway("placement: upstream\nbackends: [{name: b, type: groq, config: {endpoint: 'https://b/v1'}}]");
+        let odd = held("path: /odd/chat");
+        let body: &[u8] = br#"{"model":"a"}"#;
+        let mut headers = CHAT.to_vec();
+        headers.push(("x-forwarded-proto", "http"));
+        let step = Exchange::new(Rc::clone(&same)).request_headers(
+            &Wire::new(&headers).list(),
+            false,
+            &Host::default(),
+        );
+        let is_path = |edit: &HeaderEdit| matches!(edit, HeaderEdit::Set(name, _) if name.as_str() == ":path");
+        assert!(!step.headers.iter().any(is_path));
+
+        let host = Host::default();
+        let mut exchange = Exchange::new(odd);
+        let first = send(&mut exchange, &headers, &host, &[body]);
+        assert_eq!(first.header(":path"), Some("/odd/chat"));
+        exchange.ended(&host);
+        let changed: Vec<(&str, &str)> =
+            first.headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let second = send(&mut Exchange::new(same), &changed, &host, &[body]);
+        assert_eq!(second.header(":path"), Some("/v1/chat/completions"));
+    }
+
     fn nothing_is_kept_of_a_request_that_is_answered() {
         let gateway = held("model: m");
         for ends_with_trailers in [false, true] {

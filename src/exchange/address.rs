@@ -268,6 +268,8 @@ pub fn edits(
         ":authority",
         Rc::clone(&backend.endpoint.authority),
     ));
+    let asked = headers.get(":path");
+    let path = path.filter(|path| asked != Some(path.as_bytes()));
     edits.extend(path.map(|path| HeaderEdit::set(":path", path)));
     edits.extend(credential.map(|(name, value)| HeaderEdit::set(name, value)));
     for (name, value) in &backend.headers {
@@ -312,7 +314,12 @@ pub fn with_queries(mut path: String, asked: &str, backend: &Backend) -> String 
         path.push('/');
     }
     let ours = backend.query.as_ref();
-    let client = asked.split_once('?').map_or("", |(_, query)| query);
+    let query = asked.bytes().position(|byte| byte == b'?');
+    let client = query.and_then(|at| asked.get(at + 1..)).unwrap_or_default();
+    // Most have neither.
+    if client.is_empty() && ours.is_none() {
+        return path;
+    }
     let client = client.split('&').filter(|pair| {
         // A client cannot put its own value beside one of ours.
         !pair.is_empty() && !ours.is_some_and(|ours| ours.sets(pair))

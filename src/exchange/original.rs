@@ -39,8 +39,8 @@ impl Original {
     }
 }
 
-/// The edits that make the headers as they are `now` the `original` ones again, but for
-/// pseudo-headers, which every attempt writes by itself.
+/// The edits that make the headers as they are `now` the `original` ones again, but for `:authority`,
+/// which every attempt writes by itself, and pseudo-headers that none does.
 ///
 /// Several headers of one name become one, which means the same.
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-5.3>
@@ -48,7 +48,8 @@ pub fn restoration(original: &Headers<'_>, now: &Headers<'_>) -> Vec<HeaderEdit>
     let mut edits = Vec::new();
     let mut seen: Vec<&[u8]> = Vec::new();
     for (name, _) in now.iter().chain(original.iter()) {
-        if name.starts_with(b":") || FRAMING.contains(&name) || seen.contains(&name) {
+        let is_ours = name == b":path" || !name.starts_with(b":");
+        if !is_ours || FRAMING.contains(&name) || seen.contains(&name) {
             continue;
         }
         seen.push(name);
@@ -94,6 +95,7 @@ mod tests {
     #[test]
     fn what_an_attempt_has_changed_is_put_back() {
         let original = headers(&[
+            (":authority", "gateway.example"),
             (":path", "/a"),
             ("authorization", "Bearer client"),
             ("content-length", "5"),
@@ -103,6 +105,7 @@ mod tests {
             ("x-same", "1"),
         ]);
         let now = headers(&[
+            (":authority", "a.example"),
             (":path", "/b"),
             ("x-api-key", "first"),
             ("content-length", "7"),
@@ -110,6 +113,7 @@ mod tests {
             ("x-same", "1"),
         ]);
         let expected = [
+            HeaderEdit::set(":path", "/a"),
             HeaderEdit::remove("x-api-key"),
             HeaderEdit::set("content-length", "5"),
             HeaderEdit::set("accept", "a, b"),

@@ -315,7 +315,7 @@ fn empty_error(status: u16, headers: &Headers<'_>) -> LocalReply {
 }
 
 fn is_event_stream(headers: &Headers<'_>) -> bool {
-    super::media_type(headers).eq_ignore_ascii_case("text/event-stream")
+    super::media_type(headers).eq_ignore_ascii_case(b"text/event-stream")
 }
 
 fn is_encoded(headers: &Headers<'_>) -> bool {
