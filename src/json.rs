@@ -36,6 +36,7 @@ pub use quoted::Quoted;
 pub(crate) use read::object;
 pub use read::{Ignored, Key, Read, Reader, Unread, read};
 pub use splice::{InvalidSplices, Splice, apply, pieces};
+pub(crate) use string::decode_text;
 use string::{Fault, Within};
 pub use string::{decode_string, encode_string};
 pub use write::Writer;

@@ -173,7 +173,7 @@ impl Decoder {
             }
         }
         let fits = self.fits(event.size, rest.len());
-        if fits {
+        if fits && event.size + rest.len() > 0 {
             self.event = event.into_owned();
             self.line.extend_from_slice(rest);
         }
@@ -192,11 +192,7 @@ impl<'a> Lines<'a> {
         if let Some(value) = value(line, b"data") {
             match &mut self.data {
                 None => self.data = Some(value),
-                Some(data) => {
-                    let data = data.to_mut();
-                    data.push('\n');
-                    data.push_str(&value);
-                }
+                Some(data) => join(data, &value),
             }
         } else if let Some(value) = value(line, b"event") {
             self.name = value;
@@ -210,6 +206,14 @@ impl<'a> Lines<'a> {
             size: self.size,
         }
     }
+}
+
+/// Adds a line. Hardly any data has a second one.
+#[cold]
+fn join(data: &mut Cow<'_, str>, line: &str) {
+    let data = data.to_mut();
+    data.push('\n');
+    data.push_str(line);
 }
 
 /// The value of a field, if the line has that field.
@@ -241,6 +245,7 @@ pub fn write_data(data: &str, out: &mut Vec<u8>) {
 }
 
 /// Appends a comment, on a line of its own; line ends within become spaces.
+#[cold]
 pub fn write_comment(comment: &str, out: &mut Vec<u8>) {
     out.push(b':');
     out.extend(comment.bytes().map(|byte| match byte {
@@ -263,26 +268,33 @@ fn text(line: &[u8]) -> Cow<'_, str> {
 
 /// Where the first line ends, if it does. Lines are long: they are searched in words.
 fn line_len(bytes: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    let ends_line = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    let (words, _) = bytes.as_chunks::<8>();
-    // The high bit of a byte becomes set if it is below 14, and maybe of one above such a byte.
-    let has_control = |word: &[u8; 8]| {
-        let word = u64::from_le_bytes(*word);
-        word.wrapping_sub(ONES * 14) & !word & (ONES << 7) != 0
-    };
-    let mut start = 0;
-    for word in words {
-        if has_control(word)
-            && let Some(at) = word.iter().position(ends_line)
-        {
-            return Some(start + at);
+    let (words, _) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        if let Some(at) = line_len_of_word(word) {
+            return Some(index * 8 + at);
         }
-        start += word.len();
     }
-    let rest = bytes.get(start..)?;
-    rest.iter().position(ends_line).map(|at| start + at)
+    match bytes.last_chunk() {
+        // In what it shares with the word before, nothing ends.
+        Some(word) => line_len_of_word(word).map(|at| bytes.len() - 8 + at),
+        None => bytes
+            .iter()
+            .position(|&byte| byte == b'\n' || byte == b'\r'),
+    }
 }
+
+#[inline(always)]
+fn line_len_of_word(word: &[u8; 8]) -> Option<usize> {
+    let word = u64::from_le_bytes(*word);
+    // Of a byte below 0x80, the high bit becomes set if the subtraction borrows. That borrow may
+    // set the bit of a byte above too, but only the lowest one is looked at.
+    let line_feed = (word ^ (ONES * u64::from(b'\n'))).wrapping_sub(ONES);
+    let carriage_return = (word ^ (ONES * u64::from(b'\r'))).wrapping_sub(ONES);
+    let ends = (line_feed | carriage_return) & !word & (ONES << 7);
+    (ends != 0).then_some((ends.trailing_zeros() / 8) as usize)
+}
+
+const ONES: u64 = u64::from_ne_bytes([1; 8]);
 
 #[cfg(test)]
 #[allow(clippy::string_slice, reason = "a test fails by panicking")]

@@ -225,7 +225,9 @@ impl ChatStream {
         let (translated, arrived) = at_hand.split_at_checked(translated).unwrap_or_default();
         // OpenAI's chunks are mostly the longer ones: one allocation for each.
         let mut chunks = Vec::with_capacity(2 * at_hand.len() + MAX_USUAL_CHUNK);
-        chunks.extend_from_slice(translated);
+        if !translated.is_empty() {
+            chunks.extend_from_slice(translated);
+        }
         self.relay.push(arrived, &mut chunks);
         let mut next = Next::Continue;
         if ends {

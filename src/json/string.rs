@@ -256,11 +256,16 @@ const ONES: u64 = u64::from_ne_bytes([1; 8]);
 /// assert_eq!(decode_string(br#""\ud800""#), None);
 /// ```
 pub fn decode_string(text: &[u8]) -> Option<Cow<'_, str>> {
-    let inner = text.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    if stands_for_itself(inner) {
-        return Some(Cow::Borrowed(std::str::from_utf8(inner).ok()?));
+    decode_text(std::str::from_utf8(text).ok()?)
+}
+
+/// The same for what is known to be UTF-8.
+pub(crate) fn decode_text(text: &str) -> Option<Cow<'_, str>> {
+    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
+    if stands_for_itself(inner.as_bytes()) {
+        return Some(Cow::Borrowed(inner));
     }
-    serde_json::from_slice(text).ok().map(Cow::Owned)
+    serde_json::from_str(text).ok().map(Cow::Owned)
 }
 
 /// The same for what stands between the quotes, and has escapes.

@@ -94,6 +94,7 @@ impl Translation {
         }
     }
 
+    #[cold]
     fn finish(&mut self, out: &mut Vec<u8>) {
         let Self { stream, chunks } = self;
         if let Err(broken) = stream.finish(&mut |delta| chunks.write(delta, out)) {
@@ -103,6 +104,7 @@ impl Translation {
         self.fail("it ended before the reply did", out);
     }
 
+    #[cold]
     fn fail(&mut self, what: &str, out: &mut Vec<u8>) {
         let error = BrokenReply(what.to_owned()).to_error();
         self.chunks.fail(&error, out);

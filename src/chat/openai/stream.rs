@@ -195,11 +195,24 @@ impl ChunkWriter {
 
     /// A chunk with more text.
     fn text(&mut self, choice: u64, member: &'static str, text: &str, out: &mut Vec<u8>) {
-        let is_of = |row: &Row| row.choice == choice && row.member == member;
+        // A name that stands somewhere else begins a row, which says the same.
+        let is_of = |row: &Row| row.choice == choice && std::ptr::eq(row.member, member);
         if !self.row.as_ref().is_some_and(is_of) {
-            if !self.goes_on(choice, out) {
-                return;
-            }
+            self.begin_row(choice, member, out);
+        }
+        if let Some(row) = &self.row {
+            out.extend_from_slice(&row.before);
+            let mut json = Writer::after(std::mem::take(out));
+            json.string(text);
+            *out = json.into_bytes();
+            out.extend_from_slice(&row.after);
+        }
+    }
+
+    #[cold]
+    fn begin_row(&mut self, choice: u64, member: &'static str, out: &mut Vec<u8>) {
+        self.row = None;
+        if self.goes_on(choice, out) {
             let mut before = self.open(choice, Vec::new());
             before.key(member);
             self.row = Some(Row {
@@ -208,13 +221,6 @@ impl ChunkWriter {
                 before: before.into_bytes(),
                 after: self.close(Writer::default(), &[], None),
             });
-        }
-        if let Some(row) = &self.row {
-            out.extend_from_slice(&row.before);
-            let mut json = Writer::after(std::mem::take(out));
-            json.string(text);
-            *out = json.into_bytes();
-            out.extend_from_slice(&row.after);
         }
     }
 

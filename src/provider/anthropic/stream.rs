@@ -92,12 +92,30 @@ impl StreamDecoder for Decoder {
             say(Delta::Ping);
             return Ok(());
         }
-        if self.has_started
-            && let Some(text) = text_delta(event.data)
-        {
-            self.say_text(&text, say);
+        match text_delta(event.data) {
+            Some(text) if self.has_started => {
+                self.say_text(&text, say);
+                Ok(())
+            }
+            _ => self.any_event(event, say),
+        }
+    }
+
+    fn finish(&mut self, _: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply> {
+        if self.has_ended {
             return Ok(());
         }
+        Err(BrokenReply("it ended before message_stop".to_owned()))
+    }
+}
+
+impl Decoder {
+    #[inline(never)]
+    fn any_event(
+        &mut self,
+        event: &sse::Event<'_>,
+        say: &mut dyn FnMut(Delta<'_>),
+    ) -> Result<(), BrokenReply> {
         let broken = |what: &str| BrokenReply(format!("{what} in event {:?}", event.name));
         // Only the type matters of what is not known: its other members may have any shape.
         let it: Event<'_> = match json::read(event.data.as_bytes()) {
@@ -171,13 +189,6 @@ impl StreamDecoder for Decoder {
         }
         Ok(())
     }
-
-    fn finish(&mut self, _: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply> {
-        if self.has_ended {
-            return Ok(());
-        }
-        Err(BrokenReply("it ended before message_stop".to_owned()))
-    }
 }
 
 /// The text of an event in just the form in which Anthropic writes it.
@@ -190,10 +201,10 @@ fn text_delta(data: &str) -> Option<Cow<'_, str>> {
     let rest = rest.get(digits..)?;
     let rest = rest.strip_prefix(r#","delta":{"type":"text_delta","text":"#)?;
     // Blanks before the end hide the event's length from who watches the line.
-    let rest = rest.as_bytes().strip_suffix(b"}")?;
-    let blanks = rest.iter().rev().take_while(|&&byte| byte == b' ').count();
-    let text = rest.get(..rest.len() - blanks)?.strip_suffix(b"}")?;
-    (digits > 0).then(|| json::decode_string(text)).flatten()
+    let rest = rest.strip_suffix('}')?;
+    let blanks = rest.bytes().rev().take_while(|&byte| byte == b' ').count();
+    let text = rest.get(..rest.len() - blanks)?.strip_suffix('}')?;
+    (digits > 0).then(|| json::decode_text(text)).flatten()
 }
 
 object! {
