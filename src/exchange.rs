@@ -430,12 +430,13 @@ impl Exchange {
         let path = [&*backend.endpoint.base_path, &encoded.suffix].concat();
         // The client's query was for OpenAI's call, and Google has words of its own there.
         let path = address::with_queries(path, "", backend);
-        let mut headers = chat::header_edits(&encoded);
+        let length = encoded.body.len().to_string();
+        let mut headers = Vec::with_capacity(encoded.headers.len() + 2);
+        for (name, value) in encoded.headers {
+            headers.push(HeaderEdit::set(*name, *value));
+        }
         headers.push(HeaderEdit::set(":path", path));
-        headers.push(HeaderEdit::set(
-            "content-length",
-            encoded.body.len().to_string(),
-        ));
+        headers.push(HeaderEdit::set("content-length", length));
         self.chat = Some(asked);
         Step {
             headers,

@@ -11,7 +11,6 @@ use super::body::{self, BodyEdit, OfRoute, Pushed};
 use crate::chat::Request;
 use crate::chat::openai::{self, ChunkWriter, Stamp};
 use crate::config::Backend;
-use crate::headers::HeaderEdit;
 use crate::json;
 use crate::model;
 use crate::operation::ModelMember;
@@ -247,13 +246,6 @@ pub fn mistaken_reply() -> LocalReply {
 /// The same for one that is compressed, which we asked it not to be.
 pub fn compressed_reply() -> LocalReply {
     broken_reply(&BrokenReply("it is compressed".to_owned()))
-}
-
-/// The headers that a dialect adds to a request.
-pub fn header_edits(encoded: &Encoded) -> Vec<HeaderEdit> {
-    let set = encoded.headers.iter();
-    set.map(|(name, value)| HeaderEdit::set(*name, *value))
-        .collect()
 }
 
 /// The longest name of a model that is read at once: however it is escaped, rules take its text

@@ -75,12 +75,12 @@ impl Dialect for Anthropic {
             Host::Anthropic => Encoded {
                 suffix: "/messages".to_owned(),
                 // https://platform.claude.com/docs/en/api/versioning, read 2026-11-21.
-                headers: vec![("anthropic-version", "2023-06-01")],
+                headers: &[("anthropic-version", "2023-06-01")],
                 body,
             },
             Host::Vertex => Encoded {
                 suffix: request::vertex_suffix(request)?,
-                headers: Vec::new(),
+                headers: &[],
                 body,
             },
         })

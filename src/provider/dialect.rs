@@ -134,7 +134,7 @@ pub struct Encoded {
     /// The path below the base path, with its query: `/messages`.
     pub suffix: String,
     /// Headers that belong to the dialect: lower-case names.
-    pub headers: Vec<(&'static str, &'static str)>,
+    pub headers: &'static [(&'static str, &'static str)],
     /// JSON.
     pub body: Vec<u8>,
 }

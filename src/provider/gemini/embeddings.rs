@@ -145,7 +145,7 @@ impl Wanted {
         Ok(EncodedEmbeddings {
             request: Encoded {
                 suffix,
-                headers: Vec::new(),
+                headers: &[],
                 body: body.map_err(|error| wrong("input", &error.to_string()))?,
             },
             encoding: self.encoding,

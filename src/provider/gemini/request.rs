@@ -36,7 +36,7 @@ pub(super) fn encode(
     };
     Ok(Encoded {
         suffix,
-        headers: Vec::new(),
+        headers: &[],
         body: json.into_bytes(),
     })
 }
