@@ -41,6 +41,17 @@ pub trait Read<'a>: Sized {
     ///
     /// When the text is not JSON, or not of this shape.
     fn read(reader: &mut Reader<'a>) -> Result<Self, Unread>;
+
+    /// Reads one value into its place. A shape of many members is made there, since moving it would
+    /// take longer than reading it.
+    ///
+    /// # Errors
+    ///
+    /// As those of `read`. What the place then has means nothing.
+    fn read_into(place: &mut Option<Self>, reader: &mut Reader<'a>) -> Result<(), Unread> {
+        *place = Some(Self::read(reader)?);
+        Ok(())
+    }
 }
 
 /// Why a text was not read. Every `at` is a 0-based offset in bytes from its start.
@@ -118,10 +129,19 @@ impl std::error::Error for Unread {}
 pub fn read<'a, T: Read<'a>>(text: &'a [u8]) -> Result<T, Unread> {
     let mut reader = Reader::new(text);
     let value = T::read(&mut reader)?;
-    match reader.peek() {
-        None => Ok(value),
-        Some(_) => Err(reader.unexpected("nothing after the value")),
-    }
+    reader.end()?;
+    Ok(value)
+}
+
+/// The same for a value that is made in its place: see [`Read::read_into`].
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub fn read_into<'a, T: Read<'a>>(text: &'a [u8], place: &mut Option<T>) -> Result<(), Unread> {
+    let mut reader = Reader::new(text);
+    T::read_into(place, &mut reader)?;
+    reader.end()
 }
 
 /// Declares a shape: a struct of optional members, and what reads it. `null` is absence.
@@ -138,17 +158,28 @@ macro_rules! object {
             $found.$unknown.push(($key.to_name(), value));
         }
     }};
-    (@read $reader:ident, [$($field:ident = $key:literal,)*] $($unknown:ident)?) => {{
-        let mut found = Self::default();
-        $reader.object(&mut |reader, key| {
-            match key.bytes() {
-                $($key => reader.member(&mut found.$field)?,)*
-                _ => $crate::json::object!(@other found, reader, key $($unknown)?),
-            }
-            Ok(())
-        })?;
-        Ok(found)
-    }};
+    (@read $lt:lifetime, [$($field:ident = $key:literal,)*] $($unknown:ident)?) => {
+        fn read(reader: &mut $crate::json::Reader<$lt>) -> Result<Self, $crate::json::Unread> {
+            let mut place = None;
+            Self::read_into(&mut place, reader)?;
+            Ok(place.unwrap_or_default())
+        }
+
+        #[inline(never)]
+        fn read_into(
+            place: &mut Option<Self>,
+            reader: &mut $crate::json::Reader<$lt>,
+        ) -> Result<(), $crate::json::Unread> {
+            let found = place.insert(Self::default());
+            reader.object(&mut |reader, key| {
+                match key.bytes() {
+                    $($key => reader.member(&mut found.$field)?,)*
+                    _ => $crate::json::object!(@other found, reader, key $($unknown)?),
+                }
+                Ok(())
+            })
+        }
+    };
     ($(#[$meta:meta])* $vis:vis $name:ident {
         $($(#[$about:meta])* $field:ident: $type:ty = $key:literal,)*
     }) => {
@@ -159,9 +190,7 @@ macro_rules! object {
         }
 
         impl<'a> $crate::json::Read<'a> for $name {
-            fn read(reader: &mut $crate::json::Reader<'a>) -> Result<Self, $crate::json::Unread> {
-                $crate::json::object!(@read reader, [$($field = $key,)*])
-            }
+            $crate::json::object!(@read 'a, [$($field = $key,)*]);
         }
     };
     ($(#[$meta:meta])* $vis:vis $name:ident<$lt:lifetime> {
@@ -181,9 +210,7 @@ macro_rules! object {
         }
 
         impl<$lt> $crate::json::Read<$lt> for $name<$lt> {
-            fn read(reader: &mut $crate::json::Reader<$lt>) -> Result<Self, $crate::json::Unread> {
-                $crate::json::object!(@read reader, [$($field = $key,)*] $($unknown)?)
-            }
+            $crate::json::object!(@read $lt, [$($field = $key,)*] $($unknown)?);
         }
     };
 }
@@ -245,10 +272,7 @@ impl<'a> Reader<'a> {
         }
         match first {
             Some(b'n') => self.literal(b"null"),
-            _ => {
-                *place = Some(T::read(self)?);
-                Ok(())
-            }
+            _ => T::read_into(place, self),
         }
     }
 
@@ -267,22 +291,15 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         loop {
-            if self.peek() != Some(b'"') {
-                return Err(self.unexpected("`\"`"));
-            }
-            let key = Key(self.quoted()?.to_bytes());
+            let key = self.key()?;
             if self.peek() != Some(b':') {
                 return Err(self.unexpected("`:`"));
             }
             self.skip_byte();
             on_member(self, &key)?;
-            if self.closes(b'}') {
+            if !self.goes_on(b'}', "`,` or `}`")? {
                 return Ok(());
             }
-            if self.peek() != Some(b',') {
-                return Err(self.unexpected("`,` or `}`"));
-            }
-            self.skip_byte();
         }
     }
 
@@ -302,14 +319,32 @@ impl<'a> Reader<'a> {
         }
         loop {
             on_item(self)?;
-            if self.closes(b']') {
+            if !self.goes_on(b']', "`,` or `]`")? {
                 return Ok(());
             }
-            if self.peek() != Some(b',') {
-                return Err(self.unexpected("`,` or `]`"));
-            }
-            self.skip_byte();
         }
+    }
+
+    /// Nothing but white space may follow.
+    fn end(&mut self) -> Result<(), Unread> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.unexpected("nothing after the value")),
+        }
+    }
+
+    /// The name of a member.
+    fn key(&mut self) -> Result<Key<'a>, Unread> {
+        if self.peek() != Some(b'"') {
+            return Err(self.unexpected("`\"`"));
+        }
+        let before = self.rest;
+        self.skip_byte();
+        if let Some(name) = string::short(&mut self.rest) {
+            return Ok(Key(Cow::Borrowed(name)));
+        }
+        self.rest = before;
+        Ok(Key(self.quoted()?.to_bytes()))
     }
 
     /// Skips one value. Gives its text.
@@ -395,6 +430,26 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A whole number that is written in a few digits, as most are. Else nothing is consumed.
+    fn count(&mut self) -> Option<u64> {
+        let first = self.peek();
+        let (mut value, mut rest) = (0, self.rest);
+        while let Some((digit @ b'0'..=b'9', after)) = rest.split_first() {
+            value = value * 10 + u64::from(digit - b'0');
+            rest = after;
+            // No other digit follows a zero at the front, and with so many there may be too many.
+            if first == Some(b'0') || self.rest.len() - rest.len() == MAX_SHORT {
+                break;
+            }
+        }
+        let is_all = !matches!(rest.first(), Some(b'0'..=b'9' | b'.' | b'e' | b'E'));
+        let has_any = self.rest.len() > rest.len();
+        (is_all && has_any).then(|| {
+            self.rest = rest;
+            value
+        })
+    }
+
     #[inline(never)]
     fn literal(&mut self, literal: &'static [u8]) -> Result<(), Unread> {
         match self.rest.strip_prefix(literal) {
@@ -427,6 +482,21 @@ impl<'a> Reader<'a> {
             self.skip_byte();
         }
         closes
+    }
+
+    /// Goes past the comma behind a member or an item, or leaves the object or array. Gives whether
+    /// another one must follow.
+    fn goes_on(&mut self, bracket: u8, expected: &'static str) -> Result<bool, Unread> {
+        let next = self.peek();
+        let goes_on = next == Some(b',');
+        if !goes_on {
+            if next != Some(bracket) {
+                return Err(self.unexpected(expected));
+            }
+            self.depth -= 1;
+        }
+        self.skip_byte();
+        Ok(goes_on)
     }
 
     fn skip_byte(&mut self) {
@@ -557,7 +627,10 @@ impl<'a> Read<'a> for bool {
 impl<'a> Read<'a> for u64 {
     #[inline(never)]
     fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
-        whole(reader, "a whole number, 0 or more")
+        match reader.count() {
+            Some(count) => Ok(count),
+            None => whole(reader, "a whole number, 0 or more"),
+        }
     }
 }
 
@@ -746,6 +819,64 @@ mod tests {
     /// What serde_json says of the same bytes, with its own limits.
     fn is_json(text: &[u8]) -> bool {
         serde_json::from_slice::<&RawValue>(text).is_ok()
+    }
+
+    #[test]
+    fn a_name_is_read_whatever_its_length() {
+        for length in 0..80 {
+            let plain = "x".repeat(length);
+            for (text, name) in [
+                (plain.clone(), plain.clone()),
+                (format!("{plain}é"), format!("{plain}é")),
+                (format!(r"\u0041{plain}\n"), format!("A{plain}\n")),
+            ] {
+                let object = format!(r#"{{"{text}":1}}"#);
+                let mut names = Vec::new();
+                let mut reader = Reader::new(object.as_bytes());
+                let read = reader.object(&mut |reader, key| {
+                    names.push(key.to_name().into_owned());
+                    reader.skip().map(drop)
+                });
+                assert_eq!((read, names), (Ok(()), vec![name]), "{object}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_count_is_what_serde_json_takes_for_one() {
+        for text in [
+            "0",
+            "7",
+            "10",
+            "512",
+            "999999999",
+            "1000000000",
+            "18446744073709551615",
+            "18446744073709551616",
+            "01",
+            "00",
+            "-1",
+            "-0",
+            "1.0",
+            "1.5",
+            "1e3",
+            "1E3",
+            "0.0",
+            "0e1",
+            "",
+            "-",
+            "x",
+            "1x",
+            "1 ",
+            "0 ",
+            "123456789.5",
+            "123456789e1",
+            "1,",
+            "\"1\"",
+        ] {
+            let expected = serde_json::from_str(text).ok();
+            assert_eq!(read::<u64>(text.as_bytes()).ok(), expected, "{text}");
+        }
     }
 
     #[test]

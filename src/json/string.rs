@@ -42,9 +42,8 @@ pub(super) enum Fault {
 ///
 /// Returns `None` when the string is closed, else how to go on with the next chunk.
 pub(super) fn read(mut within: Within, rest: &mut &[u8]) -> Result<Option<Within>, Fault> {
-    if within == Within::Text {
-        let front = rest.get(..SHORT).unwrap_or(rest);
-        skip(rest, plain_len(front));
+    if within == Within::Text && short(rest).is_some() {
+        return Ok(None);
     }
     loop {
         within = match within {
@@ -111,6 +110,14 @@ pub(super) fn read(mut within: Within, rest: &mut &[u8]) -> Result<Option<Within
             },
         }
     }
+}
+
+/// Consumes a string up to and with its closing quote, if it is short and plain, and at hand whole:
+/// most keys are. Else nothing is consumed.
+pub(super) fn short<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (text, after) = rest.split_at_checked(plain_len(rest.get(..SHORT).unwrap_or(rest)))?;
+    *rest = after.strip_prefix(b"\"")?;
+    Some(text)
 }
 
 /// Consumes text, as far as it is at hand whole: up to the closing quote, to what is cut in two by
@@ -235,8 +242,8 @@ fn plain_len(text: &[u8]) -> usize {
     len + end.unwrap_or(tail.len())
 }
 
-/// How many bytes are searched in words before blocks are.
-const SHORT: usize = 16;
+/// How many bytes are searched in words before blocks are: most keys are shorter.
+const SHORT: usize = 24;
 
 /// After how many blocks without a stop the text is searched for anything that is not plain.
 const LONG_ROW: usize = 8;
