@@ -9,20 +9,18 @@ use serde_json::value::RawValue;
 use super::SIGNATURE_PREFIX;
 use super::error::GoogleError;
 use crate::chat::{Choice, Logprob, Reply, StopReason, ToolCall};
-use crate::json::{self, Quoted, object};
+use crate::json::{self, Quoted, Read, Reader, Unread, object};
 use crate::provider::dialect::BrokenReply;
 use crate::usage::Usage;
 
 /// See [`crate::provider::dialect::Dialect::decode`].
 pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
-    let response = match Message::read(body)? {
+    let mut place = None;
+    let response = match Message::read(body, &mut place)? {
         Message::Error(error) => return Err(BrokenReply(error.client_message(500))),
         Message::Response(response) => response,
     };
-    let mut candidates: Vec<_> = (0..)
-        .zip(response.candidates.unwrap_or_default())
-        .map(|(position, candidate)| (candidate.index.unwrap_or(position), candidate))
-        .collect();
+    let mut candidates: Vec<_> = response.candidates().collect();
     candidates.sort_by_key(|(index, _)| *index);
     let mut choices = Vec::with_capacity(candidates.len());
     for (_, candidate) in candidates {
@@ -31,12 +29,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
         if let Some(End::Failed(word)) = end {
             return Err(BrokenReply(format!("the model failed with {word}")));
         }
-        let said = choice(candidate.parts(), end)?;
-        let logprobs = candidate.logprobs_result;
-        choices.push(Choice {
-            logprobs: logprobs.map_or_else(Vec::new, LogprobsResult::tokens),
-            ..said
-        });
+        choices.push(choice(candidate, end)?);
     }
     if choices.is_empty() {
         let Some(blocked) = response.prompt_feedback.and_then(PromptFeedback::blocked) else {
@@ -63,12 +56,12 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
     })
 }
 
-fn choice(parts: &[Part<'_>], end: Option<End>) -> Result<Choice, BrokenReply> {
+fn choice(candidate: &Candidate<'_>, end: Option<End>) -> Result<Choice, BrokenReply> {
     let mut text = None;
     let mut reasoning = None;
     let mut reasoning_signature = None;
     let mut tool_calls = Vec::new();
-    for part in parts {
+    for part in candidate.parts() {
         part.say(&mut |said| match said {
             Said::Call(call) => tool_calls.push(call.into_owned()),
             Said::Reasoning(more) => append(&mut reasoning, more),
@@ -88,7 +81,7 @@ fn choice(parts: &[Part<'_>], end: Option<End>) -> Result<Choice, BrokenReply> {
         reasoning_signature,
         refusal: None,
         tool_calls,
-        logprobs: Vec::new(),
+        logprobs: candidate.logprobs(),
         stop,
     })
 }
@@ -100,17 +93,17 @@ fn append(text: &mut Option<String>, more: &str) {
 // === impl Message ===
 
 /// What stands in a body, or in an event.
-#[allow(
-    clippy::large_enum_variant,
-    reason = "it is taken apart where it is made"
-)]
-pub(super) enum Message<'a> {
+pub(super) enum Message<'p, 'a> {
     Error(GoogleError),
-    Response(Response<'a>),
+    Response(&'p Response<'a>),
 }
 
-impl<'a> Message<'a> {
-    pub(super) fn read(text: &'a [u8]) -> Result<Self, BrokenReply> {
+impl<'p, 'a> Message<'p, 'a> {
+    /// Reads one. A response is made in `place`.
+    pub(super) fn read(
+        text: &'a [u8],
+        place: &'p mut Option<Response<'a>>,
+    ) -> Result<Self, BrokenReply> {
         let text = text.trim_ascii_start();
         if !text.starts_with(b"{") {
             // An error is wrapped in a list now and then; nothing else is.
@@ -118,7 +111,8 @@ impl<'a> Message<'a> {
                 .map(Self::Error)
                 .ok_or_else(|| BrokenReply("it is not a JSON object".to_owned()));
         }
-        let response: Response<'_> = json::read(text)?;
+        json::read_into(text, place)?;
+        let response = place.get_or_insert_default();
         let error = response.error.and_then(|error| {
             let error = serde_json::from_str(error.get()).ok()?;
             GoogleError::of(&error)
@@ -133,7 +127,7 @@ impl<'a> Message<'a> {
 object! {
     /// Shape: as Google's; unknown members are passed over.
     pub(super) Response<'a> {
-        candidates: Vec<Candidate<'a>> = b"candidates",
+        candidates: Few<Candidate<'a>> = b"candidates",
         prompt_feedback: PromptFeedback<'a> = b"promptFeedback",
         usage_metadata: UsageMetadata = b"usageMetadata",
         response_id: Quoted<'a> = b"responseId",
@@ -142,32 +136,78 @@ object! {
     }
 }
 
-/// The name of a reply or a model; empty: none.
+impl<'a> Response<'a> {
+    /// With their indexes, from 0.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = (u64, &Candidate<'a>)> {
+        let candidates = (0..).zip(Few::iter(self.candidates.as_ref()));
+        candidates.map(|(position, candidate)| (candidate.index.unwrap_or(position), candidate))
+    }
+}
+
+/// A list that mostly has one item: that one needs no memory of its own.
+#[derive(Debug, Default)]
+pub(super) struct Few<T> {
+    first: Option<T>,
+    /// Empty where there is no first.
+    others: Vec<T>,
+}
+
+impl<'a, T: Read<'a> + Default> Read<'a> for Few<T> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
+        let mut place = None;
+        Self::read_into(&mut place, reader)?;
+        Ok(place.unwrap_or_default())
+    }
+
+    fn read_into(place: &mut Option<Self>, reader: &mut Reader<'a>) -> Result<(), Unread> {
+        let few = place.insert(Self::default());
+        reader.array(&mut |reader| match few.first {
+            None => T::read_into(&mut few.first, reader),
+            Some(_) => {
+                few.others.push(reader.value()?);
+                Ok(())
+            }
+        })
+    }
+}
+
+impl<T> Few<T> {
+    /// In order.
+    pub(super) fn iter(this: Option<&Self>) -> impl Iterator<Item = &T> {
+        let first = this.and_then(|few| few.first.as_ref());
+        let others = this.map_or(&[][..], |few| &few.others);
+        first.into_iter().chain(others)
+    }
+}
+
+/// The name of a reply, a model or a call; empty: none.
 pub(super) fn said(name: Option<Quoted<'_>>) -> Cow<'_, str> {
     name.and_then(Quoted::decode).unwrap_or_default()
 }
 
 object! {
+    #[derive(Clone, Copy)]
     pub(super) PromptFeedback<'a> {
-        block_reason: Cow<'a, str> = b"blockReason",
-        block_reason_message: Cow<'a, str> = b"blockReasonMessage",
+        block_reason: Quoted<'a> = b"blockReason",
+        block_reason_message: Quoted<'a> = b"blockReasonMessage",
     }
 }
 
 impl PromptFeedback<'_> {
     /// Why nothing is answered; `None` where the prompt was let through.
     pub(super) fn blocked(self) -> Option<String> {
-        let reason = self.block_reason?;
-        let message = self.block_reason_message.filter(|it| !it.is_empty());
-        Some(match message {
-            Some(message) => message.into_owned(),
-            None => format!("the prompt was blocked: {reason}"),
+        let reason = self.block_reason?.decode()?;
+        let message = said(self.block_reason_message);
+        Some(match message.is_empty() {
+            true => format!("the prompt was blocked: {reason}"),
+            false => message.into_owned(),
         })
     }
 }
 
 object! {
     /// Unit: tokens.
+    #[derive(Clone, Copy)]
     pub(super) UsageMetadata {
         prompt_token_count: u64 = b"promptTokenCount",
         candidates_token_count: u64 = b"candidatesTokenCount",
@@ -205,8 +245,8 @@ object! {
         /// From 0; absent where there is one.
         index: u64 = b"index",
         content: Content<'a> = b"content",
-        finish_reason: Cow<'a, str> = b"finishReason",
-        finish_message: Cow<'a, str> = b"finishMessage",
+        finish_reason: Quoted<'a> = b"finishReason",
+        finish_message: Quoted<'a> = b"finishMessage",
         logprobs_result: LogprobsResult<'a> = b"logprobsResult",
     }
 }
@@ -214,15 +254,20 @@ object! {
 impl<'a> Candidate<'a> {
     /// How it ended; `None` where it goes on.
     pub(super) fn end(&self) -> Option<End> {
-        let reason = self.finish_reason.as_deref()?;
-        Some(End::of(reason, self.finish_message.as_deref()))
+        let reason = self.finish_reason?.decode()?;
+        let message = self.finish_message.and_then(Quoted::decode);
+        Some(End::of(&reason, message.as_deref()))
     }
 
-    pub(super) fn parts(&self) -> &[Part<'a>] {
-        let content = self.content.as_ref();
-        content
-            .and_then(|content| content.parts.as_deref())
-            .unwrap_or_default()
+    /// What is said, in order.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part<'a>> {
+        Few::iter(self.content.as_ref().and_then(|it| it.parts.as_ref()))
+    }
+
+    /// How likely the tokens were.
+    pub(super) fn logprobs(&self) -> Vec<Logprob> {
+        let result = self.logprobs_result.as_ref();
+        result.map_or_else(Vec::new, LogprobsResult::tokens)
     }
 }
 
@@ -300,19 +345,19 @@ object! {
 
 object! {
     pub(super) Token<'a> {
-        token: Cow<'a, str> = b"token",
+        token: Quoted<'a> = b"token",
         /// 0 is left out.
         log_probability: f64 = b"logProbability",
     }
 }
 
 impl LogprobsResult<'_> {
-    pub(super) fn tokens(self) -> Vec<Logprob> {
-        let mut top = self.top.unwrap_or_default().into_iter();
-        let chosen = self.chosen.unwrap_or_default().into_iter();
+    fn tokens(&self) -> Vec<Logprob> {
+        let mut top = self.top.iter().flatten();
+        let chosen = self.chosen.iter().flatten();
         chosen
             .map(|chosen| {
-                let likeliest = top.next().and_then(|top| top.candidates);
+                let likeliest = top.next().and_then(|top| top.candidates.as_ref());
                 let (token, logprob) = chosen.told();
                 Logprob {
                     token,
@@ -325,40 +370,43 @@ impl LogprobsResult<'_> {
 }
 
 impl Token<'_> {
-    fn told(self) -> (String, f64) {
-        let token = self.token.unwrap_or_default().into_owned();
+    fn told(&self) -> (String, f64) {
+        let token = said(self.token).into_owned();
         (token, self.log_probability.unwrap_or_default())
     }
 }
 
 object! {
     pub(super) Content<'a> {
-        parts: Vec<Part<'a>> = b"parts",
+        parts: Few<Part<'a>> = b"parts",
     }
 }
 
 object! {
+    #[derive(Clone, Copy)]
     pub(super) Part<'a> {
-        text: Cow<'a, str> = b"text",
+        text: Quoted<'a> = b"text",
         thought: bool = b"thought",
-        thought_signature: Cow<'a, str> = b"thoughtSignature",
+        thought_signature: Quoted<'a> = b"thoughtSignature",
         function_call: FunctionCall<'a> = b"functionCall",
         inline_data: Blob<'a> = b"inlineData",
     }
 }
 
 object! {
+    #[derive(Clone, Copy)]
     pub(super) FunctionCall<'a> {
-        id: Cow<'a, str> = b"id",
-        name: Cow<'a, str> = b"name",
+        id: Quoted<'a> = b"id",
+        name: Quoted<'a> = b"name",
         args: &'a RawValue = b"args",
     }
 }
 
 object! {
+    #[derive(Clone, Copy)]
     pub(super) Blob<'a> {
-        mime_type: Cow<'a, str> = b"mimeType",
-        data: Cow<'a, str> = b"data",
+        mime_type: Quoted<'a> = b"mimeType",
+        data: Quoted<'a> = b"data",
     }
 }
 
@@ -373,29 +421,33 @@ pub(super) enum Said<'p> {
 
 impl Part<'_> {
     pub(super) fn say(&self, say: &mut dyn FnMut(Said<'_>)) -> Result<(), BrokenReply> {
-        let signature = self.thought_signature.as_deref();
-        if let Some(FunctionCall { id, name, args }) = &self.function_call {
-            let Some(name) = name else {
+        let signature = self.thought_signature.map(text).transpose()?;
+        if let Some(call) = &self.function_call {
+            let Some(name) = call.name else {
                 return Err(BrokenReply("a call has no name".to_owned()));
             };
             say(Said::Call(ToolCall {
-                id: Cow::Borrowed(id.as_deref().unwrap_or_default()),
-                name: Cow::Borrowed(name),
-                arguments: args.map_or(Cow::Borrowed("{}"), |args| Cow::Owned(compact(args))),
-                signature: signature.map(Cow::Borrowed),
+                id: said(call.id),
+                name: text(name)?,
+                arguments: call
+                    .args
+                    .map_or(Cow::Borrowed("{}"), |args| Cow::Owned(compact(args))),
+                signature,
             }));
             return Ok(());
         }
-        if let Some(text) = self.text.as_deref().filter(|text| !text.is_empty()) {
+        if let Some(words) = self.text.filter(|words| !words.text().is_empty()) {
+            let words = text(words)?;
             say(match self.thought {
-                Some(true) => Said::Reasoning(text),
-                Some(false) | None => Said::Text(text),
+                Some(true) => Said::Reasoning(&words),
+                Some(false) | None => Said::Text(&words),
             });
         }
-        if let Some(Blob { mime_type, data }) = &self.inline_data {
-            let (Some(mime_type), Some(data)) = (mime_type, data) else {
+        if let Some(blob) = &self.inline_data {
+            let (Some(mime_type), Some(data)) = (blob.mime_type, blob.data) else {
                 return Err(BrokenReply("data lacks its type, or itself".to_owned()));
             };
+            let (mime_type, data) = (text(mime_type)?, text(data)?);
             // OpenAI has no place for a picture in a message: Markdown has.
             let mark = if mime_type.starts_with("image/") {
                 "!"
@@ -411,6 +463,13 @@ impl Part<'_> {
         }
         Ok(())
     }
+}
+
+/// What is said with these characters.
+fn text(words: Quoted<'_>) -> Result<Cow<'_, str>, BrokenReply> {
+    words
+        .decode()
+        .ok_or_else(|| BrokenReply("half of a surrogate pair is no character".to_owned()))
 }
 
 /// The same JSON without the white space between its tokens: Google indents.

@@ -6,9 +6,7 @@
 //! There is no `[DONE]`: the bytes end. What a choice ended with is therefore said at the end, which
 //! also holds where every event has a `finishReason`, as some models give it.
 
-use super::reply::{
-    self, Candidate, End, LogprobsResult, Message, PromptFeedback, Said, UsageMetadata,
-};
+use super::reply::{self, Candidate, End, Message, PromptFeedback, Said, UsageMetadata};
 use crate::chat::{Delta, StopReason};
 use crate::provider::dialect::{BrokenReply, StreamDecoder};
 use crate::sse;
@@ -47,7 +45,8 @@ impl StreamDecoder for Decoder {
         if self.is_over || event.data.trim_ascii().is_empty() {
             return Ok(());
         }
-        let response = match Message::read(event.data.as_bytes())? {
+        let mut place = None;
+        let response = match Message::read(event.data.as_bytes(), &mut place)? {
             Message::Error(error) => {
                 let status = error.client_status(error.code.unwrap_or(500));
                 let message = error.client_message(status);
@@ -67,8 +66,8 @@ impl StreamDecoder for Decoder {
         }
         let blocked = response.prompt_feedback.and_then(PromptFeedback::blocked);
         self.blocked = self.blocked.take().or(blocked);
-        for (position, candidate) in (0..).zip(response.candidates.unwrap_or_default()) {
-            self.candidate(position, candidate, say)?;
+        for (index, candidate) in response.candidates() {
+            self.candidate(index, candidate, say)?;
             if self.is_over {
                 return Ok(());
             }
@@ -130,11 +129,10 @@ impl Decoder {
 
     fn candidate(
         &mut self,
-        position: u64,
-        candidate: Candidate<'_>,
+        choice: u64,
+        candidate: &Candidate<'_>,
         say: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply> {
-        let choice = candidate.index.unwrap_or(position);
         let end = candidate.end();
         let Some(state) = self.choice(choice) else {
             let message = format!("it has more than {MAX_CHOICES} candidates");
@@ -163,9 +161,7 @@ impl Decoder {
                 Said::Text(text) => say(Delta::Text { choice, text }),
             })?;
         }
-        let tokens = candidate
-            .logprobs_result
-            .map_or_else(Vec::new, LogprobsResult::tokens);
+        let tokens = candidate.logprobs();
         if !tokens.is_empty() {
             say(Delta::Logprobs {
                 choice,
