@@ -462,10 +462,10 @@ impl Exchange {
         self.waits_for = silence
             .filter(|_| !ends)
             .map(|limit| (Event::NextByte, limit));
-        self.tell_pool(headers, surroundings);
-        let is_well = headers
-            .text(":status")
-            .is_some_and(|it| it.starts_with('2'));
+        let status = headers.text(":status");
+        let status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
+        self.tell_pool(status, headers, surroundings);
+        let is_well = (200..300).contains(&status);
         match is_well && ends {
             true => self.original = None,
             false if is_well => {}
@@ -474,6 +474,7 @@ impl Exchange {
         let chat = self.chat.take();
         let head = Head {
             headers,
+            status,
             ends,
             is_retried: &|status| self.is_retried(status, surroundings),
         };
@@ -597,12 +598,10 @@ impl Exchange {
     }
 
     /// Tells a pool how its member does, by the head of its reply.
-    fn tell_pool(&mut self, headers: &Headers<'_>, surroundings: &dyn Surroundings) {
+    fn tell_pool(&mut self, status: u16, headers: &Headers<'_>, surroundings: &dyn Surroundings) {
         let Some(series) = &mut self.series else {
             return;
         };
-        let status = headers.text(":status");
-        let status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
         // Of a client's own key only that client learns something: what it may not, others may.
         let is_clients = matches!(status, 401..=403 | 429)
             && matches!(self.backend.as_deref(), Some(it) if matches!(it.auth, Auth::Client(_)));
@@ -632,8 +631,7 @@ impl Exchange {
         ends: bool,
         surroundings: &dyn Surroundings,
     ) -> Result<Step, Refusal> {
-        let method = headers.text(":method").unwrap_or_default();
-        self.is_head = method == "HEAD";
+        self.is_head = headers.get(":method") == Some(b"HEAD");
         if self.gateway.plugin.placement == Placement::Upstream {
             let is_untouched = self.is_untouched(headers);
             let kept = match is_untouched {
@@ -693,7 +691,7 @@ impl Exchange {
 
         if let Some(dialects) = backend.dialects {
             let mut edits = address::edits(&self.gateway, &backend, None, headers, surroundings)?;
-            if headers.text("content-type") != Some(JSON) {
+            if headers.get("content-type") != Some(JSON.as_bytes()) {
                 edits.push(HeaderEdit::set("content-type", JSON));
             }
             let waiting = Waiting {

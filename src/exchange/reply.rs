@@ -55,6 +55,8 @@ pub struct ChatStream {
 pub struct Head<'a> {
     /// All of them.
     pub headers: &'a Headers<'a>,
+    /// `:status`; 0 where it is no number.
+    pub status: u16,
     /// Whether there is no body.
     pub ends: bool,
     /// Whether Envoy is going to try again after a reply with this status, so that an answer of ours
@@ -62,17 +64,10 @@ pub struct Head<'a> {
     pub is_retried: &'a dyn Fn(u16) -> bool,
 }
 
-impl Head<'_> {
-    fn status(&self) -> u16 {
-        let status = self.headers.text(":status");
-        status.and_then(|status| status.parse().ok()).unwrap_or(0)
-    }
-}
-
 impl Reply {
     /// The headers of a reply in OpenAI's dialect have arrived. `is_bodiless`: it answers `HEAD`.
     pub fn headers(&mut self, head: &Head<'_>, is_bodiless: bool) -> Step {
-        let (headers, status) = (head.headers, head.status());
+        let (headers, status) = (head.headers, head.status);
         let mut step = Step::default();
         firewall::withhold_from_client(headers, &mut step.headers);
         if status < FIRST_ERROR || is_bodiless || is_encoded(headers) {
@@ -98,7 +93,7 @@ impl Reply {
 
     /// The headers of a reply in another dialect have arrived. `now`: nanoseconds since 1970.
     pub fn chat_headers(&mut self, asked: Asked, head: &Head<'_>, now: u64) -> Step {
-        let (headers, status, ends) = (head.headers, head.status(), head.ends);
+        let (headers, status, ends) = (head.headers, head.status, head.ends);
         let mut step = Step::default();
         firewall::withhold_from_client(headers, &mut step.headers);
         let is_error = status >= FIRST_ERROR;
@@ -137,7 +132,7 @@ impl Reply {
             return step;
         }
         step.next = Next::Hold;
-        if headers.text("content-type") != Some(JSON) {
+        if headers.get("content-type") != Some(JSON.as_bytes()) {
             step.headers.push(HeaderEdit::set("content-type", JSON));
         }
         *self = Self::ExpectChat(Box::new(ChatReply {
@@ -322,8 +317,8 @@ fn is_event_stream(headers: &Headers<'_>) -> bool {
 
 fn is_encoded(headers: &Headers<'_>) -> bool {
     headers
-        .text("content-encoding")
-        .is_some_and(|it| !it.eq_ignore_ascii_case("identity"))
+        .get("content-encoding")
+        .is_some_and(|it| !it.eq_ignore_ascii_case(b"identity"))
 }
 
 const FIRST_ERROR: u16 = 400;
