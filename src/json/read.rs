@@ -588,7 +588,9 @@ impl<'a, T: Read<'a>> Read<'a> for Vec<T> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
         let mut items = Self::new();
         reader.array(&mut |reader| {
-            items.push(T::read(reader)?);
+            let mut item = None;
+            T::read_into(&mut item, reader)?;
+            items.extend(item);
             Ok(())
         })?;
         Ok(items)
