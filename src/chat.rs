@@ -374,7 +374,7 @@ pub enum Delta<'a> {
         /// Why.
         reason: &'a StopReason,
     },
-    /// Usage so far: the last one counts.
+    /// Usage so far: the last one counts, and comes before the end.
     Usage(Usage),
     /// The provider reports an error in the stream: nothing follows.
     Error {

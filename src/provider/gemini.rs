@@ -29,6 +29,7 @@ mod media;
 pub(super) mod model;
 mod reply;
 mod request;
+mod row;
 pub mod schema;
 mod stream;
 #[cfg(test)]

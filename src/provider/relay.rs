@@ -3,11 +3,11 @@
 use super::dialect::{BrokenReply, StreamDecoder};
 use crate::chat::openai::ChunkWriter;
 use crate::sse::{self, Item};
-use crate::usage::Usage;
 
 /// Bytes of the provider in, bytes for the client out, in the same call.
 ///
-/// Memory: one event of the provider, at most `max_event_bytes`, beside what is being written.
+/// Memory: one event of the provider, at most `max_event_bytes`, beside what is being written, and
+/// maybe one short event that came before it.
 pub struct Relay {
     events: sse::Decoder,
     translation: Translation,
@@ -69,11 +69,6 @@ impl Relay {
     /// Whether the client has been told the end: nothing more will be written.
     pub fn is_finished(&self) -> bool {
         self.translation.chunks.is_finished()
-    }
-
-    /// What the reply has cost so far.
-    pub fn usage(&self) -> Usage {
-        self.translation.chunks.usage()
     }
 }
 

@@ -70,11 +70,6 @@ impl ChunkWriter {
         self.is_finished
     }
 
-    /// What the stream has cost so far.
-    pub fn usage(&self) -> Usage {
-        self.usage
-    }
-
     /// Appends the events that a delta becomes.
     pub fn write(&mut self, delta: Delta<'_>, out: &mut Vec<u8>) {
         if self.is_finished {

@@ -142,6 +142,25 @@ impl<'a> Response<'a> {
         let candidates = (0..).zip(Few::iter(self.candidates.as_ref()));
         candidates.map(|(position, candidate)| (candidate.index.unwrap_or(position), candidate))
     }
+
+    /// The text of the one candidate, and its index, where nothing else is said but maybe the usage.
+    pub(super) fn only_text(&self) -> Option<(u64, Quoted<'a>)> {
+        let mut candidates = self.candidates();
+        let (index, candidate) = candidates.next()?;
+        let mut parts = candidate.parts();
+        let part = parts.next()?;
+        let says_more = candidates.next().is_some()
+            || parts.next().is_some()
+            || self.error.is_some()
+            || self.prompt_feedback.is_some()
+            || candidate.finish_reason.is_some()
+            || candidate.logprobs_result.is_some()
+            || part.thought.is_some()
+            || part.thought_signature.is_some()
+            || part.function_call.is_some()
+            || part.inline_data.is_some();
+        part.text.filter(|_| !says_more).map(|text| (index, text))
+    }
 }
 
 /// A list that mostly has one item: that one needs no memory of its own.

@@ -7,6 +7,7 @@
 //! also holds where every event has a `finishReason`, as some models give it.
 
 use super::reply::{self, Candidate, End, Message, PromptFeedback, Said, UsageMetadata};
+use super::row::Row;
 use crate::chat::{Delta, StopReason};
 use crate::provider::dialect::{BrokenReply, StreamDecoder};
 use crate::sse;
@@ -23,6 +24,8 @@ pub(super) struct Decoder {
     is_over: bool,
     /// Whether something was said after all choices had ended: then an end says nothing.
     has_gone_on: bool,
+    /// What the last event began, if it said nothing but a text. Whatever else comes ends it.
+    pub(super) row: Option<Row>,
 }
 
 #[derive(Default)]
@@ -42,40 +45,16 @@ impl StreamDecoder for Decoder {
         event: &sse::Event<'_>,
         say: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply> {
-        if self.is_over || event.data.trim_ascii().is_empty() {
+        if let Some((choice, text)) = self.row.as_mut().and_then(|row| row.next(event.data)) {
+            if !text.is_empty() {
+                say(Delta::Text {
+                    choice,
+                    text: &text,
+                });
+            }
             return Ok(());
         }
-        let mut place = None;
-        let response = match Message::read(event.data.as_bytes(), &mut place)? {
-            Message::Error(error) => {
-                let status = error.client_status(error.code.unwrap_or(500));
-                let message = error.client_message(status);
-                let code = error.client_code(status);
-                self.fail(status, &message, code.as_deref(), say);
-                return Ok(());
-            }
-            Message::Response(response) => response,
-        };
-        self.has_gone_on |= self.has_all_ends();
-        if !self.has_begun {
-            self.has_begun = true;
-            say(Delta::Start {
-                id: &reply::said(response.response_id),
-                model: &reply::said(response.model_version),
-            });
-        }
-        let blocked = response.prompt_feedback.and_then(PromptFeedback::blocked);
-        self.blocked = self.blocked.take().or(blocked);
-        for (index, candidate) in response.candidates() {
-            self.candidate(index, candidate, say)?;
-            if self.is_over {
-                return Ok(());
-            }
-        }
-        if let Some(usage) = response.usage_metadata {
-            say(Delta::Usage(UsageMetadata::usage(usage)));
-        }
-        Ok(())
+        self.any_event(event, say)
     }
 
     fn may_be_complete(&self) -> bool {
@@ -86,6 +65,7 @@ impl StreamDecoder for Decoder {
         if std::mem::replace(&mut self.is_over, true) {
             return Ok(());
         }
+        self.end_row(say)?;
         if self.choices.is_empty()
             && let Some(text) = &self.blocked
         {
@@ -120,6 +100,62 @@ impl StreamDecoder for Decoder {
 }
 
 impl Decoder {
+    #[inline(never)]
+    fn any_event(
+        &mut self,
+        event: &sse::Event<'_>,
+        say: &mut dyn FnMut(Delta<'_>),
+    ) -> Result<(), BrokenReply> {
+        if self.is_over || event.data.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        self.end_row(say)?;
+        let mut place = None;
+        let response = match Message::read(event.data.as_bytes(), &mut place)? {
+            Message::Error(error) => {
+                let status = error.client_status(error.code.unwrap_or(500));
+                let message = error.client_message(status);
+                let code = error.client_code(status);
+                self.fail(status, &message, code.as_deref(), say);
+                return Ok(());
+            }
+            Message::Response(response) => response,
+        };
+        self.has_gone_on |= self.has_all_ends();
+        if !self.has_begun {
+            self.has_begun = true;
+            say(Delta::Start {
+                id: &reply::said(response.response_id),
+                model: &reply::said(response.model_version),
+            });
+        }
+        self.row = Row::of(event.data, response);
+        let blocked = response.prompt_feedback.and_then(PromptFeedback::blocked);
+        self.blocked = self.blocked.take().or(blocked);
+        for (index, candidate) in response.candidates() {
+            self.candidate(index, candidate, say)?;
+            if self.is_over {
+                return Ok(());
+            }
+        }
+        if let Some(usage) = response.usage_metadata {
+            say(Delta::Usage(UsageMetadata::usage(usage)));
+        }
+        Ok(())
+    }
+
+    /// Says what was left to the last event of a row.
+    fn end_row(&mut self, say: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply> {
+        if let Some(row) = self.row.take()
+            && let Some(event) = row.unsaid()
+            && let Message::Response(response) = Message::read(event.as_bytes(), &mut None)?
+            && let Some(usage) = response.usage_metadata
+        {
+            say(Delta::Usage(usage.usage()));
+        }
+        Ok(())
+    }
+
     fn has_all_ends(&self) -> bool {
         match self.choices.is_empty() {
             true => self.blocked.is_some(),
