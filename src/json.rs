@@ -1,11 +1,14 @@
-//! JSON texts: bytes in, the places of a few members out, every byte checked on the way.
+//! JSON texts, every byte checked on the way. Nothing here builds a tree, or knows what members mean.
 //!
 //! Source: RFC 8259, <https://www.rfc-editor.org/rfc/rfc8259>.
-//! A [`Scanner`] reads one object, whatever the chunk boundaries, and reports where the values of
-//! the [`Watched`] top-level members are. [`Splice`]s then change those places and keep every
-//! other byte. Nothing here builds a tree, knows the members' meaning, or holds a body.
 //!
-//! # Differences from the RFC, and from serde_json
+//! * A [`Scanner`] reads one object, whatever the chunk boundaries, and reports where the values of
+//!   the [`Watched`] top-level members are. [`Splice`]s then change those places and keep every other
+//!   byte.
+//! * [`read()`] reads a whole text into shapes, and [`Writer`] writes one. Between the two a string goes as
+//!   it stands: [`Quoted`].
+//!
+//! # Differences of the scanner from the RFC, and from serde_json
 //!
 //! * The root must be an object; RFC 8259 and serde_json take any value.
 //! * A watched member that occurs twice at the top level is an error; any other may. Which of two
