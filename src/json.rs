@@ -37,7 +37,7 @@ pub use error::InvalidJson;
 use number::Number;
 pub use quoted::Quoted;
 pub(crate) use read::object;
-pub use read::{Ignored, Key, Read, Reader, Unread, read, read_into};
+pub use read::{Ignored, Key, Read, Reader, Seen, Unread, read, read_into};
 pub use splice::{InvalidSplices, Splice, apply, pieces};
 pub(crate) use string::decode_text;
 use string::{Fault, Within};

@@ -20,7 +20,7 @@
 //!  Envoy ◄──► filter::host ◄──► filter ─┴─► exchange ─┬─► route, operation        where to?
 //!             all host calls    applies     decides   ├─► pool                    who first, who then?
 //!                               a Step                ├─► model                   which model?
-//!                                                     ├─► json                    splices of the body
+//!                                                     ├─► json                    what is read, spliced, written
 //!                                                     ├─► provider ─► chat, sse   another dialect
 //!                                                     └─► refusal                 what the client sees
 //!

@@ -286,6 +286,8 @@ mod tests {
             r#""model":7,"#,
             r#""model":"\ud800","#,
             r#""model":"a","model":"c","#,
+            r#""model":null,"model":"a","#,
+            r#""model":"a","stream":null,"stream":true,"#,
             r#""stream":true,"stream":false,"#,
             r#""model":"a","functions":[],"#,
             r#""model":"zzz","n":2,"#,

@@ -1,9 +1,9 @@
-//! Why a text is not the JSON object that is needed.
+//! Why a text is not the JSON that is needed.
 
 use std::error::Error;
 use std::fmt;
 
-/// The client sent a text that is not one valid JSON object.
+/// A text is not one valid JSON value, or not the object that it must be.
 ///
 /// Unit: every `at` is a 0-based offset in bytes from the start of the text.
 ///
@@ -31,10 +31,10 @@ pub enum InvalidJson {
     TooDeep {
         /// Where the object or array starts that is one too many.
         at: u64,
-        /// How many are accepted, [`MAX_DEPTH`](super::MAX_DEPTH).
+        /// How many are accepted: a scanner takes more than a reader.
         limit: usize,
     },
-    /// The text ends before the object does.
+    /// The text ends before its value does.
     Truncated {
         /// How long the text is.
         at: u64,
@@ -78,7 +78,7 @@ impl fmt::Display for InvalidJson {
                 write!(f, "nested deeper than {limit} levels at byte {at}")
             }
             InvalidJson::Truncated { at } => {
-                write!(f, "the text ends at byte {at}, inside the object")
+                write!(f, "the text ends at byte {at}, before its value does")
             }
             InvalidJson::Unexpected { at, byte, expected } => match byte {
                 b' '..=b'~' => {

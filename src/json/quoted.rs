@@ -8,7 +8,7 @@ use super::string;
 ///
 /// Most text only passes: what a user says goes from one JSON text into another as it stands.
 /// Like a [`Scanner`](super::Scanner), this takes half of a surrogate pair for valid.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Quoted<'a>(
     /// What stands between the quotes: UTF-8 with valid escapes.
     &'a [u8],

@@ -6,7 +6,8 @@
 //! loop over members and one over items, and a shape is what it does with each: see [`object!`].
 //!
 //! Everything is checked as a [`Scanner`](super::Scanner) does it, also what is skipped, but for
-//! two things: any value may be the root, and [`MAX_DEPTH`] is less.
+//! this: any value may be the root, [`MAX_DEPTH`] is less, and a member that a shape knows must not
+//! come twice.
 //!
 //! A change here must be measured as wasm.
 
@@ -170,10 +171,20 @@ macro_rules! object {
             place: &mut Option<Self>,
             reader: &mut $crate::json::Reader<$lt>,
         ) -> Result<(), $crate::json::Unread> {
+            /// The members, by number.
+            #[allow(non_camel_case_types, reason = "they are called as the fields are")]
+            enum Member {
+                $($field,)*
+            }
+
             let found = place.insert(Self::default());
+            let mut seen = $crate::json::Seen::default();
             reader.object(&mut |reader, key| {
                 match key.bytes() {
-                    $($key => reader.member(&mut found.$field)?,)*
+                    $($key => {
+                        reader.see(&mut seen, Member::$field as u32)?;
+                        reader.member(&mut found.$field)?;
+                    })*
                     _ => $crate::json::object!(@other found, reader, key $($unknown)?),
                 }
                 Ok(())
@@ -235,6 +246,10 @@ impl<'a> Key<'a> {
     }
 }
 
+/// Which members of an object have come: a bit for each of them. No shape has more than there are.
+#[derive(Debug, Default)]
+pub struct Seen(u32);
+
 /// What is done with each member of an object.
 type OnMember<'f, 'a> = &'f mut dyn FnMut(&mut Reader<'a>, &Key<'a>) -> Result<(), Unread>;
 
@@ -260,17 +275,29 @@ impl<'a> Reader<'a> {
         T::read(self)
     }
 
+    /// Notes that the member with this number comes next.
+    ///
+    /// # Errors
+    ///
+    /// When it has come before, be it as `null`: parsers differ about which of two counts.
+    #[inline(never)]
+    pub fn see(&mut self, seen: &mut Seen, member: u32) -> Result<(), Unread> {
+        let bit = 1 << (member % u32::BITS);
+        if seen.0 & bit != 0 {
+            self.peek();
+            return Err(Unread::Duplicate { at: self.at() });
+        }
+        seen.0 |= bit;
+        Ok(())
+    }
+
     /// Reads a member's value into its place.
     ///
     /// # Errors
     ///
-    /// See [`Read::read`]; and when the place is taken.
+    /// See [`Read::read`].
     pub fn member<T: Read<'a>>(&mut self, place: &mut Option<T>) -> Result<(), Unread> {
-        let first = self.peek();
-        if place.is_some() {
-            return Err(Unread::Duplicate { at: self.at() });
-        }
-        match first {
+        match self.peek() {
             Some(b'n') => self.literal(b"null"),
             _ => T::read_into(place, self),
         }
@@ -811,6 +838,12 @@ mod tests {
             (r#"{"float":"1"}"#, "float", "is not a number"),
             (r#"{"float":1,"float":2}"#, "float", "is there twice"),
             (r#"{"float":1,"float":null}"#, "float", "is there twice"),
+            (r#"{"float":null,"float":1}"#, "float", "is there twice"),
+            (
+                r#"{"items":[{"flag":null,"flag":null}]}"#,
+                "items[0].flag",
+                "is there twice",
+            ),
         ] {
             let unread = read::<Shape<'_>>(text.as_bytes()).expect_err(text);
             assert_eq!(unread.path(text.as_bytes()), path, "{text}");

@@ -54,8 +54,8 @@ scans_to! {
 }
 
 scans_to! {
-    nothing: "" => "! the text ends at byte 0, inside the object";
-    only_white_space: " \n" => "! the text ends at byte 2, inside the object";
+    nothing: "" => "! the text ends at byte 0, before its value does";
+    only_white_space: " \n" => "! the text ends at byte 2, before its value does";
     an_array: " [{}]" => "! the value at byte 1 is not an object";
     a_bare_string: r#""{}""# => "! the value at byte 0 is not an object";
     a_bare_number: "-1" => "! the value at byte 0 is not an object";
@@ -65,11 +65,11 @@ scans_to! {
     a_second_object: "{} {}" => "{}@1 ! unexpected `{` at byte 3, expected nothing after the object";
     a_brace_too_many: "{}}" => "{}@1 ! unexpected `}` at byte 2, expected nothing after the object";
     a_nul_at_the_end: "{}\0" => "{}@1 ! unexpected 0x00 at byte 2, expected nothing after the object";
-    no_end: r#"{"x":1"# => "! the text ends at byte 6, inside the object";
-    no_end_of_a_string: r#"{"model":"a"# => "! the text ends at byte 11, inside the object";
-    no_end_of_an_escape: r#"{"x":"\u00"# => "! the text ends at byte 10, inside the object";
-    no_end_of_a_character: b"{\"x\":\"\xf0\x9f\x98" => "! the text ends at byte 9, inside the object";
-    no_end_of_a_literal: r#"{"x":nul"# => "! the text ends at byte 8, inside the object";
+    no_end: r#"{"x":1"# => "! the text ends at byte 6, before its value does";
+    no_end_of_a_string: r#"{"model":"a"# => "! the text ends at byte 11, before its value does";
+    no_end_of_an_escape: r#"{"x":"\u00"# => "! the text ends at byte 10, before its value does";
+    no_end_of_a_character: b"{\"x\":\"\xf0\x9f\x98" => "! the text ends at byte 9, before its value does";
+    no_end_of_a_literal: r#"{"x":nul"# => "! the text ends at byte 8, before its value does";
     a_comma_first: "{,}" => "! unexpected `,` at byte 1, expected `\"` or `}`";
     a_comma_last: r#"{"x":1,}"# => "! unexpected `}` at byte 7, expected `\"`";
     two_commas: r#"{"x":1,,"y":2}"# => "! unexpected `,` at byte 7, expected `\"`";

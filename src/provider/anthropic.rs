@@ -95,17 +95,17 @@ impl Dialect for Anthropic {
     }
 
     fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
+        let text = String::from_utf8_lossy(body);
         // Vertex's own errors have a status word, and sometimes a list around them.
-        let parsed = if body.trim_ascii_start().starts_with(b"[") {
-            let replies = json::read::<Vec<ErrorReply<'_>>>(body);
+        let parsed = if text.trim_start().starts_with('[') {
+            let replies = json::read::<Vec<ErrorReply<'_>>>(text.as_bytes());
             replies.ok().and_then(|replies| replies.into_iter().next())
         } else {
-            json::read(body).ok()
+            json::read(text.as_bytes()).ok()
         };
         let parsed = parsed.and_then(|reply| reply.error);
         let status = if status == OVERLOADED { 503 } else { status };
         let Some(error) = parsed else {
-            let text = String::from_utf8_lossy(body);
             let text: String = text.trim().chars().take(MAX_MESSAGE_CHARS).collect();
             let message = if text.is_empty() {
                 format!("the provider answered with status {status} and no message")

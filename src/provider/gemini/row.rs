@@ -39,7 +39,7 @@ impl Row {
         let counts = after.find(USAGE).unwrap_or(after.len());
         // Neither an escape nor the number of a choice may differ.
         let tail = after.get(counts..)?;
-        if tail.contains('\\') || tail.contains(CANDIDATES) {
+        if tail.contains('\\') || [CANDIDATES, INDEX].iter().any(|it| tail.contains(it)) {
             return None;
         }
         Some(Self {
@@ -167,6 +167,7 @@ fn common_len(a: &[u8], b: &[u8]) -> usize {
 
 const USAGE: &str = "\"usageMetadata\"";
 const CANDIDATES: &str = "\"candidates\"";
+const INDEX: &str = "\"index\"";
 
 /// Of the largest `u64`.
 const MAX_DIGITS: usize = 20;
@@ -288,6 +289,7 @@ mod tests {
             ),
             with("\"responseId", r#""candidates": [],"responseId"#),
             with("FX", r"\u0041"),
+            with("model\"}", "usageMetadata\"}"),
             EVENT.replace(" a", &"long".repeat(5000)),
         ] {
             for second in [
