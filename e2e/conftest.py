@@ -14,11 +14,12 @@ LOG_TAIL_LINES = 60
 
 
 @pytest.fixture(scope="session")
-def output() -> pathlib.Path:
-    """A directory for what this run writes; it stays until the next run."""
-    shutil.rmtree(artefacts.OUTPUT, ignore_errors=True)
-    artefacts.OUTPUT.mkdir(parents=True)
-    return artefacts.OUTPUT
+def output(worker_id) -> pathlib.Path:
+    """A directory for what this process writes; it stays until the next run."""
+    output = artefacts.OUTPUT / worker_id
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    return output
 
 
 @pytest.fixture(scope="session")
