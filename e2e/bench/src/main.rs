@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            other core                         one core                     other core
-//!   load ─► keep-alive HTTP/1.1 ─► Envoy (bare | module | transcoder) ─► provider of fixed answers
+//!   load ─► keep-alive HTTP/1.1 ─► Envoy (bare | module | echo | transcoder) ─► provider of fixed answers
 //! ```
 //!
 //! The figure is the CPU time of the Envoy process, by the kernel's own count, divided by the
@@ -13,6 +13,9 @@
 //! Where the provider has words of its own, the bare Envoy is asked in those, and passes the
 //! provider's own answer: the same conversation, at about the same size. Beside the module there
 //! is then Envoy's own translator, `envoy.http.ai_filters.transcoder`.
+//!
+//! The echo, a filter that reads every part of a body and writes it back, shows what Envoy's Wasm host
+//! costs by itself. It changes nothing, so it is asked as the bare Envoy is.
 //!
 //! Before anything is measured, each variant shows that it does what its row says: the bare one
 //! changes nothing, the others send the backend's host and key, and the model or the translation,
@@ -55,6 +58,11 @@ struct Arguments {
         value_name = "FILE"
     )]
     modules: Vec<PathBuf>,
+
+    /// The filter that reads every part of a body and writes it back: the least that Envoy's Wasm host
+    /// costs. Without, that is not measured.
+    #[arg(long, value_name = "FILE")]
+    echo: Option<PathBuf>,
 
     /// About two minutes instead of ten, and less certain.
     #[arg(long)]
@@ -105,6 +113,7 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     let provider = Provider::start().await?;
     let variants: Vec<Variant> = std::iter::once(Variant::Bare)
         .chain(arguments.modules.iter().cloned().map(Variant::Module))
+        .chain(arguments.echo.iter().cloned().map(Variant::Echo))
         .chain([Variant::Transcoder])
         .collect();
     let lines = times(arguments, &variants, &provider).await?;
