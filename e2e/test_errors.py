@@ -416,8 +416,9 @@ def test_a_provider_that_cannot_be_reached_is_a_503(broken, mock, backend, strea
     reply = broken.post(f"/{backend}/v1/chat/completions", {**CHAT, "stream": stream})
     assert reply.status in (502, 503)
     assert_openai_error(reply, reply.status, "server_error", param=None)
-    # A TLS greeting on a plain port is no request, but the provider notes it.
-    assert not any(request.headers for request in mock.requests())
+    # A TLS greeting on a plain port is no request, but the provider notes it; by chance it may have
+    # what looks like headers.
+    assert not any(request.method == "POST" for request in mock.requests())
 
 
 def test_a_provider_that_does_not_answer_in_time_is_a_504(broken, mock):
