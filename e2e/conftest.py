@@ -74,6 +74,12 @@ def gateway(start, provider, request) -> Envoy:
     return start(gateways.shared(provider), request.param)
 
 
+@pytest.fixture(scope="module", params=bootstrap.HELD, ids=lambda it: "-".join(it))
+def held(request) -> tuple[str, str]:
+    """A placement in which headers wait for the body, and a version of Envoy: each pair in turn."""
+    return request.param
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """Adds the end of each log to the report of a test that failed."""

@@ -3,7 +3,7 @@
 import openai
 import pytest
 
-from harness import bootstrap, gateways
+from harness import gateways
 from harness.client import request
 from harness.shapes import assert_openai_error
 
@@ -41,13 +41,9 @@ def shared(mock) -> dict:
     return {"backends": backends, "routes": routes}
 
 
-@pytest.fixture(
-    scope="module",
-    params=bootstrap.HELD,
-    ids=lambda it: "-".join(it),
-)
-def gateway(start, provider, request):
-    placement, version = request.param
+@pytest.fixture(scope="module")
+def gateway(start, provider, held):
+    placement, version = held
     return start(shared(provider), placement, version)
 
 

@@ -45,13 +45,9 @@ def shared(mock, pool: bool) -> dict:
     return {"backends": backends, "routes": routes}
 
 
-@pytest.fixture(
-    scope="module",
-    params=bootstrap.HELD,
-    ids=lambda it: "-".join(it),
-)
-def gateway(start, provider, request):
-    placement, version = request.param
+@pytest.fixture(scope="module")
+def gateway(start, provider, held):
+    placement, version = held
     envoy = start(shared(provider, placement == bootstrap.UPSTREAM), placement, version)
     envoy.placement = placement
     return envoy

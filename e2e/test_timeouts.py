@@ -39,13 +39,9 @@ def shared(mock) -> dict:
     return {"backends": listed, "routes": routes}
 
 
-@pytest.fixture(
-    scope="module",
-    params=bootstrap.HELD,
-    ids=lambda it: "-".join(it),
-)
-def gateway(start, provider, request):
-    placement, version = request.param
+@pytest.fixture(scope="module")
+def gateway(start, provider, held):
+    placement, version = held
     return start(shared(provider), placement, version)
 
 

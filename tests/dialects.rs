@@ -13,24 +13,16 @@
     reason = "a test fails by panicking"
 )]
 
+#[macro_use]
+#[path = "support/both_ways.rs"]
+mod both_ways;
+
 use llm_proxy::chat::openai::{self, ChunkWriter, Stamp};
 use llm_proxy::provider::anthropic::Anthropic;
 use llm_proxy::provider::dialect::{Dialect, Options};
 use llm_proxy::provider::gemini::Gemini;
 use llm_proxy::provider::relay::Relay;
 use serde_json::Value;
-
-/// Runs as a plain test natively and under Node as wasm.
-macro_rules! tests {
-    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
-        $(
-            $(#[$meta])*
-            #[cfg_attr(not(target_family = "wasm"), test)]
-            #[cfg_attr(target_family = "wasm", wasm_bindgen_test::wasm_bindgen_test)]
-            fn $name() $body
-        )*
-    };
-}
 
 const STAMP: Stamp = Stamp {
     created: 1_763_700_000,

@@ -11,6 +11,12 @@
     reason = "a test fails by panicking"
 )]
 
+#[macro_use]
+#[path = "support/both_ways.rs"]
+mod both_ways;
+#[path = "support/header_map.rs"]
+mod header_map;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -24,17 +30,7 @@ use llm_proxy::refusal::LocalReply;
 use llm_proxy::shared::{Expected, Memory, Shared, Version};
 use serde_json::Value;
 
-/// Runs as a plain test natively and under Node as wasm.
-macro_rules! tests {
-    ($($(#[$meta:meta])* fn $name:ident() $body:block)*) => {
-        $(
-            $(#[$meta])*
-            #[cfg_attr(not(target_family = "wasm"), test)]
-            #[cfg_attr(target_family = "wasm", wasm_bindgen_test::wasm_bindgen_test)]
-            fn $name() $body
-        )*
-    };
-}
+use self::header_map::Pairs;
 
 /// What Envoy would say when asked.
 #[derive(Default)]
@@ -101,8 +97,6 @@ impl Surroundings for Host {
     }
 }
 
-type Pairs = Vec<(String, String)>;
-
 /// One message on its way through the module.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wire {
@@ -127,32 +121,15 @@ impl Wire {
     }
 
     fn list(&self) -> Headers<'_> {
-        Headers::new(
-            self.headers
-                .iter()
-                .map(|(k, v)| (k.as_bytes(), v.as_bytes()))
-                .collect(),
-        )
+        header_map::list(&self.headers)
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(it, _)| it == name)
-            .map(|(_, value)| value.as_str())
+        header_map::header(&self.headers, name)
     }
 
     fn apply(&mut self, step: Step) {
-        for edit in step.headers {
-            let (HeaderEdit::Remove(name) | HeaderEdit::Set(name, _)) = &edit;
-            let place = self.headers.iter().position(|(it, _)| it == name.as_str());
-            self.headers.retain(|(it, _)| it != name.as_str());
-            if let HeaderEdit::Set(name, value) = edit {
-                let place = place.unwrap_or(self.headers.len()).min(self.headers.len());
-                let pair = (name.as_str().to_owned(), value.as_str().to_owned());
-                self.headers.insert(place, pair);
-            }
-        }
+        header_map::apply(&mut self.headers, step.headers);
         match step.body {
             BodyChange::Keep => {}
             BodyChange::Replace(bytes) => self.held = bytes,

@@ -9,6 +9,12 @@
     reason = "a test fails by panicking"
 )]
 
+#[macro_use]
+#[path = "support/both_ways.rs"]
+mod both_ways;
+#[path = "support/header_map.rs"]
+mod header_map;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -21,16 +27,7 @@ use llm_proxy::refusal::LocalReply;
 use llm_proxy::shared::{Expected, Memory, Shared, Version};
 use serde_json::Value;
 
-/// Runs as a plain test natively and under Node as wasm.
-macro_rules! tests {
-    ($(fn $name:ident() $body:block)*) => {
-        $(
-            #[cfg_attr(not(target_family = "wasm"), test)]
-            #[cfg_attr(target_family = "wasm", wasm_bindgen_test::wasm_bindgen_test)]
-            fn $name() $body
-        )*
-    };
-}
+use self::header_map::Pairs;
 
 /// One worker of Envoy, and the request that it works on.
 #[derive(Default)]
@@ -100,7 +97,7 @@ const SECOND: u64 = 1_000_000_000;
 
 /// A request whose headers are one map for all attempts, as in Envoy.
 struct Request {
-    headers: Vec<(String, String)>,
+    headers: Pairs,
     body: &'static str,
 }
 
@@ -123,28 +120,15 @@ impl Request {
     }
 
     fn list(&self) -> Headers<'_> {
-        let pairs = self.headers.iter();
-        Headers::new(
-            pairs
-                .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-                .collect(),
-        )
+        header_map::list(&self.headers)
     }
 
     fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(it, _)| it == name);
-        found.map(|(_, value)| value.as_str())
+        header_map::header(&self.headers, name)
     }
 
     fn apply(&mut self, edits: Vec<HeaderEdit>) {
-        for edit in edits {
-            let (HeaderEdit::Remove(name) | HeaderEdit::Set(name, _)) = &edit;
-            self.headers.retain(|(it, _)| it != name.as_str());
-            if let HeaderEdit::Set(name, value) = &edit {
-                let pair = (name.as_str().to_owned(), value.as_str().to_owned());
-                self.headers.push(pair);
-            }
-        }
+        header_map::apply(&mut self.headers, edits);
     }
 
     /// Sends it through the module. Gives the body that goes on, or the reply.
