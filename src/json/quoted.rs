@@ -36,11 +36,10 @@ impl<'a> Quoted<'a> {
 
     /// The string as bytes of UTF-8; as it stands where it cannot be decoded.
     pub(super) fn to_bytes(self) -> Cow<'a, [u8]> {
-        let decoded = match self.0.contains(&b'\\') {
-            true => string::decode_escaped(self.0),
-            false => None,
-        };
-        decoded.map_or(Cow::Borrowed(self.0), |text| Cow::Owned(text.into_bytes()))
+        match self.decode() {
+            Some(Cow::Owned(text)) => Cow::Owned(text.into_bytes()),
+            Some(Cow::Borrowed(_)) | None => Cow::Borrowed(self.0),
+        }
     }
 
     /// Whether nothing but white space is in it.

@@ -677,11 +677,11 @@ fn whole<T: std::str::FromStr>(
         return Err(reader.unfit(expected));
     }
     let at = reader.at();
-    let text = reader.number()?;
-    let value = std::str::from_utf8(text)
-        .ok()
-        .and_then(|it| it.parse().ok());
-    value.ok_or(Unread::Unfit { at, expected })
+    parsed(reader.number()?).ok_or(Unread::Unfit { at, expected })
+}
+
+fn parsed<T: std::str::FromStr>(number: &[u8]) -> Option<T> {
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 impl<'a> Read<'a> for f64 {
@@ -690,13 +690,8 @@ impl<'a> Read<'a> for f64 {
         reader.peek();
         let at = reader.at();
         let text = reader.number()?;
-        if let Some(value) = short_decimal(text) {
-            return Ok(value);
-        }
-        let value = std::str::from_utf8(text)
-            .ok()
-            .and_then(|it| it.parse().ok());
-        value
+        short_decimal(text)
+            .or_else(|| parsed(text))
             .filter(|it: &Self| it.is_finite())
             .ok_or(Unread::Unfit {
                 at,
