@@ -98,6 +98,10 @@ test-wasm: $(RUNNER) $(TARGETS)
 e2e: build wasm mock pack $(INSTALLED) ## Run the tests behind Envoy; ARGS="-k streams" runs some
 	$(VENV)/bin/python -m pytest e2e $(ARGS)
 
+.PHONY: attack
+attack: build wasm mock pack $(INSTALLED) ## Run the attacks behind Envoy, also those that take long
+	$(VENV)/bin/python -m pytest e2e -k attack -m "long or not long" --numprocesses=1 $(ARGS)
+
 # Compose 2 is a part of the docker command, Compose 1 a command of its own.
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 

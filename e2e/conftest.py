@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from harness import artefacts, bootstrap, gateways
+from harness.attack import hostile, stage  # noqa: F401
 from harness.envoy import Envoy
 from harness.mock import Mock
 from harness.process import RUNNING
@@ -50,12 +51,13 @@ def start(provider, output, request):
         change=lambda bootstrap: None,
         name="gateway",
         options=(),
+        workers=2,
     ) -> Envoy:
         module = request.module.__name__.removeprefix("test_")
         directory = output / module / f"{name}-{placement}-{version}-{len(running)}"
         made = bootstrap.make(placement, gateway, directory, env, options)
         change(made)
-        running.append(Envoy(directory, made, version, env))
+        running.append(Envoy(directory, made, version, env, workers))
         return running[-1]
 
     yield start

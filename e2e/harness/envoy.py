@@ -26,6 +26,7 @@ class Envoy:
         bootstrap: dict,
         version: str = artefacts.NEWEST_ENVOY,
         env: dict[str, str] | None = None,
+        workers: int = 2,
     ):
         directory.mkdir(parents=True, exist_ok=True)
         self.bootstrap = on_any_port(bootstrap)
@@ -34,7 +35,7 @@ class Envoy:
         admin = directory / "admin-address"
         admin.unlink(missing_ok=True)
         arguments = [artefacts.envoy(version), "--config-path", file]
-        arguments += ["--concurrency", 2, "--disable-hot-restart"]
+        arguments += ["--concurrency", workers, "--disable-hot-restart"]
         # At level info Envoy begins with the list of all its extensions.
         arguments += ["--log-level", "warning", "--component-log-level", "wasm:info"]
         arguments += ["--admin-address-path", admin]
