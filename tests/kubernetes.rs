@@ -32,6 +32,7 @@ fn selector() -> Vec<(String, String)> {
 /// As the walk-through has it.
 fn mesh(holds: bool) -> Mesh {
     Mesh {
+        name: "llm-proxy".to_owned(),
         module: module(),
         namespace: "istio-ingress".to_owned(),
         proxies: Proxies::Gateways {
@@ -45,6 +46,7 @@ fn mesh(holds: bool) -> Mesh {
 
 fn cluster(holds: bool) -> Cluster {
     Cluster {
+        name: "llm-proxy".to_owned(),
         module: module(),
         namespace: "default".to_owned(),
         gateway: envoy_gateway::Gateway::Own {
@@ -408,4 +410,36 @@ fn held_headers_are_an_envoy_filter() {
         "{filter}"
     );
     assert!(!filter.contains("config_discovery"));
+}
+
+#[test]
+fn every_resource_carries_its_gateways_name_so_that_it_can_be_pruned() {
+    let source = one("{name: a, type: mistral, config: {apiKey: $K}}");
+    for holds in [false, true] {
+        let mesh = Mesh {
+            name: "team-a".to_owned(),
+            ..mesh(holds)
+        };
+        let cluster = Cluster {
+            name: "team-a".to_owned(),
+            ..cluster(holds)
+        };
+        let resources = [
+            istio::resources(&source, &mesh).unwrap(),
+            envoy_gateway::resources(&source, &cluster).unwrap(),
+        ];
+        for resource in resources.iter().flatten() {
+            let metadata = &resource["metadata"];
+            let name = metadata["name"].as_str().unwrap();
+            assert!(["team-a", "team-a-a"].contains(&name), "{name}");
+            assert_eq!(
+                metadata["labels"],
+                json!({
+                    "app.kubernetes.io/instance": "team-a",
+                    "app.kubernetes.io/managed-by": "llm-proxy",
+                    "app.kubernetes.io/part-of": "llm-proxy",
+                })
+            );
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::{System, invalid, read, warn_about};
 use crate::render::envoy::{Machine, Version};
 use crate::render::envoy_gateway::{self, Cluster};
 use crate::render::istio::{self, Mesh, Proxies};
-use crate::render::kubernetes::Module;
+use crate::render::kubernetes::{Module, NAME};
 use crate::render::{Source, envoy as stock};
 
 /// Where the module is going to live.
@@ -79,6 +79,10 @@ pub struct ForIstio {
     file: PathBuf,
     #[command(flatten)]
     module: Wasm,
+    /// The name of the resources, of their label app.kubernetes.io/instance, and the beginning of
+    /// the backends' names; two gateways of one namespace need two names
+    #[arg(long, value_name = "NAME", default_value = NAME)]
+    name: String,
     /// The namespace of the gateway's pods, for all resources
     #[arg(long, value_name = "NAME", default_value = "istio-ingress")]
     namespace: String,
@@ -116,6 +120,10 @@ pub struct ForEnvoyGateway {
     file: PathBuf,
     #[command(flatten)]
     module: Wasm,
+    /// The name of the resources, of their label app.kubernetes.io/instance, and the beginning of
+    /// the backends' names; two gateways of one namespace need two names
+    #[arg(long, value_name = "NAME", default_value = NAME)]
+    name: String,
     /// The namespace of all resources
     #[arg(long, value_name = "NAME", default_value = "default")]
     namespace: String,
@@ -186,6 +194,7 @@ fn for_istio(arguments: &ForIstio) -> Done {
         },
     };
     let mesh = Mesh {
+        name: arguments.name.clone(),
         module: module(&arguments.module)?,
         namespace: arguments.namespace.clone(),
         proxies,
@@ -208,6 +217,7 @@ fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
         },
     };
     let cluster = Cluster {
+        name: arguments.name.clone(),
         module: module(&arguments.module)?,
         namespace: arguments.namespace.clone(),
         gateway,

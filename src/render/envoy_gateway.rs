@@ -23,6 +23,8 @@ use crate::route::Route;
 /// What the configuration of the gateway does not say, since it concerns the cluster.
 #[derive(Clone, Debug)]
 pub struct Cluster {
+    /// The name of the resources, and of the gateway in their labels.
+    pub name: String,
     /// Where Envoy Gateway gets the module.
     pub module: Module,
     /// The namespace of all resources.
@@ -54,7 +56,7 @@ pub enum Gateway {
 /// What Envoy Gateway cannot do, each with its key path.
 pub fn resources(source: &Source, cluster: &Cluster) -> Result<Vec<Value>, ConfigErrors> {
     let mut errors = ConfigErrors::default();
-    kubernetes::check_names(source, &mut errors);
+    kubernetes::check_names(source, &cluster.name, &mut errors);
     let plugin = kubernetes::listener_plugin(source, cluster.holds, REMEDY, &mut errors);
     let mut resources = Vec::new();
     if let Gateway::Own { class, secret } = &cluster.gateway {
@@ -69,7 +71,7 @@ pub fn resources(source: &Source, cluster: &Cluster) -> Result<Vec<Value>, Confi
         resources.push(patch_policy(cluster));
     }
     match errors.is_empty() {
-        true => Ok(resources),
+        true => Ok(kubernetes::labelled(resources, &cluster.name)),
         false => Err(errors),
     }
 }
@@ -88,7 +90,7 @@ pub fn yaml(source: &Source, cluster: &Cluster, file: &str) -> Result<String, Co
 }
 
 fn own_gateway(source: &Source, cluster: &Cluster, class: &str, secret: &str) -> Vec<Value> {
-    let namespace = &cluster.namespace;
+    let (name, namespace) = (&cluster.name, &cluster.namespace);
     let names = source.variable_names();
     let mut resources = Vec::new();
     let mut parameters = None;
@@ -99,11 +101,11 @@ fn own_gateway(source: &Source, cluster: &Cluster, class: &str, secret: &str) ->
             "type": "Kubernetes",
             "kubernetes": {"envoyDeployment": container},
         }});
-        resources.push(resource(ENVOY_GATEWAY, "EnvoyProxy", NAME, namespace, spec));
+        resources.push(resource(ENVOY_GATEWAY, "EnvoyProxy", name, namespace, spec));
         parameters = Some(json!({"parametersRef": {
             "group": "gateway.envoyproxy.io",
             "kind": "EnvoyProxy",
-            "name": NAME,
+            "name": name,
         }}));
     }
     let spec = with(
@@ -116,7 +118,7 @@ fn own_gateway(source: &Source, cluster: &Cluster, class: &str, secret: &str) ->
             ),
         ],
     );
-    resources.push(resource(GATEWAY_API, "Gateway", NAME, namespace, spec));
+    resources.push(resource(GATEWAY_API, "Gateway", name, namespace, spec));
     resources
 }
 
@@ -127,7 +129,7 @@ fn backend_resources(
     cluster: &Cluster,
     errors: &mut ConfigErrors,
 ) -> Vec<Value> {
-    let name = kubernetes::name_of(backend);
+    let name = kubernetes::name_of(&cluster.name, backend);
     let namespace = &cluster.namespace;
     let address = kubernetes::address_of(source, backend, errors);
     let endpoint = match address.is_ip {
@@ -244,7 +246,7 @@ fn http_route(
         "name": name,
     });
     json!({
-        "parentRefs": [{"name": cluster.gateway.name()}],
+        "parentRefs": [{"name": cluster.gateway_name()}],
         "rules": [kubernetes::http_rule(matches, reference)],
     })
 }
@@ -311,12 +313,12 @@ fn extension_policy(
     );
     let targets: Vec<Value> = source
         .backends()
-        .map(|backend| http_route_reference(&kubernetes::name_of(backend)))
+        .map(|backend| http_route_reference(&kubernetes::name_of(&cluster.name, backend)))
         .collect();
     resource(
         ENVOY_GATEWAY,
         "EnvoyExtensionPolicy",
-        NAME,
+        &cluster.name,
         &cluster.namespace,
         json!({"targetRefs": targets, "wasm": [wasm]}),
     )
@@ -334,7 +336,7 @@ fn client_policy(source: &Source, cluster: &Cluster) -> Value {
         "targetRefs": [{
             "group": "gateway.networking.k8s.io",
             "kind": "Gateway",
-            "name": cluster.gateway.name(),
+            "name": cluster.gateway_name(),
         }],
         "connection": {"bufferLimit": kibibytes(limit)},
         // `%2F`, as model names have it, stays as it is.
@@ -345,7 +347,7 @@ fn client_policy(source: &Source, cluster: &Cluster) -> Value {
     resource(
         ENVOY_GATEWAY,
         "ClientTrafficPolicy",
-        NAME,
+        &cluster.name,
         &cluster.namespace,
         spec,
     )
@@ -357,9 +359,9 @@ fn client_policy(source: &Source, cluster: &Cluster) -> Value {
 /// `envoy.filters.http.wasm/envoyextensionpolicy/NAMESPACE/NAME/wasm/0`, as in its repository's
 /// `internal/xds/translator/testdata`, read 2026-11-21.
 fn patch_policy(cluster: &Cluster) -> Value {
-    let namespace = &cluster.namespace;
-    let gateway = cluster.gateway.name();
-    let filter = format!("envoy.filters.http.wasm/envoyextensionpolicy/{namespace}/{NAME}/wasm/0");
+    let (name, namespace) = (&cluster.name, &cluster.namespace);
+    let gateway = cluster.gateway_name();
+    let filter = format!("envoy.filters.http.wasm/envoyextensionpolicy/{namespace}/{name}/wasm/0");
     let spec = json!({
         "targetRef": {
             "group": "gateway.networking.k8s.io",
@@ -378,7 +380,7 @@ fn patch_policy(cluster: &Cluster) -> Value {
             },
         }],
     });
-    resource(ENVOY_GATEWAY, "EnvoyPatchPolicy", NAME, namespace, spec)
+    resource(ENVOY_GATEWAY, "EnvoyPatchPolicy", name, namespace, spec)
 }
 
 fn http_route_reference(name: &str) -> Value {
@@ -390,11 +392,11 @@ fn kibibytes(bytes: u64) -> String {
     format!("{}Ki", bytes.div_ceil(1 << 10))
 }
 
-impl Gateway {
-    fn name(&self) -> &str {
-        match self {
-            Self::Existing(name) => name,
-            Self::Own { .. } => NAME,
+impl Cluster {
+    fn gateway_name(&self) -> &str {
+        match &self.gateway {
+            Gateway::Existing(name) => name,
+            Gateway::Own { .. } => &self.name,
         }
     }
 }

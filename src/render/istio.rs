@@ -25,12 +25,14 @@ use serde_json::{Map, Value, json};
 use self::service::Service;
 use super::Source;
 use super::envoy::seconds;
-use super::kubernetes::{self, BACKEND_HEADER, Module, NAME, REMOVED_HEADERS, resource, with};
+use super::kubernetes::{self, BACKEND_HEADER, Module, REMOVED_HEADERS, resource, with};
 use crate::config::{Backend, ConfigErrors, KeyPath};
 
 /// What the configuration of the gateway does not say, since it concerns the mesh.
 #[derive(Clone, Debug)]
 pub struct Mesh {
+    /// The name of the resources, and of the gateway in their labels.
+    pub name: String,
     /// Where the proxies get the module.
     pub module: Module,
     /// The namespace of the proxies, in which all resources are.
@@ -72,13 +74,13 @@ pub enum Proxies {
 /// What Istio cannot do in this form, each with its key path and the form that can.
 pub fn resources(source: &Source, mesh: &Mesh) -> Result<Vec<Value>, ConfigErrors> {
     let mut errors = ConfigErrors::default();
-    kubernetes::check_names(source, &mut errors);
+    kubernetes::check_names(source, &mesh.name, &mut errors);
     let resources = match mesh.holds {
         true => envoy_filter::resources(source, mesh, &mut errors),
         false => plain(source, mesh, &mut errors),
     };
     match errors.is_empty() {
-        true => Ok(resources),
+        true => Ok(kubernetes::labelled(resources, &mesh.name)),
         false => Err(errors),
     }
 }
@@ -149,7 +151,7 @@ fn wasm_plugin(source: &Source, plugin: Value, mesh: &Mesh, errors: &mut ConfigE
     resource(
         "extensions.istio.io/v1alpha1",
         "WasmPlugin",
-        NAME,
+        &mesh.name,
         &mesh.namespace,
         spec,
     )
@@ -194,14 +196,20 @@ fn own_gateway(mesh: &Mesh) -> Option<Value> {
             "hosts": ["*"],
         }],
     });
-    Some(resource(NETWORKING, "Gateway", NAME, &mesh.namespace, spec))
+    Some(resource(
+        NETWORKING,
+        "Gateway",
+        &mesh.name,
+        &mesh.namespace,
+        spec,
+    ))
 }
 
 fn virtual_service(hosts: Vec<String>, routes: Vec<Value>, mesh: &Mesh) -> Value {
     let (hosts, gateway) = match &mesh.proxies {
         Proxies::Sidecars { .. } => (hosts, "mesh".to_owned()),
         Proxies::Gateways { gateway, .. } => {
-            let gateway = gateway.clone().unwrap_or_else(|| NAME.to_owned());
+            let gateway = gateway.clone().unwrap_or_else(|| mesh.name.clone());
             (vec!["*".to_owned()], gateway)
         }
         Proxies::GatewayApi(name) => (hosts, name.clone()),
@@ -212,7 +220,13 @@ fn virtual_service(hosts: Vec<String>, routes: Vec<Value>, mesh: &Mesh) -> Value
         "gateways": [gateway],
         "http": routes,
     });
-    resource(NETWORKING, "VirtualService", NAME, &mesh.namespace, spec)
+    resource(
+        NETWORKING,
+        "VirtualService",
+        &mesh.name,
+        &mesh.namespace,
+        spec,
+    )
 }
 
 /// The route to one backend. Without a `timeout` Istio's is 0s: none, which `0s` itself is not
@@ -255,7 +269,7 @@ fn http_route(backend: &Backend, service: &Service, gateway: &str, mesh: &Mesh) 
     resource(
         kubernetes::GATEWAY_API,
         "HTTPRoute",
-        &kubernetes::name_of(backend),
+        &kubernetes::name_of(&mesh.name, backend),
         &mesh.namespace,
         spec,
     )

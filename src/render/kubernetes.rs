@@ -135,26 +135,45 @@ pub fn with<const N: usize>(value: Value, members: [(&str, Option<Value>); N]) -
     Value::Object(object)
 }
 
-/// The name of what stands for a backend: what Kubernetes allows of the backend's own name.
+/// Marks resources as those of the gateway `name`, so that `kubectl apply --prune` finds what a later
+/// rendering no longer has.
+///
+/// Source: <https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>.
+pub fn labelled(mut resources: Vec<Value>, name: &str) -> Vec<Value> {
+    for resource in &mut resources {
+        if let Some(metadata) = resource.get_mut("metadata").and_then(Value::as_object_mut) {
+            let labels = json!({
+                "app.kubernetes.io/instance": name,
+                "app.kubernetes.io/managed-by": NAME,
+                "app.kubernetes.io/part-of": NAME,
+            });
+            metadata.insert("labels".to_owned(), labels);
+        }
+    }
+    resources
+}
+
+/// The name of the resources of a backend of the gateway `name`: what Kubernetes allows of the
+/// backend's own name.
 ///
 /// Source: RFC 1123 labels, <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>.
-pub fn name_of(backend: &Backend) -> String {
+pub fn name_of(name: &str, backend: &Backend) -> String {
     let allowed = |c: char| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9') => c,
         _ => '-',
     };
-    let name: String = backend.name.as_str().chars().map(allowed).collect();
-    // At most 63: what is put before it has its place, too.
-    let end = name.len().min(MAX_NAME_BYTES);
-    let short = name.get(..end).unwrap_or(&name);
-    format!("{NAME}-{}", short.trim_end_matches('-'))
+    let backend: String = backend.name.as_str().chars().map(allowed).collect();
+    let full = format!("{name}-{backend}");
+    let end = full.len().min(MAX_LABEL_BYTES);
+    let short = full.get(..end).unwrap_or(&full);
+    short.trim_end_matches('-').to_owned()
 }
 
 /// Notes backends whose resources would have the same name.
-pub fn check_names(source: &Source, errors: &mut ConfigErrors) {
+pub fn check_names(source: &Source, name: &str, errors: &mut ConfigErrors) {
     let mut taken = BTreeSet::new();
     for backend in source.backends() {
-        let name = name_of(backend);
+        let name = name_of(name, backend);
         if !taken.insert(name.clone()) {
             let message = format!("in Kubernetes this is {name:?}, and so is another backend");
             errors.push(&place(source, backend).key("name"), message);
@@ -290,11 +309,11 @@ pub const REMOVED_HEADERS: [&str; 4] = [
 /// The group and version of the Gateway API.
 pub const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
 
-/// The name of whatever has no better one.
+/// The name of this software, and of a gateway's resources unless another one is given.
 pub const NAME: &str = "llm-proxy";
 
-/// With `llm-proxy-` before it, a name of at most 63 bytes.
-const MAX_NAME_BYTES: usize = 53;
+/// The longest RFC 1123 label.
+const MAX_LABEL_BYTES: usize = 63;
 
 #[cfg(test)]
 mod tests {

@@ -36,7 +36,7 @@ pub fn resources(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec
     for backend in source.backends() {
         kubernetes::address_of(source, backend, errors);
     }
-    let gateway = gateway.clone().unwrap_or_else(|| NAME.to_owned());
+    let gateway = gateway.clone().unwrap_or_else(|| mesh.name.clone());
     let gateway = match gateway.contains('/') {
         true => gateway,
         false => format!("{}/{gateway}", mesh.namespace),
@@ -51,7 +51,7 @@ pub fn resources(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec
     let filter = resource(
         "networking.istio.io/v1alpha3",
         "EnvoyFilter",
-        NAME,
+        &mesh.name,
         &mesh.namespace,
         spec,
     );

@@ -74,7 +74,7 @@ fn service(source: &Source, backend: &Backend, mesh: &Mesh, errors: &mut ConfigE
     }
     let host = match endpoint.address.is_ip {
         // An address is no name.
-        true => format!("{}.internal", kubernetes::name_of(backend)),
+        true => format!("{}.internal", kubernetes::name_of(&mesh.name, backend)),
         false => endpoint.address.host.clone(),
     };
     let differs = *target != endpoint.address || endpoint.address.is_ip;
@@ -212,7 +212,7 @@ fn service_entry(host: &str, ports: &[(&Backend, &Service)], mesh: &Mesh) -> Opt
         }),
         [("endpoints", endpoints)],
     );
-    let name = kubernetes::name_of(first);
+    let name = kubernetes::name_of(&mesh.name, first);
     Some(resource(
         NETWORKING,
         "ServiceEntry",
@@ -252,7 +252,7 @@ fn destination_rule(host: &str, ports: &[(&Backend, &Service)], mesh: &Mesh) -> 
         "host": host,
         "trafficPolicy": {"portLevelSettings": settings},
     });
-    let name = kubernetes::name_of(first);
+    let name = kubernetes::name_of(&mesh.name, first);
     Some(resource(
         NETWORKING,
         "DestinationRule",
