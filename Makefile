@@ -28,6 +28,8 @@ DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)/bin/cargo-deny
 TARGETS := $(TOOLS)/targets-of-the-toolchain
 RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
 
+include e2e/tools/tools.mk
+
 .DEFAULT_GOAL := help
 
 .PHONY: help

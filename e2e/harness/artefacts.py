@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
@@ -31,6 +32,36 @@ def mock() -> pathlib.Path:
 
 def pack() -> pathlib.Path:
     return _existing(TARGET / "debug/pack", "make pack")
+
+
+def images() -> pathlib.Path:
+    """The directory of the images' OCI layouts."""
+    return _existing(TARGET / "image/image/index.json", "make image").parents[1]
+
+
+def pinned(name: str) -> str:
+    """A version that `e2e/tools` pins."""
+    text = (ROOT / "e2e/tools/tools.mk").read_text()
+    return re.search(rf"^{name} := (\S+)$", text, re.MULTILINE)[1]
+
+
+def func_e() -> pathlib.Path:
+    return _existing(TARGET / f"tools/func-e-{pinned('FUNC_E_VERSION')}/func-e", "make e2e-func-e")
+
+
+def crdcheck() -> pathlib.Path:
+    return _existing(TARGET / "tools/crdcheck/crdcheck", "make e2e")
+
+
+def envoy_gateway(version: str) -> pathlib.Path:
+    return _existing(TARGET / f"tools/envoy-gateway-{version}/envoy-gateway", "make e2e-envoy-gateway")
+
+
+def istio(file: str) -> pathlib.Path:
+    """A program of Istio, or a file that they need."""
+    modules = (ROOT / "e2e/tools/istio/go.mod").read_text()
+    commit = re.search(r"istio\.io/istio v\S+-([0-9a-f]+)$", modules, re.MULTILINE)[1]
+    return _existing(TARGET / f"tools/istio-{commit}/{file}", "make e2e-istio")
 
 
 def envoy(version: str = NEWEST_ENVOY) -> pathlib.Path:
