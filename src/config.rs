@@ -162,18 +162,8 @@ pub struct KeyHeader {
 /// Query parameters that are added to every path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// Their names.
-    pub names: Vec<String>,
     /// Names and values, encoded: `a=b&c=d`.
     pub encoded: Secret,
-}
-
-impl Query {
-    /// Whether an encoded `name=value` has the name of one of these.
-    pub fn sets(&self, pair: &str) -> bool {
-        let mut decoded = url::form_urlencoded::parse(pair.as_bytes());
-        decoded.any(|(name, _)| self.names.iter().any(|it| *it == name))
-    }
 }
 
 /// What to do about one member of a JSON body.

@@ -24,7 +24,6 @@ mod asked;
 mod body;
 mod chat;
 pub mod choose;
-mod firewall;
 mod metadata;
 pub mod models;
 mod original;
@@ -43,6 +42,7 @@ use self::models::Listing;
 use self::original::Original;
 use self::reply::{Head, Reply};
 use crate::config::{Auth, Backend, Gateway, Placement, Role};
+use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::Splice;
 use crate::operation::{Kind, ModelMember, Operation};
@@ -404,6 +404,22 @@ impl Exchange {
             .filter(|_| !matches!(self.request, Request::Answered))
     }
 
+    /// The changes to the trailers of a request: what its headers must not have, they must not have
+    /// either.
+    pub fn request_trailer_edits(&self, trailers: &Headers<'_>) -> Vec<HeaderEdit> {
+        let mut edits = Vec::new();
+        if let Some(backend) = &self.backend {
+            let configured = backend.headers.iter().map(|(name, _)| &**name);
+            let key = match &backend.auth {
+                Auth::Client(header) | Auth::Token(header, _) => Some(&*header.name),
+                Auth::Gateway(key) => key.as_ref().map(|(name, _)| &**name),
+                Auth::Nobody => None,
+            };
+            firewall::withhold_trailers_from_provider(trailers, configured.chain(key), &mut edits);
+        }
+        edits
+    }
+
     /// The request ends with trailers: its body has ended without saying so, and what still waits
     /// would go on as it is, past all rules.
     pub fn request_trailers(&mut self) -> Step {
@@ -464,6 +480,9 @@ impl Exchange {
             .map(|limit| (Event::NextByte, limit));
         let status = headers.text(":status");
         let status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
+        // A redirect is a failure of the provider's, for pools as well.
+        let redirect = Some(status).filter(|it| REDIRECTS.contains(it));
+        let status = redirect.map_or(status, |_| BAD_GATEWAY);
         self.tell_pool(status, headers, surroundings);
         let is_well = (200..300).contains(&status);
         match is_well && ends {
@@ -480,6 +499,7 @@ impl Exchange {
         };
         let mut reply = Reply::default();
         let step = match chat {
+            _ if let Some(redirect) = redirect => reply.redirect_headers(&head, redirect),
             Some(asked) => reply.chat_headers(asked, &head, surroundings.now()),
             // What has no body anyway cannot get one.
             None => reply.headers(&head, self.is_head),
@@ -510,6 +530,15 @@ impl Exchange {
     pub fn reply_trailers(&mut self, read: impl FnOnce() -> Vec<u8>) -> Step {
         self.original = None;
         self.reply.trailers(read)
+    }
+
+    /// The changes to the trailers of a reply.
+    pub fn reply_trailer_edits(&self, trailers: &Headers<'_>) -> Vec<HeaderEdit> {
+        let mut edits = Vec::new();
+        if self.gateway.plugin.role == Role::Send {
+            firewall::withhold_trailers_from_client(trailers, &mut edits);
+        }
+        edits
     }
 
     fn keep_original(&mut self, surroundings: &dyn Surroundings) {
@@ -821,7 +850,9 @@ impl Exchange {
     }
 }
 
+const BAD_GATEWAY: u16 = 502;
 const FIRST_ERROR: u16 = 400;
+const REDIRECTS: std::ops::Range<u16> = 300..FIRST_ERROR;
 /// What Envoy adds to every request, and no provider gets.
 const NEVER_UPSTREAM: &str = "x-forwarded-proto";
 

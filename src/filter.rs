@@ -288,10 +288,13 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        match &mut self.exchange {
-            Some(exchange) => go_on(exchange.request_trailers()),
-            None => Action::Continue,
-        }
+        let Some(exchange) = &mut self.exchange else {
+            return Action::Continue;
+        };
+        let list = host::header_list(HeaderMap::RequestTrailers);
+        let edits = exchange.request_trailer_edits(&Headers::of_list(&list));
+        apply_headers(HeaderMap::RequestTrailers, &edits);
+        go_on(exchange.request_trailers())
     }
 
     fn on_http_response_headers(&mut self, _: usize, ends: bool) -> Action {
@@ -332,6 +335,9 @@ impl HttpContext for Stream {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };
+        let list = host::header_list(HeaderMap::ResponseTrailers);
+        let edits = exchange.reply_trailer_edits(&Headers::of_list(&list));
+        apply_headers(HeaderMap::ResponseTrailers, &edits);
         let read = || host::buffer(Buffer::ResponseBody, 0, usize::MAX);
         let step = exchange.reply_trailers(read);
         apply_headers(HeaderMap::Response, &step.headers);

@@ -53,6 +53,7 @@ pub mod sse;
 
 // Meaning.
 pub mod chat;
+pub mod firewall;
 pub mod model;
 pub mod operation;
 pub mod provider;

@@ -346,6 +346,16 @@ impl Paths {
         }
     }
 
+    /// A query whose names are never the client's, wherever they stand in a path.
+    ///
+    /// Azure's `v1` API takes a version there, too, which chooses what the call does.
+    pub fn reserved_query(&self) -> &'static str {
+        match self {
+            Self::Azure(_) => "api-version",
+            Self::Dialect | Self::OpenAi { .. } => "",
+        }
+    }
+
     /// Whether the model can be part of a path.
     pub fn name_models(&self) -> bool {
         matches!(self, Self::Azure(ApiVersion::Dated(_)))

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::chat::openai::InvalidRequest;
+use crate::firewall::passes_to_client;
 use crate::headers::Headers;
 use crate::json::InvalidJson;
 use crate::name::BackendName;
@@ -42,6 +43,10 @@ pub enum Refusal {
     ModelNotText,
     /// The provider has the model in its path, and the request does not tell it in JSON.
     ModelNotTold,
+    /// The provider answered with a redirect of this status, which nobody may follow: there, the
+    /// gateway's rules do not hold, and its address may have the key. The operator's doing, or the
+    /// provider's.
+    Redirected(u16),
     /// The provider has said nothing for too long in the middle of its reply.
     Silence,
     /// The body is larger than this many bytes.
@@ -100,15 +105,13 @@ impl LocalReply {
     pub fn with_headers_of(mut self, headers: &Headers<'_>) -> Self {
         let kept = |name: &[u8]| {
             !name.starts_with(b":")
+                && passes_to_client(name)
                 && !matches!(
                     name,
-                    b"alt-svc"
-                        | b"connection"
+                    b"connection"
                         | b"content-encoding"
                         | b"content-length"
                         | b"content-type"
-                        | b"set-cookie"
-                        | b"strict-transport-security"
                         | b"transfer-encoding"
                 )
         };
@@ -204,6 +207,7 @@ impl Refusal {
             Self::WrongMethod(_) => 405,
             Self::TooLarge(_) => 413,
             Self::Gateway(_) => 500,
+            Self::Redirected(_) => 502,
             Self::NoCredential(_) => 503,
             Self::Deadline | Self::Silence => 504,
             Self::Pausing(..) => 429,
@@ -232,6 +236,7 @@ impl Refusal {
             Self::TooLarge(_) => (None, Some("request_too_large")),
             Self::InvalidPath => (None, Some("invalid_url")),
             Self::Deadline => (None, Some("deadline_exceeded")),
+            Self::Redirected(_) => (None, Some("provider_redirect")),
             Self::Silence => (None, Some("stream_idle_timeout")),
             Self::Gateway(_) => (None, Some("gateway_error")),
             Self::NoCredential(_) => (None, Some("credential_unavailable")),
@@ -252,6 +257,10 @@ impl Refusal {
                 format!("the request body has {name:?} more than once; send it once")
             }
             Self::Deadline => "no backend has answered within the deadline".to_owned(),
+            Self::Redirected(status) => format!(
+                "the provider answered with a redirect ({status}), which the gateway does not \
+                 follow; the backend's endpoint or path may be wrong"
+            ),
             Self::Silence => "the provider fell silent in the middle of its reply".to_owned(),
             Self::InvalidPath => crate::operation::InvalidPath.to_string(),
             Self::Gateway(reason) => (*reason).to_owned(),

@@ -1517,6 +1517,103 @@ backends:
         assert_eq!(step, Step::default());
     }
 
+    fn a_redirect_is_a_502_and_its_address_never_passes() {
+        let types = [
+            ("openai-compatible", "/v1/chat/completions"),
+            ("openai-compatible", "/v1/files"),
+            ("anthropic", "/v1/chat/completions"),
+            ("google", "/v1/chat/completions"),
+            ("azure-openai", "/v1/chat/completions"),
+        ];
+        for (kind, path) in types {
+            for method in ["POST", "GET", "HEAD"] {
+                if method != "POST" && matches!(kind, "anthropic" | "google") {
+                    continue;
+                }
+                for status in ["300", "301", "302", "303", "304", "307", "308", "399"] {
+                    for body in [&[][..], &[&b"<html>moved</html>"[..]]] {
+                        let gateway = backend_of(kind, "placement: upstream\nholdHeaders: true", "defaultModel: m");
+                        let mut exchange = Exchange::new(gateway);
+                        let mut request = post(path);
+                        request[0].1 = method;
+                        let chunks: &[&[u8]] = &[br#"{"messages":[{"role":"user","content":"x"}]}"#];
+                        let chunks = if method == "POST" { chunks } else { &[] };
+                        let sent = send(&mut exchange, &request, &Host::default(), chunks);
+                        assert_eq!(sent.reply, None, "{kind} {method}");
+                        let headers = [(":status", status), ("location", "https://x.test/?key=sk"), ("x-other", "1")];
+                        let wire = receive(&mut exchange, &headers, body);
+                        let what = format!("{kind} {method} {path} {status} {body:?}");
+                        let reply = wire.reply.expect(&what);
+                        assert_eq!(reply.status, 502, "{what}");
+                        assert_eq!(error(&reply)["code"], "provider_redirect", "{what}");
+                        assert!(!format!("{reply:?}").contains("x.test"), "{what}");
+                        assert!(wire.passed.is_empty(), "{what}");
+                    }
+                }
+            }
+        }
+        // Where Envoy tries again, it sees a failure, and nothing of the address.
+        let gateway = held("model: m, maxRetries: 2");
+        let mut exchange = Exchange::new(gateway);
+        let host = Host { attempt: Some(1), ..Host::default() };
+        send(&mut exchange, &CHAT, &host, &[br#"{"model":"a"}"#]);
+        let headers = [(":status", "302"), ("location", "https://x.test"), ("content-length", "3")];
+        let mut wire = Wire::new(&headers);
+        let step = exchange.reply_headers(&wire.list(), false, &host);
+        wire.apply(step);
+        assert_eq!((wire.header(":status"), wire.header("location")), (Some("502"), None));
+        wire.held.extend_from_slice(b"see");
+        let step = exchange.reply_body(3, true, || b"see".to_vec());
+        wire.apply(step);
+        assert!(String::from_utf8(wire.passed).unwrap().contains("provider_redirect"));
+    }
+
+    fn trailers_are_filtered_like_headers() {
+        let names = ["authorization", "cookie", "x_team", "x-team", "content-type", "x-api-key", "x-ok"];
+        let pairs: Vec<(&str, &str)> = names.iter().map(|name| (*name, "client")).collect();
+        for config in ["apiKey: k, headers: {x-team: a}", "headers: {x-team: a}"] {
+            let mut exchange = Exchange::new(held(config));
+            send(&mut exchange, &CHAT, &Host::default(), &[br#"{"model":"a"}"#]);
+            let mut trailers = Wire::new(&pairs);
+            let edits = exchange.request_trailer_edits(&trailers.list());
+            header_map::apply(&mut trailers.headers, edits);
+            assert_eq!(trailers.headers, [("x-ok".to_owned(), "client".to_owned())], "{config}");
+        }
+        let names = ["set-cookie", "location", "openai-organization", "x-envoy-overloaded", "x-llm-proxy-backend", "x-ok"];
+        let pairs: Vec<(&str, &str)> = names.iter().map(|name| (*name, "provider")).collect();
+        let mut trailers = Wire::new(&pairs);
+        let exchange = Exchange::new(held("model: m"));
+        let edits = exchange.reply_trailer_edits(&trailers.list());
+        header_map::apply(&mut trailers.headers, edits);
+        assert_eq!(trailers.headers, [("x-ok".to_owned(), "provider".to_owned())]);
+    }
+
+    fn a_reply_has_nothing_that_is_not_for_clients() {
+        let withheld = [
+            "openai-organization", "openai-project", "anthropic-organization-id", "x-envoy-upstream-service-time",
+            "x-llm-proxy-backend", "clear-site-data", "set-cookie", "location", "refresh", "alt-svc",
+        ];
+        let passing = ["content-type", "openai-processing-ms", "x-request-id", "retry-after", "x-ratelimit-limit-tokens"];
+        let names = [&withheld[..], &passing[..]].concat();
+        for (status, body) in [("200", &[&b"{}"[..]][..]), ("200", &[]), ("404", &[])] {
+            let mut exchange = Exchange::new(held("model: m"));
+            send(&mut exchange, &CHAT, &Host::default(), &[br#"{"model":"a"}"#]);
+            let mut headers = vec![(":status", status)];
+            headers.extend(names.iter().map(|name| (*name, "x")));
+            let wire = receive(&mut exchange, &headers, body);
+            let arrived: Vec<&str> = match &wire.reply {
+                Some(reply) => reply.headers.iter().map(|(name, _)| name.as_str()).collect(),
+                None => wire.headers.iter().map(|(name, _)| name.as_str()).collect(),
+            };
+            for name in &withheld {
+                assert!(!arrived.contains(name), "{name} {arrived:?}");
+            }
+            for name in &passing {
+                assert!(arrived.contains(name), "{name} {arrived:?}");
+            }
+        }
+    }
+
     fn an_empty_error_waits_for_envoys_retries() {
         let reply = |attempt, status| {
             let mut exchange = Exchange::new(held("model: m, maxRetries: 2"));

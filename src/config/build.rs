@@ -718,9 +718,7 @@ impl Build<'_> {
                 encoded.append_pair(name, &value);
             }
         }
-        let names: Vec<String> = query.keys().cloned().collect();
-        (!names.is_empty()).then(|| Query {
-            names,
+        (!query.is_empty()).then(|| Query {
             encoded: Secret::new(encoded.finish()),
         })
     }

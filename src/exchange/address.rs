@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::body::OfRoute;
-use super::firewall;
+
 use super::metadata::RouteMetadata;
 use crate::config::{Auth, Backend, Destination, Gateway, KeyHeader, Placement};
+use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::model::Renaming;
 use crate::operation::Operation;
@@ -252,16 +253,13 @@ pub fn edits(
         }
     };
     // Without it Envoy's listener finds no route any more; see the README's limits.
-    let is_kept = |name: &[u8]| is_listener && name == b"x-forwarded-proto";
-    let is_set = |name: &[u8]| {
-        let extra = backend.headers.iter().map(|(it, _)| it);
-        let mut all = credential.iter().map(|(it, _)| it).chain(extra);
-        all.any(|it| it.as_bytes() == name)
-    };
+    let kept = is_listener.then_some("x-forwarded-proto");
+    let key = credential.iter().map(|(name, _)| &**name);
+    let extra = backend.headers.iter().map(|(name, _)| &**name);
     firewall::withhold_from_provider(
         headers,
         backend.dialects.is_some(),
-        |name| is_set(name) || is_kept(name),
+        key.chain(extra).chain(kept),
         &mut edits,
     );
     edits.push(HeaderEdit::set(
@@ -313,23 +311,30 @@ pub fn with_queries(mut path: String, asked: &str, backend: &Backend) -> String 
     if path.is_empty() {
         path.push('/');
     }
-    let ours = backend.query.as_ref();
-    let query = asked.bytes().position(|byte| byte == b'?');
-    let client = query.and_then(|at| asked.get(at + 1..)).unwrap_or_default();
+    let ours = backend.query.as_ref().map(|ours| ours.encoded.expose());
+    let client = query_of(asked);
     // Most have neither.
     if client.is_empty() && ours.is_none() {
         return path;
     }
-    let client = client.split('&').filter(|pair| {
-        // A client cannot put its own value beside one of ours.
-        !pair.is_empty() && !ours.is_some_and(|ours| ours.sets(pair))
-    });
-    let ours = ours.map(|ours| ours.encoded.expose());
-    for pair in client.chain(ours.as_deref()) {
+    let ours = ours.as_deref().unwrap_or_default();
+    let reserved = backend.paths.reserved_query();
+    let written = [query_of(&path), ours, reserved];
+    let client = firewall::client_query(client, &written, true);
+    let pairs: Vec<&str> = client
+        .chain(Some(ours).filter(|it| !it.is_empty()))
+        .collect();
+    for pair in pairs {
         path.push(if path.contains('?') { '&' } else { '?' });
         path.push_str(pair);
     }
     path
+}
+
+/// The query of a path; empty where there is none.
+fn query_of(path: &str) -> &str {
+    let path = path.split_once('#').map_or(path, |(path, _)| path);
+    path.split_once('?').map_or("", |(_, query)| query)
 }
 
 /// The same for a path that waited for the model.

@@ -1,11 +1,12 @@
 //! A provider's reply on its way to the client: passed on, reshaped, or translated.
 
 use super::chat::{self, Asked};
-use super::{BodyChange, Next, Step, firewall, provider_error};
+use super::{BodyChange, Next, Step, provider_error};
 use crate::chat::openai::Stamp;
+use crate::firewall;
 use crate::headers::{HeaderEdit, Headers};
 use crate::provider::relay::Relay;
-use crate::refusal::{ErrorBody, JSON, LocalReply};
+use crate::refusal::{ErrorBody, JSON, LocalReply, Refusal};
 
 /// What the reply waits for.
 #[derive(Default)]
@@ -23,6 +24,8 @@ pub enum Reply {
     ExpectChat(Box<ChatReply>),
     /// More of a stream that is translated as it comes.
     ExpectChatStream(Box<ChatStream>),
+    /// A body in whose place the client gets this one.
+    ExpectReplaced(String),
     /// The reply has been told; what still comes is dropped.
     ExpectEnd,
 }
@@ -91,15 +94,36 @@ impl Reply {
         step
     }
 
+    /// The headers of a redirect have arrived, whatever the dialect. The client gets an error in its
+    /// place: who follows a redirect leaves the gateway, with the prompt, and its address may have
+    /// the key.
+    pub fn redirect_headers(&mut self, head: &Head<'_>, redirect: u16) -> Step {
+        let reply = LocalReply::from(&Refusal::Redirected(redirect));
+        if !(head.is_retried)(reply.status) {
+            return Step {
+                next: Next::Reply(reply),
+                ..Step::default()
+            };
+        }
+        let mut step = Step::default();
+        firewall::withhold_from_client(head.headers, &mut step.headers);
+        step.headers
+            .push(HeaderEdit::set(":status", reply.status.to_string()));
+        step.headers.push(HeaderEdit::set("content-type", JSON));
+        step.headers.push(HeaderEdit::remove("content-encoding"));
+        if !head.ends {
+            step.headers.push(HeaderEdit::remove("content-length"));
+            *self = Self::ExpectReplaced(reply.body);
+        }
+        step
+    }
+
     /// The headers of a reply in another dialect have arrived. `now`: nanoseconds since 1970.
     pub fn chat_headers(&mut self, asked: Asked, head: &Head<'_>, now: u64) -> Step {
         let (headers, status, ends) = (head.headers, head.status, head.ends);
         let mut step = Step::default();
         firewall::withhold_from_client(headers, &mut step.headers);
         let is_error = status >= FIRST_ERROR;
-        if !is_error && status >= FIRST_REDIRECTION {
-            return step;
-        }
         if is_error && (ends || is_encoded(headers)) && (head.is_retried)(status) {
             return step;
         }
@@ -166,6 +190,14 @@ impl Reply {
                 body: nothing_of(at_hand),
                 ..Step::default()
             },
+            Self::ExpectReplaced(body) => {
+                let body = std::mem::take(body).into_bytes();
+                *self = Self::ExpectEnd;
+                Step {
+                    body: BodyChange::Replace(body),
+                    ..Step::default()
+                }
+            }
             Self::ExpectError { .. } if !ends && at_hand <= MAX_ERROR_BYTES => Step {
                 next: Next::Hold,
                 ..Step::default()
@@ -199,7 +231,7 @@ impl Reply {
     pub fn trailers(&mut self, read: impl FnOnce() -> Vec<u8>) -> Step {
         match self {
             // Nothing waits.
-            Self::ExpectNothing | Self::ExpectEnd => Step::default(),
+            Self::ExpectNothing | Self::ExpectReplaced(_) | Self::ExpectEnd => Step::default(),
             Self::ExpectChat(chat) => {
                 let step = chat.push(Vec::new(), true);
                 *self = Self::ExpectEnd;
@@ -322,7 +354,6 @@ fn is_encoded(headers: &Headers<'_>) -> bool {
 }
 
 const FIRST_ERROR: u16 = 400;
-const FIRST_REDIRECTION: u16 = 300;
 const NANOSECONDS: u64 = 1_000_000_000;
 
 /// What a chunk with a word takes. Unit: bytes.

@@ -37,8 +37,12 @@ pub enum Buffer {
 pub enum HeaderMap {
     /// The request's.
     Request = 0,
+    /// The request's trailers.
+    RequestTrailers = 1,
     /// The reply's.
     Response = 2,
+    /// The reply's trailers.
+    ResponseTrailers = 3,
     /// Those of the reply to a [`call`].
     CallReply = 6,
 }
