@@ -480,8 +480,12 @@ impl Exchange {
             .map(|limit| (Event::NextByte, limit));
         let status = headers.text(":status");
         let status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
-        // A redirect is a failure of the provider's, for pools as well.
-        let redirect = Some(status).filter(|it| REDIRECTS.contains(it));
+        let chat = self.chat.take();
+        // A redirect is a failure of the provider's, for pools as well. 304 is none, where a client
+        // can have asked for it: <https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5>.
+        let is_redirect =
+            |it: &u16| REDIRECTS.contains(it) && (*it != NOT_MODIFIED || chat.is_some());
+        let redirect = Some(status).filter(is_redirect);
         let status = redirect.map_or(status, |_| BAD_GATEWAY);
         self.tell_pool(status, headers, surroundings);
         let is_well = (200..300).contains(&status);
@@ -490,7 +494,6 @@ impl Exchange {
             false if is_well => {}
             false => self.keep_original(surroundings),
         }
-        let chat = self.chat.take();
         let head = Head {
             headers,
             status,
@@ -498,11 +501,11 @@ impl Exchange {
             is_retried: &|status| self.is_retried(status, surroundings),
         };
         let mut reply = Reply::default();
-        let step = match chat {
-            _ if let Some(redirect) = redirect => reply.redirect_headers(&head, redirect),
-            Some(asked) => reply.chat_headers(asked, &head, surroundings.now()),
+        let step = match (redirect, chat) {
+            (Some(redirect), _) => reply.redirect_headers(&head, redirect),
+            (None, Some(asked)) => reply.chat_headers(asked, &head, surroundings.now()),
             // What has no body anyway cannot get one.
-            None => reply.headers(&head, self.is_head),
+            (None, None) => reply.headers(&head, self.is_head),
         };
         self.reply = reply;
         if matches!(step.next, Next::Reply(_)) {
@@ -852,6 +855,7 @@ impl Exchange {
 
 const BAD_GATEWAY: u16 = 502;
 const FIRST_ERROR: u16 = 400;
+const NOT_MODIFIED: u16 = 304;
 const REDIRECTS: std::ops::Range<u16> = 300..FIRST_ERROR;
 /// What Envoy adds to every request, and no provider gets.
 const NEVER_UPSTREAM: &str = "x-forwarded-proto";

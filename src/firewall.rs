@@ -74,9 +74,7 @@ fn passes_to_provider(row: Option<&Header>, is_translated: bool) -> bool {
 /// <https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1>
 fn never_in_trailers(name: &[u8]) -> bool {
     let is = |it: &&str| names::is_same(it.as_bytes(), name);
-    name.starts_with(b":")
-        || name.starts_with(b"content-")
-        || NEVER_IN_TRAILERS.iter().any(|it| is(it))
+    name.starts_with(b":") || name.starts_with(b"content-") || NEVER_IN_TRAILERS.iter().any(is)
 }
 
 /// Removes every header that is to be removed.

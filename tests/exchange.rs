@@ -1531,6 +1531,10 @@ backends:
                     continue;
                 }
                 for status in ["300", "301", "302", "303", "304", "307", "308", "399"] {
+                    if status == "304" && !matches!(kind, "anthropic" | "google") {
+                        // An answer to a condition that the client has sent.
+                        continue;
+                    }
                     for body in [&[][..], &[&b"<html>moved</html>"[..]]] {
                         let gateway = backend_of(kind, "placement: upstream\nholdHeaders: true", "defaultModel: m");
                         let mut exchange = Exchange::new(gateway);

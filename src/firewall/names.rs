@@ -198,7 +198,7 @@ use Reason::{Account, Address, Browser, Client, Credential, Model, Origin, Proxy
 
 /// The headers, sorted.
 #[rustfmt::skip]
-pub const HEADERS: [Header; 118] = [
+pub const HEADERS: [Header; 116] = [
     name("accept-ch", Replies, Origin, "https://www.rfc-editor.org/rfc/rfc8942"),
     name("accept-encoding", Requests, Steering, "https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3"),
     name("access-token", Both, Credential, "common names of API keys and session tokens"),
@@ -224,8 +224,6 @@ pub const HEADERS: [Header; 118] = [
     name("fly-client-ip", Requests, Client, "https://fly.io/docs/networking/request-headers/"),
     name("forwarded", Requests, Client, "https://www.rfc-editor.org/rfc/rfc7239"),
     name("helicone-*", Requests, Steering, "https://docs.helicone.ai/helicone-headers/header-directory"),
-    name("if-modified-since", Requests, Steering, "https://www.rfc-editor.org/rfc/rfc9110#section-13.1"),
-    name("if-none-match", Requests, Steering, "https://www.rfc-editor.org/rfc/rfc9110#section-13.1"),
     name("link", Replies, Address, "https://www.rfc-editor.org/rfc/rfc8288"),
     name("location", Replies, Address, "https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2"),
     name("nel", Replies, Origin, "https://www.w3.org/TR/network-error-logging/"),
