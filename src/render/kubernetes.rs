@@ -107,9 +107,12 @@ pub fn yaml(
     if !names.is_empty() {
         text.push_str(&format!("# {needs}: {names}\n"));
     }
-    for resource in resources? {
-        text.push_str("---\n");
-        text.push_str(&yaml::document(&resource));
+    for (index, resource) in resources?.iter().enumerate() {
+        // A document of comments alone is refused by Envoy Gateway's file provider.
+        if index > 0 {
+            text.push_str("---\n");
+        }
+        text.push_str(&yaml::document(resource));
     }
     Ok(text)
 }
