@@ -8,12 +8,12 @@
 //! Source: <https://platform.openai.com/docs/api-reference/chat>, read 2026-11-21.
 
 pub mod openai;
+mod tape;
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
-use crate::json::Quoted;
+use self::tape::{Kind, Span, Tape};
+use crate::json::{Quoted, Raw, Text};
 use crate::usage::Usage;
 
 /// A chat completion that a client asks for.
@@ -22,7 +22,7 @@ pub struct Request<'a> {
     /// The provider's name of the model: the rules of the backend have been applied.
     pub model: Cow<'a, str>,
     /// In order. `system` and `developer` messages may stand anywhere.
-    pub messages: Vec<Message<'a>>,
+    pub messages: Messages<'a>,
     /// `max_completion_tokens`, else `max_tokens`. Unit: tokens.
     pub max_tokens: Option<u64>,
     /// 0 to 2.
@@ -30,13 +30,13 @@ pub struct Request<'a> {
     /// 0 to 1.
     pub top_p: Option<f64>,
     /// `stop`, as a list; empty where absent.
-    pub stop: Vec<Cow<'a, str>>,
+    pub stop: Stops<'a>,
     /// Whether the reply is a stream.
     pub stream: bool,
     /// `stream_options.include_usage`: whether the client wants the usage chunk.
     pub include_usage: bool,
     /// The functions that the model may call.
-    pub tools: Vec<Tool<'a>>,
+    pub tools: Tools<'a>,
     /// Whether and what to call; `None`: absent.
     pub tool_choice: Option<ToolChoice<'a>>,
     /// `parallel_tool_calls`.
@@ -61,154 +61,315 @@ pub struct Request<'a> {
     pub top_logprobs: Option<u64>,
     /// Every other member that is present and not `null`, by name, with its JSON text. What a
     /// dialect does not take out of here and cannot express is refused by name.
-    pub other: Vec<(Cow<'a, str>, &'a RawValue)>,
+    pub other: Vec<(Cow<'a, str>, Raw<'a>)>,
     /// Paths of members below the top level that the conversation has no place for, such as
-    /// `messages[2].name`: what they say would be lost, so they are refused by name too.
+    /// `messages[2].name`: what they say would be lost, so they are refused by name too. Of those that
+    /// differ in nothing but the numbers, the first is here.
     pub unplaced: Vec<String>,
 }
 
 impl Request<'_> {
-    /// About how long it becomes in any dialect. Unit: bytes.
-    pub fn size_hint(&self) -> usize {
-        let part = |part: &Part<'_>| match &part.kind {
-            PartKind::Audio { data, .. } => data.len(),
-            PartKind::File { data, .. } => data.as_ref().map_or(0, |data| data.len()),
-            PartKind::Image { url, .. } => url.len(),
-            PartKind::Text(text) => text.text().len(),
-        };
-        let messages = self.messages.iter().map(|message| match message {
-            Message::Assistant { content, .. }
-            | Message::System { content, .. }
-            | Message::Tool { content, .. }
-            | Message::User { content, .. } => 128 + content.iter().map(part).sum::<usize>(),
-        });
-        let tools = self.tools.iter().map(|tool| {
-            128 + tool.parameters.map_or(0, |schema| schema.get().len())
-                + tool.description.as_ref().map_or(0, |text| text.len())
-        });
-        512 + messages.sum::<usize>() + tools.sum::<usize>()
+    /// About how long it becomes in any dialect, where it was read from so many bytes. Unit: bytes.
+    pub fn size_hint(&self, length: usize) -> usize {
+        // What stands around a text is longer in some dialects.
+        let around = 32 * self.messages.0.len();
+        length + around.min(length / 4) + 1024
+    }
+}
+
+/// The messages of a [`Request`], which are made of its text one by one.
+#[derive(Debug)]
+pub struct Messages<'a>(Tape<'a>);
+
+impl Messages<'_> {
+    /// The messages, in order.
+    pub fn iter(&self) -> MessageIter<'_> {
+        MessageIter(self.0.all())
+    }
+}
+
+/// Gives messages, in order.
+#[derive(Clone, Debug)]
+pub struct MessageIter<'r>(Span<'r>);
+
+impl<'r> Iterator for MessageIter<'r> {
+    type Item = Message<'r>;
+
+    fn next(&mut self) -> Option<Message<'r>> {
+        let (kind, place, rest) = self.0.split_first()?;
+        let (content, rest) = rest.split_while(|kind| !kind.is_message());
+        self.0 = rest;
+        let cache_control = content.raw(Kind::MessageCache);
+        Some(match kind {
+            Kind::Assistant => Message::Assistant {
+                content: Content(content),
+                tool_calls: ToolCalls(content),
+                reasoning: content.text(Kind::Reasoning),
+                reasoning_signature: content.text(Kind::ReasoningSignature),
+                cache_control,
+            },
+            Kind::System => Message::System {
+                content: Content(content),
+                cache_control,
+            },
+            Kind::Tool => Message::Tool {
+                tool_call_id: Text::checked(place),
+                content: Content(content),
+                cache_control,
+            },
+            // There are no others.
+            _ => Message::User {
+                content: Content(content),
+                cache_control,
+            },
+        })
     }
 }
 
 /// One message of a [`Request`].
-#[derive(Debug)]
-pub enum Message<'a> {
+#[derive(Clone, Copy, Debug)]
+pub enum Message<'r> {
     /// `role: assistant`.
     Assistant {
         /// Text parts (and refusals, as text); empty where `content` is absent or `null`.
-        content: Vec<Part<'a>>,
+        content: Content<'r>,
         /// In order.
-        tool_calls: Vec<ToolCall<'a>>,
+        tool_calls: ToolCalls<'r>,
         /// `reasoning_content`: thinking that an earlier reply brought.
-        reasoning: Option<Cow<'a, str>>,
+        reasoning: Option<Text<'r>>,
         /// The signature that came with it, opaque to everybody but its provider.
-        reasoning_signature: Option<Cow<'a, str>>,
+        reasoning_signature: Option<Text<'r>>,
         /// The member `cache_control` of the message, as it is.
-        cache_control: Option<&'a RawValue>,
+        cache_control: Option<Raw<'r>>,
     },
     /// `role: system` or `role: developer`.
     System {
         /// Text parts only.
-        content: Vec<Part<'a>>,
+        content: Content<'r>,
         /// The member `cache_control` of the message, as it is.
-        cache_control: Option<&'a RawValue>,
+        cache_control: Option<Raw<'r>>,
     },
     /// `role: tool`.
     Tool {
         /// The call that this is the result of.
-        tool_call_id: Cow<'a, str>,
+        tool_call_id: Text<'r>,
         /// Text, or (beyond OpenAI) images.
-        content: Vec<Part<'a>>,
+        content: Content<'r>,
         /// The member `cache_control` of the message, as it is.
-        cache_control: Option<&'a RawValue>,
+        cache_control: Option<Raw<'r>>,
     },
     /// `role: user`.
     User {
         /// In order.
-        content: Vec<Part<'a>>,
+        content: Content<'r>,
         /// The member `cache_control` of the message, as it is.
-        cache_control: Option<&'a RawValue>,
+        cache_control: Option<Raw<'r>>,
     },
 }
 
+/// The parts of a message, which are made of its text one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'r>(Span<'r>);
+
+impl<'r> Content<'r> {
+    /// The parts, in order.
+    pub fn iter(self) -> impl Iterator<Item = Part<'r>> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            loop {
+                let (kind, place, after) = rest.split_first()?;
+                let (attributes, after) =
+                    after.split_while(|kind| (Kind::Detail..=Kind::PartCache).contains(&kind));
+                rest = after;
+                if kind.is_part() {
+                    return Some(Part {
+                        kind: part_kind(kind, place, attributes),
+                        cache_control: attributes.raw(Kind::PartCache),
+                    });
+                }
+            }
+        })
+    }
+
+    /// The part, where there is one and no more.
+    pub fn only(self) -> Option<Part<'r>> {
+        let mut parts = self.iter();
+        let part = parts.next()?;
+        parts.next().is_none().then_some(part)
+    }
+}
+
+fn part_kind<'r>(kind: Kind, place: &'r [u8], attributes: Span<'r>) -> PartKind<'r> {
+    match kind {
+        Kind::Audio => PartKind::Audio {
+            data: Text::checked(place),
+            format: attributes.text(Kind::Format).unwrap_or_default(),
+        },
+        Kind::File => PartKind::File {
+            id: attributes.text(Kind::FileId),
+            name: attributes.text(Kind::FileName),
+            data: attributes.text(Kind::FileData),
+        },
+        Kind::Image => PartKind::Image {
+            url: Text::checked(place),
+            detail: attributes.text(Kind::Detail),
+        },
+        // Refusals are text, and there are no others.
+        _ => PartKind::Text(Quoted::checked(place)),
+    }
+}
+
 /// A part of a message's content.
-#[derive(Debug)]
-pub struct Part<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'r> {
     /// What it is.
-    pub kind: PartKind<'a>,
+    pub kind: PartKind<'r>,
     /// The member `cache_control` of the part, as it is.
-    pub cache_control: Option<&'a RawValue>,
+    pub cache_control: Option<Raw<'r>>,
 }
 
 /// What a [`Part`] is.
-#[derive(Debug)]
-pub enum PartKind<'a> {
+#[derive(Clone, Copy, Debug)]
+pub enum PartKind<'r> {
     /// `file`.
     File {
         /// `file.file_id`.
-        id: Option<Cow<'a, str>>,
+        id: Option<Text<'r>>,
         /// `file.filename`.
-        name: Option<Cow<'a, str>>,
+        name: Option<Text<'r>>,
         /// `file.file_data`: a data URI, or bare base64.
-        data: Option<Cow<'a, str>>,
+        data: Option<Text<'r>>,
     },
     /// `image_url`: a `data:` URI, or an http(s) URL.
     Image {
         /// `image_url.url`.
-        url: Cow<'a, str>,
+        url: Text<'r>,
         /// `image_url.detail`.
-        detail: Option<Cow<'a, str>>,
+        detail: Option<Text<'r>>,
     },
     /// `input_audio`.
     Audio {
         /// Base64.
-        data: Cow<'a, str>,
+        data: Text<'r>,
         /// `wav` or `mp3`.
-        format: Cow<'a, str>,
+        format: Text<'r>,
     },
     /// `text`: passed on as it stands, unless a dialect has to look into it.
-    Text(Quoted<'a>),
+    Text(Quoted<'r>),
 }
 
-/// A call of a function, in a request or a reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToolCall<'a> {
-    /// Unique within the conversation. In a reply, empty where the provider has none: then one is
-    /// made.
-    pub id: Cow<'a, str>,
+/// The calls of a message, which are made of its text one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct ToolCalls<'r>(Span<'r>);
+
+impl<'r> ToolCalls<'r> {
+    /// The calls, in order.
+    pub fn iter(self) -> impl Iterator<Item = ToolCall<'r>> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let (_, found) = rest.split_while(|kind| kind != Kind::Call);
+            let (_, id, after) = found.split_first()?;
+            let (attributes, after) =
+                after.split_while(|kind| (Kind::Arguments..=Kind::CallSignature).contains(&kind));
+            rest = after;
+            Some(ToolCall {
+                number: found.position(),
+                id: Text::checked(id),
+                name: attributes.text(Kind::CallName).unwrap_or_default(),
+                arguments: attributes.text(Kind::Arguments).unwrap_or_default(),
+                signature: attributes.text(Kind::CallSignature),
+            })
+        })
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+/// A call of a function.
+#[derive(Clone, Copy, Debug)]
+pub struct ToolCall<'r> {
+    /// Which entry of its conversation it is: later calls have higher numbers.
+    pub number: u32,
+    /// Unique within the conversation.
+    pub id: Text<'r>,
     /// The function's name.
-    pub name: Cow<'a, str>,
+    pub name: Text<'r>,
     /// JSON text of an object; may be empty, which means `{}`.
-    pub arguments: Cow<'a, str>,
+    pub arguments: Text<'r>,
     /// A signature that must go back to the provider with the call (Gemini's `thoughtSignature`).
-    pub signature: Option<Cow<'a, str>>,
+    pub signature: Option<Text<'r>>,
 }
 
-impl ToolCall<'_> {
-    /// The same, borrowed from nothing.
-    pub fn into_owned(self) -> ToolCall<'static> {
-        ToolCall {
-            id: Cow::Owned(self.id.into_owned()),
-            name: Cow::Owned(self.name.into_owned()),
-            arguments: Cow::Owned(self.arguments.into_owned()),
-            signature: self.signature.map(|it| Cow::Owned(it.into_owned())),
-        }
+/// The tools of a [`Request`], which are made of its text one by one.
+#[derive(Debug)]
+pub struct Tools<'a>(Tape<'a>);
+
+impl Tools<'_> {
+    /// The tools, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Tool<'_>> {
+        let mut rest = self.0.all();
+        std::iter::from_fn(move || {
+            let (_, name, after) = rest.split_first()?;
+            let (attributes, after) = after.split_while(|kind| kind != Kind::Function);
+            rest = after;
+            let is_strict = attributes.entries().find_map(|(kind, _)| match kind {
+                Kind::IsStrict => Some(true),
+                Kind::IsNotStrict => Some(false),
+                _ => None,
+            });
+            Some(Tool {
+                name: Text::checked(name),
+                description: attributes.text(Kind::Description),
+                parameters: attributes.raw(Kind::Parameters),
+                strict: is_strict,
+                cache_control: attributes.raw(Kind::ToolCache),
+            })
+        })
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.len() == 0
+    }
+}
+
+impl<'r> IntoIterator for &'r Messages<'_> {
+    type Item = Message<'r>;
+    type IntoIter = MessageIter<'r>;
+
+    fn into_iter(self) -> MessageIter<'r> {
+        self.iter()
+    }
+}
+
+/// The stop sequences of a [`Request`].
+#[derive(Debug)]
+pub struct Stops<'a>(Tape<'a>);
+
+impl Stops<'_> {
+    /// The sequences, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Text<'_>> {
+        let entries = self.0.all().entries();
+        entries.map(|(_, place)| Text::checked(place))
     }
 }
 
 /// A function that the model may call.
-#[derive(Debug)]
-pub struct Tool<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Tool<'r> {
     /// Its name.
-    pub name: Cow<'a, str>,
+    pub name: Text<'r>,
     /// What it does.
-    pub description: Option<Cow<'a, str>>,
+    pub description: Option<Text<'r>>,
     /// JSON Schema of its arguments; `None`: it takes none.
-    pub parameters: Option<&'a RawValue>,
+    pub parameters: Option<Raw<'r>>,
     /// `strict`.
     pub strict: Option<bool>,
     /// The member `cache_control` of the tool, as it is.
-    pub cache_control: Option<&'a RawValue>,
+    pub cache_control: Option<Raw<'r>>,
 }
 
 /// Whether and what the model is to call.
@@ -234,7 +395,7 @@ pub enum ResponseFormat<'a> {
         /// `json_schema.name`.
         name: Cow<'a, str>,
         /// `json_schema.schema`.
-        schema: Option<&'a RawValue>,
+        schema: Option<Raw<'a>>,
         /// `json_schema.strict`.
         strict: Option<bool>,
     },
@@ -268,6 +429,31 @@ pub struct Reply {
     pub usage: Usage,
 }
 
+/// A call of a function in a [`Reply`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplyCall<'a> {
+    /// Empty where the provider has none: then one is made.
+    pub id: Cow<'a, str>,
+    /// The function's name.
+    pub name: Cow<'a, str>,
+    /// JSON text of an object; may be empty, which means `{}`.
+    pub arguments: Cow<'a, str>,
+    /// See [`ToolCall::signature`].
+    pub signature: Option<Cow<'a, str>>,
+}
+
+impl ReplyCall<'_> {
+    /// The same, borrowed from nothing.
+    pub fn into_owned(self) -> ReplyCall<'static> {
+        ReplyCall {
+            id: Cow::Owned(self.id.into_owned()),
+            name: Cow::Owned(self.name.into_owned()),
+            arguments: Cow::Owned(self.arguments.into_owned()),
+            signature: self.signature.map(|it| Cow::Owned(it.into_owned())),
+        }
+    }
+}
+
 /// One answer of a [`Reply`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice {
@@ -280,7 +466,7 @@ pub struct Choice {
     /// `refusal`.
     pub refusal: Option<String>,
     /// In order.
-    pub tool_calls: Vec<ToolCall<'static>>,
+    pub tool_calls: Vec<ReplyCall<'static>>,
     /// How likely each token of the text was; empty where the provider does not say.
     pub logprobs: Vec<Logprob>,
     /// Why it ended.

@@ -351,7 +351,10 @@ impl Exchange {
                 };
             }
             Request::ExpectChat(chat) => {
-                let translated = chat.translate(read(0));
+                let translated = chat.translate(
+                    read(0),
+                    self.gateway.max_request_bytes.saturating_add(GROWTH_BYTES),
+                );
                 return self.translated(translated);
             }
             Request::ExpectHeaders
@@ -443,12 +446,12 @@ impl Exchange {
             Ok(translated) => translated,
             Err(refusal) => return self.refuse(&refusal),
         };
-        let path = [&*backend.endpoint.base_path, &encoded.suffix].concat();
+        let path = [&*backend.endpoint.base_path, &encoded.head.suffix].concat();
         // The client's query was for OpenAI's call, and Google has words of its own there.
         let path = address::with_queries(path, "", backend);
         let length = encoded.body.len().to_string();
-        let mut headers = Vec::with_capacity(encoded.headers.len() + 2);
-        for (name, value) in encoded.headers {
+        let mut headers = Vec::with_capacity(encoded.head.headers.len() + 2);
+        for (name, value) in encoded.head.headers {
             headers.push(HeaderEdit::set(*name, *value));
         }
         headers.push(HeaderEdit::set(":path", path));
@@ -854,6 +857,10 @@ impl Exchange {
 }
 
 const BAD_GATEWAY: u16 = 502;
+/// How much longer a body may become when it is translated: what the rendered Envoy's buffer has
+/// room for beyond the limit of a request. Unit: bytes.
+const GROWTH_BYTES: u64 = (1 << 20) - 1;
+
 const FIRST_ERROR: u16 = 400;
 const NOT_MODIFIED: u16 = 304;
 const REDIRECTS: std::ops::Range<u16> = 300..FIRST_ERROR;

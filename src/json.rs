@@ -23,6 +23,7 @@ mod block;
 mod error;
 mod number;
 mod quoted;
+mod raw;
 mod read;
 mod splice;
 mod string;
@@ -35,14 +36,15 @@ use std::rc::Rc;
 
 pub use error::InvalidJson;
 use number::Number;
-pub use quoted::Quoted;
+pub use quoted::{Quoted, Text};
+pub use raw::Raw;
 pub(crate) use read::object;
-pub use read::{Ignored, Key, Read, Reader, Seen, Unread, read, read_into};
+pub use read::{Ignored, Items, Key, Read, Reader, Seen, Unread, read, read_into};
 pub use splice::{InvalidSplices, Splice, apply, pieces};
 pub(crate) use string::decode_text;
 use string::{Fault, Within};
 pub use string::{decode_string, encode_string};
-pub use write::Writer;
+pub use write::{Piece, TooLong, Unwritten, Writer, write_within};
 
 /// The most objects and arrays that may be open at once, the root included.
 pub const MAX_DEPTH: usize = 512;

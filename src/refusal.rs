@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::chat::openai::InvalidRequest;
 use crate::firewall::passes_to_client;
 use crate::headers::Headers;
-use crate::json::InvalidJson;
+use crate::json::{InvalidJson, TooLong, Unwritten};
 use crate::name::BackendName;
 use crate::provider::dialect::Unsupported;
 
@@ -51,6 +51,8 @@ pub enum Refusal {
     Silence,
     /// The body is larger than this many bytes.
     TooLarge(u64),
+    /// The body would be larger than this many bytes in the provider's dialect.
+    TooLargeTranslated(usize),
     /// Trailers follow a body that is changed by its end, which they hide.
     Trailers,
     /// The backend does not serve this model.
@@ -149,6 +151,15 @@ impl From<Unsupported> for Refusal {
     }
 }
 
+impl From<Unwritten<Unsupported>> for Refusal {
+    fn from(unwritten: Unwritten<Unsupported>) -> Self {
+        match unwritten {
+            Unwritten::Failed(unsupported) => Self::from(unsupported),
+            Unwritten::TooLong(TooLong { limit }) => Self::TooLargeTranslated(limit),
+        }
+    }
+}
+
 impl From<&Refusal> for LocalReply {
     fn from(refusal: &Refusal) -> Self {
         let mut reply = Self::json(refusal.status(), refusal.body());
@@ -205,7 +216,7 @@ impl Refusal {
             | Self::UnknownRoute
             | Self::UnsupportedOperation(_) => 404,
             Self::WrongMethod(_) => 405,
-            Self::TooLarge(_) => 413,
+            Self::TooLarge(_) | Self::TooLargeTranslated(_) => 413,
             Self::Gateway(_) => 500,
             Self::Redirected(_) => 502,
             Self::NoCredential(_) => 503,
@@ -233,7 +244,7 @@ impl Refusal {
             Self::UnsupportedOperation(_) => (None, Some("unsupported_operation")),
             Self::WrongMethod(_) => (None, Some("method_not_allowed")),
             Self::Trailers => (None, Some("unsupported_trailers")),
-            Self::TooLarge(_) => (None, Some("request_too_large")),
+            Self::TooLarge(_) | Self::TooLargeTranslated(_) => (None, Some("request_too_large")),
             Self::InvalidPath => (None, Some("invalid_url")),
             Self::Deadline => (None, Some("deadline_exceeded")),
             Self::Redirected(_) => (None, Some("provider_redirect")),
@@ -286,6 +297,10 @@ impl Refusal {
             Self::TooLarge(limit) => {
                 format!("the request body is larger than the limit of {limit} bytes")
             }
+            Self::TooLargeTranslated(limit) => format!(
+                "the request body becomes larger than the limit of {limit} bytes when it is \
+                 translated into the provider's dialect"
+            ),
             Self::Trailers => "a JSON body must not be followed by trailers".to_owned(),
             Self::UnknownModel(model) => format!("the model {model:?} is not served here"),
             Self::UnknownModelInPath => {

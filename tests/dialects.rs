@@ -232,7 +232,7 @@ fn every_role_turn_and_part_is_sent(words: &Words) {
     ] {
         assert!(!text.contains(foreign), "{foreign} is sent: {text}");
     }
-    assert!(encoded.suffix.starts_with('/'));
+    assert!(encoded.head.suffix.starts_with('/'));
 }
 
 fn what_cannot_be_expressed_is_refused_by_name_or_dropped(words: &Words) {

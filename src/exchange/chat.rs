@@ -69,20 +69,25 @@ impl ChatRequest {
         }
     }
 
-    /// The whole body in the provider's words, and what the reply will need.
+    /// The whole body in the provider's words, and what the reply will need. `limit`: how long the
+    /// provider's body may be. Unit: bytes.
     ///
     /// # Errors
     ///
-    /// When it is no chat completion, or the dialect cannot express it.
-    pub fn translate(&self, body: &[u8]) -> Result<(Encoded, Asked), Refusal> {
+    /// When it is no chat completion, the dialect cannot express it, or it would be too long.
+    pub fn translate(&self, body: &[u8], limit: u64) -> Result<(Encoded, Asked), Refusal> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         match self.call {
             Call::Chat => match self.read_at_once(body) {
-                Some(request) => self.chat(request?),
-                None => self.chat(openai::read(&self.ruled(body)?.0)?),
+                Some(request) => self.chat(request?, body.len(), limit),
+                None => {
+                    let (body, _) = self.ruled(body)?;
+                    self.chat(openai::read(&body)?, body.len(), limit)
+                }
             },
             Call::Embeddings => {
                 let (body, model) = self.ruled(body)?;
-                self.embeddings(&body, model)
+                self.embeddings(&body, model, limit)
             }
         }
     }
@@ -133,9 +138,15 @@ impl ChatRequest {
         Ok((Cow::Owned(ruled), model))
     }
 
-    fn chat(&self, request: Request<'_>) -> Result<(Encoded, Asked), Refusal> {
+    /// `length`: that of the body that the request was read from.
+    fn chat(
+        &self,
+        request: Request<'_>,
+        length: usize,
+        limit: usize,
+    ) -> Result<(Encoded, Asked), Refusal> {
         let dialect = self.dialects.of(&request.model);
-        let encoded = dialect.encode(&request, &self.backend.options)?;
+        let encoded = dialect.encode_within(&request, &self.backend.options, length, limit)?;
         let asked = Asked {
             dialect,
             form: match request.stream {
@@ -149,7 +160,12 @@ impl ChatRequest {
         Ok((encoded, asked))
     }
 
-    fn embeddings(&self, body: &[u8], model: String) -> Result<(Encoded, Asked), Refusal> {
+    fn embeddings(
+        &self,
+        body: &[u8],
+        model: String,
+        limit: usize,
+    ) -> Result<(Encoded, Asked), Refusal> {
         let dialect = self.dialects.of(&model);
         let Some(translator) = dialect.embeddings() else {
             return Err(Refusal::from(Unsupported {
@@ -157,7 +173,7 @@ impl ChatRequest {
                 message: format!("the model {model:?} has no embeddings"),
             }));
         };
-        let encoded = translator.encode(body, &model, &self.backend.options)?;
+        let encoded = translator.encode(body, &model, &self.backend.options, limit)?;
         let form = Form::Embeddings {
             translator,
             encoding: encoded.encoding,
@@ -183,13 +199,13 @@ impl Asked {
     /// # Errors
     ///
     /// When the bytes are no reply: 502.
-    pub fn reply(&self, body: &[u8], stamp: Stamp) -> Result<Vec<u8>, LocalReply> {
+    pub fn reply(&self, body: &[u8], stamp: Stamp, limit: usize) -> Result<Vec<u8>, LocalReply> {
         let reply = match self.form {
             Form::Embeddings {
                 translator,
                 encoding,
                 count,
-            } => translator.decode(body, &self.model, encoding, count),
+            } => translator.decode(body, &self.model, encoding, count, limit),
             Form::Completion | Form::Stream { .. } => {
                 let reply = self.dialect.decode(body);
                 reply.map(|reply| openai::write_reply(&reply, &self.model, stamp))
@@ -348,10 +364,10 @@ mod tests {
                     let by_text = ruled.and_then(|(text, model)| {
                         let chat = openai::read(&text)?;
                         assert_eq!(chat.model, model);
-                        request.chat(chat)
+                        request.chat(chat, text.len(), usize::MAX)
                     });
                     let by_text = outcome(by_text);
-                    let translated = outcome(request.translate(body));
+                    let translated = outcome(request.translate(body, u64::MAX));
                     let what = String::from_utf8_lossy(body);
                     assert_eq!(translated, by_text, "{config} {of_route:?} {what}");
                     at_once += usize::from(request.read_at_once(body).is_some());

@@ -311,7 +311,7 @@ impl ChatReply {
                 };
                 (status, body.into_bytes())
             }
-            false => match self.asked.reply(&self.body, self.stamp) {
+            false => match self.asked.reply(&self.body, self.stamp, MAX_REPLY_BYTES) {
                 Ok(body) => (self.status, body),
                 Err(reply) => (reply.status, reply.body.into_bytes()),
             },

@@ -13,19 +13,24 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde_json::value::RawValue;
 
 use super::error::InvalidJson;
 use super::number::Number;
-use super::quoted::Quoted;
+use super::quoted::{Quoted, Text};
+use super::raw::Raw;
 use super::string::{self, Fault, Within};
 
 /// The most objects and arrays that may be open at once: serde_json's limit.
 const MAX_DEPTH: usize = 127;
 
+/// The most members that one object may have which its shape does not know, and which are kept.
+const MAX_UNKNOWN: usize = 64;
+
 /// Reads the values of a text, from the front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
     /// How long the whole text is.
@@ -150,16 +155,37 @@ pub fn read_into<'a, T: Read<'a>>(text: &'a [u8], place: &mut Option<T>) -> Resu
 /// With `..unknown` behind the members, those that the shape does not know and that are not `null` are
 /// kept by name; without, they are skipped. A shape that borrows nothing has no lifetime.
 macro_rules! object {
-    (@other $found:ident, $reader:ident, $key:ident) => {
+    (@other $found:expr, $reader:ident, $key:ident) => {
         _ = $reader.skip()?
     };
-    (@other $found:ident, $reader:ident, $key:ident $unknown:ident) => {{
-        let value: Option<&::serde_json::value::RawValue> = $reader.value()?;
-        if let Some(value) = value {
-            $found.$unknown.push(($key.to_name(), value));
+    (@other $found:expr, $reader:ident, $key:ident $unknown:ident) => {
+        $reader.unknown($key, &mut $found.$unknown)?
+    };
+    (@member $lt:lifetime, [$($field:ident = $key:literal,)*] $($unknown:ident)?) => {
+        /// Reads the value of one member into its place.
+        pub(crate) fn read_member(
+            &mut self,
+            seen: &mut $crate::json::Seen,
+            reader: &mut $crate::json::Reader<$lt>,
+            key: &$crate::json::Key<$lt>,
+        ) -> Result<(), $crate::json::Unread> {
+            /// The members, by number.
+            #[allow(non_camel_case_types, reason = "they are called as the fields are")]
+            enum Member {
+                $($field,)*
+            }
+
+            match key.bytes() {
+                $($key => {
+                    reader.see(seen, Member::$field as u32)?;
+                    reader.member(&mut self.$field)?;
+                })*
+                _ => $crate::json::object!(@other self, reader, key $($unknown)?),
+            }
+            Ok(())
         }
-    }};
-    (@read $lt:lifetime, [$($field:ident = $key:literal,)*] $($unknown:ident)?) => {
+    };
+    (@read $lt:lifetime) => {
         fn read(reader: &mut $crate::json::Reader<$lt>) -> Result<Self, $crate::json::Unread> {
             let mut place = None;
             Self::read_into(&mut place, reader)?;
@@ -171,24 +197,9 @@ macro_rules! object {
             place: &mut Option<Self>,
             reader: &mut $crate::json::Reader<$lt>,
         ) -> Result<(), $crate::json::Unread> {
-            /// The members, by number.
-            #[allow(non_camel_case_types, reason = "they are called as the fields are")]
-            enum Member {
-                $($field,)*
-            }
-
             let found = place.insert(Self::default());
             let mut seen = $crate::json::Seen::default();
-            reader.object(&mut |reader, key| {
-                match key.bytes() {
-                    $($key => {
-                        reader.see(&mut seen, Member::$field as u32)?;
-                        reader.member(&mut found.$field)?;
-                    })*
-                    _ => $crate::json::object!(@other found, reader, key $($unknown)?),
-                }
-                Ok(())
-            })
+            reader.object(&mut |reader, key| found.read_member(&mut seen, reader, key))
         }
     };
     ($(#[$meta:meta])* $vis:vis $name:ident {
@@ -200,8 +211,12 @@ macro_rules! object {
             $($(#[$about])* $vis $field: Option<$type>,)*
         }
 
+        impl $name {
+            $crate::json::object!(@member '_, [$($field = $key,)*]);
+        }
+
         impl<'a> $crate::json::Read<'a> for $name {
-            $crate::json::object!(@read 'a, [$($field = $key,)*]);
+            $crate::json::object!(@read 'a);
         }
     };
     ($(#[$meta:meta])* $vis:vis $name:ident<$lt:lifetime> {
@@ -213,15 +228,16 @@ macro_rules! object {
             $($(#[$about])* $vis $field: Option<$type>,)*
             $(
                 /// What else is there and not `null`.
-                $vis $unknown: Vec<(
-                    ::std::borrow::Cow<$lt, str>,
-                    &$lt ::serde_json::value::RawValue,
-                )>,
+                $vis $unknown: Vec<(::std::borrow::Cow<$lt, str>, $crate::json::Raw<$lt>)>,
             )?
         }
 
+        impl<$lt> $name<$lt> {
+            $crate::json::object!(@member $lt, [$($field = $key,)*] $($unknown)?);
+        }
+
         impl<$lt> $crate::json::Read<$lt> for $name<$lt> {
-            $crate::json::object!(@read $lt, [$($field = $key,)*] $($unknown)?);
+            $crate::json::object!(@read $lt);
         }
     };
 }
@@ -352,8 +368,45 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether `null` comes next, which is then consumed.
+    ///
+    /// # Errors
+    ///
+    /// When it is something else that begins in the same way.
+    pub fn null(&mut self) -> Result<bool, Unread> {
+        match self.peek() {
+            Some(b'n') => self.literal(b"null").map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Reads the value of a member that its shape does not know, and keeps it unless it is `null`.
+    ///
+    /// # Errors
+    ///
+    /// When it is not JSON, or there are too many of them.
+    #[inline(never)]
+    pub fn unknown(
+        &mut self,
+        key: &Key<'a>,
+        members: &mut Vec<(Cow<'a, str>, Raw<'a>)>,
+    ) -> Result<(), Unread> {
+        if self.null()? {
+            return Ok(());
+        }
+        if members.len() >= MAX_UNKNOWN {
+            return Err(self.unfit("taken: its object has too many members that are not known"));
+        }
+        members.push((key.to_name(), self.value()?));
+        Ok(())
+    }
+
     /// Nothing but white space may follow.
-    fn end(&mut self) -> Result<(), Unread> {
+    ///
+    /// # Errors
+    ///
+    /// When something does.
+    pub fn end(&mut self) -> Result<(), Unread> {
         match self.peek() {
             None => Ok(()),
             Some(_) => Err(self.unexpected("nothing after the value")),
@@ -442,6 +495,16 @@ impl<'a> Reader<'a> {
             })),
             Err(Fault::Unexpected(expected)) => Err(self.unexpected(expected)),
         }
+    }
+
+    /// A string that is text.
+    pub(super) fn text(&mut self) -> Result<Text<'a>, Unread> {
+        self.peek();
+        let at = self.at();
+        Text::new(self.quoted()?).ok_or(Unread::Unfit {
+            at,
+            expected: "text: half of a surrogate pair is no character",
+        })
     }
 
     /// The text of a number.
@@ -624,6 +687,59 @@ impl<'a, T: Read<'a>> Read<'a> for Vec<T> {
     }
 }
 
+/// An array that is read item by item whenever it is needed: it takes no memory, however many there
+/// are. Every item has been checked.
+#[derive(Clone, Debug)]
+pub struct Items<'a, T> {
+    /// At the first item; `None`: there is none.
+    reader: Option<Reader<'a>>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<'a, T: Read<'a>> Items<'a, T> {
+    /// The items, in order.
+    pub fn iter(&self) -> impl Iterator<Item = T> + Clone + use<'a, T> {
+        let mut reader = self.reader.clone();
+        std::iter::from_fn(move || {
+            let mut item = None;
+            let next = reader.as_mut()?;
+            // All have been read before: there is nothing to fail on.
+            let is_read = T::read_into(&mut item, next).is_ok();
+            if !is_read || !next.goes_on(b']', "`,` or `]`").unwrap_or_default() {
+                reader = None;
+            }
+            item
+        })
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.reader.is_none()
+    }
+}
+
+impl<T> Default for Items<'_, T> {
+    fn default() -> Self {
+        Self {
+            reader: None,
+            of: PhantomData,
+        }
+    }
+}
+
+impl<'a, T: Read<'a>> Read<'a> for Items<'a, T> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
+        let mut array = reader.clone();
+        reader.array(&mut |reader| T::read_into(&mut None, reader))?;
+        array.peek();
+        array.open()?;
+        Ok(Self {
+            reader: (!array.closes(b']')).then_some(array),
+            of: PhantomData,
+        })
+    }
+}
+
 impl<'a> Read<'a> for Quoted<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
         reader.quoted()
@@ -634,12 +750,7 @@ impl<'a> Read<'a> for Quoted<'a> {
 impl<'a> Read<'a> for Cow<'a, str> {
     #[inline(never)]
     fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
-        reader.peek();
-        let at = reader.at();
-        reader.quoted()?.decode().ok_or(Unread::Unfit {
-            at,
-            expected: "text: half of a surrogate pair is no character",
-        })
+        reader.text().map(Text::decode)
     }
 }
 

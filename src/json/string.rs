@@ -10,9 +10,9 @@
 //! A change here must be measured as wasm.
 
 use std::borrow::Cow;
-use std::io::Write;
 
 use super::block::{self, BLOCK};
+use super::write::Writer;
 
 /// What the next byte of a string belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,10 +275,75 @@ pub(crate) fn decode_text(text: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(text).ok().map(Cow::Owned)
 }
 
-/// The same for what stands between the quotes, and has escapes.
+/// The same for what stands between the quotes, and has escapes. The escapes are known to be valid.
+///
+/// It takes no more memory than the text: what is decoded is not longer.
 pub(super) fn decode_escaped(inner: &[u8]) -> Option<String> {
-    let text = [b"\"", inner, b"\""].concat();
-    serde_json::from_slice(&text).ok()
+    let mut text = Vec::with_capacity(inner.len());
+    let is_text = each_piece(inner, &mut |piece| {
+        text.extend_from_slice(piece);
+        true
+    });
+    is_text.then(|| String::from_utf8(text).ok()).flatten()
+}
+
+/// Gives a string piece by piece, without escapes, until `give` wants no more. Gives whether it went
+/// through, which it does not where half of a surrogate pair is in it.
+pub(super) fn each_piece(mut rest: &[u8], give: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+    loop {
+        let plain = rest.iter().position(|&byte| byte == b'\\');
+        let (plain, escape) = rest.split_at(plain.unwrap_or(rest.len()));
+        if !plain.is_empty() && !give(plain) {
+            return false;
+        }
+        let (character, after) = match escape {
+            [] => return true,
+            [_, b'u', digits @ ..] => {
+                let Some((unit, after)) = hexadecimal(digits) else {
+                    return false;
+                };
+                match (unit, after) {
+                    (0xd800..=0xdbff, [b'\\', b'u', digits @ ..]) => {
+                        let Some((low @ 0xdc00..=0xdfff, after)) = hexadecimal(digits) else {
+                            return false;
+                        };
+                        let code = 0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+                        (char::from_u32(code), after)
+                    }
+                    _ => (char::from_u32(unit), after),
+                }
+            }
+            [_, byte, after @ ..] => {
+                let byte = match byte {
+                    b'b' => 0x08,
+                    b'f' => 0x0c,
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    other => *other,
+                };
+                (Some(char::from(byte)), after)
+            }
+            [_] => return false,
+        };
+        let Some(character) = character else {
+            return false;
+        };
+        if !give(character.encode_utf8(&mut [0; 4]).as_bytes()) {
+            return false;
+        }
+        rest = after;
+    }
+}
+
+/// The number that four hexadecimal digits mean, and what follows them.
+fn hexadecimal(digits: &[u8]) -> Option<(u32, &[u8])> {
+    let (digits, after) = digits.split_first_chunk::<4>()?;
+    let mut value = 0;
+    for digit in digits {
+        value = value << 4 | char::from(*digit).to_digit(16)?;
+    }
+    Some((value, after))
 }
 
 /// Whether text within quotes has neither escapes nor what would need one: it is its own value.
@@ -295,47 +360,39 @@ fn stands_for_itself(text: &[u8]) -> bool {
 /// assert_eq!(llm_proxy::json::encode_string("a\"b\n"), r#""a\"b\n""#);
 /// ```
 pub fn encode_string(value: &str) -> String {
-    let mut text = Vec::with_capacity(value.len() + 2);
-    write(value, &mut text);
+    let mut json = Writer::with_capacity(value.len() + 2);
+    json.string(value);
     // Whole characters are copied, and the escapes are ASCII.
-    String::from_utf8(text).unwrap_or_default()
-}
-
-/// Appends the JSON text of a string, quotes included: see [`encode_string`].
-pub(super) fn write(value: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    write_inner(value, out);
-    out.push(b'"');
+    String::from_utf8(json.into_bytes()).unwrap_or_default()
 }
 
 /// Appends the JSON text of a string without its quotes.
-pub(super) fn write_inner(value: &str, out: &mut Vec<u8>) {
+pub(super) fn write_inner(value: &str, out: &mut Writer) {
     let mut rest = value.as_bytes();
     loop {
         // Bytes beyond ASCII are copied one by one up to the next plain run: they need no escape.
         let run = plain_len(rest);
         let (plain, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
-        out.extend_from_slice(plain);
+        out.put(plain);
         rest = after;
         let Some((&byte, after)) = rest.split_first() else {
             return;
         };
         rest = after;
         match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            0x08 => out.extend_from_slice(b"\\b"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            0x0c => out.extend_from_slice(b"\\f"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            // Writing to a vector cannot fail.
-            0..0x20 => _ = write!(out, "\\u{byte:04x}"),
+            b'"' => out.put(b"\\\""),
+            b'\\' => out.put(b"\\\\"),
+            0x08 => out.put(b"\\b"),
+            b'\t' => out.put(b"\\t"),
+            b'\n' => out.put(b"\\n"),
+            0x0c => out.put(b"\\f"),
+            b'\r' => out.put(b"\\r"),
+            0..0x20 => out.put(format!("\\u{byte:04x}").as_bytes()),
             _ => {
-                out.push(byte);
+                out.put(&[byte]);
                 let run = rest.iter().take_while(|&&byte| byte >= 0x80).count();
                 let (beyond, after) = rest.split_at_checked(run).unwrap_or((rest, &[]));
-                out.extend_from_slice(beyond);
+                out.put(beyond);
                 rest = after;
             }
         }

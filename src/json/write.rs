@@ -5,6 +5,8 @@ use super::string;
 
 /// Appends values to a text; puts the commas between them.
 ///
+/// The text grows as it must, unless it is [bounded](Writer::bounded).
+///
 /// It trusts its caller to open, name and close in the right order: what is written is the
 /// caller's shape, so a wrong one is a mistake that the first test finds.
 ///
@@ -26,6 +28,65 @@ pub struct Writer {
     out: Vec<u8>,
     /// Whether a comma comes before the next value or key.
     needs_comma: bool,
+    room: Room,
+}
+
+/// What happens where the text does not fit its memory.
+#[derive(Clone, Copy, Debug, Default)]
+enum Room {
+    /// It was too long: it is counted from here on, and not kept. Unit: bytes so far.
+    Counted(usize),
+    /// It is given up and counted.
+    Fixed,
+    /// It gets more memory.
+    #[default]
+    Grows,
+}
+
+/// Writes a text in memory of its own length, or of `guess` bytes where it is not longer.
+///
+/// A vector that grows takes up to three times its content. So a text that outgrows the guess is only
+/// counted, and written again when its length is known. `write` must write the same each time.
+///
+/// # Errors
+///
+/// Those of `write`, and when the text is longer than `limit`.
+pub fn write_within<T, E>(
+    guess: usize,
+    limit: usize,
+    write: &mut dyn FnMut(&mut Writer) -> Result<T, E>,
+) -> Result<(T, Vec<u8>), Unwritten<E>> {
+    let mut json = Writer::bounded(guess.min(limit));
+    let written = write(&mut json).map_err(Unwritten::Failed)?;
+    let length = match json.finish() {
+        Ok(text) => return Ok((written, text)),
+        Err(length) => length,
+    };
+    if length > limit {
+        return Err(Unwritten::TooLong(TooLong { limit }));
+    }
+    let mut json = Writer::bounded(length);
+    let written = write(&mut json).map_err(Unwritten::Failed)?;
+    match json.finish() {
+        Ok(text) => Ok((written, text)),
+        Err(_) => Err(Unwritten::TooLong(TooLong { limit: length })),
+    }
+}
+
+/// Why a text was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unwritten<E> {
+    /// What was to write it failed.
+    Failed(E),
+    /// It would be longer than it may be.
+    TooLong(TooLong),
+}
+
+/// A text would be longer than it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLong {
+    /// Unit: bytes.
+    pub limit: usize,
 }
 
 impl Writer {
@@ -39,6 +100,28 @@ impl Writer {
         Self {
             out,
             needs_comma: false,
+            room: Room::Grows,
+        }
+    }
+
+    /// A writer with room for so many bytes and no more: what is longer is counted, and not kept.
+    pub fn bounded(bytes: usize) -> Self {
+        Self {
+            out: Vec::with_capacity(bytes),
+            needs_comma: false,
+            room: Room::Fixed,
+        }
+    }
+
+    /// What has been written.
+    ///
+    /// # Errors
+    ///
+    /// The text's length, where it is longer than the writer's room.
+    pub fn finish(self) -> Result<Vec<u8>, usize> {
+        match self.room {
+            Room::Counted(length) => Err(length),
+            Room::Fixed | Room::Grows => Ok(self.out),
         }
     }
 
@@ -84,38 +167,59 @@ impl Writer {
     /// The name of the member whose value comes next. Names are ours: none needs an escape.
     pub fn key(&mut self, name: &'static str) -> &mut Self {
         self.comma();
-        self.out.push(b'"');
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+        self.put(b"\"");
+        self.put(name.as_bytes());
+        self.put(b"\":");
         self.needs_comma = false;
         self
     }
 
     /// A string.
     pub fn string(&mut self, value: &str) {
-        self.comma();
-        string::write(value, &mut self.out);
-        self.needs_comma = true;
+        self.string_of(&[value]);
     }
 
     /// A string as another JSON text has it.
-    pub fn quoted(&mut self, value: Quoted<'_>) {
+    pub fn quoted<'t>(&mut self, value: impl Into<Quoted<'t>>) {
+        self.string_pieces(&[Piece::Quoted(value.into())]);
+    }
+
+    /// A string that is several, one behind the other.
+    pub fn string_pieces(&mut self, pieces: &[Piece<'_>]) {
+        self.open_string();
+        for piece in pieces {
+            self.piece(*piece);
+        }
+        self.close_string();
+    }
+
+    /// Starts a string, which is written by [pieces](Self::piece).
+    pub fn open_string(&mut self) {
         self.comma();
-        self.out.push(b'"');
-        self.out.extend_from_slice(value.text());
-        self.out.push(b'"');
+        self.put(b"\"");
+    }
+
+    /// A piece of the string that is open.
+    pub fn piece(&mut self, piece: Piece<'_>) {
+        match piece {
+            Piece::Plain(text) => string::write_inner(text, self),
+            Piece::Quoted(text) => self.put(text.text()),
+        }
+    }
+
+    /// Ends a string.
+    pub fn close_string(&mut self) {
+        self.put(b"\"");
         self.needs_comma = true;
     }
 
     /// A string that is several texts.
     pub fn string_of(&mut self, parts: &[&str]) {
-        self.comma();
-        self.out.push(b'"');
+        self.open_string();
         for part in parts {
-            string::write_inner(part, &mut self.out);
+            string::write_inner(part, self);
         }
-        self.out.push(b'"');
-        self.needs_comma = true;
+        self.close_string();
     }
 
     /// A whole number.
@@ -132,8 +236,7 @@ impl Writer {
             }
         }
         self.comma();
-        self.out
-            .extend_from_slice(digits.get(start..).unwrap_or_default());
+        self.put(digits.get(start..).unwrap_or_default());
         self.needs_comma = true;
     }
 
@@ -141,12 +244,12 @@ impl Writer {
     pub fn float(&mut self, value: f64) {
         if let Some((whole, mut fraction)) = short_decimal(value) {
             self.number(whole);
-            self.out.push(b'.');
+            self.put(b".");
             let mut unit = DECIMAL;
             loop {
                 unit /= 10;
                 // A digit is below 10.
-                self.out.push(b'0' + (fraction / unit) as u8);
+                self.put(&[b'0' + (fraction / unit) as u8]);
                 fraction %= unit;
                 if fraction == 0 {
                     return;
@@ -172,27 +275,64 @@ impl Writer {
 
     /// A value that is JSON text already.
     pub fn raw(&mut self, json: &str) {
+        self.raw_of(&[json]);
+    }
+
+    /// A value that is JSON text already, in several pieces.
+    pub fn raw_of(&mut self, pieces: &[&str]) {
         self.comma();
-        self.out.extend_from_slice(json.as_bytes());
+        for piece in pieces {
+            self.put(piece.as_bytes());
+        }
         self.needs_comma = true;
     }
 
     fn open(&mut self, bracket: u8) {
         self.comma();
-        self.out.push(bracket);
+        self.put(&[bracket]);
         self.needs_comma = false;
     }
 
     fn close(&mut self, bracket: u8) {
-        self.out.push(bracket);
+        self.put(&[bracket]);
         self.needs_comma = true;
     }
 
     fn comma(&mut self) {
         if self.needs_comma {
-            self.out.push(b',');
+            self.put(b",");
         }
     }
+
+    /// Appends bytes.
+    #[inline(always)]
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        if bytes.len() > self.out.capacity() - self.out.len() {
+            return self.put_beyond(bytes);
+        }
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Appends bytes for which there is no room.
+    #[cold]
+    #[inline(never)]
+    fn put_beyond(&mut self, bytes: &[u8]) {
+        let before = match self.room {
+            Room::Grows => return self.out.extend_from_slice(bytes),
+            Room::Fixed => std::mem::take(&mut self.out).len(),
+            Room::Counted(length) => length,
+        };
+        self.room = Room::Counted(before.saturating_add(bytes.len()));
+    }
+}
+
+/// A piece of a string.
+#[derive(Clone, Copy, Debug)]
+pub enum Piece<'a> {
+    /// Text.
+    Plain(&'a str),
+    /// A string as another JSON text has it.
+    Quoted(Quoted<'a>),
 }
 
 /// A number of a few decimals as its whole part and its fraction, in units of 1/[`DECIMAL`].
@@ -245,6 +385,40 @@ mod tests {
             let expected = serde_json::to_string(&(value, 1)).unwrap();
             assert_eq!(String::from_utf8(json.into_bytes()).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn what_is_too_long_is_counted_and_written_in_just_its_length() {
+        let mut write = |json: &mut Writer| {
+            json.array(|json| {
+                json.string("a\n\u{1}\"é");
+                json.number(1234);
+                json.float(0.25);
+                json.string_of(&["x", ""]);
+                json.object(|json| json.key("k").raw("[null]"));
+            });
+            Ok::<_, ()>(7)
+        };
+        let expected = br#"["a\n\u0001\"\u00e9",1234,0.25,"x",{"k":[null]}]"#;
+        let expected = String::from_utf8(expected.to_vec())
+            .unwrap()
+            .replace(r"\u00e9", "é");
+        for guess in 0..=expected.len() {
+            let (seven, text) = write_within(guess, expected.len(), &mut write).unwrap();
+            assert_eq!(
+                (seven, String::from_utf8(text).unwrap()),
+                (7, expected.clone())
+            );
+            let (_, text) = write_within(guess, usize::MAX, &mut write).unwrap();
+            assert!(text.capacity() <= expected.len());
+        }
+        let limit = expected.len() - 1;
+        for guess in [0, limit, usize::MAX] {
+            let long = write_within(guess, limit, &mut write);
+            assert_eq!(long, Err(Unwritten::TooLong(TooLong { limit })));
+        }
+        let failed = write_within(0, 9, &mut |_| Err::<(), _>(8));
+        assert_eq!(failed, Err(Unwritten::Failed(8)));
     }
 
     #[test]

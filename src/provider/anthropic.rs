@@ -30,9 +30,9 @@ mod thinking;
 
 use std::borrow::Cow;
 
-use super::dialect::{BrokenReply, Dialect, Encoded, Options, StreamDecoder, Unsupported};
+use super::dialect::{BrokenReply, Dialect, Head, Options, StreamDecoder, Unsupported};
 use crate::chat::{Reply, Request};
-use crate::json::{self, object};
+use crate::json::{self, Writer, object};
 use crate::refusal::ErrorBody;
 
 /// The dialect.
@@ -69,19 +69,22 @@ impl Anthropic {
 }
 
 impl Dialect for Anthropic {
-    fn encode(&self, request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported> {
-        let body = request::write(request, *options, self.host)?;
+    fn write(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported> {
+        request::write(json, request, *options, self.host)?;
         Ok(match self.host {
-            Host::Anthropic => Encoded {
+            Host::Anthropic => Head {
                 suffix: "/messages".to_owned(),
                 // https://platform.claude.com/docs/en/api/versioning, read 2026-11-21.
                 headers: &[("anthropic-version", "2023-06-01")],
-                body,
             },
-            Host::Vertex => Encoded {
+            Host::Vertex => Head {
                 suffix: request::vertex_suffix(request)?,
                 headers: &[],
-                body,
             },
         })
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::chat::{Delta, Reply, Request};
-use crate::json::Unread;
+use crate::json::{self, TooLong, Unread, Unwritten, Writer};
 use crate::refusal::ErrorBody;
 use crate::sse;
 
@@ -11,12 +11,53 @@ use crate::sse;
 ///
 /// A dialect knows bytes and meaning; it knows no hosts, keys or header maps.
 pub trait Dialect {
-    /// The request in the provider's words.
+    /// Writes the body of the request in the provider's words, the same each time.
     ///
     /// # Errors
     ///
     /// The first parameter that the dialect cannot express, unless `options` let it be dropped.
-    fn encode(&self, request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported>;
+    fn write(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported>;
+
+    /// The request in the provider's words. `length`: that of the body that it was read from. Unit of
+    /// `length` and `limit`: bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write), and when the body would be longer than `limit`.
+    fn encode_within(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        length: usize,
+        limit: usize,
+    ) -> Result<Encoded, Unwritten<Unsupported>> {
+        let guess = request.size_hint(length);
+        let mut write = |json: &mut Writer| self.write(request, options, json);
+        let (head, body) = json::write_within(guess, limit, &mut write)?;
+        Ok(Encoded { head, body })
+    }
+
+    /// The same without a limit.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write).
+    fn encode(&self, request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported> {
+        self.encode_within(request, options, 0, usize::MAX)
+            .map_err(|unwritten| match unwritten {
+                Unwritten::Failed(unsupported) => unsupported,
+                // Nothing is longer than that.
+                Unwritten::TooLong(TooLong { limit }) => Unsupported {
+                    param: "messages".to_owned(),
+                    message: format!("become longer than {limit} bytes"),
+                },
+            })
+    }
 
     /// A whole reply with a status below 400.
     ///
@@ -44,29 +85,33 @@ pub trait Dialect {
 
 /// Translates embeddings.
 pub trait Embeddings {
-    /// An OpenAI request in the provider's words. `model` is the provider's name of the model.
+    /// An OpenAI request in the provider's words. `model` is the provider's name of the model, `limit`
+    /// how long its body may be. Unit: bytes.
     ///
     /// # Errors
     ///
-    /// What is missing or wrong, or cannot be expressed.
+    /// What is missing or wrong, or cannot be expressed; and when it would be too long.
     fn encode(
         &self,
         body: &[u8],
         model: &str,
         options: &Options,
-    ) -> Result<EncodedEmbeddings, Unsupported>;
+        limit: usize,
+    ) -> Result<EncodedEmbeddings, Unwritten<Unsupported>>;
 
-    /// The provider's reply as OpenAI's. `encoding` and `count` are what the request came to.
+    /// The provider's reply as OpenAI's. `encoding` and `count` are what the request came to, `limit`
+    /// is how long the reply may become. Unit: bytes.
     ///
     /// # Errors
     ///
-    /// When the bytes are not a reply: the client gets 502.
+    /// When the bytes are not a reply, or it would be too long: the client gets 502.
     fn decode(
         &self,
         body: &[u8],
         model: &str,
         encoding: Encoding,
         count: usize,
+        limit: usize,
     ) -> Result<Vec<u8>, BrokenReply>;
 }
 
@@ -131,12 +176,19 @@ impl Options {
 /// A request in the provider's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
+    /// Where it goes.
+    pub head: Head,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+/// What goes before the body of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
     /// The path below the base path, with its query: `/messages`.
     pub suffix: String,
     /// Headers that belong to the dialect: lower-case names.
     pub headers: &'static [(&'static str, &'static str)],
-    /// JSON.
-    pub body: Vec<u8>,
 }
 
 /// In which form the client wants a vector.
@@ -194,6 +246,17 @@ impl BrokenReply {
     /// What the client sees, with a 502 or in a stream.
     pub fn to_error(&self) -> ErrorBody<'static> {
         ErrorBody::new(502, self.to_string()).with_code(Some("broken_reply".into()))
+    }
+}
+
+impl From<Unwritten<Self>> for BrokenReply {
+    fn from(unwritten: Unwritten<Self>) -> Self {
+        match unwritten {
+            Unwritten::Failed(broken) => broken,
+            Unwritten::TooLong(TooLong { limit }) => Self(format!(
+                "it becomes larger than the limit of {limit} bytes when it is translated"
+            )),
+        }
     }
 }
 

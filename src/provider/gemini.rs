@@ -36,8 +36,9 @@ mod stream;
 mod tests;
 
 use crate::chat::{Reply, Request};
+use crate::json::{Unwritten, Writer};
 use crate::provider::dialect::{
-    BrokenReply, Dialect, Embeddings, Encoded, EncodedEmbeddings, Encoding, Options, StreamDecoder,
+    BrokenReply, Dialect, Embeddings, EncodedEmbeddings, Encoding, Head, Options, StreamDecoder,
     Unsupported,
 };
 use crate::refusal::ErrorBody;
@@ -56,20 +57,26 @@ enum Host {
     Vertex,
 }
 
-/// A request as Vertex AI takes it. Its path is that of AI Studio.
-pub(super) fn encode_for_vertex(
+/// Writes a request as Vertex AI takes it. Its path is that of AI Studio.
+pub(super) fn write_for_vertex(
+    json: &mut Writer,
     request: &Request<'_>,
     options: &Options,
-) -> Result<Encoded, Unsupported> {
-    request::encode(request, options, Host::Vertex)
+) -> Result<Head, Unsupported> {
+    request::write(json, request, options, Host::Vertex)
 }
 
 /// Stands before a text's signature in [`crate::chat::Choice::reasoning_signature`].
 pub const SIGNATURE_PREFIX: &str = "gemini:";
 
 impl Dialect for Gemini {
-    fn encode(&self, request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported> {
-        request::encode(request, options, Host::AiStudio)
+    fn write(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported> {
+        request::write(json, request, options, Host::AiStudio)
     }
 
     fn decode(&self, body: &[u8]) -> Result<Reply, BrokenReply> {
@@ -99,8 +106,9 @@ impl Embeddings for Gemini {
         body: &[u8],
         model: &str,
         options: &Options,
-    ) -> Result<EncodedEmbeddings, Unsupported> {
-        embeddings::encode(body, model, options)
+        limit: usize,
+    ) -> Result<EncodedEmbeddings, Unwritten<Unsupported>> {
+        embeddings::encode(body, model, options, limit)
     }
 
     fn decode(
@@ -109,7 +117,8 @@ impl Embeddings for Gemini {
         model: &str,
         encoding: Encoding,
         count: usize,
+        limit: usize,
     ) -> Result<Vec<u8>, BrokenReply> {
-        embeddings::decode(body, model, encoding, count).map(|(reply, _)| reply)
+        embeddings::decode(body, model, encoding, count, limit).map(|(reply, _)| reply)
     }
 }

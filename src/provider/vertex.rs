@@ -16,11 +16,12 @@ mod embeddings;
 
 use super::anthropic::Anthropic;
 use super::dialect::{
-    BrokenReply, Dialect, Embeddings, Encoded, EncodedEmbeddings, Encoding, Options, StreamDecoder,
+    BrokenReply, Dialect, Embeddings, EncodedEmbeddings, Encoding, Head, Options, StreamDecoder,
     Unsupported,
 };
 use super::gemini;
 use crate::chat::{Reply, Request};
+use crate::json::{Unwritten, Writer};
 use crate::refusal::ErrorBody;
 
 /// Where requests are charged, and where they are served.
@@ -83,10 +84,15 @@ pub fn dialect_of(model: &str) -> &'static dyn Dialect {
 pub struct Gemini;
 
 impl Dialect for Gemini {
-    fn encode(&self, request: &Request<'_>, options: &Options) -> Result<Encoded, Unsupported> {
-        let mut encoded = gemini::encode_for_vertex(request, options)?;
-        encoded.suffix.insert_str(0, PUBLISHER);
-        Ok(encoded)
+    fn write(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported> {
+        let mut head = gemini::write_for_vertex(json, request, options)?;
+        head.suffix.insert_str(0, PUBLISHER);
+        Ok(head)
     }
 
     fn decode(&self, body: &[u8]) -> Result<Reply, BrokenReply> {
@@ -116,9 +122,10 @@ impl Embeddings for Gemini {
         body: &[u8],
         model: &str,
         options: &Options,
-    ) -> Result<EncodedEmbeddings, Unsupported> {
-        let mut encoded = embeddings::encode(body, model, options)?;
-        encoded.request.suffix.insert_str(0, PUBLISHER);
+        limit: usize,
+    ) -> Result<EncodedEmbeddings, Unwritten<Unsupported>> {
+        let mut encoded = embeddings::encode(body, model, options, limit)?;
+        encoded.request.head.suffix.insert_str(0, PUBLISHER);
         Ok(encoded)
     }
 
@@ -128,8 +135,9 @@ impl Embeddings for Gemini {
         model: &str,
         encoding: Encoding,
         count: usize,
+        limit: usize,
     ) -> Result<Vec<u8>, BrokenReply> {
-        embeddings::decode(body, model, encoding, count)
+        embeddings::decode(body, model, encoding, count, limit)
     }
 }
 
@@ -240,7 +248,7 @@ mod tests {
                 format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"a"}}]}}"#);
             let request = crate::chat::openai::read(body.as_bytes()).unwrap();
             let encoded = dialect_of(model).encode(&request, &Options::default());
-            assert_eq!(encoded.unwrap().suffix, path);
+            assert_eq!(encoded.unwrap().head.suffix, path);
         }
     }
 }

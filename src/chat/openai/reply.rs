@@ -1,6 +1,6 @@
 //! Writing a whole reply.
 
-use crate::chat::{Choice, Logprob, Reply, StopReason, ToolCall};
+use crate::chat::{Choice, Logprob, Reply, ReplyCall, StopReason};
 use crate::json::Writer;
 use crate::usage::Usage;
 
@@ -85,7 +85,7 @@ fn choice(json: &mut Writer, index: u64, it: &Choice, stamp: Stamp) {
     });
 }
 
-fn tool_call(json: &mut Writer, call: &ToolCall<'_>, id: &str) {
+fn tool_call(json: &mut Writer, call: &ReplyCall<'_>, id: &str) {
     json.object(|json| {
         json.key("id").string(id);
         json.key("type").string("function");
@@ -240,7 +240,7 @@ mod tests {
         let mut choice = answer(None);
         choice.stop = StopReason::ToolCalls;
         choice.tool_calls = vec![
-            ToolCall {
+            ReplyCall {
                 id: "".into(),
                 name: "f".into(),
                 arguments: "".into(),

@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde_json::value::RawValue;
-
 use super::wire;
-use crate::chat::{Message, Part, PartKind, Request, ResponseFormat, Tool, ToolCall, ToolChoice};
-use crate::json::{self, Unread};
+use crate::chat::tape::{Kind, MAX_TEXT_BYTES, Tape};
+use crate::chat::{Messages, Request, ResponseFormat, Stops, ToolChoice, Tools};
+use crate::json::{Key, Quoted, Raw, Reader, Seen, Unread};
 use crate::refusal::ErrorBody;
 
 /// A body that is no chat completion request. Caused by the client.
@@ -25,21 +24,44 @@ pub struct InvalidRequest {
 ///
 /// # Errors
 ///
-/// When the body is not JSON, or a member is missing, of another type or of an unknown kind.
+/// When the body is not JSON, or a member is missing, of another type or of an unknown kind. What is
+/// wrong first ends the reading: the rest of the body is not looked at.
 ///
 /// ```
 /// use llm_proxy::chat::openai;
 ///
 /// let body = br#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
-/// assert_eq!(openai::read(body).unwrap().messages.len(), 1);
+/// assert_eq!(openai::read(body).unwrap().messages.iter().count(), 1);
 ///
 /// let body = br#"{"model":"m","messages":[{"role":"user","content":[{"type":1}]}]}"#;
 /// let invalid = openai::read(body).unwrap_err();
 /// assert_eq!(invalid.param.as_deref(), Some("messages[0].content[0].type"));
 /// ```
 pub fn read(body: &[u8]) -> Result<Request<'_>, InvalidRequest> {
-    let shape = json::read(body).map_err(|unread| InvalidRequest::unread(&unread, body))?;
-    request(shape)
+    if body.len() > MAX_TEXT_BYTES {
+        let message = format!("the body is larger than {MAX_TEXT_BYTES} bytes");
+        return Err(InvalidRequest::body(message));
+    }
+    let mut reading = Reading {
+        body: wire::Body::default(),
+        seen: Seen::default(),
+        seen_lists: Seen::default(),
+        has_messages: false,
+        messages: Tape::new(body),
+        stops: Tape::new(body),
+        tools: Tape::new(body),
+        unplaced: Vec::new(),
+        invalid: None,
+    };
+    let mut reader = Reader::new(body);
+    let is_read = reader
+        .object(&mut |reader, key| reading.member(reader, key))
+        .and_then(|()| reader.end());
+    match (is_read, reading.invalid.take()) {
+        (Ok(()), None) => reading.finish(),
+        (_, Some(invalid)) => Err(invalid),
+        (Err(unread), None) => Err(InvalidRequest::unread(&unread, body)),
+    }
 }
 
 impl InvalidRequest {
@@ -93,190 +115,487 @@ impl fmt::Display for InvalidRequest {
 
 impl std::error::Error for InvalidRequest {}
 
-fn request(body: wire::Body<'_>) -> Result<Request<'_>, InvalidRequest> {
-    let mut unplaced = Vec::new();
-    if body.functions.is_some() {
-        return Err(InvalidRequest::at(
-            "functions",
-            "is deprecated and not taken; use tools",
-        ));
-    }
-    if body.function_call.is_some() {
-        let message = "is deprecated and not taken; use tool_choice";
-        return Err(InvalidRequest::at("function_call", message));
-    }
-    let Some(messages) = body.messages else {
-        return Err(InvalidRequest::missing("messages"));
-    };
-    if messages.is_empty() {
-        return Err(InvalidRequest::at(
-            "messages",
-            "must have at least one message",
-        ));
-    }
-    let messages = messages
-        .into_iter()
-        .enumerate()
-        .map(|(index, it)| message(it, index, &mut unplaced))
-        .collect::<Result<_, _>>()?;
-    let tools = body.tools.unwrap_or_default();
-    let tools = tools
-        .into_iter()
-        .enumerate()
-        .map(|(index, it)| tool(it, index, &mut unplaced))
-        .collect::<Result<_, _>>()?;
-    let stream_options = body.stream_options.unwrap_or_default();
-    note(&mut unplaced, "stream_options", &stream_options.unknown);
-    let mut other = body.unknown;
-    other.retain(|(name, value)| !is_default(name, value));
-    Ok(Request {
-        model: body.model.unwrap_or_default(),
-        messages,
-        max_tokens: body.max_completion_tokens.or(body.max_tokens),
-        temperature: body.temperature,
-        top_p: body.top_p,
-        stop: match body.stop {
-            None => Vec::new(),
-            Some(wire::Stop::Text(stop)) => vec![stop],
-            Some(wire::Stop::Other(stops)) => stops,
-        },
-        stream: body.stream.unwrap_or_default(),
-        include_usage: stream_options.include_usage.unwrap_or_default(),
-        tools,
-        tool_choice: body
-            .tool_choice
-            .map(|it| tool_choice(it, &mut unplaced))
-            .transpose()?,
-        parallel_tool_calls: body.parallel_tool_calls,
-        response_format: match body.response_format {
-            Some(format) => response_format(format, &mut unplaced)?,
-            None => None,
-        },
-        reasoning_effort: body.reasoning_effort,
-        user: body.safety_identifier.or(body.user),
-        seed: body.seed,
-        n: body.n.unwrap_or(1),
-        presence_penalty: body.presence_penalty,
-        frequency_penalty: body.frequency_penalty,
-        logprobs: body.logprobs.unwrap_or_default(),
-        top_logprobs: body.top_logprobs,
-        other,
-        unplaced,
-    })
+/// A request as far as it has been read.
+struct Reading<'a> {
+    body: wire::Body<'a>,
+    seen: Seen,
+    /// Of the members that [`wire::Body`] has not.
+    seen_lists: Seen,
+    has_messages: bool,
+    messages: Tape<'a>,
+    stops: Tape<'a>,
+    tools: Tape<'a>,
+    unplaced: Vec<String>,
+    /// What is wrong, where more can be said about it than an [`Unread`] can.
+    invalid: Option<InvalidRequest>,
 }
 
-fn message<'a>(
-    it: wire::Message<'a>,
-    index: usize,
-    unplaced: &mut Vec<String>,
-) -> Result<Message<'a>, InvalidRequest> {
-    let path = || format!("messages[{index}]");
-    let Some(role) = it.role else {
-        return Err(InvalidRequest::missing(format!("{}.role", path())));
-    };
-    if !it.unknown.is_empty() {
-        note(unplaced, &path(), &it.unknown);
-    }
-    let is_assistant = role == "assistant";
-    for (name, is_lost) in [
-        ("name", it.name.is_some() && role != "tool"),
-        ("audio", it.audio.is_some()),
-        ("refusal", it.refusal.is_some() && !is_assistant),
-        ("tool_calls", it.tool_calls.is_some() && !is_assistant),
-        ("tool_call_id", it.tool_call_id.is_some() && role != "tool"),
-        (
-            "reasoning_content",
-            it.reasoning_content.is_some() && !is_assistant,
-        ),
-    ] {
-        if is_lost {
-            unplaced.push(format!("{}.{name}", path()));
-        }
-    }
-    if it.function_call.is_some() {
-        let message = "is deprecated and not taken; use tool_calls";
-        return Err(InvalidRequest::at(
-            format!("{}.function_call", path()),
-            message,
-        ));
-    }
-    let has_content = it.content.is_some();
-    let allowed = Allowed::of(&role);
-    let mut content = match it.content {
-        None => Vec::new(),
-        Some(wire::Content::Text(text)) => vec![Part {
-            kind: PartKind::Text(text),
-            cache_control: None,
-        }],
-        Some(wire::Content::Other(parts)) => parts
-            .into_iter()
-            .enumerate()
-            .map(|(number, it)| part(it, allowed, (index, number), unplaced))
-            .collect::<Result<_, _>>()?,
-    };
-    let cache_control = it.cache_control;
-    let expect_content = || {
-        if has_content {
+/// The members that [`wire::Body`] and [`wire::Message`] have not, by number.
+const MESSAGES: u32 = 0;
+const STOP: u32 = 1;
+const TOOLS: u32 = 2;
+const CONTENT: u32 = 0;
+const TOOL_CALLS: u32 = 1;
+
+impl<'a> Reading<'a> {
+    /// Reads the value of a member of the body.
+    fn member(&mut self, reader: &mut Reader<'a>, key: &Key<'a>) -> Result<(), Unread> {
+        let number = match key.bytes() {
+            b"messages" => MESSAGES,
+            b"stop" => STOP,
+            b"tools" => TOOLS,
+            _ => return self.body.read_member(&mut self.seen, reader, key),
+        };
+        reader.see(&mut self.seen_lists, number)?;
+        if reader.null()? {
             return Ok(());
         }
-        Err(InvalidRequest::missing(format!("{}.content", path())))
-    };
-    match &*role {
-        "assistant" => {
-            if let Some(refusal) = it.refusal {
-                content.push(Part {
-                    kind: PartKind::Text(refusal),
-                    cache_control: None,
-                });
+        let mut index = 0;
+        match number {
+            MESSAGES => {
+                self.has_messages = true;
+                reader.array(&mut |reader| {
+                    index += 1;
+                    self.message(reader, index - 1)
+                })
             }
-            let tool_calls = it.tool_calls.unwrap_or_default();
-            Ok(Message::Assistant {
-                content,
-                tool_calls: tool_calls
-                    .into_iter()
-                    .enumerate()
-                    .map(|(number, it)| tool_call(it, (index, number), unplaced))
-                    .collect::<Result<_, _>>()?,
-                reasoning: it.reasoning_content,
-                reasoning_signature: it.reasoning_signature,
-                cache_control,
-            })
+            STOP => self.stop(reader),
+            _ => reader.array(&mut |reader| {
+                index += 1;
+                let tool = reader.value()?;
+                let tool = self.tool(tool, index - 1);
+                self.checked(tool)
+            }),
         }
-        "developer" | "system" => {
-            expect_content()?;
-            Ok(Message::System {
-                content,
-                cache_control,
-            })
+    }
+
+    /// Ends the reading where something is wrong.
+    fn checked<T>(&mut self, checked: Result<T, InvalidRequest>) -> Result<T, Unread> {
+        checked.map_err(|invalid| {
+            self.invalid = Some(invalid);
+            Unread::Unfit {
+                at: 0,
+                expected: "valid",
+            }
+        })
+    }
+
+    fn stop(&mut self, reader: &mut Reader<'a>) -> Result<(), Unread> {
+        let mut one = |reader: &mut Reader<'a>| {
+            let stop: crate::json::Text<'a> = reader.value()?;
+            self.stops.push(Kind::Stop, stop.quoted().text());
+            Ok(())
+        };
+        match reader.peek() {
+            Some(b'"') => one(reader),
+            Some(b'[' | b'{') => reader.array(&mut one),
+            _ => Err(reader.unfit("a string or an array of strings")),
         }
-        "tool" => {
-            expect_content()?;
-            let Some(tool_call_id) = it.tool_call_id else {
-                return Err(InvalidRequest::missing(format!("{}.tool_call_id", path())));
+    }
+
+    fn message(&mut self, reader: &mut Reader<'a>, index: usize) -> Result<(), Unread> {
+        // Its role may come last.
+        let head = self.messages.len();
+        self.messages.push(Kind::User, b"");
+        let mut it = wire::Message::default();
+        let (mut seen, mut seen_lists) = (Seen::default(), Seen::default());
+        let (mut has_content, mut has_calls, mut is_unchecked) = (false, false, false);
+        let noted = self.unplaced.len();
+        reader.object(&mut |reader, key| {
+            let number = match key.bytes() {
+                b"content" => CONTENT,
+                b"tool_calls" => TOOL_CALLS,
+                _ => return it.read_member(&mut seen, reader, key),
             };
-            Ok(Message::Tool {
-                tool_call_id,
-                content,
-                cache_control,
+            reader.see(&mut seen_lists, number)?;
+            if reader.null()? {
+                return Ok(());
+            }
+            let mut place = (index, 0);
+            if number == CONTENT {
+                has_content = true;
+                let role = it.role.map(|role| role.decode());
+                let allowed = role.map(|role| Allowed::of(&role));
+                // Where it is not known yet, the parts are checked when it is.
+                is_unchecked = allowed.is_none();
+                return self.content(reader, index, allowed);
+            }
+            has_calls = true;
+            reader.array(&mut |reader| {
+                let call = reader.value()?;
+                let call = self.tool_call(call, place);
+                place.1 += 1;
+                self.checked(call)
             })
+        })?;
+        if let (true, Some(role)) = (is_unchecked, it.role) {
+            let parts = self.check_parts(head, index, Allowed::of(&role.decode()));
+            self.checked(parts)?;
         }
-        "user" => {
-            expect_content()?;
-            Ok(Message::User {
-                content,
-                cache_control,
-            })
+        let of_content = self.unplaced.len();
+        let message = self.end_message(it, (head, index), has_content, has_calls);
+        self.checked(message)?;
+        // What is about the whole message comes before what is about its content.
+        let own = self.unplaced.len() - of_content;
+        if let Some(noted) = self.unplaced.get_mut(noted..) {
+            noted.rotate_right(own);
         }
-        "function" => Err(InvalidRequest::at(
-            format!("{}.role", path()),
-            "\"function\" is deprecated and not taken; use \"tool\"",
-        )),
-        other => Err(InvalidRequest::at(
-            format!("{}.role", path()),
-            format!(
-                "{other:?} is none of \"assistant\", \"developer\", \"system\", \"tool\", \"user\""
+        Ok(())
+    }
+
+    fn content(
+        &mut self,
+        reader: &mut Reader<'a>,
+        message: usize,
+        allowed: Option<Allowed>,
+    ) -> Result<(), Unread> {
+        match reader.peek() {
+            Some(b'"') => {
+                let text: Quoted<'a> = reader.value()?;
+                self.messages.push(Kind::Text, text.text());
+                Ok(())
+            }
+            Some(b'[' | b'{') => {
+                let mut place = (message, 0);
+                reader.array(&mut |reader| {
+                    let part = reader.value()?;
+                    let part = self.part(part, allowed, place);
+                    place.1 += 1;
+                    self.checked(part)
+                })
+            }
+            _ => Err(reader.unfit("a string or an array of parts")),
+        }
+    }
+
+    /// Notes what is left of a message when its content and its calls have been.
+    fn end_message(
+        &mut self,
+        it: wire::Message<'a>,
+        (head, index): (usize, usize),
+        has_content: bool,
+        has_calls: bool,
+    ) -> Result<(), InvalidRequest> {
+        let path = || format!("messages[{index}]");
+        let Some(role) = it.role else {
+            return Err(InvalidRequest::missing(format!("{}.role", path())));
+        };
+        let role = &*role.decode();
+        note(&mut self.unplaced, path, &it.unknown)?;
+        let is_assistant = role == "assistant";
+        for (name, is_lost) in [
+            ("name", it.name.is_some() && role != "tool"),
+            ("audio", it.audio.is_some()),
+            ("refusal", it.refusal.is_some() && !is_assistant),
+            ("tool_calls", has_calls && !is_assistant),
+            ("tool_call_id", it.tool_call_id.is_some() && role != "tool"),
+            (
+                "reasoning_content",
+                it.reasoning_content.is_some() && !is_assistant,
             ),
-        )),
+        ] {
+            if is_lost {
+                note_path(&mut self.unplaced, format!("{}.{name}", path()))?;
+            }
+        }
+        if it.function_call.is_some() {
+            let message = "is deprecated and not taken; use tool_calls";
+            return Err(InvalidRequest::at(
+                format!("{}.function_call", path()),
+                message,
+            ));
+        }
+        let (kind, of_kind): (_, &[u8]) = match role {
+            "assistant" => {
+                if let Some(refusal) = it.refusal {
+                    self.messages.push(Kind::Refusal, refusal.text());
+                }
+                for (kind, text) in [
+                    (Kind::Reasoning, it.reasoning_content),
+                    (Kind::ReasoningSignature, it.reasoning_signature),
+                ] {
+                    if let Some(text) = text {
+                        self.messages.push(kind, text.quoted().text());
+                    }
+                }
+                (Kind::Assistant, b"")
+            }
+            "developer" | "system" => (Kind::System, b""),
+            "tool" => match it.tool_call_id {
+                Some(id) => (Kind::Tool, id.quoted().text()),
+                None if has_content => {
+                    return Err(InvalidRequest::missing(format!("{}.tool_call_id", path())));
+                }
+                None => (Kind::Tool, b""),
+            },
+            "user" => (Kind::User, b""),
+            "function" => {
+                return Err(InvalidRequest::at(
+                    format!("{}.role", path()),
+                    "\"function\" is deprecated and not taken; use \"tool\"",
+                ));
+            }
+            other => {
+                return Err(InvalidRequest::at(
+                    format!("{}.role", path()),
+                    format!(
+                        "{other:?} is none of \"assistant\", \"developer\", \"system\", \"tool\", \"user\""
+                    ),
+                ));
+            }
+        };
+        if !has_content && !is_assistant {
+            return Err(InvalidRequest::missing(format!("{}.content", path())));
+        }
+        if let Some(cache_control) = it.cache_control {
+            self.messages
+                .push(Kind::MessageCache, cache_control.bytes());
+        }
+        self.messages.replace(head, kind, of_kind);
+        Ok(())
+    }
+
+    /// Checks the kinds of the parts that the message has whose entry is `head`.
+    fn check_parts(
+        &self,
+        head: usize,
+        message: usize,
+        allowed: Allowed,
+    ) -> Result<(), InvalidRequest> {
+        let entries = (head + 1..self.messages.len()).filter_map(|at| self.messages.get(at));
+        let parts = entries.filter(|(kind, _)| kind.is_part());
+        for (index, (kind, place)) in parts.enumerate() {
+            let name = match kind {
+                Kind::Audio => "input_audio",
+                Kind::File => "file",
+                Kind::Image => "image_url",
+                Kind::Refusal => "refusal",
+                Kind::Text => "text",
+                _ => &*crate::json::Text::checked(place).decode(),
+            };
+            allowed.check(name, || {
+                format!("messages[{message}].content[{index}].type")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The request, whose text has been read to its end.
+    fn finish(mut self) -> Result<Request<'a>, InvalidRequest> {
+        let body = self.body;
+        if body.functions.is_some() {
+            return Err(InvalidRequest::at(
+                "functions",
+                "is deprecated and not taken; use tools",
+            ));
+        }
+        if body.function_call.is_some() {
+            let message = "is deprecated and not taken; use tool_choice";
+            return Err(InvalidRequest::at("function_call", message));
+        }
+        if !self.has_messages {
+            return Err(InvalidRequest::missing("messages"));
+        }
+        if self.messages.len() == 0 {
+            return Err(InvalidRequest::at(
+                "messages",
+                "must have at least one message",
+            ));
+        }
+        let mut unplaced = std::mem::take(&mut self.unplaced);
+        let stream_options = body.stream_options.unwrap_or_default();
+        note(
+            &mut unplaced,
+            || "stream_options".to_owned(),
+            &stream_options.unknown,
+        )?;
+        let mut other = body.unknown;
+        other.retain(|(name, value)| !is_default(name, *value));
+        Ok(Request {
+            model: body.model.unwrap_or_default(),
+            messages: Messages(self.messages),
+            max_tokens: body.max_completion_tokens.or(body.max_tokens),
+            temperature: body.temperature,
+            top_p: body.top_p,
+            stop: Stops(self.stops),
+            stream: body.stream.unwrap_or_default(),
+            include_usage: stream_options.include_usage.unwrap_or_default(),
+            tools: Tools(self.tools),
+            tool_choice: body
+                .tool_choice
+                .map(|it| tool_choice(it, &mut unplaced))
+                .transpose()?,
+            parallel_tool_calls: body.parallel_tool_calls,
+            response_format: match body.response_format {
+                Some(format) => response_format(format, &mut unplaced)?,
+                None => None,
+            },
+            reasoning_effort: body.reasoning_effort,
+            user: body.safety_identifier.or(body.user),
+            seed: body.seed,
+            n: body.n.unwrap_or(1),
+            presence_penalty: body.presence_penalty,
+            frequency_penalty: body.frequency_penalty,
+            logprobs: body.logprobs.unwrap_or_default(),
+            top_logprobs: body.top_logprobs,
+            other,
+            unplaced,
+        })
+    }
+
+    fn part(
+        &mut self,
+        it: wire::Part<'a>,
+        allowed: Option<Allowed>,
+        (message, index): (usize, usize),
+    ) -> Result<(), InvalidRequest> {
+        let path = |member: &str| format!("messages[{message}].content[{index}]{member}");
+        let Some(kind) = it.kind else {
+            return Err(InvalidRequest::missing(path(".type")));
+        };
+        let Self {
+            messages, unplaced, ..
+        } = self;
+        note(unplaced, || path(""), &it.unknown)?;
+        let missing = |member: &str| InvalidRequest::missing(path(member));
+        let name = &*kind.decode();
+        if let Some(allowed) = allowed {
+            allowed.check(name, || path(".type"))?;
+        }
+        match name {
+            "file" => {
+                let file = it.file.ok_or_else(|| missing(".file"))?;
+                note(unplaced, || path(".file"), &file.unknown)?;
+                if file.file_id.is_none() && file.file_data.is_none() {
+                    return Err(missing(".file.file_data"));
+                }
+                messages.push(Kind::File, b"");
+                for (kind, text) in [
+                    (Kind::FileId, file.file_id),
+                    (Kind::FileName, file.filename),
+                    (Kind::FileData, file.file_data),
+                ] {
+                    if let Some(text) = text {
+                        messages.push(kind, text.quoted().text());
+                    }
+                }
+            }
+            "image_url" => {
+                let image = it.image_url.ok_or_else(|| missing(".image_url"))?;
+                note(unplaced, || path(".image_url"), &image.unknown)?;
+                let url = image.url.ok_or_else(|| missing(".image_url.url"))?;
+                messages.push(Kind::Image, url.quoted().text());
+                if let Some(detail) = image.detail {
+                    messages.push(Kind::Detail, detail.quoted().text());
+                }
+            }
+            "input_audio" => {
+                let audio = it.input_audio.ok_or_else(|| missing(".input_audio"))?;
+                note(unplaced, || path(".input_audio"), &audio.unknown)?;
+                let data = audio.data.ok_or_else(|| missing(".input_audio.data"))?;
+                let format = audio.format.ok_or_else(|| missing(".input_audio.format"))?;
+                messages.push(Kind::Audio, data.quoted().text());
+                messages.push(Kind::Format, format.quoted().text());
+            }
+            "refusal" => {
+                let refusal = it.refusal.ok_or_else(|| missing(".refusal"))?;
+                messages.push(Kind::Refusal, refusal.text());
+            }
+            "text" => {
+                let text = it.text.ok_or_else(|| missing(".text"))?;
+                messages.push(Kind::Text, text.text());
+            }
+            // Refused when the role is known, which says what may be instead.
+            _ => messages.push(Kind::UnknownPart, kind.quoted().text()),
+        }
+        if let Some(cache_control) = it.cache_control {
+            messages.push(Kind::PartCache, cache_control.bytes());
+        }
+        Ok(())
+    }
+
+    fn tool_call(
+        &mut self,
+        it: wire::ToolCall<'a>,
+        (message, index): (usize, usize),
+    ) -> Result<(), InvalidRequest> {
+        let path = |member: &str| format!("messages[{message}].tool_calls[{index}]{member}");
+        let Self {
+            messages, unplaced, ..
+        } = self;
+        note(unplaced, || path(""), &it.unknown)?;
+        if let Some(kind) = it.kind.map(|it| it.decode())
+            && kind != "function"
+        {
+            return Err(InvalidRequest::at(
+                path(".type"),
+                format!("{kind:?} is not \"function\""),
+            ));
+        }
+        let missing = |member: &str| InvalidRequest::missing(path(member));
+        let id = it.id.ok_or_else(|| missing(".id"))?;
+        let function = it.function.ok_or_else(|| missing(".function"))?;
+        note(unplaced, || path(".function"), &function.unknown)?;
+        let extra = it.extra_content.unwrap_or_default();
+        note(unplaced, || path(".extra_content"), &extra.unknown)?;
+        let google = extra.google.unwrap_or_default();
+        note(unplaced, || path(".extra_content.google"), &google.unknown)?;
+        let name = function.name.ok_or_else(|| missing(".function.name"))?;
+        messages.push(Kind::Call, id.quoted().text());
+        messages.push(Kind::CallName, name.quoted().text());
+        for (kind, text) in [
+            (Kind::Arguments, function.arguments),
+            (Kind::CallSignature, google.thought_signature),
+        ] {
+            if let Some(text) = text {
+                messages.push(kind, text.quoted().text());
+            }
+        }
+        Ok(())
+    }
+
+    fn tool(&mut self, it: wire::Tool<'a>, index: usize) -> Result<(), InvalidRequest> {
+        let path = |member: &str| format!("tools[{index}]{member}");
+        let Self {
+            tools, unplaced, ..
+        } = self;
+        let Some(kind) = it.kind else {
+            return Err(InvalidRequest::missing(path(".type")));
+        };
+        let kind = kind.decode();
+        if kind != "function" {
+            return Err(InvalidRequest::at(
+                path(".type"),
+                format!("{kind:?} is not \"function\""),
+            ));
+        }
+        note(unplaced, || path(""), &it.unknown)?;
+        let missing = |member: &str| InvalidRequest::missing(path(member));
+        let function = it.function.ok_or_else(|| missing(".function"))?;
+        note(unplaced, || path(".function"), &function.unknown)?;
+        if function.parameters.is_some_and(|it| !it.is_object()) {
+            let message = "is not an object: JSON Schema is wanted";
+            return Err(InvalidRequest::at(path(".function.parameters"), message));
+        }
+        let name = function.name.ok_or_else(|| missing(".function.name"))?;
+        tools.push(Kind::Function, name.quoted().text());
+        if let Some(description) = function.description {
+            tools.push(Kind::Description, description.quoted().text());
+        }
+        for (kind, value) in [
+            (Kind::Parameters, function.parameters),
+            (Kind::ToolCache, it.cache_control),
+        ] {
+            if let Some(value) = value {
+                tools.push(kind, value.bytes());
+            }
+        }
+        match function.strict {
+            None => {}
+            Some(false) => tools.push(Kind::IsNotStrict, b""),
+            Some(true) => tools.push(Kind::IsStrict, b""),
+        }
+        Ok(())
     }
 }
 
@@ -300,6 +619,16 @@ impl Allowed {
         }
     }
 
+    /// Whether a kind is among them.
+    fn check(self, kind: &str, path: impl Fn() -> String) -> Result<(), InvalidRequest> {
+        if self.list().contains(&kind) {
+            return Ok(());
+        }
+        let allowed = self.list().join("\", \"");
+        let message = format!("{kind:?} is not taken in this role; use one of \"{allowed}\"");
+        Err(InvalidRequest::at(path(), message))
+    }
+
     fn list(self) -> &'static [&'static str] {
         match self {
             Self::All => &["text", "image_url", "input_audio", "file"],
@@ -308,128 +637,6 @@ impl Allowed {
             Self::TextImagesAndFiles => &["text", "image_url", "file"],
         }
     }
-}
-
-fn part<'a>(
-    it: wire::Part<'a>,
-    allowed: Allowed,
-    (message, index): (usize, usize),
-    unplaced: &mut Vec<String>,
-) -> Result<Part<'a>, InvalidRequest> {
-    let path = |member: &str| format!("messages[{message}].content[{index}]{member}");
-    let Some(kind) = it.kind else {
-        return Err(InvalidRequest::missing(path(".type")));
-    };
-    if !it.unknown.is_empty() {
-        note(unplaced, &path(""), &it.unknown);
-    }
-    if !allowed.list().contains(&&*kind) {
-        let allowed = allowed.list().join("\", \"");
-        let message = format!("{kind:?} is not taken in this role; use one of \"{allowed}\"");
-        return Err(InvalidRequest::at(path(".type"), message));
-    }
-    let missing = |member: &str| InvalidRequest::missing(path(member));
-    let kind = match &*kind {
-        "file" => {
-            let file = it.file.ok_or_else(|| missing(".file"))?;
-            note(unplaced, &path(".file"), &file.unknown);
-            if file.file_id.is_none() && file.file_data.is_none() {
-                return Err(missing(".file.file_data"));
-            }
-            PartKind::File {
-                id: file.file_id,
-                name: file.filename,
-                data: file.file_data,
-            }
-        }
-        "image_url" => {
-            let image = it.image_url.ok_or_else(|| missing(".image_url"))?;
-            note(unplaced, &path(".image_url"), &image.unknown);
-            PartKind::Image {
-                url: image.url.ok_or_else(|| missing(".image_url.url"))?,
-                detail: image.detail,
-            }
-        }
-        "input_audio" => {
-            let audio = it.input_audio.ok_or_else(|| missing(".input_audio"))?;
-            note(unplaced, &path(".input_audio"), &audio.unknown);
-            PartKind::Audio {
-                data: audio.data.ok_or_else(|| missing(".input_audio.data"))?,
-                format: audio.format.ok_or_else(|| missing(".input_audio.format"))?,
-            }
-        }
-        "refusal" => PartKind::Text(it.refusal.ok_or_else(|| missing(".refusal"))?),
-        _ => PartKind::Text(it.text.ok_or_else(|| missing(".text"))?),
-    };
-    Ok(Part {
-        kind,
-        cache_control: it.cache_control,
-    })
-}
-
-fn tool_call<'a>(
-    it: wire::ToolCall<'a>,
-    (message, index): (usize, usize),
-    unplaced: &mut Vec<String>,
-) -> Result<ToolCall<'a>, InvalidRequest> {
-    let path = |member: &str| format!("messages[{message}].tool_calls[{index}]{member}");
-    note(unplaced, &path(""), &it.unknown);
-    if let Some(kind) = &it.kind
-        && kind != "function"
-    {
-        return Err(InvalidRequest::at(
-            path(".type"),
-            format!("{kind:?} is not \"function\""),
-        ));
-    }
-    let missing = |member: &str| InvalidRequest::missing(path(member));
-    let id = it.id.ok_or_else(|| missing(".id"))?;
-    let function = it.function.ok_or_else(|| missing(".function"))?;
-    note(unplaced, &path(".function"), &function.unknown);
-    let extra = it.extra_content.unwrap_or_default();
-    note(unplaced, &path(".extra_content"), &extra.unknown);
-    let google = extra.google.unwrap_or_default();
-    note(unplaced, &path(".extra_content.google"), &google.unknown);
-    Ok(ToolCall {
-        id,
-        name: function.name.ok_or_else(|| missing(".function.name"))?,
-        arguments: function.arguments.unwrap_or_default(),
-        signature: google.thought_signature,
-    })
-}
-
-fn tool<'a>(
-    it: wire::Tool<'a>,
-    index: usize,
-    unplaced: &mut Vec<String>,
-) -> Result<Tool<'a>, InvalidRequest> {
-    let path = |member: &str| format!("tools[{index}]{member}");
-    let Some(kind) = it.kind else {
-        return Err(InvalidRequest::missing(path(".type")));
-    };
-    if kind != "function" {
-        return Err(InvalidRequest::at(
-            path(".type"),
-            format!("{kind:?} is not \"function\""),
-        ));
-    }
-    note(unplaced, &path(""), &it.unknown);
-    let missing = |member: &str| InvalidRequest::missing(path(member));
-    let function = it.function.ok_or_else(|| missing(".function"))?;
-    note(unplaced, &path(".function"), &function.unknown);
-    if let Some(parameters) = function.parameters
-        && !parameters.get().starts_with('{')
-    {
-        let message = "is not an object: JSON Schema is wanted";
-        return Err(InvalidRequest::at(path(".function.parameters"), message));
-    }
-    Ok(Tool {
-        name: function.name.ok_or_else(|| missing(".function.name"))?,
-        description: function.description,
-        parameters: function.parameters,
-        strict: function.strict,
-        cache_control: it.cache_control,
-    })
 }
 
 fn tool_choice<'a>(
@@ -450,7 +657,7 @@ fn tool_choice<'a>(
         }
         wire::ToolChoice::Other(named) => named,
     };
-    note(unplaced, "tool_choice", &named.unknown);
+    note(unplaced, || "tool_choice".to_owned(), &named.unknown)?;
     match named.kind.as_deref() {
         Some("function") => {}
         Some(other) => {
@@ -469,7 +676,7 @@ fn response_format<'a>(
     it: wire::ResponseFormat<'a>,
     unplaced: &mut Vec<String>,
 ) -> Result<Option<ResponseFormat<'a>>, InvalidRequest> {
-    note(unplaced, "response_format", &it.unknown);
+    note(unplaced, || "response_format".to_owned(), &it.unknown)?;
     match it.kind.as_deref() {
         Some("text") => Ok(None),
         Some("json_object") => Ok(Some(ResponseFormat::JsonObject)),
@@ -478,10 +685,8 @@ fn response_format<'a>(
             let schema = it
                 .json_schema
                 .ok_or_else(|| InvalidRequest::missing(path))?;
-            note(unplaced, path, &schema.unknown);
-            if let Some(schema) = schema.schema
-                && !schema.get().starts_with('{')
-            {
+            note(unplaced, || path.to_owned(), &schema.unknown)?;
+            if schema.schema.is_some_and(|it| !it.is_object()) {
                 return Err(InvalidRequest::at(
                     format!("{path}.schema"),
                     "is not an object",
@@ -507,13 +712,15 @@ fn response_format<'a>(
 ///
 /// Source: the defaults in <https://platform.openai.com/docs/api-reference/chat/create>, read
 /// 2026-11-21.
-fn is_default(name: &str, value: &RawValue) -> bool {
+fn is_default(name: &str, value: Raw<'_>) -> bool {
     let is_one_of = |defaults: &[&str]| {
         let text = value
-            .get()
             .bytes()
+            .iter()
             .filter(|byte| !byte.is_ascii_whitespace());
-        defaults.iter().any(|it| text.clone().eq(it.bytes()))
+        defaults
+            .iter()
+            .any(|it| text.clone().eq(it.as_bytes().iter()))
     };
     match name {
         "logit_bias" | "metadata" => is_one_of(&["{}"]),
@@ -524,13 +731,43 @@ fn is_default(name: &str, value: &RawValue) -> bool {
     }
 }
 
-fn note(unplaced: &mut Vec<String>, path: &str, unknown: &[(Cow<'_, str>, &RawValue)]) {
-    unplaced.extend(unknown.iter().map(|(name, _)| format!("{path}.{name}")));
+/// Notes the members of an object that the conversation has no place for.
+fn note(
+    unplaced: &mut Vec<String>,
+    path: impl Fn() -> String,
+    unknown: &[(Cow<'_, str>, Raw<'_>)],
+) -> Result<(), InvalidRequest> {
+    unknown
+        .iter()
+        .try_for_each(|(name, _)| note_path(unplaced, format!("{}.{name}", path())))
 }
+
+/// Notes a path, unless there is one that differs in nothing but numbers: a member that every one of
+/// a million messages has is refused once, and needs no memory of a million paths.
+fn note_path(unplaced: &mut Vec<String>, path: String) -> Result<(), InvalidRequest> {
+    let pattern = |path: &str| -> Vec<u8> {
+        let bytes = path.bytes();
+        bytes.filter(|byte| !byte.is_ascii_digit()).collect()
+    };
+    let new = pattern(&path);
+    if unplaced.iter().any(|it| pattern(it) == new) {
+        return Ok(());
+    }
+    if unplaced.len() >= MAX_UNPLACED {
+        let message = "is one of too many members that are not known";
+        return Err(InvalidRequest::at(path, message));
+    }
+    unplaced.push(path);
+    Ok(())
+}
+
+/// The most kinds of members without a place that a request may have.
+const MAX_UNPLACED: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::{Message, PartKind};
 
     /// A request of one user message with more members.
     fn with(members: &str) -> String {
@@ -701,7 +938,7 @@ mod tests {
             .messages
             .iter()
             .map(|message| match message {
-                Message::User { content, .. } => match &content[0].kind {
+                Message::User { content, .. } => match content.only().unwrap().kind {
                     PartKind::Text(text) => text.text(),
                     _ => panic!(),
                 },

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::ProviderError;
 use super::thinking::Thinking;
-use crate::chat::{Choice, Reply, StopReason, ToolCall};
+use crate::chat::{Choice, Reply, ReplyCall, StopReason};
 use crate::json::{self, object};
 use crate::provider::dialect::BrokenReply;
 use crate::usage::Usage;
@@ -140,7 +140,7 @@ pub(super) fn read(body: &[u8]) -> Result<Reply, BrokenReply> {
                     return Err(BrokenReply("a tool_use block has no name".to_owned()));
                 };
                 thinking.pass_call();
-                tool_calls.push(ToolCall {
+                tool_calls.push(ReplyCall {
                     id: block.id.unwrap_or_default().into_owned().into(),
                     name: name.into_owned().into(),
                     arguments: arguments(block.input).to_owned().into(),

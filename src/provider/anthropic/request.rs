@@ -3,14 +3,10 @@
 mod source;
 mod turns;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
-
 use super::Host;
 use super::model::{Model, ThinkingStyle};
 use crate::chat::{Request, ResponseFormat, Tool, ToolChoice};
-use crate::json::Writer;
+use crate::json::{self, Ignored, Raw, Writer, object};
 use crate::provider::dialect::{Options, Unsupported};
 
 /// The limit that is sent where neither the client nor the configuration has one. Unit: tokens.
@@ -23,10 +19,11 @@ const MIN_BUDGET_TOKENS: u64 = 1024;
 const MAX_BUDGET_TOKENS: u64 = 32_000;
 
 pub(super) fn write(
+    json: &mut Writer,
     request: &Request<'_>,
     options: Options,
     host: Host,
-) -> Result<Vec<u8>, Unsupported> {
+) -> Result<(), Unsupported> {
     let model = Model::named(&request.model);
     let max_tokens = request
         .max_tokens
@@ -36,18 +33,17 @@ pub(super) fn write(
     let own = Own::take(request, options)?;
     let effort = Effort::of(request, model, max_tokens, own.thinking.is_some(), options)?;
 
-    let mut json = Writer::with_capacity(request.size_hint());
     json.open_object();
     match host {
         Host::Anthropic => json.key("model").string(&request.model),
         Host::Vertex => json.key("anthropic_version").string("vertex-2023-10-16"),
     }
     json.key("max_tokens").number(max_tokens);
-    turns::system(&mut json, request);
-    turns::messages(&mut json, request, options)?;
-    tools(&mut json, request, model, options)?;
-    sampling(&mut json, request, &own, model, &effort, options)?;
-    stop_sequences(&mut json, request, options)?;
+    turns::system(json, request);
+    turns::messages(json, request, options)?;
+    tools(json, request, model, options)?;
+    sampling(json, request, &own, model, &effort, options)?;
+    stop_sequences(json, request, options)?;
     if let Some(thinking) = own.thinking {
         json.key("thinking").raw(thinking.get());
     }
@@ -66,7 +62,7 @@ pub(super) fn write(
         }),
         Thinking::Unsaid => {}
     }
-    output_config(&mut json, request, model, &effort, options)?;
+    output_config(json, request, model, &effort, options)?;
     if let Some(user) = &request.user {
         json.key("metadata").object(|json| {
             json.key("user_id").string(user);
@@ -82,7 +78,7 @@ pub(super) fn write(
         json.key("stream").bool(true);
     }
     json.close_object();
-    Ok(json.into_bytes())
+    Ok(())
 }
 
 /// `/publishers/anthropic/models/{model}:rawPredict`. The model is a path segment and stays one.
@@ -129,10 +125,10 @@ fn refuse_what_is_lost(request: &Request<'_>, options: Options) -> Result<(), Un
 /// Members that are Anthropic's own, or mean something to it.
 #[derive(Default)]
 struct Own<'r> {
-    cache_control: Option<&'r RawValue>,
+    cache_control: Option<Raw<'r>>,
     service_tier: Option<&'static str>,
-    thinking: Option<&'r RawValue>,
-    top_k: Option<&'r RawValue>,
+    thinking: Option<Raw<'r>>,
+    top_k: Option<Raw<'r>>,
 }
 
 impl<'r> Own<'r> {
@@ -140,9 +136,9 @@ impl<'r> Own<'r> {
         let mut own = Self::default();
         for (name, value) in &request.other {
             match &**name {
-                "cache_control" => own.cache_control = Some(value),
-                "thinking" => own.thinking = Some(value),
-                "top_k" => own.top_k = Some(value),
+                "cache_control" => own.cache_control = Some(*value),
+                "thinking" => own.thinking = Some(*value),
+                "top_k" => own.top_k = Some(*value),
                 // https://platform.claude.com/docs/en/api/service-tiers, read 2026-11-21: `auto` is
                 // the default, `standard_only` leaves bought capacity alone, as OpenAI's `default`.
                 "service_tier" => match value.get() {
@@ -307,19 +303,20 @@ fn stop_sequences(
     request: &Request<'_>,
     options: Options,
 ) -> Result<(), Unsupported> {
-    if request.stop.is_empty() {
+    let mut stops = request.stop.iter().peekable();
+    if stops.peek().is_none() {
         return Ok(());
     }
     json.key("stop_sequences");
     json.open_array();
-    for stop in &request.stop {
-        if stop.trim_start().is_empty() {
+    for stop in stops {
+        if stop.quoted().is_blank() {
             options.lose(
                 "stop",
                 "has a sequence of white space alone, which is not taken",
             )?;
         } else {
-            json.string(stop);
+            json.quoted(stop);
         }
     }
     json.close_array();
@@ -380,7 +377,7 @@ fn tools(
         json.key("tools");
         json.open_array();
         for (index, it) in request.tools.iter().enumerate() {
-            tool(json, it, index, model, options)?;
+            tool(json, &it, index, model, options)?;
         }
         json.close_array();
     }
@@ -434,9 +431,9 @@ fn tool(
         is_strict = false;
     }
     json.object(|json| {
-        json.key("name").string(&it.name);
-        if let Some(description) = &it.description {
-            json.key("description").string(description);
+        json.key("name").quoted(it.name);
+        if let Some(description) = it.description {
+            json.key("description").quoted(description);
         }
         json.key("input_schema");
         input_schema(json, it.parameters);
@@ -448,26 +445,27 @@ fn tool(
     Ok(())
 }
 
-/// A schema, with the `type` that is required here and that OpenAI takes as understood.
-fn input_schema(json: &mut Writer, schema: Option<&RawValue>) {
-    /// Whether `type` is among the members.
-    #[derive(Deserialize)]
-    struct TopLevel {
-        r#type: Option<IgnoredAny>,
-    }
-
-    let text = schema.map_or("{}", RawValue::get);
-    let inside = text.strip_prefix('{').unwrap_or_default().trim_start();
-    let has_type = inside.starts_with("\"type\"")
-        || serde_json::from_str::<TopLevel>(text).is_ok_and(|it| it.r#type.is_some());
-    match (has_type, inside) {
-        (true, _) => json.raw(text),
-        (false, "}" | "") => json.raw(r#"{"type":"object","properties":{}}"#),
-        (false, rest) => json.raw(&[r#"{"type":"object","#, rest].concat()),
+object! {
+    /// A schema, of which only one thing is looked at: whether `type` is among the members.
+    TopLevel {
+        r#type: Ignored = b"type",
     }
 }
 
-fn cache_control(json: &mut Writer, cache_control: Option<&RawValue>) {
+/// A schema, with the `type` that is required here and that OpenAI takes as understood.
+fn input_schema(json: &mut Writer, schema: Option<Raw<'_>>) {
+    let text = schema.map_or("{}", Raw::get);
+    let inside = text.strip_prefix('{').unwrap_or_default().trim_start();
+    let has_type = inside.starts_with("\"type\"")
+        || json::read::<TopLevel>(text.as_bytes()).is_ok_and(|it| it.r#type.is_some());
+    match (has_type, inside) {
+        (true, _) => json.raw(text),
+        (false, "}" | "") => json.raw(r#"{"type":"object","properties":{}}"#),
+        (false, rest) => json.raw_of(&[r#"{"type":"object","#, rest]),
+    }
+}
+
+fn cache_control(json: &mut Writer, cache_control: Option<Raw<'_>>) {
     if let Some(it) = cache_control {
         json.key("cache_control").raw(it.get());
     }

@@ -15,9 +15,11 @@
 //!
 //! The prefix keeps signatures of other providers apart, which would be refused here.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
-use crate::json::Writer;
+use serde::Serialize;
+
+use crate::json::{self, Items, Writer, object};
 
 /// Collects the blocks of a reply.
 #[derive(Debug, Default)]
@@ -26,17 +28,17 @@ pub(super) struct Thinking {
 }
 
 /// One of the four kinds in the list above. Unit of the lengths: bytes of UTF-8.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize)]
 struct Block {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     length: Option<usize>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     signature: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     redacted: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<usize>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     calls: Option<usize>,
 }
 
@@ -127,12 +129,12 @@ impl Thinking {
 pub(super) enum Step<'a> {
     /// So many calls.
     Calls(usize),
-    Redacted(String),
+    Redacted(Cow<'a, str>),
     /// So many bytes of the content.
     Text(usize),
     Thinking {
         text: &'a str,
-        signature: String,
+        signature: Cow<'a, str>,
     },
 }
 
@@ -154,45 +156,95 @@ impl Step<'_> {
     }
 }
 
+object! {
+    /// A [`Block`] that came back.
+    SentBlock<'a> {
+        length: u64 = b"length",
+        signature: Cow<'a, str> = b"signature",
+        redacted: Cow<'a, str> = b"redacted",
+        text: u64 = b"text",
+        calls: u64 = b"calls",
+    }
+}
+
+/// The steps of a turn, which are made of its signature one by one.
+#[derive(Debug)]
+pub(super) struct Steps<'a> {
+    text: &'a str,
+    blocks: Blocks<'a>,
+}
+
+#[derive(Debug)]
+enum Blocks<'a> {
+    None,
+    /// One at the start, with this signature.
+    One(&'a str),
+    Several(Items<'a, SentBlock<'a>>),
+}
+
 /// Reads what a client sends back. Thinking without a signature of Anthropic's is left out: it is
 /// another provider's, or was never signed, and would be refused.
+///
+/// Unsigned thinking after the last signed one is left out as well.
 pub(super) fn steps<'a>(
     text: Option<&'a str>,
-    signature: Option<&str>,
-) -> Result<Vec<Step<'a>>, Mismatch> {
-    let Some(signature) = signature.and_then(|it| it.strip_prefix(PREFIX)) else {
-        return Ok(Vec::new());
-    };
-    let mut text = text.unwrap_or_default();
-    if !signature.starts_with('[') {
-        return Ok(vec![Step::Thinking {
-            text,
-            signature: signature.to_owned(),
-        }]);
-    }
-    let blocks: Vec<Block> = serde_json::from_str(signature).map_err(|_| Mismatch)?;
-    let mut steps = Vec::with_capacity(blocks.len());
-    for block in blocks {
-        if let Some(data) = block.redacted {
-            steps.push(Step::Redacted(data));
-        } else if let Some(length) = block.text {
-            steps.push(Step::Text(length));
-        } else if let Some(count) = block.calls {
-            steps.push(Step::Calls(count));
-        } else {
-            let length = block.length.unwrap_or_default();
-            let (own, rest) = text.split_at_checked(length).ok_or(Mismatch)?;
-            text = rest;
-            if !block.signature.is_empty() {
-                steps.push(Step::Thinking {
-                    text: own,
-                    signature: block.signature,
-                });
-            }
+    signature: Option<&'a str>,
+) -> Result<Steps<'a>, Mismatch> {
+    let blocks = match signature.and_then(|it| it.strip_prefix(PREFIX)) {
+        None => Blocks::None,
+        Some(list) if list.starts_with('[') => {
+            Blocks::Several(json::read(list.as_bytes()).map_err(|_| Mismatch)?)
         }
+        Some(signature) => Blocks::One(signature),
+    };
+    let text = text.unwrap_or_default();
+    Ok(Steps { text, blocks })
+}
+
+impl<'a> Steps<'a> {
+    /// The steps, in order, up to one that does not fit the text.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Result<Step<'a>, Mismatch>> {
+        let (one, several) = match &self.blocks {
+            Blocks::None => (None, None),
+            Blocks::One(signature) => (Some(*signature), None),
+            Blocks::Several(blocks) => (None, Some(blocks.iter())),
+        };
+        let one = one.map(|signature| Step::Thinking {
+            text: self.text,
+            signature: Cow::Borrowed(signature),
+        });
+        let mut text = self.text;
+        let several = several.into_iter().flatten();
+        let several = several.filter_map(move |block| step(block, &mut text).transpose());
+        one.map(Ok).into_iter().chain(several)
     }
-    // Unsigned thinking after the last signed one is left out as well.
-    Ok(steps)
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+/// The step that a block says, if it says one. `text` is the thinking that no block had before.
+fn step<'a>(block: SentBlock<'a>, text: &mut &'a str) -> Result<Option<Step<'a>>, Mismatch> {
+    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    if let Some(data) = block.redacted {
+        return Ok(Some(Step::Redacted(data)));
+    }
+    if let Some(length) = block.text {
+        return Ok(Some(Step::Text(count(length))));
+    }
+    if let Some(calls) = block.calls {
+        return Ok(Some(Step::Calls(count(calls))));
+    }
+    let length = count(block.length.unwrap_or_default());
+    let (own, rest) = text.split_at_checked(length).ok_or(Mismatch)?;
+    *text = rest;
+    let signature = block.signature.filter(|it| !it.is_empty());
+    Ok(signature.map(|signature| Step::Thinking {
+        text: own,
+        signature,
+    }))
 }
 
 const PREFIX: &str = "anthropic:";
@@ -203,6 +255,7 @@ mod tests {
 
     fn written(text: &str, signature: &str) -> Option<String> {
         let steps = steps(Some(text), Some(signature)).ok()?;
+        let steps: Vec<_> = steps.iter().collect::<Result<_, _>>().ok()?;
         let mut json = Writer::default();
         json.array(|json| steps.iter().for_each(|step| step.write(json)));
         String::from_utf8(json.into_bytes()).ok()
@@ -256,12 +309,14 @@ mod tests {
         thinking.add_signature("B");
         thinking.pass_text("z");
         let signature = thinking.signature().unwrap();
-        let step = |text, signature: &str| Step::Thinking {
+        let step = |text, signature| Step::Thinking {
             text,
-            signature: signature.to_owned(),
+            signature: Cow::Borrowed(signature),
         };
         let expected = [step("a", "A"), Step::Text(2), Step::Calls(2), step("", "B")];
-        assert_eq!(steps(Some("a"), Some(&signature)).unwrap(), expected);
+        let steps = steps(Some("a"), Some(&signature)).unwrap();
+        let steps: Vec<_> = steps.iter().map(Result::unwrap).collect();
+        assert_eq!(steps, expected);
     }
 
     #[test]

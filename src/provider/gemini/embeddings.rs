@@ -6,122 +6,187 @@
 //! One text goes to `embedContent`, a list to `batchEmbedContents`. Tokens cannot be sent: they are
 //! another vocabulary's. `user` has no counterpart.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use serde_json::value::RawValue;
-
 use super::model::Model;
 use crate::base64;
+use crate::json::{
+    self, Ignored, Items, Piece, Raw, Read, Reader, Text, Unread, Unwritten, Writer, object,
+};
 use crate::provider::dialect::{
-    BrokenReply, Encoded, EncodedEmbeddings, Encoding, Options, Unsupported,
+    BrokenReply, Encoded, EncodedEmbeddings, Encoding, Head, Options, Unsupported,
 };
 use crate::usage::Usage;
 
 /// An OpenAI request for embeddings in Google's words. `model` is the provider's name of the model:
 /// the rules of the backend have been applied.
 ///
+/// `limit`: how long its body may be. Unit: bytes.
+///
 /// # Errors
 ///
-/// When a member is missing, is no such thing, or cannot be expressed.
+/// When a member is missing, is no such thing, or cannot be expressed; or it would be too long.
 ///
 /// ```
+/// use llm_proxy::json::Unwritten;
 /// use llm_proxy::provider::dialect::Options;
 /// use llm_proxy::provider::gemini::embeddings;
 ///
-/// let encode = |body: &[u8]| embeddings::encode(body, "gemini-embedding-001", &Options::default());
+/// let options = Options::default();
+/// let encode = |body: &[u8]| embeddings::encode(body, "gemini-embedding-001", &options, 1 << 20);
 /// let encoded = encode(br#"{"model":"m","input":"hi","dimensions":3}"#).unwrap();
-/// assert_eq!(encoded.request.suffix, "/models/gemini-embedding-001:embedContent");
+/// assert_eq!(encoded.request.head.suffix, "/models/gemini-embedding-001:embedContent");
 ///
-/// assert_eq!(encode(br#"{"model":"m","input":[1,2]}"#).unwrap_err().param, "input");
+/// let Err(Unwritten::Failed(unsupported)) = encode(br#"{"model":"m","input":[1,2]}"#) else {
+///     panic!();
+/// };
+/// assert_eq!(unsupported.param, "input");
 /// ```
 pub fn encode(
     body: &[u8],
     model: &str,
     options: &Options,
-) -> Result<EncodedEmbeddings, Unsupported> {
-    let model = Model::new(model)?;
-    let wanted = Wanted::read(body, options)?;
-    let output_dimensionality = wanted.dimensions;
-    let request = |text, model| EmbedContent {
-        model,
-        content: Content::new(text),
-        output_dimensionality,
+    limit: usize,
+) -> Result<EncodedEmbeddings, Unwritten<Unsupported>> {
+    let model = Model::new(model).map_err(Unwritten::Failed)?;
+    let wanted = Wanted::read(body, options).map_err(Unwritten::Failed)?;
+    let one = |json: &mut Writer, text: Text<'_>, resource: Option<&str>| {
+        json.object(|json| {
+            // In a batch each request names the model that the path names.
+            if let Some(resource) = resource {
+                json.key("model").string(resource);
+            }
+            content(json.key("content"), text);
+            if let Some(dimensions) = wanted.dimensions {
+                json.key("outputDimensionality").number(dimensions);
+            }
+        });
     };
-    let (suffix, body) = match (wanted.texts.as_slice(), wanted.is_list) {
-        ([text], false) => (
-            model.path("embedContent"),
-            serde_json::to_vec(&request(text, None)),
-        ),
-        (texts, _) => {
-            let resource = model.resource();
-            let requests = texts.iter().map(|text| request(text, Some(&*resource)));
-            let requests = requests.collect();
-            let body = serde_json::to_vec(&BatchEmbedContents { requests });
-            (model.path("batchEmbedContents"), body)
-        }
-    };
-    wanted.encoded(suffix, body)
+    if let Some(text) = wanted.only() {
+        let path = model.path("embedContent");
+        return wanted.encoded(path, body.len(), limit, &|json| one(json, text, None));
+    }
+    let resource = model.resource();
+    let path = model.path("batchEmbedContents");
+    wanted.encoded(path, body.len(), limit, &|json| {
+        json.object(|json| {
+            json.key("requests").array(|json| {
+                for text in &wanted.texts {
+                    one(json, *text, Some(&resource));
+                }
+            });
+        });
+    })
 }
 
+/// One text as Google has contents.
+pub(in crate::provider) fn content(json: &mut Writer, text: Text<'_>) {
+    json.object(|json| {
+        json.key("parts")
+            .array(|json| json.object(|json| json.key("text").quoted(text)));
+    });
+}
+
+object! {
+    /// An OpenAI request.
+    Body<'a> {
+        model: Ignored = b"model",
+        input: Inputs<'a> = b"input",
+        dimensions: Raw<'a> = b"dimensions",
+        encoding_format: Raw<'a> = b"encoding_format",
+        ..unknown
+    }
+}
+
+/// `input`.
+#[derive(Debug)]
+struct Inputs<'a> {
+    texts: Vec<Text<'a>>,
+    is_list: bool,
+}
+
+impl<'a> Read<'a> for Inputs<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
+        let mut texts = Vec::new();
+        let is_list = match reader.peek() {
+            Some(b'"') => {
+                texts.push(reader.value()?);
+                false
+            }
+            Some(b'[') => {
+                // What is wrong first ends it: a list may have millions.
+                reader.array(&mut |reader| {
+                    if reader.peek() != Some(b'"') {
+                        return Err(reader.unfit(
+                            "a text, and only texts can be embedded: tokens belong to another \
+                             vocabulary",
+                        ));
+                    }
+                    if texts.len() >= MAX_INPUTS {
+                        return Err(reader.unfit("taken: an input has at most 2048 texts"));
+                    }
+                    texts.push(reader.value()?);
+                    Ok(())
+                })?;
+                true
+            }
+            _ => return Err(reader.unfit("a text or a list of texts")),
+        };
+        Ok(Self { texts, is_list })
+    }
+}
+
+/// > any array must be 2048 dimensions or less
+///
+/// <https://platform.openai.com/docs/api-reference/embeddings/create>, read 2026-11-21.
+const MAX_INPUTS: usize = 2048;
+
 /// What an OpenAI request for embeddings asks for.
-pub(in crate::provider) struct Wanted {
+pub(in crate::provider) struct Wanted<'a> {
     /// At least one; none is empty.
-    pub(in crate::provider) texts: Vec<String>,
+    pub(in crate::provider) texts: Vec<Text<'a>>,
     /// Whether they came as a list, which may have one.
-    pub(in crate::provider) is_list: bool,
+    is_list: bool,
     /// The length of the vectors, where the client says it: above 0.
     pub(in crate::provider) dimensions: Option<u64>,
     /// The form of the vectors.
     encoding: Encoding,
 }
 
-impl Wanted {
+impl<'a> Wanted<'a> {
     /// Reads a request.
     ///
     /// # Errors
     ///
     /// When a member is missing, is no such thing, or cannot be expressed.
-    pub(in crate::provider) fn read(body: &[u8], options: &Options) -> Result<Self, Unsupported> {
-        let text = std::str::from_utf8(body).map_err(|_| wrong("input", "it is not UTF-8"))?;
-        let members: serde_json::Map<String, Value> = serde_json::from_str(text)
-            .map_err(|error| wrong("input", &format!("the body is no JSON object: {error}")))?;
-        let mut dimensions = None;
-        let mut encoding = Encoding::Float;
-        for (name, value) in &members {
-            match (name.as_str(), value) {
-                ("input" | "model", _) | (_, Value::Null) => {}
-                ("dimensions", value) => {
-                    dimensions = value.as_u64().filter(|it| *it > 0);
-                    if dimensions.is_none() {
-                        let message = "dimensions must be a whole number above 0";
-                        return Err(wrong(name, message));
-                    }
-                }
-                ("encoding_format", value) => match value.as_str() {
-                    Some("base64") => encoding = Encoding::Base64,
-                    Some("float") => encoding = Encoding::Float,
-                    _ => return Err(wrong(name, "encoding_format must be float or base64")),
-                },
-                _ => {
-                    options.lose(
-                        name,
-                        format!("{name:?} cannot be expressed in Gemini's embeddings"),
-                    )?;
-                }
-            }
+    pub(in crate::provider) fn read(
+        text: &'a [u8],
+        options: &Options,
+    ) -> Result<Self, Unsupported> {
+        let body: Body<'_> = json::read(text).map_err(|unread| unreadable(&unread, text))?;
+        for (name, _) in &body.unknown {
+            let message = format!("{name:?} cannot be expressed in Gemini's embeddings");
+            options.lose(name.clone(), message)?;
         }
-        let (texts, is_list) = match members.get("input") {
-            None | Some(Value::Null) => return Err(wrong("input", "the request has no input")),
-            Some(Value::String(text)) => (vec![text.clone()], false),
-            Some(Value::Array(items)) => {
-                let texts = items.iter().map(|item| item.as_str().map(str::to_owned));
-                let texts: Option<Vec<String>> = texts.collect();
-                let tokens = "only texts can be embedded: tokens belong to another vocabulary";
-                (texts.ok_or_else(|| wrong("input", tokens))?, true)
+        let dimensions = body.dimensions.map(|it| json::read::<u64>(it.bytes()));
+        let dimensions = match dimensions {
+            None => None,
+            Some(Ok(dimensions @ 1..)) => Some(dimensions),
+            Some(_) => {
+                let message = "dimensions must be a whole number above 0";
+                return Err(wrong("dimensions", message));
             }
-            Some(_) => return Err(wrong("input", "input must be a text or a list of texts")),
         };
-        if texts.is_empty() || texts.iter().any(String::is_empty) {
+        let encoding = match body.encoding_format.map(Raw::get) {
+            None | Some("\"float\"") => Encoding::Float,
+            Some("\"base64\"") => Encoding::Base64,
+            Some(_) => {
+                let message = "encoding_format must be float or base64";
+                return Err(wrong("encoding_format", message));
+            }
+        };
+        let Some(Inputs { texts, is_list }) = body.input else {
+            return Err(wrong("input", "the request has no input"));
+        };
+        if texts.is_empty() || texts.iter().any(|it| it.is_empty()) {
             return Err(wrong("input", "the input must not be empty"));
         }
         Ok(Self {
@@ -132,25 +197,53 @@ impl Wanted {
         })
     }
 
-    /// The request with this body, which goes to this path.
+    /// The text, where it came by itself and not in a list.
+    pub(in crate::provider) fn only(&self) -> Option<Text<'a>> {
+        let text = self.texts.first().copied();
+        text.filter(|_| !self.is_list)
+    }
+
+    /// The request that goes to this path, whose body `write` writes. `length`: that of the client's
+    /// body. Unit of `length` and `limit`: bytes.
     ///
     /// # Errors
     ///
-    /// None that could happen: what is written has only texts and numbers.
+    /// When the body would be too long.
     pub(in crate::provider) fn encoded(
         &self,
         suffix: String,
-        body: Result<Vec<u8>, serde_json::Error>,
-    ) -> Result<EncodedEmbeddings, Unsupported> {
+        length: usize,
+        limit: usize,
+        write: &dyn Fn(&mut Writer),
+    ) -> Result<EncodedEmbeddings, Unwritten<Unsupported>> {
+        let guess = length + MAX_AROUND_BYTES * self.texts.len();
+        let ((), body) = json::write_within(guess, limit, &mut |json| {
+            write(json);
+            Ok(())
+        })?;
+        let head = Head {
+            suffix,
+            headers: &[],
+        };
         Ok(EncodedEmbeddings {
-            request: Encoded {
-                suffix,
-                headers: &[],
-                body: body.map_err(|error| wrong("input", &error.to_string()))?,
-            },
+            request: Encoded { head, body },
             encoding: self.encoding,
             count: self.texts.len(),
         })
+    }
+}
+
+/// What mostly stands around a text. Unit: bytes.
+const MAX_AROUND_BYTES: usize = 128;
+
+fn unreadable(unread: &Unread, text: &[u8]) -> Unsupported {
+    let path = unread.path(text);
+    let message = unread.message();
+    match path.split_once(['[', '.']) {
+        _ if path.is_empty() => wrong("input", &format!("the body is no request: {message}")),
+        // What is wrong is named as a whole.
+        Some((param, _)) => wrong(param, &format!("{path} {message}")),
+        None => wrong(&path, &format!("{path} {message}")),
     }
 }
 
@@ -161,21 +254,22 @@ fn wrong(param: &str, message: &str) -> Unsupported {
     }
 }
 
-/// Google's reply as OpenAI's, and what it cost. `model` is what the client calls the model.
+/// Google's reply as OpenAI's, and what it cost. `model` is what the client calls the model, `limit` how
+/// long the reply may be. Unit: bytes.
 ///
 /// # Errors
 ///
-/// When the bytes are no reply, or hold another number of vectors than `count`.
+/// When the bytes are no reply, hold another number of vectors than `count`, or become too long.
 pub fn decode(
     body: &[u8],
     model: &str,
     encoding: Encoding,
     count: usize,
+    limit: usize,
 ) -> Result<(Vec<u8>, Usage), BrokenReply> {
-    let broken = |error: serde_json::Error| BrokenReply(error.to_string());
-    let reply: Reply<'_> = serde_json::from_slice(body).map_err(broken)?;
-    let vectors = reply.embedding.into_iter().chain(reply.embeddings);
-    let vectors: Vec<&RawValue> = vectors.map(|it| it.values).collect();
+    let reply: Reply<'_> = json::read(body)?;
+    let several = reply.embeddings.unwrap_or_default();
+    let vectors = reply.embedding.into_iter().chain(several.iter());
     let usage = reply
         .usage_metadata
         .map_or_else(Usage::default, |it| Usage {
@@ -183,160 +277,179 @@ pub fn decode(
             total: it.total_token_count.or(it.prompt_token_count),
             ..Usage::default()
         });
-    let list = write(&vectors, model, encoding, count, &usage)?;
+    let list = List {
+        model,
+        encoding,
+        count,
+        usage: &usage,
+    };
+    let list = list.write(vectors.map(|it| it.values), body.len(), limit)?;
     Ok((list, usage))
 }
 
-/// OpenAI's list of vectors.
-///
-/// # Errors
-///
-/// When they are no vectors, or not `count`.
-pub(in crate::provider) fn write(
-    vectors: &[&RawValue],
-    model: &str,
-    encoding: Encoding,
-    count: usize,
-    usage: &Usage,
-) -> Result<Vec<u8>, BrokenReply> {
-    let broken = |error: serde_json::Error| BrokenReply(error.to_string());
-    if vectors.len() != count {
-        let found = vectors.len();
-        return Err(BrokenReply(format!(
-            "it has {found} vectors for {count} texts"
-        )));
-    }
-    let mut data = Vec::with_capacity(count);
-    for (index, vector) in vectors.iter().copied().enumerate() {
-        // Also where the numbers pass as they are, they must be numbers.
-        let numbers: Vec<f32> = serde_json::from_str(vector.get()).map_err(broken)?;
-        data.push(Item {
-            object: "embedding",
-            index,
-            embedding: match encoding {
-                Encoding::Base64 => Vector::Base64(base64(&numbers)),
-                Encoding::Float => Vector::Float(vector),
-            },
+/// OpenAI's list of vectors, but for these.
+pub(in crate::provider) struct List<'l> {
+    pub(in crate::provider) model: &'l str,
+    pub(in crate::provider) encoding: Encoding,
+    pub(in crate::provider) count: usize,
+    pub(in crate::provider) usage: &'l Usage,
+}
+
+impl List<'_> {
+    /// The list as JSON. `length`: that of the provider's reply. Unit of `length` and `limit`: bytes.
+    ///
+    /// # Errors
+    ///
+    /// When a vector is missing, there are not as many as there must be, or it would be too long.
+    pub(in crate::provider) fn write<'a>(
+        &self,
+        vectors: impl Iterator<Item = Option<Values<'a>>> + Clone,
+        length: usize,
+        limit: usize,
+    ) -> Result<Vec<u8>, BrokenReply> {
+        let found = vectors.clone().count();
+        if found != self.count {
+            return Err(BrokenReply(format!(
+                "it has {found} vectors for {} texts",
+                self.count
+            )));
+        }
+        let written = json::write_within(length, limit, &mut |json| {
+            json.open_object();
+            json.key("object").string("list");
+            json.key("data").open_array();
+            for (index, vector) in (0..).zip(vectors.clone()) {
+                let vector = vector.ok_or_else(|| BrokenReply("a vector is missing".to_owned()))?;
+                json.object(|json| {
+                    json.key("object").string("embedding");
+                    json.key("index").number(index);
+                    json.key("embedding");
+                    match self.encoding {
+                        Encoding::Base64 => base64(json, vector.numbers.iter()),
+                        Encoding::Float => json.raw(vector.text.get()),
+                    }
+                });
+            }
+            json.close_array();
+            json.key("model").string(self.model);
+            // OpenAI's object has both counts always: one that is not said is 0, as in chat.
+            json.key("usage").object(|json| {
+                let Usage { prompt, total, .. } = self.usage;
+                json.key("prompt_tokens").number(prompt.unwrap_or_default());
+                json.key("total_tokens").number(total.unwrap_or_default());
+            });
+            json.close_object();
+            Ok(())
         });
+        written.map(|((), list)| list).map_err(BrokenReply::from)
     }
-    let list = List {
-        object: "list",
-        data,
-        model,
-        // OpenAI's object has both counts always: one that is not said is 0, as in chat.
-        usage: Counts {
-            prompt_tokens: usage.prompt.unwrap_or_default(),
-            total_tokens: usage.total.unwrap_or_default(),
-        },
-    };
-    serde_json::to_vec(&list).map_err(broken)
 }
 
-/// Base64 of the numbers' bytes, little-endian.
-fn base64(numbers: &[f32]) -> String {
-    let bytes: Vec<u8> = numbers.iter().flat_map(|it| it.to_le_bytes()).collect();
-    base64::encode(&bytes)
+/// A vector's numbers, which are read one by one.
+#[derive(Clone, Debug)]
+pub(in crate::provider) struct Values<'a> {
+    /// As the provider wrote them.
+    text: Raw<'a>,
+    numbers: Items<'a, f64>,
 }
 
-// === what is written to Google ===
-
-#[derive(Serialize)]
-struct BatchEmbedContents<'a> {
-    requests: Vec<EmbedContent<'a>>,
+impl<'a> Read<'a> for Values<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
+        // Also where the numbers pass as they are, they must be numbers.
+        let numbers = reader.clone().value()?;
+        let text = reader.value()?;
+        Ok(Self { text, numbers })
+    }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EmbedContent<'a> {
-    /// In a batch each request names the model that the path names.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<&'a str>,
-    content: Content<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_dimensionality: Option<u64>,
-}
-
-/// One text as Google has contents.
-#[derive(Serialize)]
-pub(in crate::provider) struct Content<'a> {
-    parts: [Part<'a>; 1],
-}
-
-#[derive(Serialize)]
-struct Part<'a> {
-    text: &'a str,
-}
-
-impl<'a> Content<'a> {
-    /// A content of this text.
-    pub(in crate::provider) fn new(text: &'a str) -> Self {
-        Self {
-            parts: [Part { text }],
+/// Base64 of the numbers' bytes: 32-bit floats, little-endian.
+fn base64(json: &mut Writer, numbers: impl Iterator<Item = f64>) {
+    // Whole groups of three bytes.
+    const MAX_BYTES: usize = 3 << 10;
+    let mut bytes = Vec::with_capacity(MAX_BYTES);
+    json.open_string();
+    for number in numbers {
+        // OpenAI's have this precision.
+        bytes.extend_from_slice(&(number as f32).to_le_bytes());
+        if bytes.len() >= MAX_BYTES {
+            json.piece(Piece::Plain(&base64::encode(&bytes)));
+            bytes.clear();
         }
     }
+    json.piece(Piece::Plain(&base64::encode(&bytes)));
+    json.close_string();
 }
 
-// === what is read from Google ===
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Reply<'a> {
-    #[serde(borrow)]
-    embedding: Option<ContentEmbedding<'a>>,
-    #[serde(borrow, default)]
-    embeddings: Vec<ContentEmbedding<'a>>,
-    usage_metadata: Option<UsageMetadata>,
+object! {
+    Reply<'a> {
+        embedding: ContentEmbedding<'a> = b"embedding",
+        embeddings: Items<'a, ContentEmbedding<'a>> = b"embeddings",
+        usage_metadata: UsageMetadata = b"usageMetadata",
+    }
 }
 
-#[derive(Deserialize)]
-struct ContentEmbedding<'a> {
-    #[serde(borrow)]
-    values: &'a RawValue,
+object! {
+    #[derive(Clone)]
+    ContentEmbedding<'a> {
+        values: Values<'a> = b"values",
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct UsageMetadata {
-    prompt_token_count: Option<u64>,
-    total_token_count: Option<u64>,
-}
-
-// === what is written to the client ===
-
-#[derive(Serialize)]
-struct List<'a> {
-    object: &'static str,
-    data: Vec<Item<'a>>,
-    model: &'a str,
-    usage: Counts,
-}
-
-#[derive(Serialize)]
-struct Item<'a> {
-    object: &'static str,
-    index: usize,
-    embedding: Vector<'a>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Vector<'a> {
-    Base64(String),
-    Float(&'a RawValue),
-}
-
-#[derive(Serialize)]
-struct Counts {
-    prompt_tokens: u64,
-    total_tokens: u64,
+object! {
+    UsageMetadata {
+        prompt_token_count: u64 = b"promptTokenCount",
+        total_token_count: u64 = b"totalTokenCount",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::TooLong;
+
+    fn failure(unwritten: Unwritten<Unsupported>) -> Unsupported {
+        match unwritten {
+            Unwritten::Failed(unsupported) => unsupported,
+            Unwritten::TooLong(_) => panic!("{unwritten:?}"),
+        }
+    }
 
     fn encoded(body: &str) -> Result<EncodedEmbeddings, Unsupported> {
-        encode(body.as_bytes(), "models/e", &Options::default())
+        let encoded = encode(body.as_bytes(), "models/e", &Options::default(), 1 << 20);
+        encoded.map_err(failure)
+    }
+
+    #[test]
+    fn as_many_texts_as_openai_takes_are_embedded() {
+        let inputs = |count: usize| format!(r#"{{"input":[{}"a"]}}"#, r#""a","#.repeat(count - 1));
+        assert_eq!(encoded(&inputs(2048)).unwrap().count, 2048);
+        let error = encoded(&inputs(2049)).unwrap_err();
+        assert_eq!(error.param, "input");
+        assert_eq!(
+            error.message,
+            "input[2048] is not taken: an input has at most 2048 texts"
+        );
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_written() {
+        let body = br#"{"input":["abc","def"]}"#;
+        let options = Options::default();
+        let length = encode(body, "e", &options, 1 << 20)
+            .unwrap()
+            .request
+            .body
+            .len();
+        assert!(encode(body, "e", &options, length).is_ok());
+        let limit = length - 1;
+        assert_eq!(
+            encode(body, "e", &options, limit),
+            Err(Unwritten::TooLong(TooLong { limit }))
+        );
+        let reply = br#"{"embedding":{"values":[1,2,3]}}"#;
+        let decoded = |limit| decode(reply, "m", Encoding::Float, 1, limit);
+        let length = decoded(1 << 20).unwrap().0.len();
+        assert!(decoded(length).is_ok() && decoded(length - 1).is_err());
     }
 
     #[test]
@@ -358,7 +471,7 @@ mod tests {
             ),
         ] {
             let it = encoded(body).unwrap();
-            assert_eq!(it.request.suffix, suffix);
+            assert_eq!(it.request.head.suffix, suffix);
             assert_eq!(String::from_utf8(it.request.body).unwrap(), expected);
             assert_eq!((it.encoding, it.count), (encoding, count));
         }
@@ -391,15 +504,11 @@ mod tests {
             drops_unsupported: true,
             ..Options::default()
         };
-        assert!(encode(br#"{"input":"a","user":"u"}"#, "e", &drops).is_ok());
+        let encode = |body: &[u8], model| encode(body, model, &drops, 1 << 20).map_err(failure);
+        assert!(encode(br#"{"input":"a","user":"u"}"#, "e").is_ok());
+        assert_eq!(encode(br#"{"input":[1]}"#, "e").unwrap_err().param, "input");
         assert_eq!(
-            encode(br#"{"input":[1]}"#, "e", &drops).unwrap_err().param,
-            "input"
-        );
-        assert_eq!(
-            encode(br#"{"input":"a"}"#, "../e", &drops)
-                .unwrap_err()
-                .param,
+            encode(br#"{"input":"a"}"#, "../e").unwrap_err().param,
             "model"
         );
     }
@@ -418,11 +527,20 @@ mod tests {
                 r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":"AACAPwAAAMA="}],"model":"m","usage":{"prompt_tokens":0,"total_tokens":0}}"#,
             ),
         ] {
-            let (reply, _) = decode(body.as_bytes(), "m", encoding, 1).unwrap();
+            let (reply, _) = decode(body.as_bytes(), "m", encoding, 1, 1 << 20).unwrap();
             assert_eq!(String::from_utf8(reply).unwrap(), expected);
         }
-        assert_eq!(base64(&[1.0, 2.0, 3.0]), "AACAPwAAAEAAAEBA");
-        assert_eq!(base64(&[1.0]), "AACAPw==");
+        for numbers in [0, 1, 2, 3, 767, 768, 769, 3000] {
+            let numbers: Vec<f64> = (0..numbers).map(f64::from).collect();
+            let mut json = Writer::default();
+            base64(&mut json, numbers.iter().copied());
+            let bytes: Vec<u8> = numbers
+                .iter()
+                .flat_map(|it| (*it as f32).to_le_bytes())
+                .collect();
+            let expected = format!("\"{}\"", base64::encode(&bytes));
+            assert_eq!(String::from_utf8(json.into_bytes()).unwrap(), expected);
+        }
     }
 
     #[test]
@@ -438,7 +556,7 @@ mod tests {
             r#"{"embedding":{"values":{}}}"#,
         ] {
             assert!(
-                decode(body.as_bytes(), "m", Encoding::Float, 1).is_err(),
+                decode(body.as_bytes(), "m", Encoding::Float, 1, 1 << 20).is_err(),
                 "{body}"
             );
         }

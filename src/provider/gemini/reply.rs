@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::SIGNATURE_PREFIX;
 use super::error::GoogleError;
-use crate::chat::{Choice, Logprob, Reply, StopReason, ToolCall};
+use crate::chat::{Choice, Logprob, Reply, ReplyCall, StopReason};
 use crate::json::{self, Quoted, Read, Reader, Unread, object};
 use crate::provider::dialect::BrokenReply;
 use crate::usage::Usage;
@@ -431,7 +431,7 @@ object! {
 
 /// What a part says. Texts are not empty.
 pub(super) enum Said<'p> {
-    Call(ToolCall<'p>),
+    Call(ReplyCall<'p>),
     Reasoning(&'p str),
     /// With [`SIGNATURE_PREFIX`].
     Signature(String),
@@ -445,7 +445,7 @@ impl Part<'_> {
             let Some(name) = call.name else {
                 return Err(BrokenReply("a call has no name".to_owned()));
             };
-            say(Said::Call(ToolCall {
+            say(Said::Call(ReplyCall {
                 id: said(call.id),
                 name: text(name)?,
                 arguments: call

@@ -9,24 +9,24 @@ use super::model::{Model, Thinking};
 use super::schema::{self, Cleaned};
 use crate::chat::{Message, PartKind, Request, ResponseFormat, ToolChoice};
 use crate::json::Writer;
-use crate::provider::dialect::{Encoded, Options, Unsupported};
+use crate::provider::dialect::{Head, Options, Unsupported};
 use contents::Details;
 
-/// See [`crate::provider::dialect::Dialect::encode`].
-pub(super) fn encode(
+/// See [`crate::provider::dialect::Dialect::write`].
+pub(super) fn write(
+    json: &mut Writer,
     request: &Request<'_>,
     options: &Options,
     host: Host,
-) -> Result<Encoded, Unsupported> {
+) -> Result<Head, Unsupported> {
     let model = Model::new(&request.model)?;
     let options = *options;
     check(request, options)?;
-    let mut json = Writer::with_capacity(request.size_hint());
     json.open_object();
-    let details = contents::write(&mut json, request, &model, options, host)?;
-    tools(&mut json, request, options)?;
-    tool_config(&mut json, request);
-    generation_config(&mut json, request, &model, options, details)?;
+    let details = contents::write(json, request, &model, options, host)?;
+    tools(json, request, options)?;
+    tool_config(json, request);
+    generation_config(json, request, &model, options, details)?;
     json.close_object();
     let suffix = if request.stream {
         // https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent
@@ -34,10 +34,9 @@ pub(super) fn encode(
     } else {
         model.path("generateContent")
     };
-    Ok(Encoded {
+    Ok(Head {
         suffix,
         headers: &[],
-        body: json.into_bytes(),
     })
 }
 
@@ -90,11 +89,11 @@ fn tools(json: &mut Writer, request: &Request<'_>, options: Options) -> Result<(
     json.key("functionDeclarations").open_array();
     for (index, tool) in request.tools.iter().enumerate() {
         json.open_object();
-        json.key("name").string(&tool.name);
-        if let Some(description) = &tool.description {
-            json.key("description").string(description);
+        json.key("name").quoted(tool.name);
+        if let Some(description) = tool.description {
+            json.key("description").quoted(description);
         }
-        match tool.parameters.map(|schema| schema::clean(schema, false)) {
+        match tool.parameters.map(|it| schema::clean(it.get(), false)) {
             None | Some(Ok(Cleaned::Empty)) => {}
             Some(Ok(Cleaned::JsonSchema(schema))) => {
                 json.key("parametersJsonSchema").raw(&schema.to_string());
@@ -164,12 +163,11 @@ fn generation_config(
         };
         config.key("topK").number(top_k.into());
     }
-    if request.stop.iter().any(|stop| !stop.is_empty()) {
-        config.key("stopSequences").array(|json| {
-            for stop in request.stop.iter().filter(|stop| !stop.is_empty()) {
-                json.string(stop);
-            }
-        });
+    let stops = || request.stop.iter().filter(|stop| !stop.is_empty());
+    if stops().next().is_some() {
+        config
+            .key("stopSequences")
+            .array(|json| stops().for_each(|stop| json.quoted(stop)));
     }
     if request.n != 1 {
         config.key("candidateCount").number(request.n);
@@ -199,7 +197,9 @@ fn generation_config(
         }
     }
     match details {
-        Details::Same("low") => config.key("mediaResolution").string("MEDIA_RESOLUTION_LOW"),
+        Details::Same(detail) if detail == "low" => {
+            config.key("mediaResolution").string("MEDIA_RESOLUTION_LOW")
+        }
         // `high` and `auto` are what Gemini does by itself.
         Details::NoImage | Details::Same(_) => {}
         Details::Mixed => {
@@ -254,7 +254,7 @@ fn response_format(
         Some(ResponseFormat::JsonSchema { schema, .. }) => *schema,
     };
     config.key("responseMimeType").string("application/json");
-    match schema.map(|schema| schema::clean(schema, true)) {
+    match schema.map(|it| schema::clean(it.get(), true)) {
         None | Some(Ok(Cleaned::Empty)) => {}
         Some(Ok(Cleaned::JsonSchema(schema))) => {
             config.key("responseJsonSchema").raw(&schema.to_string());
@@ -281,8 +281,8 @@ fn low_detail(request: &Request<'_>) -> Option<String> {
             | Message::Tool { content, .. }
             | Message::User { content, .. }) = message;
             let part = content.iter().position(|part| {
-            matches!(&part.kind, PartKind::Image { detail: Some(detail), .. } if detail == "low")
-        })?;
+                matches!(part.kind, PartKind::Image { detail: Some(detail), .. } if detail.decode() == "low")
+            })?;
             Some(format!("messages[{index}].content[{part}]"))
         })
 }

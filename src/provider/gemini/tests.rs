@@ -332,8 +332,8 @@ fn a_stream_is_asked_for_in_the_path() {
         ),
     ] {
         let encoded = encode(&request(member), Options::default()).unwrap();
-        assert_eq!(encoded.suffix, suffix);
-        assert!(encoded.headers.is_empty());
+        assert_eq!(encoded.head.suffix, suffix);
+        assert!(encoded.head.headers.is_empty());
     }
 }
 

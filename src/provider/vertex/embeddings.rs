@@ -14,80 +14,101 @@
 //! Google would cut a text that is too long, and not say so. It is told to refuse it instead, as
 //! OpenAI does.
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-
-use super::gemini::embeddings::{Content, Wanted, write};
+use super::gemini::embeddings::{List, Values, Wanted, content};
 use super::gemini::model::Model;
+use crate::json::{self, Items, Text, Unwritten, Writer, object};
 use crate::provider::dialect::{BrokenReply, EncodedEmbeddings, Encoding, Options, Unsupported};
 use crate::usage::Usage;
 
-/// An OpenAI request for embeddings in Google's words. `model` is the provider's name of the model.
+/// An OpenAI request for embeddings in Google's words. `model` is the provider's name of the model,
+/// `limit` how long the body may be. Unit: bytes.
 ///
 /// # Errors
 ///
-/// When a member is missing, is no such thing, or cannot be expressed.
+/// When a member is missing, is no such thing, or cannot be expressed; or it would be too long.
 pub(super) fn encode(
     body: &[u8],
     model: &str,
     options: &Options,
-) -> Result<EncodedEmbeddings, Unsupported> {
-    let path = Model::new(model)?;
-    let wanted = Wanted::read(body, options)?;
+    limit: usize,
+) -> Result<EncodedEmbeddings, Unwritten<Unsupported>> {
+    let path = Model::new(model).map_err(Unwritten::Failed)?;
+    let wanted = Wanted::read(body, options).map_err(Unwritten::Failed)?;
     let takes_one = ["gemini-embedding-001", "gemini-embedding-exp"]
         .iter()
         .any(|name| model.starts_with(name));
+    let parameters = |json: &mut Writer| {
+        json.object(|json| {
+            if let Some(dimensions) = wanted.dimensions {
+                json.key("outputDimensionality").number(dimensions);
+            }
+            json.key("autoTruncate").bool(false);
+        });
+    };
     if takes_one || !model.starts_with("gemini") {
         if takes_one && wanted.texts.len() > 1 {
             // > For gemini-embedding-001, each request can only include a single input text.
-            return Err(Unsupported {
+            return Err(Unwritten::Failed(Unsupported {
                 param: "input".to_owned(),
                 message: format!(
                     "{model:?} embeds one text per request on Vertex AI; send them one by one"
                 ),
+            }));
+        }
+        return wanted.encoded(path.path("predict"), body.len(), limit, &|json| {
+            json.object(|json| {
+                json.key("instances").array(|json| {
+                    for text in &wanted.texts {
+                        json.object(|json| json.key("content").quoted(*text));
+                    }
+                });
+                parameters(json.key("parameters"));
             });
-        }
-        let instances = wanted.texts.iter().map(|content| Instance { content });
-        let body = Predict {
-            instances: instances.collect(),
-            parameters: Parameters::new(&wanted),
-        };
-        return wanted.encoded(path.path("predict"), serde_json::to_vec(&body));
+        });
     }
-    let request = |text| EmbedContent {
-        content: Content::new(text),
-        embed_content_config: Parameters::new(&wanted),
+    let one = |json: &mut Writer, text: Text<'_>| {
+        json.object(|json| {
+            content(json.key("content"), text);
+            parameters(json.key("embedContentConfig"));
+        });
     };
-    match (wanted.texts.as_slice(), wanted.is_list) {
-        ([text], false) => {
-            let body = serde_json::to_vec(&request(text));
-            wanted.encoded(path.path("embedContent"), body)
-        }
-        (texts, _) => {
-            let requests = texts.iter().map(|text| request(text)).collect();
-            let body = serde_json::to_vec(&BatchEmbedContents { requests });
-            wanted.encoded(path.path("batchEmbedContents"), body)
-        }
+    if let Some(text) = wanted.only() {
+        let path = path.path("embedContent");
+        return wanted.encoded(path, body.len(), limit, &|json| one(json, text));
     }
+    let path = path.path("batchEmbedContents");
+    wanted.encoded(path, body.len(), limit, &|json| {
+        json.object(|json| {
+            json.key("requests").array(|json| {
+                for text in &wanted.texts {
+                    one(json, *text);
+                }
+            });
+        });
+    })
 }
 
-/// Google's reply as OpenAI's. `model` is what the client calls the model.
+/// Google's reply as OpenAI's. `model` is what the client calls the model, `limit` how long the reply may
+/// be. Unit: bytes.
 ///
 /// # Errors
 ///
-/// When the bytes are no reply, or hold another number of vectors than `count`.
+/// When the bytes are no reply, hold another number of vectors than `count`, or become too long.
 pub(super) fn decode(
     body: &[u8],
     model: &str,
     encoding: Encoding,
     count: usize,
+    limit: usize,
 ) -> Result<Vec<u8>, BrokenReply> {
-    let reply: Reply<'_> =
-        serde_json::from_slice(body).map_err(|error| BrokenReply(error.to_string()))?;
-    let predicted = reply.predictions.into_iter().map(|it| it.embeddings);
-    let vectors = predicted.chain(reply.embedding).chain(reply.embeddings);
-    let vectors: Vec<Vector<'_>> = vectors.collect();
-    let counted = vectors.iter().map(|it| it.statistics.token_count);
+    let reply: Reply<'_> = json::read(body)?;
+    let predictions = reply.predictions.unwrap_or_default();
+    let several = reply.embeddings.unwrap_or_default();
+    let predicted = predictions.iter().map(|it| it.embeddings);
+    let vectors = predicted.chain(reply.embedding.into_iter().chain(several.iter()).map(Some));
+    let counted = vectors
+        .clone()
+        .map(|it| it?.statistics.unwrap_or_default().token_count);
     // A count that is not told for every vector is none.
     let counted: Option<f64> = counted.sum();
     let prompt = match reply.usage_metadata {
@@ -99,90 +120,50 @@ pub(super) fn decode(
         total: prompt,
         ..Usage::default()
     };
-    let vectors: Vec<&RawValue> = vectors.iter().map(|it| it.values).collect();
-    write(&vectors, model, encoding, count, &usage)
+    let list = List {
+        model,
+        encoding,
+        count,
+        usage: &usage,
+    };
+    list.write(vectors.map(|it| it?.values), body.len(), limit)
 }
 
-// === what is written to Google ===
-
-#[derive(Serialize)]
-struct Predict<'a> {
-    instances: Vec<Instance<'a>>,
-    parameters: Parameters,
-}
-
-#[derive(Serialize)]
-struct Instance<'a> {
-    content: &'a str,
-}
-
-#[derive(Serialize)]
-struct BatchEmbedContents<'a> {
-    requests: Vec<EmbedContent<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EmbedContent<'a> {
-    content: Content<'a>,
-    embed_content_config: Parameters,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Parameters {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_dimensionality: Option<u64>,
-    auto_truncate: bool,
-}
-
-impl Parameters {
-    fn new(wanted: &Wanted) -> Self {
-        Self {
-            output_dimensionality: wanted.dimensions,
-            auto_truncate: false,
-        }
+object! {
+    Reply<'a> {
+        predictions: Items<'a, Prediction<'a>> = b"predictions",
+        embedding: Vector<'a> = b"embedding",
+        embeddings: Items<'a, Vector<'a>> = b"embeddings",
+        usage_metadata: UsageMetadata = b"usageMetadata",
     }
 }
 
-// === what is read from Google ===
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Reply<'a> {
-    #[serde(borrow, default)]
-    predictions: Vec<Prediction<'a>>,
-    #[serde(borrow)]
-    embedding: Option<Vector<'a>>,
-    #[serde(borrow, default)]
-    embeddings: Vec<Vector<'a>>,
-    usage_metadata: Option<UsageMetadata>,
+object! {
+    Prediction<'a> {
+        embeddings: Vector<'a> = b"embeddings",
+    }
 }
 
-#[derive(Deserialize)]
-struct Prediction<'a> {
-    #[serde(borrow)]
-    embeddings: Vector<'a>,
+object! {
+    #[derive(Clone)]
+    Vector<'a> {
+        values: Values<'a> = b"values",
+        statistics: Statistics = b"statistics",
+    }
 }
 
-#[derive(Deserialize)]
-struct Vector<'a> {
-    #[serde(borrow)]
-    values: &'a RawValue,
-    #[serde(default)]
-    statistics: Statistics,
+object! {
+    #[derive(Clone)]
+    Statistics {
+        /// `:predict` answers with protobuf values, whose numbers may be written as `4.0`.
+        token_count: f64 = b"token_count",
+    }
 }
 
-#[derive(Default, Deserialize)]
-struct Statistics {
-    /// `:predict` answers with protobuf values, whose numbers may be written as `4.0`.
-    token_count: Option<f64>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct UsageMetadata {
-    prompt_token_count: Option<u64>,
+object! {
+    UsageMetadata {
+        prompt_token_count: u64 = b"promptTokenCount",
+    }
 }
 
 #[cfg(test)]
@@ -190,10 +171,10 @@ mod tests {
     use super::*;
 
     fn encoded(model: &str, body: &str) -> Result<(String, String), String> {
-        let encoded = encode(body.as_bytes(), model, &Options::default());
-        let encoded = encoded.map_err(|unsupported| unsupported.to_string())?;
+        let encoded = encode(body.as_bytes(), model, &Options::default(), 1 << 20);
+        let encoded = encoded.map_err(|unwritten| format!("{unwritten:?}"))?;
         let body = String::from_utf8(encoded.request.body).unwrap();
-        Ok((encoded.request.suffix, body))
+        Ok((encoded.request.head.suffix, body))
     }
 
     #[test]
@@ -250,7 +231,7 @@ mod tests {
                 r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[1]}],"model":"m","usage":{"prompt_tokens":0,"total_tokens":0}}"#,
             ),
         ] {
-            let reply = decode(body.as_bytes(), "m", Encoding::Float, count).unwrap();
+            let reply = decode(body.as_bytes(), "m", Encoding::Float, count, 1 << 20).unwrap();
             assert_eq!(String::from_utf8(reply).unwrap(), expected);
         }
         for body in [
@@ -260,7 +241,7 @@ mod tests {
             r#"{"predictions":[{"embeddings":{"values":["a"]}}]}"#,
         ] {
             assert!(
-                decode(body.as_bytes(), "m", Encoding::Float, 1).is_err(),
+                decode(body.as_bytes(), "m", Encoding::Float, 1, 1 << 20).is_err(),
                 "{body}"
             );
         }

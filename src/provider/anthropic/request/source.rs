@@ -1,9 +1,7 @@
 //! Images and documents: where their bytes are.
 
-use serde_json::value::RawValue;
-
 use super::cache_control;
-use crate::json::Writer;
+use crate::json::{Raw, Writer};
 
 /// Where the bytes of an image or a document are.
 pub(super) enum Source<'a> {
@@ -85,7 +83,7 @@ impl<'a> Source<'a> {
         json: &mut Writer,
         kind: &str,
         title: Option<&str>,
-        cache: Option<&RawValue>,
+        cache: Option<Raw<'_>>,
     ) {
         json.object(|json| {
             json.key("type").string(kind);

@@ -588,8 +588,8 @@ fn vertex_has_the_model_in_the_path() {
     };
     let encoded = encode(&of("claude-sonnet-4-5@20250929", r#""stream":true"#)).unwrap();
     let suffix = "/publishers/anthropic/models/claude-sonnet-4-5@20250929:streamRawPredict";
-    assert_eq!(encoded.suffix, suffix);
-    assert!(encoded.headers.is_empty());
+    assert_eq!(encoded.head.suffix, suffix);
+    assert!(encoded.head.headers.is_empty());
     let body: Value = serde_json::from_slice(&encoded.body).unwrap();
     assert_eq!(body["anthropic_version"], "vertex-2023-10-16");
     assert_eq!(body.get("model"), None);

@@ -1,13 +1,12 @@
 //! The messages of a conversation: what two roles say in turn, and instructions.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use serde_json::value::RawValue;
-
 use super::unsupported;
-use crate::chat::{self, Message, PartKind, Request, ToolCall};
-use crate::json::{Quoted, Writer};
+use crate::chat::{Content, Message, MessageIter, PartKind, Request, ToolCall};
+use crate::json::{self, Ignored, Quoted, Text, Writer};
 use crate::provider::dialect::{Options, Unsupported};
 use crate::provider::gemini::model::Model;
 use crate::provider::gemini::{Host, SIGNATURE_PREFIX, media};
@@ -33,14 +32,16 @@ pub(super) fn write<'r>(
     contents.json.key("contents").open_array();
     match host {
         Host::AiStudio => {
-            for (index, message) in request.messages.iter().enumerate() {
+            for (index, message) in (0..).zip(&request.messages) {
                 contents.add(index, message)?;
             }
         }
         Host::Vertex => {
-            for (index, message) in in_order_of_calls(&request.messages) {
-                contents.add(index, message)?;
-            }
+            let mut rest = Numbered {
+                index: 0,
+                messages: request.messages.iter(),
+            };
+            while !contents.add_turn(&mut rest)? {}
         }
     }
     // Contents must not be empty: instructions alone are what the user says.
@@ -65,53 +66,39 @@ pub(super) fn write<'r>(
 
 /// The texts of system and developer messages, wherever they stand, in order.
 fn instructions<'r>(request: &'r Request<'_>) -> impl Iterator<Item = Quoted<'r>> {
-    let contents = request.messages.iter().map(|message| match message {
-        Message::System { content, .. } => content.as_slice(),
-        _ => &[],
+    let contents = request.messages.iter().filter_map(|message| match message {
+        Message::System { content, .. } => Some(content.iter()),
+        _ => None,
     });
-    contents.flatten().filter_map(|part| match &part.kind {
-        PartKind::Text(text) if !text.text().is_empty() => Some(*text),
+    contents.flatten().filter_map(|part| match part.kind {
+        PartKind::Text(text) if !text.is_empty() => Some(text),
         _ => None,
     })
 }
 
-/// The messages with the results of calls in the order of the calls, before what else is said.
-///
-/// Vertex AI knows no ids: a result belongs to its call by its name and its place.
-fn in_order_of_calls<'r, 'a>(messages: &'r [Message<'a>]) -> Vec<(usize, &'r Message<'a>)> {
-    let mut calls = BTreeMap::new();
-    let mut count = 0;
-    let mut turn = 0;
-    let mut ordered: Vec<_> = (0..)
-        .zip(messages)
-        .map(|(index, message)| {
-            let place = match message {
-                Message::Assistant { tool_calls, .. } => {
-                    turn += 1;
-                    for call in tool_calls {
-                        count += 1;
-                        calls.insert(&*call.id, count);
-                    }
-                    0
-                }
-                Message::Tool { tool_call_id, .. } => {
-                    calls.get(&**tool_call_id).copied().unwrap_or(usize::MAX)
-                }
-                Message::System { .. } | Message::User { .. } => usize::MAX,
-            };
-            ((turn, place), (index, message))
-        })
-        .collect();
-    ordered.sort_by_key(|(place, _)| *place);
-    ordered.into_iter().map(|(_, message)| message).collect()
+/// Messages that are still to come, and which one is the next.
+#[derive(Clone)]
+struct Numbered<'r> {
+    index: usize,
+    messages: MessageIter<'r>,
+}
+
+impl<'r> Iterator for Numbered<'r> {
+    type Item = (usize, Message<'r>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let message = self.messages.next()?;
+        self.index += 1;
+        Some((self.index - 1, message))
+    }
 }
 
 /// Which `detail` the images ask for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Details<'r> {
     Mixed,
     NoImage,
-    Same(&'r str),
+    Same(Cow<'r, str>),
 }
 
 /// The contents as they are written: one for all that follows in one role.
@@ -129,13 +116,87 @@ struct Contents<'w, 'r> {
     options: Options,
     host: Host,
     model: &'r Model<'r>,
-    /// The functions that were called, by the call's id.
-    called: BTreeMap<&'r str, &'r str>,
+    /// The calls so far, by their ids: which entry of the conversation each is, and its function.
+    called: BTreeMap<Id<'r>, (u32, Text<'r>)>,
     details: Details<'r>,
 }
 
+/// The id of a call. It is ordered as what it says, however that is escaped.
+#[derive(Clone, Copy)]
+struct Id<'r>(Text<'r>);
+
+impl Ord for Id<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.decode().cmp(&other.0.decode())
+    }
+}
+
+impl PartialOrd for Id<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Id<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Id<'_> {}
+
 impl<'r> Contents<'_, 'r> {
-    fn add(&mut self, index: usize, message: &'r Message<'_>) -> Result<(), Unsupported> {
+    /// Adds the next messages up to where the assistant speaks again: the results of calls in the order
+    /// of the calls, before what else is said. Gives whether there are no more.
+    ///
+    /// Vertex AI knows no ids: a result belongs to its call by its name and its place.
+    fn add_turn(&mut self, rest: &mut Numbered<'r>) -> Result<bool, Unsupported> {
+        let is_assistant = |message: &Message<'_>| matches!(message, Message::Assistant { .. });
+        let mut next = rest.clone();
+        if let Some((index, message)) = next.next()
+            && is_assistant(&message)
+        {
+            self.add(index, message)?;
+            *rest = next;
+        }
+        let call_of = |this: &Self, message: &Message<'_>| match message {
+            Message::Tool { tool_call_id, .. } => {
+                this.called.get(&Id(*tool_call_id)).map(|(call, _)| *call)
+            }
+            _ => None,
+        };
+        let turn = rest.clone();
+        let mut results = Vec::new();
+        loop {
+            let here = rest.clone();
+            match rest.next() {
+                Some((_, message)) if !is_assistant(&message) => {
+                    if let Some(call) = call_of(self, &message) {
+                        results.push((call, here));
+                    }
+                }
+                _ => {
+                    *rest = here;
+                    break;
+                }
+            }
+        }
+        results.sort_unstable_by_key(|(call, here)| (*call, here.index));
+        for (_, mut here) in results {
+            if let Some((index, message)) = here.next() {
+                self.add(index, message)?;
+            }
+        }
+        let count = rest.index - turn.index;
+        for (index, message) in turn.take(count) {
+            if call_of(self, &message).is_none() {
+                self.add(index, message)?;
+            }
+        }
+        Ok(rest.clone().next().is_none())
+    }
+
+    fn add(&mut self, index: usize, message: Message<'r>) -> Result<(), Unsupported> {
         match message {
             Message::Assistant {
                 content,
@@ -146,13 +207,14 @@ impl<'r> Contents<'_, 'r> {
             } => {
                 // Another provider's signature would be refused, and thinking without one of Google's
                 // is not this model's.
-                let signature = reasoning_signature
+                let signature = reasoning_signature.map(Text::decode);
+                let signature = signature
                     .as_deref()
                     .and_then(|signature| signature.strip_prefix(SIGNATURE_PREFIX));
-                let reasoning = reasoning.as_deref().filter(|text| !text.is_empty());
+                let reasoning = reasoning.filter(|text| !text.is_empty());
                 if let Some(reasoning) = reasoning.filter(|_| signature.is_some()) {
                     let part = self.begin(MODEL);
-                    part.key("text").string(reasoning);
+                    part.key("text").quoted(reasoning);
                     part.key("thought").bool(true);
                 }
                 let says_something = self.parts(MODEL, index, content)?;
@@ -163,7 +225,7 @@ impl<'r> Contents<'_, 'r> {
                     self.json.key("thoughtSignature").string(signature);
                 }
                 for (number, call) in tool_calls.iter().enumerate() {
-                    self.call((index, number), call)?;
+                    self.call((index, number), &call)?;
                 }
             }
             // See `instructions`.
@@ -218,15 +280,15 @@ impl<'r> Contents<'_, 'r> {
         &mut self,
         role: &'static str,
         message: usize,
-        content: &'r [chat::Part<'_>],
+        content: Content<'r>,
     ) -> Result<bool, Unsupported> {
         let mut says_something = false;
         for (index, part) in content.iter().enumerate() {
             // An empty text is an error for some models, and says nothing to any.
-            if matches!(&part.kind, PartKind::Text(text) if text.text().is_empty()) {
+            if matches!(&part.kind, PartKind::Text(text) if text.is_empty()) {
                 continue;
             }
-            match self.part(&part.kind) {
+            match self.part(&Decoded::new(part.kind)) {
                 Ok(part) => {
                     part.write(self.begin(role));
                     says_something = true;
@@ -241,13 +303,16 @@ impl<'r> Contents<'_, 'r> {
     }
 
     /// What a part becomes, or which of its members cannot be expressed, and why.
-    fn part(&mut self, part: &'r PartKind<'_>) -> Result<Part<'r>, (&'static str, &'static str)> {
+    fn part<'p>(
+        &mut self,
+        part: &'p Decoded<'r>,
+    ) -> Result<Part<'p>, (&'static str, &'static str)> {
         match part {
-            PartKind::Audio { data, format } => Ok(Part::Inline {
+            Decoded::Audio { data, format } => Ok(Part::Inline {
                 media_type: ["audio/", format],
                 data,
             }),
-            PartKind::File { id, name, data } => {
+            Decoded::File { id, name, data } => {
                 let by_name = name.as_deref().and_then(media::by_extension);
                 match (data, id) {
                     (Some(data), _) => match media::data_url(data) {
@@ -273,13 +338,12 @@ impl<'r> Contents<'_, 'r> {
                     (None, None) => Err((".file", "a file needs file_data")),
                 }
             }
-            PartKind::Image { url, detail } => {
-                let detail = detail.as_deref().unwrap_or("auto");
-                self.details = match self.details {
-                    Details::NoImage => Details::Same(detail),
-                    Details::Same(other) if other == detail => Details::Same(detail),
-                    Details::Mixed | Details::Same(_) => Details::Mixed,
-                };
+            Decoded::Image { url, detail } => {
+                match &self.details {
+                    Details::NoImage => self.details = Details::Same(detail.clone()),
+                    Details::Same(other) if other == detail => {}
+                    Details::Mixed | Details::Same(_) => self.details = Details::Mixed,
+                }
                 if let Some(url) = media::data_url(url) {
                     if url.media_type.is_empty() {
                         return Err((".image_url.url", "the address has no media type"));
@@ -297,16 +361,17 @@ impl<'r> Contents<'_, 'r> {
                     "only http(s) addresses and data: addresses with base64 can be sent",
                 ))
             }
-            PartKind::Text(text) => Ok(Part::Text(*text)),
+            Decoded::Text(text) => Ok(Part::Text(*text)),
         }
     }
 
     fn call(
         &mut self,
         (message, index): (usize, usize),
-        call: &'r ToolCall<'_>,
+        call: &ToolCall<'r>,
     ) -> Result<(), Unsupported> {
-        let args = match call.arguments.trim_ascii() {
+        let arguments = call.arguments.decode();
+        let args = match arguments.trim_ascii() {
             "" => "{}",
             text if text.starts_with('{') && is_json(text) => text,
             _ => {
@@ -316,7 +381,7 @@ impl<'r> Contents<'_, 'r> {
                 ));
             }
         };
-        self.called.insert(&call.id, &call.name);
+        self.called.insert(Id(call.id), (call.number, call.name));
         // https://ai.google.dev/gemini-api/docs/thought-signatures, read 2026-11-21:
         // > If you omit a thought_signature for the first functionCall part in any step of the
         // > current turn, the request will fail with a 400 error.
@@ -329,13 +394,15 @@ impl<'r> Contents<'_, 'r> {
         let part = self.begin(MODEL);
         part.key("functionCall").object(|json| {
             if has_ids {
-                json.key("id").string(&call.id);
+                json.key("id").quoted(call.id);
             }
-            json.key("name").string(&call.name);
+            json.key("name").quoted(call.name);
             json.key("args").raw(args);
         });
-        if let Some(signature) = call.signature.as_deref().or(missing) {
-            part.key("thoughtSignature").string(signature);
+        match (call.signature, missing) {
+            (Some(signature), _) => part.key("thoughtSignature").quoted(signature),
+            (None, Some(signature)) => part.key("thoughtSignature").string(signature),
+            (None, None) => {}
         }
         Ok(())
     }
@@ -343,38 +410,51 @@ impl<'r> Contents<'_, 'r> {
     fn result(
         &mut self,
         message: usize,
-        id: &'r str,
-        content: &'r [chat::Part<'_>],
+        id: Text<'r>,
+        content: Content<'r>,
     ) -> Result<(), Unsupported> {
-        let Some(name) = self.called.get(id).copied() else {
+        let Some((_, name)) = self.called.get(&Id(id)).copied() else {
+            let id = id.decode();
             return Err(unsupported(
                 format!("messages[{message}].tool_call_id"),
                 format!("no earlier assistant message has a tool call with the id {id:?}"),
             ));
         };
-        let mut text = Cow::Borrowed("");
-        for part in content {
-            if let PartKind::Text(more) = &part.kind {
-                let more = more.decode().ok_or_else(|| {
-                    unsupported(
-                        format!("messages[{message}].content"),
-                        "half of a surrogate pair is no character",
-                    )
-                })?;
-                match text.is_empty() {
-                    true => text = more,
-                    false => text.to_mut().push_str(&more),
+        let texts = || {
+            content.iter().filter_map(|part| match part.kind {
+                PartKind::Text(text) => Some(text),
+                _ => None,
+            })
+        };
+        let decoded = |text: Quoted<'r>| {
+            text.decode().ok_or_else(|| {
+                unsupported(
+                    format!("messages[{message}].content"),
+                    "half of a surrogate pair is no character",
+                )
+            })
+        };
+        let text = match (texts().next(), texts().nth(1)) {
+            (None, _) => Cow::Borrowed(""),
+            (Some(only), None) => decoded(only)?,
+            _ => {
+                // It is not longer than with its escapes.
+                let length = texts().map(|text| text.text().len()).sum();
+                let mut all = String::with_capacity(length);
+                for text in texts() {
+                    all.push_str(&decoded(text)?);
                 }
+                Cow::Owned(all)
             }
-        }
+        };
         let has_ids = self.has_ids();
         let part = self.begin(USER);
         part.key("functionResponse").open_object();
         if has_ids {
             // As in the call: models from 3.5 on answer with nothing where the two differ.
-            part.key("id").string(id);
+            part.key("id").quoted(id);
         }
-        part.key("name").string(name);
+        part.key("name").quoted(name);
         part.key("response");
         response(part, &text);
         self.pictures(message, content)?;
@@ -387,14 +467,11 @@ impl<'r> Contents<'_, 'r> {
     /// <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>, read 2026-11-21:
     /// > For Gemini 3 series models, you can include multimodal content in the function response
     /// > parts
-    fn pictures(
-        &mut self,
-        message: usize,
-        content: &'r [chat::Part<'_>],
-    ) -> Result<(), Unsupported> {
+    fn pictures(&mut self, message: usize, content: Content<'r>) -> Result<(), Unsupported> {
         let mut has_any = false;
         for (index, part) in content.iter().enumerate() {
-            let (member, reason) = match self.part(&part.kind) {
+            let part = Decoded::new(part.kind);
+            let (member, reason) = match self.part(&part) {
                 Ok(Part::Text(_)) => continue,
                 Ok(part @ Part::Inline { .. }) if self.model.is_third_generation() => {
                     if !has_any {
@@ -422,6 +499,45 @@ impl<'r> Contents<'_, 'r> {
     /// Whether calls and results have ids.
     fn has_ids(&self) -> bool {
         self.host == Host::AiStudio
+    }
+}
+
+/// A part of a message's content, whose texts are read.
+enum Decoded<'r> {
+    Audio {
+        data: Cow<'r, str>,
+        format: Cow<'r, str>,
+    },
+    File {
+        id: Option<Cow<'r, str>>,
+        name: Option<Cow<'r, str>>,
+        data: Option<Cow<'r, str>>,
+    },
+    Image {
+        url: Cow<'r, str>,
+        detail: Cow<'r, str>,
+    },
+    Text(Quoted<'r>),
+}
+
+impl<'r> Decoded<'r> {
+    fn new(part: PartKind<'r>) -> Self {
+        match part {
+            PartKind::Audio { data, format } => Self::Audio {
+                data: data.decode(),
+                format: format.decode(),
+            },
+            PartKind::File { id, name, data } => Self::File {
+                id: id.map(Text::decode),
+                name: name.map(Text::decode),
+                data: data.map(Text::decode),
+            },
+            PartKind::Image { url, detail } => Self::Image {
+                url: url.decode(),
+                detail: detail.map_or(Cow::Borrowed("auto"), Text::decode),
+            },
+            PartKind::Text(text) => Self::Text(text),
+        }
     }
 }
 
@@ -483,7 +599,7 @@ fn response(json: &mut Writer, text: &str) {
 }
 
 fn is_json(text: &str) -> bool {
-    serde_json::from_str::<&RawValue>(text).is_ok()
+    json::read::<Ignored>(text.as_bytes()).is_ok()
 }
 
 const MODEL: &str = "model";
