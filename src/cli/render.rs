@@ -1,5 +1,6 @@
 //! `render`: the configuration of a proxy, for each home that the module has.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Done, Failure, NOT_WRITTEN, OK, USAGE, complain, envoy, print};
@@ -7,7 +8,7 @@ use super::{System, invalid, read, warn_about};
 use crate::render::envoy::{Machine, Version};
 use crate::render::envoy_gateway::{self, Cluster};
 use crate::render::istio::{self, Mesh, Proxies};
-use crate::render::kubernetes::{Module, NAME};
+use crate::render::kubernetes::{Module, NAME, accepted};
 use crate::render::{Source, envoy as stock};
 
 /// Where the module is going to live.
@@ -81,21 +82,23 @@ pub struct ForIstio {
     module: Wasm,
     /// The name of the resources, of their label app.kubernetes.io/instance, and the beginning of
     /// the backends' names; two gateways of one namespace need two names
-    #[arg(long, value_name = "NAME", default_value = NAME)]
+    #[arg(long, value_name = "NAME", default_value = NAME, value_parser = accepted::label_name)]
     name: String,
     /// The namespace of the gateway's pods, for all resources
-    #[arg(long, value_name = "NAME", default_value = "istio-ingress")]
+    #[arg(long, value_name = "NAME", default_value = "istio-ingress", value_parser = accepted::label_name)]
     namespace: String,
     /// Labels of the pods, separated by commas
-    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label,
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = accepted::label,
           default_value = "istio=ingress")]
     selector: Vec<(String, String)>,
     /// A Gateway of Istio's that is there already, instead of one at port 80: [NAMESPACE/]NAME
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["gateway_api", "sidecar"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["gateway_api", "sidecar"],
+          value_parser = accepted::istio_gateway)]
     gateway: Option<String>,
     /// A Gateway of the Kubernetes Gateway API that is there already: targetRefs and HTTPRoute
     /// instead of selector and VirtualService
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["selector", "hold"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["selector", "hold"],
+          value_parser = accepted::resource_name)]
     gateway_api: Option<String>,
     /// The sidecars of the pods instead of a gateway: applications call any host at this port
     #[arg(long, value_name = "PORT", conflicts_with_all = ["gateway_api", "hold"],
@@ -122,20 +125,21 @@ pub struct ForEnvoyGateway {
     module: Wasm,
     /// The name of the resources, of their label app.kubernetes.io/instance, and the beginning of
     /// the backends' names; two gateways of one namespace need two names
-    #[arg(long, value_name = "NAME", default_value = NAME)]
+    #[arg(long, value_name = "NAME", default_value = NAME, value_parser = accepted::label_name)]
     name: String,
     /// The namespace of all resources
-    #[arg(long, value_name = "NAME", default_value = "default")]
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = accepted::label_name)]
     namespace: String,
     /// A Gateway that is there already, instead of one at port 80 and its EnvoyProxy; its proxies
     /// need the keys in their environment
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["class", "secret"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["class", "secret"],
+          value_parser = accepted::resource_name)]
     gateway: Option<String>,
     /// The GatewayClass
-    #[arg(long, value_name = "NAME", default_value = "eg")]
+    #[arg(long, value_name = "NAME", default_value = "eg", value_parser = accepted::resource_name)]
     class: String,
     /// The Secret with the keys, in the namespace of the proxies' pods
-    #[arg(long, value_name = "NAME", default_value = "llm-keys")]
+    #[arg(long, value_name = "NAME", default_value = "llm-keys", value_parser = accepted::resource_name)]
     secret: String,
     /// Let headers wait for the body, by an EnvoyPatchPolicy: translated types, deployments in
     /// paths
@@ -185,6 +189,11 @@ fn for_envoy(arguments: &ForEnvoy) -> Done {
 fn for_istio(arguments: &ForIstio) -> Done {
     let source = source(&arguments.file, "the proxy")?;
     let selector = arguments.selector.clone();
+    let keys: BTreeSet<&String> = selector.iter().map(|(key, _)| key).collect();
+    if keys.len() < selector.len() {
+        let message = "--selector: a key comes twice; a pod has one value of each label";
+        return Err(Failure::new(USAGE, message));
+    }
     let proxies = match (&arguments.gateway_api, arguments.sidecar) {
         (Some(name), _) => Proxies::GatewayApi(name.clone()),
         (None, Some(port)) => Proxies::Sidecars { selector, port },
@@ -262,12 +271,5 @@ fn write(output: Option<&Path>, text: &str) -> Done {
             .map(|()| OK)
             .map_err(|error| Failure::new(NOT_WRITTEN, format!("{}: {error}", output.display()))),
         None => print(text),
-    }
-}
-
-fn label(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?} is not KEY=VALUE")),
     }
 }

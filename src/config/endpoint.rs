@@ -49,6 +49,9 @@ impl Endpoint {
         let port = url
             .port_or_known_default()
             .unwrap_or(if is_tls { 443 } else { 80 });
+        if port == 0 {
+            return Err(format!("{text:?} has port 0; expected 1 to 65535"));
+        }
         let authority = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_string(),
@@ -214,6 +217,7 @@ mod tests {
             ("https://", "empty host"),
             ("https://u:p@a", "user or password"),
             ("https://a?x=1", "query"),
+            ("https://a:0", "port 0"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");

@@ -6,7 +6,7 @@
 //! the module has set. So each backend's `HTTPRoute` has both: the paths by which clients come, and
 //! the header.
 //!
-//! Source: the CRDs of Envoy Gateway 1.7 and Gateway API 1.5, kept in `tests/crds`, and
+//! Source: the CRDs of Envoy Gateway 1.7 to 1.9 and of Gateway API 1.4 to 1.6, and
 //! <https://gateway.envoyproxy.io/docs/api/extension_types/>, read 2026-11-21.
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::Source;
 use super::envoy::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
 use super::istio::MAX_CONNECT_TIMEOUT;
-use super::kubernetes::{self, GATEWAY_API, Module, NAME, Origin, resource, with};
+use super::kubernetes::{self, GATEWAY_API, Module, NAME, Origin, accepted, resource, with};
 use crate::config::{Backend, ConfigErrors, KeyPath};
 use crate::route::Route;
 
@@ -57,6 +57,7 @@ pub enum Gateway {
 pub fn resources(source: &Source, cluster: &Cluster) -> Result<Vec<Value>, ConfigErrors> {
     let mut errors = ConfigErrors::default();
     kubernetes::check_names(source, &cluster.name, &mut errors);
+    accepted::check_for_envoy_gateway(source, &mut errors);
     let plugin = kubernetes::listener_plugin(source, cluster.holds, REMEDY, &mut errors);
     let mut resources = Vec::new();
     if let Gateway::Own { class, secret } = &cluster.gateway {
@@ -133,7 +134,10 @@ fn backend_resources(
     let namespace = &cluster.namespace;
     let address = kubernetes::address_of(source, backend, errors);
     let endpoint = match address.is_ip {
-        true => json!({"ip": {"address": address.host, "port": address.port}}),
+        true => {
+            let ip = accepted::ip_address(&address.host);
+            json!({"ip": {"address": ip, "port": address.port}})
+        }
         false => json!({"fqdn": {"hostname": address.host, "port": address.port}}),
     };
     let unchecked = backend.endpoint.is_tls && backend.tls.insecure;
@@ -200,7 +204,7 @@ fn tls(source: &Source, backend: &Backend, name: &str, errors: &mut ConfigErrors
             "kind": "Backend",
             "name": name,
         }],
-        "validation": {"hostname": host, "wellKnownCACertificates": "System"},
+        "validation": {"hostname": host.to_ascii_lowercase(), "wellKnownCACertificates": "System"},
     })
 }
 

@@ -6,7 +6,7 @@
 //! own configuration with an `EnvoyFilter`: the module sits on each backend's cluster, headers
 //! wait for the body, and pools work.
 //!
-//! Source: the CRDs of Istio 1.29, kept in `tests/crds`, and
+//! Source: the CRDs of Istio 1.29 to 1.32, and
 //! <https://istio.io/latest/docs/reference/config/>, read 2026-11-21.
 //!
 //! # What Envoy's own route matching asks for
@@ -25,7 +25,7 @@ use serde_json::{Map, Value, json};
 use self::service::Service;
 use super::Source;
 use super::envoy::seconds;
-use super::kubernetes::{self, BACKEND_HEADER, Module, REMOVED_HEADERS, resource, with};
+use super::kubernetes::{self, BACKEND_HEADER, Module, REMOVED_HEADERS, accepted, resource, with};
 use crate::config::{Backend, ConfigErrors, KeyPath};
 
 /// What the configuration of the gateway does not say, since it concerns the mesh.
@@ -96,6 +96,7 @@ pub fn yaml(source: &Source, mesh: &Mesh, file: &str) -> Result<String, ConfigEr
 }
 
 fn plain(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec<Value> {
+    accepted::check_for_istio(source, errors);
     let plugin = kubernetes::listener_plugin(source, false, REMEDY, errors);
     let services = service::of(source, mesh, errors);
     let mut resources = vec![wasm_plugin(source, plugin, mesh, errors)];

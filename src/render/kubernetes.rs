@@ -3,6 +3,8 @@
 //! In both homes a plugin is loaded among the listener's filters: the module routes by itself, says
 //! in `x-llm-proxy-backend` which backend it chose, and the home's routes match on that.
 
+pub mod accepted;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -76,6 +78,13 @@ impl Module {
         if matches!(origin, Origin::Http | Origin::Https) && sha256.is_none() {
             return Err("--wasm: what is downloaded needs --sha256 beside it".to_owned());
         }
+        match origin {
+            Origin::Oci => accepted::image(rest),
+            Origin::Http | Origin::Https => accepted::download(url),
+            Origin::File if rest.starts_with('/') => Ok(()),
+            Origin::File => Err("expected file:///PATH".to_owned()),
+        }
+        .map_err(|reason| format!("--wasm: {url:?}: {reason}"))?;
         Ok(Self {
             origin,
             rest: rest.to_owned(),
@@ -167,7 +176,7 @@ pub fn name_of(name: &str, backend: &Backend) -> String {
     };
     let backend: String = backend.name.as_str().chars().map(allowed).collect();
     let full = format!("{name}-{backend}");
-    let end = full.len().min(MAX_LABEL_BYTES);
+    let end = full.len().min(accepted::MAX_LABEL_BYTES);
     let short = full.get(..end).unwrap_or(&full);
     short.trim_end_matches('-').to_owned()
 }
@@ -314,9 +323,6 @@ pub const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
 
 /// The name of this software, and of a gateway's resources unless another one is given.
 pub const NAME: &str = "llm-proxy";
-
-/// The longest RFC 1123 label.
-const MAX_LABEL_BYTES: usize = 63;
 
 #[cfg(test)]
 mod tests {
