@@ -287,7 +287,7 @@ impl Gateway {
     }
 
     /// The pool and its order that a cluster stands for.
-    pub fn order_of(&self, cluster: &str) -> Option<(&Rc<Pool>, &Order)> {
+    pub fn order_of(&self, cluster: &str) -> Option<(&Rc<Pool>, &Rc<Order>)> {
         self.pools
             .iter()
             .find_map(|pool| Some((pool, pool.order_of(cluster)?)))

@@ -63,7 +63,7 @@ pub trait Surroundings: Shared {
     /// The backend that the metadata of the picked endpoint names, else of the cluster.
     fn backend_name(&self) -> Option<String>;
 
-    /// The cluster of Envoy's route: for a pool the composite one.
+    /// The cluster of Envoy's route: for a pool the aggregate one.
     fn cluster_name(&self) -> Option<String>;
 
     /// Which attempt this is, from 1, where the host counts them.
@@ -619,9 +619,16 @@ impl Exchange {
             && !series.is_told
             // Before, it may be the client who did not go on.
             && series.asked_at.is_some()
-            && !surroundings.client_left()
         {
-            series.tell(|took| Outcome::Failed(took, None), surroundings);
+            let left = surroundings.client_left();
+            let outcome = |took| {
+                if left {
+                    Outcome::Abandoned
+                } else {
+                    Outcome::Failed(took, None)
+                }
+            };
+            series.tell(outcome, surroundings);
         }
     }
 
@@ -641,14 +648,13 @@ impl Exchange {
         let is_clients = matches!(status, 401..=403 | 429)
             && matches!(self.backend.as_deref(), Some(it) if matches!(it.auth, Auth::Client(_)));
         let failed = series.pool.fallback_on.contains(status) && !is_clients;
-        // What is wrong with the request says nothing about the provider.
         if failed {
             let pause = health::pause_asked_for(headers);
             series.tell(|took| Outcome::Failed(took, pause), surroundings);
         } else if status < FIRST_ERROR {
             series.tell(Outcome::Answered, surroundings);
         } else {
-            series.is_told = true;
+            series.tell(|_| Outcome::Rejected, surroundings);
         }
     }
 
@@ -690,6 +696,13 @@ impl Exchange {
                 return Ok(step);
             }
             self.original = Some(Original::of(headers));
+            let step = self.route(headers, ends, &|| asked_by(headers, ends), surroundings)?;
+            if let Some(series) = &self.series
+                && is_untouched
+            {
+                series.report_unresolved(surroundings);
+            }
+            return Ok(step);
         }
         let model = || asked_by(headers, ends);
         self.route(headers, ends, &model, surroundings)
@@ -844,7 +857,9 @@ impl Exchange {
     fn is_retried(&self, status: u16, surroundings: &dyn Surroundings) -> bool {
         let backend = self.backend.as_ref();
         let retries = match &self.series {
-            Some(series) if series.pool.fallback_on.contains(status) => series.retries,
+            Some(series) if series.pool.fallback_on.contains(status) => {
+                series.attempts.saturating_sub(1)
+            }
             None if is_retriable(status) => backend.map_or(0, |it| u64::from(it.max_retries)),
             _ => 0,
         };

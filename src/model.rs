@@ -224,6 +224,14 @@ impl ModelRule {
         names.into_iter()
     }
 
+    /// The names that a request may have where not every one is served: patterns in which `*` stands
+    /// for any text.
+    pub fn patterns(&self) -> impl Iterator<Item = String> {
+        let aliases = self.aliases.written().map(|(name, _)| name);
+        let served = self.serves.iter().flatten();
+        aliases.chain(served.map(|glob| glob.as_str().to_owned()))
+    }
+
     /// Decides.
     pub fn choose(&self, asked: Asked<'_>, member: ModelMember) -> Choice {
         let absent = asked == Asked::Nothing;

@@ -1,29 +1,34 @@
-//! A pool: several backends, one of which answers, and the orders in which they are asked.
+//! A pool: several backends, one of which answers, and the orders of their attempts.
 //!
-//! Envoy makes the attempts. For each order in which the members of a pool may be asked there is a
-//! composite cluster, whose N-th child is asked by the N-th attempt. What is rendered has the
-//! clusters of [`Pool::orders`]; the module, in the listener, picks one of them for each request.
+//! Envoy makes the attempts. For each member there is an aggregate cluster that begins with it and
+//! goes on with the others; with the retry priority `previous_priorities` each attempt goes to the
+//! next member that this request has not tried. The rendered configuration has the clusters of
+//! [`Pool::orders`]; the module, in the listener, selects one of them for each request.
 //!
 //! ```text
-//!   pool a, b (priority 0), c (1)        a first      llm-pool/a,b,c
-//!                                        b first      llm-pool/b,a,c
-//!   while b is to be left alone          a first      llm-pool/a,c
+//!   pool a, b (priority 0), c (1)        first a      llm-pool/a    a b c
+//!                                        first b      llm-pool/b    b a c
+//!                                        first c      llm-pool/c    c a b
 //! ```
+//!
+//! Where members serve different models, each set of members that can serve one model has such
+//! clusters: `llm-pool/a` for the set of all members, `llm-pool/a/1` for the next set, and so on.
 //!
 //! # Invariants
 //!
-//! * Both sides make the same orders from the same configuration.
-//! * An order has every one of its members once before any of them twice.
+//! * The renderer and the module make the same orders from the same configuration.
+//! * An order has every member of its set once before any of them twice.
 
 pub mod health;
+mod sets;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::Backend;
 pub use crate::config::value::Strategy;
+use crate::config::{Auth, Backend};
 use crate::name::BackendName;
 use crate::operation::Kind;
 
@@ -32,16 +37,16 @@ use crate::operation::Kind;
 pub struct Pool {
     /// Its name.
     pub name: BackendName,
-    /// Which member is asked first.
+    /// How the first member is selected.
     pub strategy: Strategy,
-    /// After which statuses the next member is asked.
+    /// The statuses after which the next member gets the request.
     pub fallback_on: FallbackOn,
     /// Time to the first byte of the reply, per attempt.
     pub timeout: Duration,
     /// At least one, at most [`MAX_MEMBERS`]; the names differ.
     members: Vec<Member>,
-    /// Every order that there is a cluster for.
-    orders: Vec<Order>,
+    /// Every order that has a cluster.
+    orders: Vec<Rc<Order>>,
 }
 
 /// A member of a pool.
@@ -51,11 +56,11 @@ pub struct Member {
     pub backend: Rc<Backend>,
     /// Its share; not 0.
     pub weight: u32,
-    /// A smaller number is asked first.
+    /// Members with a smaller number come first.
     pub priority: u32,
 }
 
-/// After which statuses the next member is asked.
+/// The statuses after which the next member gets the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FallbackOn {
     /// These.
@@ -71,28 +76,37 @@ impl FallbackOn {
     }
 }
 
-/// An order in which members are asked.
+/// An order of attempts.
 #[derive(Clone, Debug)]
 pub struct Order {
-    /// The composite cluster: the pool's name and, in order, the members'.
+    /// The aggregate cluster.
     pub cluster: Rc<str>,
-    /// How many attempts there are after the first, as text.
-    pub retries: Rc<str>,
-    /// The members, by place, for each attempt; not empty.
-    pub attempts: Vec<usize>,
+    /// The members of the cluster, by place, in its order; not empty.
+    pub round: Vec<usize>,
+    /// The number of attempts, at least 1. Envoy repeats the round as long as there are any.
+    pub attempts: usize,
     members: Members,
 }
 
 impl Order {
-    /// How many members are asked before one of them is asked again.
-    pub fn first_round(&self) -> usize {
-        self.members.len().min(self.attempts.len())
+    /// The member of the first attempt.
+    pub fn first(&self) -> Option<usize> {
+        self.round.first().copied()
+    }
+
+    /// The number of attempts of a request for which only the `useful` members are worth an attempt:
+    /// the round ends after the last of them.
+    pub fn attempts_for(&self, useful: Members) -> usize {
+        match self.round.iter().rposition(|place| useful.contains(*place)) {
+            Some(last) if last + 1 < self.round.len() => self.attempts.min(last + 1),
+            _ => self.attempts,
+        }
     }
 }
 
 /// A set of members of a pool, by their places.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Members(u32);
+pub struct Members(u64);
 
 impl Members {
     /// The first `count`; at most [`MAX_MEMBERS`].
@@ -110,12 +124,12 @@ impl Members {
         self.0 & other.0 == other.0
     }
 
-    /// Whether there is none.
+    /// Whether the set has no members.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// How many there are.
+    /// The number of members.
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }
@@ -126,6 +140,18 @@ impl Members {
         Self(self.0 & other.0)
     }
 
+    /// The members that `other` does not have.
+    #[must_use]
+    pub fn except(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// The set with one more member.
+    #[must_use]
+    pub fn with(self, place: usize) -> Self {
+        Self(self.0 | bit(place))
+    }
+
     /// The set without a member.
     #[must_use]
     pub fn without(self, place: usize) -> Self {
@@ -134,32 +160,37 @@ impl Members {
 
     /// The places, in order.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..MAX_MEMBERS).filter(move |place| self.contains(*place))
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let place = rest.trailing_zeros() as usize;
+            rest &= rest.wrapping_sub(1);
+            (place < MAX_MEMBERS).then_some(place)
+        })
     }
 }
 
 impl FromIterator<usize> for Members {
     fn from_iter<I: IntoIterator<Item = usize>>(places: I) -> Self {
-        Self(places.into_iter().fold(0, |set, place| set | bit(place)))
+        places.into_iter().fold(Self::default(), Self::with)
     }
 }
 
-fn bit(place: usize) -> u32 {
-    u32::try_from(place).map_or(0, |place| 1_u32.checked_shl(place).unwrap_or(0))
+fn bit(place: usize) -> u64 {
+    u32::try_from(place).map_or(0, |place| 1_u64.checked_shl(place).unwrap_or(0))
 }
 
-/// What a configuration says of a pool, its names resolved.
+/// A pool as a configuration writes it, its names resolved.
 #[derive(Clone, Debug)]
 pub struct Written {
     /// As [`Pool::name`].
     pub name: BackendName,
     /// As [`Pool::strategy`].
     pub strategy: Strategy,
-    /// Whether other members are asked when one fails.
+    /// Whether another member gets the request when one fails.
     pub fallback: bool,
     /// As [`Pool::fallback_on`].
     pub fallback_on: FallbackOn,
-    /// How many attempts there are at most after the first.
+    /// The largest number of attempts after the first.
     pub max_retries: Option<u32>,
     /// As [`Pool::timeout`].
     pub timeout: Duration,
@@ -167,17 +198,9 @@ pub struct Written {
     pub members: Vec<Member>,
 }
 
-/// A pool needs more clusters than [`MAX_ORDERS`], since too many of its members can be left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooManyOrders;
-
 impl Pool {
     /// A pool and its orders. There are 1 to [`MAX_MEMBERS`] members.
-    ///
-    /// # Errors
-    ///
-    /// When the orders that models can lead to are too many.
-    pub fn new(written: Written) -> Result<Self, TooManyOrders> {
+    pub fn new(written: Written) -> Self {
         let Written {
             name,
             strategy,
@@ -195,21 +218,35 @@ impl Pool {
             members,
             orders: Vec::new(),
         };
-        let choices = match fallback {
-            true => pool.choices()?,
-            false => {
-                let alone = |place| (place, Members::default().with(place));
-                (0..pool.members.len()).map(alone).collect()
-            }
+        let sets = if fallback {
+            pool.sets()
+        } else {
+            pool.single_sets()
         };
-        let most = max_retries.map_or(usize::MAX, |retries| {
+        let most = max_retries.map_or(MAX_ATTEMPTS, |retries| {
             usize::try_from(retries).map_or(usize::MAX, |retries| retries.saturating_add(1))
         });
-        pool.orders = choices
-            .into_iter()
-            .map(|(first, members)| pool.order(first, members, most.min(MAX_ATTEMPTS)))
-            .collect();
-        Ok(pool)
+        let most = most.min(MAX_ATTEMPTS);
+        let mut orders = Vec::new();
+        let mut number = 0;
+        for set in sets {
+            // The set of all members, and a set of one, need no number: the first member says it.
+            let suffix = match set.len() {
+                1 if !fallback => String::new(),
+                len if len == pool.members.len() => String::new(),
+                _ => {
+                    number += 1;
+                    format!("/{number}")
+                }
+            };
+            orders.extend(set.iter().filter_map(|first| {
+                let member = pool.members.get(first)?;
+                let cluster = format!("{}/{}{suffix}", pool.name, member.backend.name);
+                Some(Rc::new(pool.order(cluster, first, set, most)))
+            }));
+        }
+        pool.orders = orders;
+        pool
     }
 
     /// The members, in file order.
@@ -217,13 +254,17 @@ impl Pool {
         &self.members
     }
 
-    /// Every order that there is a cluster for.
-    pub fn orders(&self) -> &[Order] {
+    /// Every order that has a cluster.
+    pub fn orders(&self) -> &[Rc<Order>] {
         &self.orders
     }
 
-    /// The order that a cluster has.
-    pub fn order_of(&self, cluster: &str) -> Option<&Order> {
+    /// The order of a cluster.
+    pub fn order_of(&self, cluster: &str) -> Option<&Rc<Order>> {
+        let rest = cluster.strip_prefix(self.name.as_str())?;
+        if !rest.starts_with('/') {
+            return None;
+        }
         self.orders.iter().find(|order| *order.cluster == *cluster)
     }
 
@@ -233,18 +274,18 @@ impl Pool {
         members.find(|(_, member)| member.backend.name.as_str() == name)
     }
 
-    /// The members that know an operation.
-    pub fn knowing(&self, kind: Kind) -> Members {
-        let knows = |backend: &Backend| match (backend.dialects, kind) {
+    /// The members that support an operation.
+    pub fn supporting(&self, kind: Kind) -> Members {
+        let supports = |backend: &Backend| match (backend.dialects, kind) {
             (None, _) | (Some(_), Kind::ChatCompletions) => true,
             (Some(dialects), Kind::Embeddings) => dialects.have_embeddings(),
             (Some(_), _) => false,
         };
-        self.members_where(|member| knows(&member.backend))
+        self.members_where(|member| supports(&member.backend))
     }
 
-    /// The members that could be left out, by the model that is asked for.
-    pub fn choosy(&self) -> Members {
+    /// The members that serve certain models only.
+    pub fn restricted_by_model(&self) -> Members {
         self.members_where(|member| !member.backend.model.takes_any())
     }
 
@@ -257,166 +298,172 @@ impl Pool {
             .collect()
     }
 
-    /// The order for a request that `eligible` members could answer, of whom `available` can be
-    /// asked now. `preferred` chooses the first among equals: the foremost of those `available` who
-    /// are `well`, too, or of all of them. `None` where nobody is left.
-    pub fn pick(
+    /// The order that begins with `first`, for a request that `eligible` members can serve, of which
+    /// the `usable` ones could be sent it now.
+    ///
+    /// If no order has exactly these members, one with fewer of the usable members is better than
+    /// one with a member that would have to reject the request.
+    pub fn order_from(
         &self,
+        first: usize,
         eligible: Members,
-        available: Members,
-        well: Members,
-        preferred: impl FnOnce(Members) -> Option<usize>,
-    ) -> Option<&Order> {
-        let asked = eligible.and(available);
-        let firsts = match asked.and(well).is_empty() {
-            true => asked,
-            false => asked.and(well),
-        };
-        let first = preferred(self.foremost(firsts))?;
-        // The members who are to be left out, if there is such an order; as few others as possible.
-        let orders = self.orders.iter().filter(|order| {
-            order.attempts.first() == Some(&first) && eligible.contains_all(order.members)
-        });
-        let beyond = |order: &&Order| order.members.len() - order.members.and(asked).len();
-        let lacking = |order: &&Order| asked.len() - order.members.and(asked).len();
-        orders.min_by_key(|order| (lacking(order), beyond(order)))
+        usable: Members,
+    ) -> Option<&Rc<Order>> {
+        let orders = self
+            .orders
+            .iter()
+            .filter(|order| order.first() == Some(first) && eligible.contains_all(order.members));
+        orders.min_by_key(|order| {
+            let unusable = order.members.except(usable);
+            let absent = usable.except(order.members);
+            (!unusable.is_empty(), absent.len(), unusable.len())
+        })
     }
 
-    /// Those of a set who are asked before the others.
-    fn foremost(&self, members: Members) -> Members {
-        let of = |place: usize| self.members.get(place).map(|member| member.priority);
-        let smallest = members.iter().filter_map(of).min();
+    /// The members of a set that have the smallest priority in it.
+    pub fn foremost(&self, members: Members) -> Members {
+        let smallest = self.smallest_priority(members);
         members
             .iter()
-            .filter(|place| of(*place) == smallest)
+            .filter(|place| self.priority(*place) == smallest)
             .collect()
     }
 
-    /// Who is first, among whom: what orders are made for.
-    ///
-    /// First those that a request can need, by its model and its operation. Then, as long as there
-    /// is room, those without one of the members, without two, and so on.
-    fn choices(&self) -> Result<BTreeSet<(usize, Members)>, TooManyOrders> {
-        let all = Members::all(self.members.len());
-        let choosy: Vec<usize> = self.choosy().iter().collect();
-        let operations = [Kind::ChatCompletions, Kind::Embeddings, Kind::Other];
-        let mut sets = BTreeSet::new();
-        for absent in subsets(&choosy) {
-            let takes = all.iter().filter(|place| !absent.contains(*place));
-            let takes: Members = takes.collect();
-            sets.extend(operations.map(|kind| takes.and(self.knowing(kind))));
-        }
-        sets.retain(|set| !set.is_empty());
-        let mut choices: BTreeSet<(usize, Members)> = BTreeSet::new();
-        for set in &sets {
-            choices.extend(set.iter().map(|first| (first, *set)));
-        }
-        if choices.len() > MAX_ORDERS {
-            return Err(TooManyOrders);
-        }
-        loop {
-            let smaller: BTreeSet<Members> = sets
-                .iter()
-                .flat_map(|set| set.iter().map(|place| set.without(place)))
-                .filter(|set| !set.is_empty())
-                .collect();
-            let mut more = choices.clone();
-            for set in &smaller {
-                more.extend(set.iter().map(|first| (first, *set)));
-            }
-            if more.len() > MAX_ORDERS || more.len() == choices.len() {
-                return Ok(choices);
-            }
-            choices = more;
-            sets = smaller;
-        }
+    /// The smallest priority of a set.
+    pub fn smallest_priority(&self, members: Members) -> Option<u32> {
+        members
+            .iter()
+            .filter_map(|place| self.priority(place))
+            .min()
     }
 
-    fn order(&self, first: usize, members: Members, most: usize) -> Order {
-        let priority = |place: usize| self.members.get(place).map(|member| member.priority);
-        // Those behind the first come before those in front of it: who fails hands its work to
-        // different members.
+    /// The priority of a member.
+    pub fn priority(&self, place: usize) -> Option<u32> {
+        self.members.get(place).map(|member| member.priority)
+    }
+
+    /// A set for each member.
+    fn single_sets(&self) -> Vec<Members> {
+        let single = |place| Members::default().with(place);
+        (0..self.members.len()).map(single).collect()
+    }
+
+    /// The sets of members that have orders, the set of all members first if it is one of them.
+    ///
+    /// These are the sets of members that can serve one request: by its model, by its operation, and
+    /// by the access tokens that there may not be yet.
+    fn sets(&self) -> Vec<Members> {
+        let all = Members::all(self.members.len());
+        let restricted = self.restricted_by_model();
+        let rules = self.members.iter().enumerate();
+        let rules = rules
+            .filter(|(place, _)| restricted.contains(*place))
+            .map(|(place, member)| (place, &member.backend.model));
+        let by_model = sets::by_model(rules, all.except(restricted));
+        let operations = [Kind::ChatCompletions, Kind::Embeddings, Kind::Other];
+        let by_operation = operations.map(|kind| self.supporting(kind));
+        let mut without: Vec<Members> = vec![Members::default()];
+        without.extend(self.token_sources());
+        let sets: BTreeSet<Members> = by_model
+            .into_iter()
+            .flat_map(|set| by_operation.map(|able| set.and(able)))
+            .flat_map(|set| without.iter().map(move |absent| set.except(*absent)))
+            .filter(|set| !set.is_empty())
+            .collect();
+        let mut sets: Vec<Members> = sets.into_iter().collect();
+        sets.sort_by_key(|set| (std::cmp::Reverse(set.len()), *set));
+        let clusters = |sets: &[Members]| sets.iter().map(|set| set.len()).sum::<usize>();
+        if clusters(&sets) > MAX_CLUSTERS {
+            // Each request still has an order, if with fewer members than could serve it.
+            let single = self.single_sets();
+            while clusters(&sets) + single.len() > MAX_CLUSTERS && sets.len() > 1 {
+                sets.pop();
+            }
+            sets.retain(|set| set.len() > 1);
+            sets.extend(single);
+        }
+        sets
+    }
+
+    /// The members that get their access tokens from one source, for each source; then all of them.
+    fn token_sources(&self) -> Vec<Members> {
+        let mut sources: BTreeMap<String, Members> = BTreeMap::new();
+        for (place, member) in self.members.iter().enumerate() {
+            if let Auth::Token(_, source) = &member.backend.auth {
+                let members = sources.entry(source.cluster()).or_default();
+                *members = members.with(place);
+            }
+        }
+        let all = self.members_where(|it| matches!(it.backend.auth, Auth::Token(..)));
+        let mut sources: Vec<Members> = sources.into_values().collect();
+        if sources.len() > MAX_TOKEN_SOURCES {
+            sources.clear();
+        }
+        sources.push(all);
+        sources
+    }
+
+    fn order(&self, cluster: String, first: usize, members: Members, most: usize) -> Order {
+        // The places behind the first come before those in front of it, so that the requests of
+        // a failed member go to different members.
         let mut round: Vec<usize> = members.iter().collect();
         round.sort_by_key(|place| {
-            let is_equal = priority(*place) == priority(first);
+            let is_equal = self.priority(*place) == self.priority(first);
             (
                 *place != first,
-                priority(*place),
+                self.priority(*place),
                 is_equal && *place < first,
             )
         });
+        // Envoy begins again with the first member, so a further round ends at the first member that
+        // has no attempts left.
         let retries = |place: &usize| {
             let member = self.members.get(*place);
             member.map_or(0, |member| member.backend.max_retries)
         };
-        let rounds = round.iter().map(retries).max().unwrap_or(0);
-        let mut attempts = round.clone();
-        for number in 1..=rounds {
-            if attempts.len() >= most {
+        let mut attempts = round.len();
+        for number in 1.. {
+            let again = round.iter().take_while(|place| retries(place) >= number);
+            let again = again.count();
+            attempts = attempts.saturating_add(again);
+            if again < round.len() || attempts >= most {
                 break;
             }
-            attempts.extend(round.iter().filter(|place| retries(place) >= number));
         }
-        attempts.truncate(most.max(1));
-        let names: Vec<&str> = round
-            .iter()
-            .filter_map(|place| self.members.get(*place))
-            .map(|member| member.backend.name.as_str())
-            .collect();
         Order {
-            cluster: format!("{}/{}", self.name, names.join(",")).into(),
-            retries: (attempts.len() - 1).to_string().into(),
-            attempts,
+            cluster: cluster.into(),
+            attempts: attempts.clamp(1, most.max(1)),
+            round,
             members,
         }
     }
 }
 
-impl Members {
-    /// The set with a member more.
-    #[must_use]
-    fn with(self, place: usize) -> Self {
-        Self(self.0 | bit(place))
-    }
-}
-
-/// Every subset of these places, the empty one among them. At most [`MAX_MEMBERS`] places.
-fn subsets(places: &[usize]) -> impl Iterator<Item = Members> {
-    let count = bit(places.len()).max(1);
-    (0..count).map(move |chosen| {
-        let places = places.iter().enumerate();
-        places
-            .filter(|(number, _)| chosen & bit(*number) != 0)
-            .map(|(_, place)| *place)
-            .collect()
-    })
-}
-
-/// Whose turn it is: what one worker remembers of its pools.
+/// The turns of pool members: the state of weighted selection in one worker.
 #[derive(Debug, Default)]
 pub struct Turns(RefCell<BTreeMap<BackendName, Turn>>);
 
-/// The same of one pool.
+/// The turns in one pool.
 #[derive(Debug)]
 struct Turn {
-    /// What each member has gained and not spent.
+    /// The credit of each member: its weights since it was last selected.
     gained: Vec<i64>,
-    /// Requests since the last that went to see how another member does.
+    /// Requests since the last that measured another member than the fastest.
     since_probe: u32,
 }
 
 impl Turns {
-    /// The member of `among` whose turn it is.
+    /// Selects the next member of `among`.
     ///
-    /// Smooth weighted round robin: each gains its weight, and who has most is chosen and loses what
-    /// all have gained. In any stretch each is chosen by its share, spread evenly.
+    /// Smooth weighted round robin: each member gains its weight, and the one with most is selected
+    /// and loses the sum of all weights. In any stretch each is selected by its share, spread evenly.
     /// Source: nginx, `ngx_http_upstream_round_robin.c`, which describes it; nothing is copied.
     pub fn next(&self, pool: &Pool, among: Members) -> Option<usize> {
         self.with(pool, |turn| turn.next(pool, among))?
     }
 
-    /// Whether a request may go to see how another member does: not more than one in ten, so that
-    /// few requests are not slow ones. Counts the request.
+    /// Whether a request may measure another member than the fastest: at most one in ten, so that
+    /// few requests are slow. Counts the request.
     fn may_probe(&self, pool: &Pool) -> bool {
         let counted = self.with(pool, |turn| {
             turn.since_probe = turn.since_probe.saturating_add(1);
@@ -425,7 +472,7 @@ impl Turns {
         counted.unwrap_or(false)
     }
 
-    /// One has gone.
+    /// A request has measured another member.
     fn has_probed(&self, pool: &Pool) {
         self.with(pool, |turn| turn.since_probe = 0);
     }
@@ -470,17 +517,20 @@ impl Turn {
     }
 }
 
-/// Of so many requests of a worker at most one goes to see how another member does.
+/// At most one of this many requests of a worker measures another member than the fastest.
 const REQUESTS_PER_PROBE: u32 = 10;
 
-/// More members than this are refused.
-pub const MAX_MEMBERS: usize = 16;
+/// A pool with more members is refused.
+pub const MAX_MEMBERS: usize = 64;
 
-/// More clusters than this are not made for one pool.
-pub const MAX_ORDERS: usize = 64;
+/// A pool has at most this many clusters.
+pub const MAX_CLUSTERS: usize = 1024;
 
-/// More attempts than this are not made for one request.
-pub const MAX_ATTEMPTS: usize = 32;
+/// A request has at most this many attempts.
+pub const MAX_ATTEMPTS: usize = 2 * MAX_MEMBERS;
+
+/// A pool with more sources of access tokens has clusters without all of them, not without each.
+const MAX_TOKEN_SOURCES: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -510,35 +560,58 @@ mod tests {
         Rc::clone(&gateway.pools[0])
     }
 
-    fn clusters(pool: &Pool) -> Vec<&str> {
-        pool.orders().iter().map(|it| &*it.cluster).collect()
-    }
-
-    fn attempts(pool: &Pool, cluster: &str) -> String {
-        let order = pool.order_of(cluster).expect(cluster);
+    /// The cluster, the members in its order, and the number of attempts of each order.
+    fn orders(pool: &Pool) -> Vec<String> {
         let name = |place: &usize| pool.members()[*place].backend.name.as_str();
-        order
-            .attempts
-            .iter()
-            .map(name)
-            .collect::<Vec<_>>()
-            .join(" ")
+        let orders = pool.orders().iter().map(|order| {
+            let round: Vec<&str> = order.round.iter().map(name).collect();
+            format!("{}: {} x{}", order.cluster, round.join(" "), order.attempts)
+        });
+        orders.collect()
     }
 
     #[test]
-    fn there_is_a_cluster_for_every_order_that_can_be_needed() {
+    fn a_pool_has_a_cluster_for_each_member() {
         let pool = pool("", &["a", "b", "c , priority: 1"]);
         assert_eq!(
-            clusters(&pool),
-            [
-                "p/a", "p/a,b", "p/a,c", "p/a,b,c", "p/b", "p/b,a", "p/b,c", "p/b,a,c", "p/c",
-                "p/c,a", "p/c,b", "p/c,a,b",
-            ]
+            orders(&pool),
+            ["p/a: a b c x3", "p/b: b a c x3", "p/c: c a b x3"]
         );
     }
 
     #[test]
-    fn every_member_is_asked_once_before_any_twice() {
+    fn each_set_of_members_that_can_serve_a_model_has_clusters() {
+        let members = [
+            "a |, models: [m-*]",
+            "b |, models: [\"*-1\"]",
+            "c |, model: x",
+        ];
+        let expected = [
+            "p/a: a b c x3",
+            "p/b: b c a x3",
+            "p/c: c a b x3",
+            "p/a/1: a c x2",
+            "p/c/1: c a x2",
+            "p/b/2: b c x2",
+            "p/c/2: c b x2",
+            "p/c/3: c x1",
+        ];
+        assert_eq!(orders(&pool("", &members)), expected);
+    }
+
+    #[test]
+    fn a_member_without_a_token_can_be_left_out() {
+        let text = "backends:
+- {name: a, type: google, config: {projectId: p, location: l, defaultModel: gemini-2.5-flash}}
+- {name: b, type: vllm, config: {endpoint: http://h}}
+- {name: p, type: pool, backends: [{name: a}, {name: b}]}";
+        let gateway = Gateway::parse(text, &|_: &str| None).unwrap();
+        let expected = ["p/a: a b x2", "p/b: b a x2", "p/b/1: b x1"];
+        assert_eq!(orders(&gateway.pools[0])[..3], expected);
+    }
+
+    #[test]
+    fn a_further_round_ends_at_a_member_without_retries_of_its_own() {
         let members = [
             "a |, maxRetries: 2",
             "b |, maxRetries: 1",
@@ -546,44 +619,59 @@ mod tests {
             "d , priority: 1",
         ];
         let all = pool("", &members);
-        assert_eq!(attempts(&all, "p/a,b,c,d"), "a b c d a b a");
-        assert_eq!(attempts(&all, "p/b,c,a,d"), "b c a d b a a");
+        assert_eq!(orders(&all)[..2], ["p/a: a b c d x6", "p/b: b c a d x5"]);
         let cut = pool("maxRetries: 4,", &members);
-        assert_eq!(attempts(&cut, "p/a,b,c,d"), "a b c d a");
+        assert_eq!(orders(&cut)[0], "p/a: a b c d x5");
         let none = pool("maxRetries: 0,", &members);
-        assert_eq!(attempts(&none, "p/a,b,c,d"), "a");
+        assert_eq!(orders(&none)[0], "p/a: a b c d x1");
         let alone = pool("fallback: false,", &members);
-        assert_eq!(clusters(&alone), ["p/a", "p/b", "p/c", "p/d"]);
-        assert_eq!(attempts(&alone, "p/a"), "a a a");
+        assert_eq!(
+            orders(&alone),
+            ["p/a: a x3", "p/b: b x2", "p/c: c x1", "p/d: d x1"]
+        );
     }
 
     #[test]
-    fn who_cannot_be_asked_is_not_in_the_order() {
-        let pool = pool("", &["a", "b", "c , priority: 1"]);
+    fn the_round_ends_after_the_last_useful_member() {
+        let pool = pool("", &["a |, maxRetries: 1", "b", "c"]);
+        let order = &pool.orders()[0];
         let all = Members::all(3);
-        let first = |members: Members| members.iter().next();
-        let pick = |available: Members| {
-            let order = pool.pick(all, available, all, first);
-            order.map(|order| order.cluster.to_string())
-        };
-        assert_eq!(pick(all).as_deref(), Some("p/a,b,c"));
-        assert_eq!(pick(all.without(0)).as_deref(), Some("p/b,c"));
-        assert_eq!(pick(all.without(0).without(1)).as_deref(), Some("p/c"));
-        assert_eq!(pick(Members::default()), None);
+        assert_eq!(order.attempts, 4);
+        assert_eq!(order.attempts_for(all), 4);
+        assert_eq!(order.attempts_for(all.without(1)), 4);
+        assert_eq!(order.attempts_for(all.without(2)), 2);
+        assert_eq!(order.attempts_for(Members::default().with(0)), 1);
     }
 
     #[test]
-    fn clusters_stay_within_their_limit() {
-        let names: Vec<String> = (0..MAX_MEMBERS)
-            .map(|number| format!("m{number}"))
+    fn the_largest_pool_has_a_cluster_for_each_member() {
+        let names: Vec<String> = (0..MAX_MEMBERS).map(|at| format!("m{at}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let pool = pool("", &names);
+        assert_eq!(pool.orders().len(), MAX_MEMBERS);
+        assert!(pool.orders().iter().all(|it| it.attempts == MAX_MEMBERS));
+    }
+
+    #[test]
+    fn a_pool_with_too_many_sets_has_an_order_for_each_request() {
+        // Each name leads to another set.
+        let served = |at: usize| (0..12).filter(move |name| (at >> name) & 1 == 1);
+        let members: Vec<String> = (1..=MAX_MEMBERS)
+            .map(|at| {
+                let names: Vec<String> = served(at * 61).map(|name| format!("m{name}")).collect();
+                format!("b{at} |, models: [{}]", names.join(", "))
+            })
             .collect();
-        for count in 1..=MAX_MEMBERS {
-            let names: Vec<&str> = names.iter().take(count).map(String::as_str).collect();
-            let pool = pool("", &names);
-            let number = pool.orders().len();
-            assert!((count..=MAX_ORDERS).contains(&number), "{count}: {number}");
-            let distinct: BTreeSet<&str> = clusters(&pool).into_iter().collect();
-            assert_eq!(distinct.len(), number, "{count}");
+        let members: Vec<&str> = members.iter().map(String::as_str).collect();
+        let pool = pool("", &members);
+        assert!(pool.orders().len() <= MAX_CLUSTERS);
+        for name in 0..12 {
+            let model = format!("m{name}");
+            let eligible = pool.members_where(|it| it.backend.model.takes(Some(&model)));
+            for first in eligible.iter() {
+                let order = pool.order_from(first, eligible, eligible).unwrap();
+                assert!(order.round.iter().all(|place| eligible.contains(*place)));
+            }
         }
     }
 

@@ -118,12 +118,6 @@ impl Source {
         leads.any(|to| matches!(&to, Destination::Backend(it) if it.name == backend.name))
     }
 
-    /// Whether a backend is a member of a pool to which a route leads.
-    pub fn is_member(&self, backend: &Backend) -> bool {
-        self.pools()
-            .any(|pool| pool.member(backend.name.as_str()).is_some())
-    }
-
     /// Whether something is to be chosen, or waited for, that Envoy cannot by itself.
     pub fn needs_chooser(&self) -> bool {
         let mut routes = self.gateway.routes.iter();

@@ -469,44 +469,6 @@ fn manifests_are_rendered_or_refused_in_one_line_each() {
     assert!(done.stderr.contains("--sha256"), "{}", done.stderr);
 }
 
-const POOL: &str = "backends:
-- {name: a, type: ollama}
-- {name: p, type: pool, backends: [{name: a}]}
-";
-
-#[test]
-fn a_pool_is_refused_for_an_envoy_that_cannot_have_one() {
-    let home = Home::new("old-envoy");
-    home.write("gateway.yaml", POOL);
-    let done = home.run(&[
-        "render",
-        "envoy",
-        "gateway.yaml",
-        "--envoy-version",
-        "1.36.2",
-    ]);
-    assert_eq!(done.code, Some(64), "{done:?}");
-    assert_eq!(
-        done.stderr,
-        "gateway.yaml: \"p\" is a pool, which Envoy 1.36 cannot have: it is made of composite \
-         clusters, and 1.37 is the first that has them\n"
-    );
-    let done = home.run(&[
-        "render",
-        "envoy",
-        "gateway.yaml",
-        "--envoy-version",
-        "1.34.0",
-    ]);
-    assert!(
-        done.stderr.contains("not a version from 1.35 on"),
-        "{done:?}"
-    );
-    let done = home.run(&["render", "envoy", "gateway.yaml"]);
-    assert_eq!(done.code, Some(0), "{done:?}");
-    assert!(!done.stdout.contains("healthy_panic_threshold"), "{done:?}");
-}
-
 #[test]
 fn check_counts_pools_and_says_which_lead_nowhere() {
     let home = Home::new("check-pools");
@@ -528,19 +490,4 @@ fn check_counts_pools_and_says_which_lead_nowhere() {
          warning: backends[3].config.tls.insecure: whoever answers gets the key; for experiments \
          only\n"
     );
-}
-
-#[test]
-fn run_asks_envoy_which_it_is_where_there_is_a_pool() {
-    let home = Home::new("run-version");
-    let script = format!(
-        "{UTILITIES}\nif [ \"$1\" = --version ]; then echo 'envoy  version: 5b/1.40.0/Clean'; else \
-         cp \"$2\" seen.yaml; fi"
-    );
-    home.write("gateway.yaml", POOL).write("llm_proxy.wasm", "");
-    home.program("bin/envoy", &script);
-    let done = home.run(&["run", "gateway.yaml", "--wasm", "llm_proxy.wasm"]);
-    assert_eq!(done.code, Some(0), "{done:?}");
-    let seen = fs::read_to_string(home.0.join("seen.yaml")).unwrap();
-    assert!(seen.contains("healthy_panic_threshold"), "{seen}");
 }

@@ -215,12 +215,7 @@ tests! {
             clusters.push(choose(&host, &mut request).unwrap().unwrap());
             assert_eq!(request.header("x-envoy-max-retries"), Some("2"));
         }
-        let expected = [
-            "p/openai,anthropic,clients",
-            "p/anthropic,clients,openai",
-            "p/clients,openai,anthropic",
-            "p/openai,anthropic,clients",
-        ];
+        let expected = ["p/openai", "p/anthropic", "p/clients", "p/openai"];
         assert_eq!(clusters, expected);
     }
 
@@ -229,24 +224,26 @@ tests! {
         for path in ["/one/v1/chat/completions", "/nowhere", "/p/../one", "/p/v1/chat/completions"] {
             let mut request = Request::new(path, CHAT);
             request.headers.push(("x-llm-proxy-cluster".to_owned(), "evil".to_owned()));
+            request.headers.push(("x-llm-proxy-attempts".to_owned(), "evil".to_owned()));
             request.headers.push(("x-llm-proxy-route".to_owned(), "evil".to_owned()));
             let chosen = choose(&host, &mut request);
             assert_ne!(chosen, Ok(Some("evil".to_owned())), "{path}");
             assert_ne!(request.header("x-llm-proxy-route"), Some("evil"), "{path}");
+            assert_ne!(request.header("x-llm-proxy-attempts"), Some("evil"), "{path}");
         }
     }
 
     fn who_does_not_serve_the_model_is_left_out() {
         for (path, body, expected) in [
-            ("/some/v1/chat/completions", GROK, Ok(Some("some/grok,anthropic"))),
-            ("/some/v1/chat/completions", OTHER, Ok(Some("some/anthropic"))),
-            ("/some/v1/chat/completions", NONE, Ok(Some("some/anthropic"))),
+            ("/some/v1/chat/completions", GROK, Ok(Some("some/grok"))),
+            ("/some/v1/chat/completions", OTHER, Ok(Some("some/anthropic/2"))),
+            ("/some/v1/chat/completions", NONE, Ok(Some("some/anthropic/2"))),
             ("/choosy/v1/chat/completions", GROK, Ok(Some("choosy/grok"))),
             ("/choosy/v1/chat/completions", OTHER, Err((404, "model_not_found"))),
             ("/choosy/v1/chat/completions", NONE, Err((400, "missing_required_parameter"))),
             // A call that Anthropic does not have.
-            ("/some/v1/responses", GROK, Ok(Some("some/grok"))),
-            ("/p/v1/embeddings", CHAT, Ok(Some("p/openai,clients"))),
+            ("/some/v1/responses", GROK, Ok(Some("some/grok/1"))),
+            ("/p/v1/embeddings", CHAT, Ok(Some("p/openai/1"))),
             // Envoy's routes know by themselves.
             ("/one/v1/chat/completions", GROK, Ok(None)),
         ] {
@@ -262,7 +259,7 @@ tests! {
         let upstream = gateway("placement: upstream");
         let names = ["openai", "anthropic", "clients"];
         let attempt = |host: &Host, request: &mut Request, name: &str, number: u64| {
-            *host.cluster.borrow_mut() = Some("p/openai,anthropic,clients".to_owned());
+            *host.cluster.borrow_mut() = Some("p/openai".to_owned());
             *host.backend.borrow_mut() = Some(name.to_owned());
             host.attempt.set(number);
             let mut exchange = Exchange::new(Rc::clone(&upstream));
@@ -300,7 +297,7 @@ tests! {
             ("clients", "429", "7"),
             ("clients", "503", "7"),
         ] {
-            *host.cluster.borrow_mut() = Some("p/openai,anthropic,clients".to_owned());
+            *host.cluster.borrow_mut() = Some(format!("p/{name}"));
             *host.backend.borrow_mut() = Some(name.to_owned());
             host.kept.borrow_mut().take();
             host.attempt.set(1);
@@ -310,9 +307,15 @@ tests! {
             let limited = [(":status", status), ("retry-after", pause)];
             let limited = limited.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
             exchange.reply_headers(&Headers::new(limited.to_vec()), true, &host);
-            let chosen = choose(&host, &mut Request::new("/p/v1/chat/completions", CHAT));
+            let mut request = Request::new("/p/v1/chat/completions", CHAT);
+            let chosen = choose(&host, &mut request);
             match (name, status) {
-                ("clients", "429") => assert_eq!(chosen, Ok(Some("p/clients".to_owned()))),
+                ("clients", "429") => {
+                    assert_eq!(chosen, Ok(Some("p/clients".to_owned())));
+                    // Nothing is sent to the members behind it, since they pause.
+                    assert_eq!(request.header("x-envoy-max-retries"), Some("0"));
+                    assert_eq!(request.header("x-llm-proxy-attempts"), Some("1"));
+                }
                 ("clients", _) => {
                     assert_eq!(chosen, Err((429, Value::from("rate_limit_exceeded"))));
                 }
@@ -334,7 +337,7 @@ tests! {
         let host = Host::default();
         let mut request = Request::new("/v1/chat/completions", CHAT);
         let mut attempt = |name: &str, number: u64, status: &'static str, pause: &'static str| {
-            *host.cluster.borrow_mut() = Some("p/a,b".to_owned());
+            *host.cluster.borrow_mut() = Some("p/a".to_owned());
             *host.backend.borrow_mut() = Some(name.to_owned());
             host.attempt.set(number);
             let mut exchange = Exchange::new(Rc::clone(&upstream));
@@ -355,7 +358,7 @@ tests! {
         let host = Host::default();
         let upstream = gateway("placement: upstream");
         for _ in 0..3 {
-            *host.cluster.borrow_mut() = Some("p/openai,anthropic,clients".to_owned());
+            *host.cluster.borrow_mut() = Some("p/openai".to_owned());
             *host.backend.borrow_mut() = Some("openai".to_owned());
             host.kept.borrow_mut().take();
             let mut exchange = Exchange::new(Rc::clone(&upstream));
@@ -364,10 +367,77 @@ tests! {
             exchange.ended(&host);
         }
         for _ in 0..6 {
-            let chosen = choose(&host, &mut Request::new("/p/v1/chat/completions", CHAT));
-            let cluster = chosen.unwrap().unwrap();
-            // It is asked when the others fail, and not first.
-            assert!(cluster.contains("openai") && !cluster.starts_with("p/openai"), "{cluster}");
+            let mut request = Request::new("/p/v1/chat/completions", CHAT);
+            let cluster = choose(&host, &mut request).unwrap().unwrap();
+            assert_ne!(cluster, "p/openai");
+            // It failed fast, so it is worth another attempt behind the others.
+            assert_eq!(request.header("x-envoy-max-retries"), Some("2"));
         }
+    }
+
+    fn a_member_that_takes_long_to_fail_gets_no_further_attempt() {
+        let host = Host::default();
+        let upstream = gateway("placement: upstream");
+        for _ in 0..3 {
+            *host.cluster.borrow_mut() = Some("p/openai".to_owned());
+            *host.backend.borrow_mut() = Some("openai".to_owned());
+            host.kept.borrow_mut().take();
+            let mut exchange = Exchange::new(Rc::clone(&upstream));
+            let mut request = Request::new("/p/v1/chat/completions", CHAT);
+            request.pass(&mut exchange, &host).unwrap();
+            host.now.set(host.now.get() + 10 * SECOND);
+            exchange.ended(&host);
+        }
+        let attempts: Vec<_> = (0..2)
+            .map(|_| {
+                let mut request = Request::new("/p/v1/chat/completions", CHAT);
+                let cluster = choose(&host, &mut request).unwrap().unwrap();
+                (cluster, request.header("x-envoy-max-retries").map(str::to_owned))
+            })
+            .collect();
+        // Between two others it cannot be left out.
+        let retries = |cluster: &str, retries: &str| (cluster.to_owned(), Some(retries.to_owned()));
+        assert_eq!(attempts, [retries("p/anthropic", "1"), retries("p/clients", "2")]);
+    }
+
+    fn the_last_error_is_translated_where_the_attempts_end_early() {
+        let upstream = gateway("placement: upstream");
+        for (attempts, is_last) in [(None, false), (Some("1"), true)] {
+            let host = Host::default();
+            *host.cluster.borrow_mut() = Some("p/anthropic".to_owned());
+            *host.backend.borrow_mut() = Some("anthropic".to_owned());
+            host.attempt.set(1);
+            let mut exchange = Exchange::new(Rc::clone(&upstream));
+            let mut request = Request::new("/p/v1/chat/completions", CHAT);
+            let attempts = attempts.map(|it| ("x-llm-proxy-attempts".to_owned(), it.to_owned()));
+            request.headers.extend(attempts);
+            request.pass(&mut exchange, &host).unwrap();
+            assert_eq!(request.header("x-llm-proxy-attempts"), None);
+            let failed = [(":status", "503"), ("content-length", "0")];
+            let failed = failed.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let step = exchange.reply_headers(&Headers::new(failed.to_vec()), true, &host);
+            assert_eq!(matches!(step.next, Next::Reply(_)), is_last);
+        }
+    }
+
+    fn a_first_member_that_envoy_passes_over_has_failed() {
+        let host = Host::default();
+        let upstream = gateway("placement: upstream");
+        for _ in 0..3 {
+            *host.cluster.borrow_mut() = Some("p/openai".to_owned());
+            *host.backend.borrow_mut() = Some("anthropic".to_owned());
+            host.kept.borrow_mut().take();
+            let mut exchange = Exchange::new(Rc::clone(&upstream));
+            let mut request = Request::new("/p/v1/chat/completions", CHAT);
+            request.pass(&mut exchange, &host).unwrap();
+        }
+        let clusters: Vec<String> = (0..4)
+            .map(|_| {
+                let mut request = Request::new("/p/v1/chat/completions", CHAT);
+                choose(&host, &mut request).unwrap().unwrap()
+            })
+            .collect();
+        // Its share goes to all others, not to the next one alone.
+        assert_eq!(clusters, ["p/anthropic", "p/clients", "p/anthropic", "p/clients"]);
     }
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use llm_proxy::config::Gateway;
 use llm_proxy::render::Source;
-use llm_proxy::render::envoy::{Machine, Version, bootstrap, yaml};
+use llm_proxy::render::envoy::{Machine, bootstrap, yaml};
 use serde_json::{Value, json};
 
 /// As the worked examples are rendered: to be started in a clone, on Debian or alike.
@@ -23,7 +23,6 @@ fn machine() -> Machine {
     Machine {
         module: "target/wasm32-wasip1/release/llm_proxy.wasm".to_owned(),
         roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
-        envoy: Version::POOLS,
     }
 }
 
@@ -509,22 +508,24 @@ routes: [{path: /p, backend: p}, {path: /b, backend: b}]
 ";
 
 #[test]
-fn a_pool_is_a_cluster_for_each_order_and_a_plugin_that_chooses() {
+fn a_pool_is_a_cluster_for_each_member_and_a_plugin_that_selects() {
     let rendered = rendered(POOL);
     let clusters = rendered["static_resources"]["clusters"].as_array().unwrap();
     let names: Vec<&str> = clusters
         .iter()
         .filter_map(|it| it["name"].as_str())
         .collect();
-    assert_eq!(names, ["a", "b", "p/a", "p/a,b", "p/b", "p/b,a"]);
-    let composite = cluster(&rendered, "p/a,b");
-    let children = &composite["cluster_type"]["typed_config"]["clusters"];
+    // The member `a` serves the models of its type only.
+    assert_eq!(names, ["a", "b", "p/a", "p/b", "p/a/1", "p/b/2"]);
+    let aggregate = cluster(&rendered, "p/a");
     assert_eq!(
-        *children,
-        json!([{"name": "a"}, {"name": "b"}, {"name": "a"}])
+        aggregate["cluster_type"]["name"],
+        "envoy.clusters.aggregate"
     );
+    let children = &aggregate["cluster_type"]["typed_config"]["clusters"];
+    assert_eq!(*children, json!(["a", "b"]));
     assert_eq!(
-        composite["circuit_breakers"]["thresholds"][0]["max_retries"],
+        aggregate["circuit_breakers"]["thresholds"][0]["max_retries"],
         16_384
     );
 
@@ -535,6 +536,10 @@ fn a_pool_is_a_cluster_for_each_order_and_a_plugin_that_chooses() {
     assert_eq!(route["cluster_header"], "x-llm-proxy-cluster");
     let policy = &route["retry_policy"];
     assert_eq!(policy["num_retries"], 0);
+    assert_eq!(
+        policy["retry_priority"]["typed_config"]["update_frequency"],
+        1
+    );
     assert_eq!(policy["per_try_timeout"], "20s");
     assert_eq!(policy["retriable_status_codes"], json!([401, 429]));
     assert_eq!(
@@ -563,22 +568,26 @@ fn a_pool_is_a_cluster_for_each_order_and_a_plugin_that_chooses() {
 }
 
 #[test]
-fn an_ejected_member_is_left_alone_where_envoy_goes_on_to_the_next() {
-    let threshold = |version: &str, name: &str| {
-        let machine = Machine {
-            envoy: Version::parse(version).unwrap(),
-            ..machine()
-        };
-        let source = Source::parse_without_keys(POOL, &no_variables).unwrap();
-        let rendered = bootstrap(&source, &machine);
-        let cluster = cluster(&rendered, name);
-        assert_eq!(cluster["outlier_detection"]["consecutive_5xx"], 5);
-        cluster["common_lb_config"]["healthy_panic_threshold"].clone()
-    };
-    assert_eq!(threshold("1.40.0", "a"), json!({"value": 0}));
-    assert_eq!(threshold("1.39.3", "a"), Value::Null);
-    // Who is asked by another route, too, must not be lost to that one.
-    assert_eq!(threshold("1.40.0", "b"), Value::Null);
+fn a_pool_has_as_many_clusters_as_members() {
+    for count in [1, 4, 16, 64] {
+        let backends: String = (0..count)
+            .map(|at| {
+                format!("- {{name: m{at}, type: vllm, config: {{endpoint: \"http://h{at}\"}}}}\n")
+            })
+            .collect();
+        let members: Vec<String> = (0..count).map(|at| format!("{{name: m{at}}}")).collect();
+        let rendered = rendered(&format!(
+            "backends:\n{backends}- {{name: p, type: pool, backends: [{}]}}\nroutes: [{{backend: p}}]",
+            members.join(", "),
+        ));
+        let clusters = rendered["static_resources"]["clusters"].as_array().unwrap();
+        assert_eq!(clusters.len(), 2 * count, "{count}");
+        for cluster in clusters {
+            // An ejected member would not be tried, and another one twice.
+            assert!(cluster.get("outlier_detection").is_none(), "{cluster}");
+            assert!(cluster.get("common_lb_config").is_none(), "{cluster}");
+        }
+    }
 }
 
 #[test]
@@ -651,5 +660,12 @@ routes:
         "the module chooses, in front of the router"
     );
     let ours = &manager["route_config"]["internal_only_headers"];
-    assert_eq!(*ours, json!(["x-llm-proxy-cluster", "x-llm-proxy-route"]));
+    assert_eq!(
+        *ours,
+        json!([
+            "x-llm-proxy-cluster",
+            "x-llm-proxy-route",
+            "x-llm-proxy-attempts"
+        ])
+    );
 }

@@ -3,10 +3,8 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::{Failure, UNAVAILABLE};
-use crate::render::envoy::Version;
 
 /// How to start Envoy.
 #[derive(Debug)]
@@ -15,16 +13,6 @@ pub struct Envoy {
     pub program: PathBuf,
     /// The arguments that come first.
     pub arguments: Vec<OsString>,
-}
-
-impl Envoy {
-    /// Its version; where it does not say, the oldest that has all we render.
-    pub fn version(&self) -> Version {
-        let mut command = Command::new(&self.program);
-        let output = command.args(&self.arguments).arg("--version").output();
-        let text = output.map(|output| output.stdout).unwrap_or_default();
-        Version::find(&String::from_utf8_lossy(&text)).unwrap_or(Version::POOLS)
-    }
 }
 
 /// Finds Envoy: `flag`, `$ENVOY_BIN`, `envoy` on the `PATH`, `func-e` on the `PATH`.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Done, Failure, NOT_WRITTEN, OK, USAGE, complain, envoy, print};
 use super::{System, invalid, read, warn_about};
-use crate::render::envoy::{Machine, Version};
+use crate::render::envoy::Machine;
 use crate::render::envoy_gateway::{self, Cluster};
 use crate::render::istio::{self, Mesh, Proxies};
 use crate::render::kubernetes::{Module, NAME, accepted};
@@ -52,11 +52,6 @@ pub struct ForEnvoy {
     /// The path of the CA certificates for providers without tls.caFile, as Envoy sees it
     #[arg(long, value_name = "PATH", default_value = envoy::DEBIAN_ROOTS)]
     ca_file: String,
-    /// The Envoy that reads it, or the oldest of them; from 1.40 on, a member of a pool whose host
-    /// Envoy has ejected is passed over at no cost
-    #[arg(long, value_name = "VERSION", value_parser = Version::parse,
-          default_value_t = Version::POOLS)]
-    envoy_version: Version,
     /// Where to write instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -160,19 +155,8 @@ pub fn render(home: &Home) -> Done {
 }
 
 /// What stock Envoy reads.
-pub fn bootstrap(source: &Source, machine: &Machine, file: &Path) -> Result<String, Failure> {
-    if let (Some(pool), true) = (source.pools().next(), machine.envoy < Version::POOLS) {
-        let message = format!(
-            "{}: {:?} is a pool, which Envoy {} cannot have: it is made of composite clusters, and \
-             {} is the first that has them",
-            file.display(),
-            pool.name.as_str(),
-            machine.envoy,
-            Version::POOLS,
-        );
-        return Err(Failure::new(USAGE, message));
-    }
-    Ok(stock::yaml(source, machine, &file.display().to_string()))
+pub fn bootstrap(source: &Source, machine: &Machine, file: &Path) -> String {
+    stock::yaml(source, machine, &file.display().to_string())
 }
 
 fn for_envoy(arguments: &ForEnvoy) -> Done {
@@ -180,9 +164,8 @@ fn for_envoy(arguments: &ForEnvoy) -> Done {
     let machine = Machine {
         module: arguments.wasm.clone(),
         roots: arguments.ca_file.clone(),
-        envoy: arguments.envoy_version,
     };
-    let text = bootstrap(&source, &machine, &arguments.file)?;
+    let text = bootstrap(&source, &machine, &arguments.file);
     write(arguments.output.as_deref(), &text)
 }
 

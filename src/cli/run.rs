@@ -19,7 +19,7 @@ use super::{
     render, warn_about,
 };
 use crate::render::Source;
-use crate::render::envoy::{Machine, Version};
+use crate::render::envoy::Machine;
 
 /// Runs Envoy until it ends, and gives its exit code.
 pub fn run(arguments: &Run) -> Done {
@@ -31,13 +31,8 @@ pub fn run(arguments: &Run) -> Done {
     let machine = Machine {
         module: module.display().to_string(),
         roots: envoy::find_roots(),
-        envoy: match source.pools().next() {
-            Some(_) => envoy.version(),
-            // It makes no difference.
-            None => Version::POOLS,
-        },
     };
-    let configuration = TemporaryFile::create(&render::bootstrap(&source, &machine, file)?)?;
+    let configuration = TemporaryFile::create(&render::bootstrap(&source, &machine, file))?;
 
     let mut command = Command::new(&envoy.program);
     command

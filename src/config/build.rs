@@ -17,7 +17,7 @@ use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
 use crate::operation::Operation;
-use crate::pool::{self, FallbackOn, MAX_MEMBERS, MAX_ORDERS, Pool};
+use crate::pool::{self, FallbackOn, MAX_MEMBERS, Pool};
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
 use crate::provider::vertex::{self, Location};
@@ -275,7 +275,7 @@ impl Build<'_> {
         }
         let longest = members.iter().map(|member| member.backend.timeout).max();
         let longest = longest.unwrap_or(DEFAULT_TIMEOUT);
-        let pool = Pool::new(pool::Written {
+        Some(Pool::new(pool::Written {
             name: name?,
             strategy: written.strategy.unwrap_or_default(),
             fallback: written.fallback.unwrap_or(true),
@@ -283,15 +283,7 @@ impl Build<'_> {
             max_retries: written.max_retries,
             timeout: written.timeout.map_or(longest, |Span(timeout)| timeout),
             members,
-        });
-        if pool.is_err() {
-            let message = format!(
-                "too many members serve only certain models: the orders that this leads to would \
-                 need more than {MAX_ORDERS} clusters; give some of them a defaultModel"
-            );
-            self.errors.push(&at, message);
-        }
-        pool.ok()
+        }))
     }
 
     fn known_member(

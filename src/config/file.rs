@@ -54,16 +54,17 @@ keys! {
         "type" => r#type: BackendType,
         /// How to reach it and what to send. Not for a pool.
         "config" => config: Option<BackendConfig>,
-        /// `pool` only: which member is asked first. `weighted` (the default): in turn, by their
-        /// weights; `round-robin`: in turn; `latency`: who has answered fastest lately.
+        /// `pool` only: how the first member of a request is selected. `weighted` (the default): in
+        /// turn, by their weights; `round-robin`: in turn; `latency`: the fastest of late.
         "strategy" => strategy: Option<Strategy>,
-        /// `pool` only: whether the other members are asked when one fails. Default: `true`.
+        /// `pool` only: whether another member gets the request when one fails. Default: `true`.
         "fallback" => fallback: Option<bool>,
-        /// `pool` only: after which statuses the next member is asked: codes such as `429`, or `5xx`.
-        /// `connect-failure` and `timeout` are always among them. Default: `[429, 5xx]`.
+        /// `pool` only: the statuses after which the next member gets the request: codes such as
+        /// `429`, or `5xx`. `connect-failure` and `timeout` are always among them. Default:
+        /// `[429, 5xx]`.
         "fallbackOn" => fallback_on: Option<Vec<Failure>>,
-        /// `pool` only: how many attempts there are at most after the first. Default: every member is
-        /// asked once, and again as often as its own `maxRetries` says.
+        /// `pool` only: the largest number of attempts after the first. Default: one for each member,
+        /// and further rounds up to the first member that has no `maxRetries` left.
         "maxRetries" => max_retries: Option<u32>,
         /// `pool` only: time to the first byte of the reply, per attempt. Default: the longest of its
         /// members' timeouts.
@@ -80,7 +81,7 @@ keys! {
         "name" => name: String,
         /// Its share, beside those of the same priority. Default: 1.
         "weight" => weight: Option<u32>,
-        /// 0 (the default) is asked first; the others when those of a smaller number cannot be.
+        /// 0 (the default) comes first; a larger number is for when all smaller ones fail.
         "priority" => priority: Option<u32>,
     }
 }

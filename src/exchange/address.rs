@@ -3,17 +3,16 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Surroundings;
 use super::body::OfRoute;
-
 use super::metadata::RouteMetadata;
+use super::{Surroundings, choose};
 use crate::config::{Auth, Backend, Destination, Gateway, KeyHeader, Placement};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::model::Renaming;
 use crate::operation::Operation;
-use crate::pool::Pool;
 use crate::pool::health::{self, Outcome, Record};
+use crate::pool::{Order, Pool};
 use crate::provider::PathError;
 use crate::refusal::Refusal;
 use crate::route::{self, Routed};
@@ -38,10 +37,10 @@ pub struct Series {
     pub pool: Rc<Pool>,
     /// The member's place.
     pub place: usize,
-    /// How many attempts there are before a member is asked again.
-    pub first_round: u64,
-    /// How many there are after the first.
-    pub retries: u64,
+    /// The order of the attempts.
+    pub order: Rc<Order>,
+    /// The number of attempts, counted from 1.
+    pub attempts: u64,
     /// When this one began. Unit: nanoseconds since 1970.
     pub began: u64,
     /// When the member had the whole request, once it has: what the client takes to send it is not
@@ -57,7 +56,7 @@ impl Series {
         if !std::mem::replace(&mut self.is_told, true) {
             let now = surroundings.now();
             let outcome = of(now.saturating_sub(self.asked_at.unwrap_or(self.began)));
-            health::tell(
+            health::report(
                 &self.pool,
                 self.place,
                 outcome,
@@ -67,13 +66,20 @@ impl Series {
         }
     }
 
-    /// How long the member wants to be left alone, where it has been asked by this request before.
+    /// Reports that Envoy has passed over the order's first member. Only for the first attempt.
+    pub fn report_unresolved(&self, surroundings: &dyn Surroundings) {
+        let shared = surroundings.as_shared();
+        health::report_unresolved(&self.pool, &self.order, self.place, shared, self.began);
+    }
+
+    /// The pause of the member, if this request has been sent to it before.
     pub fn pause(&self, surroundings: &dyn Surroundings) -> Option<Duration> {
-        let is_asked_again = || {
-            let attempt = surroundings.attempt();
-            attempt.is_some_and(|attempt| attempt > self.first_round)
-        };
-        if self.retries < self.first_round || !is_asked_again() {
+        let visit = self.order.round.iter().position(|it| *it == self.place)? as u64 + 1;
+        if self.attempts <= self.order.round.len() as u64 {
+            return None;
+        }
+        let is_further_visit = surroundings.attempt().is_some_and(|it| it > visit);
+        if !is_further_visit {
             return None;
         }
         Record::read(&self.pool, surroundings.as_shared()).pause_of(self.place, self.began)
@@ -115,7 +121,7 @@ impl Target {
         };
         let settled = match (&metadata.backend, gateway.plugin.placement) {
             (Some(name), _) => (Some(named(gateway, name)?), None),
-            (None, Placement::Upstream) => spoken_for(gateway, surroundings)?,
+            (None, Placement::Upstream) => spoken_for(gateway, headers, surroundings)?,
             (None, Placement::Listener) => (None, None),
         };
         if let (Some(backend), series) = settled {
@@ -189,9 +195,10 @@ fn named(gateway: &Gateway, name: &str) -> Result<Rc<Backend>, Refusal> {
 /// For whom we speak upstream, and as one of how many attempts; `None`: our own routes tell.
 fn spoken_for(
     gateway: &Gateway,
+    headers: &Headers<'_>,
     surroundings: &dyn Surroundings,
 ) -> Result<(Option<Rc<Backend>>, Option<Series>), Refusal> {
-    if let Some((backend, series)) = member(gateway, surroundings) {
+    if let Some((backend, series)) = member(gateway, headers, surroundings) {
         return Ok((Some(backend), Some(series)));
     }
     let backend = match gateway.backends.as_slice() {
@@ -205,18 +212,24 @@ fn spoken_for(
     Ok((backend, None))
 }
 
-/// The member of a pool for whom this attempt is.
-fn member(gateway: &Gateway, surroundings: &dyn Surroundings) -> Option<(Rc<Backend>, Series)> {
+/// The member of a pool to which this attempt goes.
+fn member(
+    gateway: &Gateway,
+    headers: &Headers<'_>,
+    surroundings: &dyn Surroundings,
+) -> Option<(Rc<Backend>, Series)> {
     if gateway.pools.is_empty() {
         return None;
     }
     let (pool, order) = gateway.order_of(&surroundings.cluster_name()?)?;
     let (place, member) = pool.member(&surroundings.backend_name()?)?;
+    let fewer = headers.text(choose::ATTEMPTS_HEADER);
+    let fewer = fewer.and_then(|attempts| attempts.parse().ok());
     let series = Series {
         pool: Rc::clone(pool),
         place,
-        first_round: order.first_round() as u64,
-        retries: order.attempts.len().saturating_sub(1) as u64,
+        attempts: fewer.unwrap_or(order.attempts as u64),
+        order: Rc::clone(order),
         began: surroundings.now(),
         asked_at: None,
         is_told: false,

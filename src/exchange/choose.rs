@@ -12,7 +12,7 @@ use crate::headers::{HeaderEdit, Headers};
 use crate::model::Renaming;
 use crate::operation::{Kind, ModelMember, Operation};
 use crate::pool::health::{self, Record};
-use crate::pool::{Order, Pool, Strategy};
+use crate::pool::{Order, Pool};
 use crate::refusal::Refusal;
 use crate::route::{self, Model, Route, Routed};
 
@@ -36,7 +36,7 @@ pub fn choose(
     surroundings: &dyn Surroundings,
 ) -> Result<Chosen, Refusal> {
     let mut edits = Vec::new();
-    for name in [CLUSTER_HEADER, ROUTE_HEADER] {
+    for name in [CLUSTER_HEADER, ROUTE_HEADER, ATTEMPTS_HEADER] {
         // Nobody but us says it.
         if headers.get(name).is_some() {
             edits.push(HeaderEdit::remove(name));
@@ -93,10 +93,14 @@ pub fn choose(
             },
         };
         match request.order(surroundings)? {
-            Some(order) => edits.extend([
-                HeaderEdit::set(CLUSTER_HEADER, Rc::clone(&order.cluster)),
-                HeaderEdit::set(RETRIES_HEADER, Rc::clone(&order.retries)),
-            ]),
+            Some((order, attempts)) => {
+                let retries = attempts.saturating_sub(1).to_string();
+                edits.push(HeaderEdit::set(CLUSTER_HEADER, Rc::clone(&order.cluster)));
+                edits.push(HeaderEdit::set(RETRIES_HEADER, retries));
+                if attempts < order.attempts {
+                    edits.push(HeaderEdit::set(ATTEMPTS_HEADER, attempts.to_string()));
+                }
+            }
             None => return Ok(Chosen::NeedsModel),
         }
     }
@@ -130,10 +134,13 @@ enum Asked {
 }
 
 impl<'a> PoolRequest<'a> {
-    /// The order in which the members are asked; `None`: the body's model decides.
-    fn order(&self, surroundings: &dyn Surroundings) -> Result<Option<&'a Order>, Refusal> {
+    /// The order and the number of attempts; `None`: the body's model decides.
+    fn order(
+        &self,
+        surroundings: &dyn Surroundings,
+    ) -> Result<Option<(&'a Order, usize)>, Refusal> {
         let pool = self.pool;
-        let able = pool.knowing(self.kind);
+        let able = pool.supporting(self.kind);
         if able.is_empty() {
             return Err(Refusal::UnsupportedOperation("pool"));
         }
@@ -142,7 +149,7 @@ impl<'a> PoolRequest<'a> {
             able.and(serving)
         };
         let eligible = match &self.asked {
-            Asked::Unread if able.and(pool.choosy()).is_empty() => able,
+            Asked::Unread if able.and(pool.restricted_by_model()).is_empty() => able,
             Asked::Unread => return Ok(None),
             Asked::Model(name) => takes(Some(name)),
             Asked::Nothing => takes(None),
@@ -157,13 +164,13 @@ impl<'a> PoolRequest<'a> {
         let (turns, shared) = (surroundings.turns(), surroundings.as_shared());
         let now = surroundings.now();
         let record = Record::read(pool, shared);
-        let equipped = health::equipped(pool, eligible, shared, now);
-        let available = record.available(equipped, now);
+        let usable = health::with_credentials(pool, eligible, shared, now);
+        let available = record.available(usable, now);
         let available = available.map_err(|pause| Refusal::Pausing(pool.name.clone(), pause))?;
-        let well = record.well(now);
-        let order = pool.pick(eligible, available, well, |foremost| match pool.strategy {
-            Strategy::Latency => record.fastest(pool, foremost, turns, shared, now),
-            Strategy::RoundRobin | Strategy::Weighted => turns.next(pool, foremost),
+        let selection = record.select(pool, available, turns, shared, now);
+        let order = selection.and_then(|selection| {
+            let order = pool.order_from(selection.first, eligible, usable)?;
+            Some((&**order, order.attempts_for(selection.useful)))
         });
         order.map(Some).ok_or(Refusal::Gateway(NO_ORDER))
     }
@@ -185,5 +192,8 @@ pub const CLUSTER_HEADER: &str = "x-llm-proxy-cluster";
 /// The header on which Envoy's routes match, where the body has decided among them.
 pub const ROUTE_HEADER: &str = "x-llm-proxy-route";
 
-/// How many attempts there are after the first.
+/// The header with the number of attempts, for the module upstream, where the order has more.
+pub const ATTEMPTS_HEADER: &str = "x-llm-proxy-attempts";
+
+/// The number of attempts after the first, for Envoy.
 const RETRIES_HEADER: &str = "x-envoy-max-retries";

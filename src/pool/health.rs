@@ -1,46 +1,59 @@
-//! How the members of a pool do: what all workers know of them, in shared data.
+//! The health of pool members: what all workers know of them, in shared data.
 //!
-//! Whoever asks a member tells what came of it; whoever chooses among them reads it. A pause that a
-//! provider asks for is kept to; one that fails again and again rests; and how fast it answers is an
-//! average that forgets.
+//! Each attempt reports its outcome; the selection of the next request's first member reads it. Three
+//! states keep a member from being selected:
 //!
-//! Shape of what is shared, below `health/POOL`: a [pair list](pairs), by the members' names, of
+//! * It *pauses*: it has replied with `retry-after`, and that time is not over.
+//! * It *rests*: it has failed [`PATIENCE`] times in a row. When a rest is over, one request is sent
+//!   to the member, the *probe*; it ends the rest, or begins a longer one.
+//! * It is *slow* while it rests: its last failure took long, as a timeout does. A resting member that
+//!   fails fast is worth another attempt where the others have failed; a slow one is not.
+//!
+//! Shape of the shared data, below `health/POOL`: a [pair list](pairs), by the members' names, of
 //! [`Health`]'s numbers, each 64 bits, little-endian.
 
 use std::time::Duration;
 
-use super::{Members, Pool, Strategy, Turns};
+use super::{Members, Order, Pool, Strategy, Turns};
 use crate::headers::Headers;
 use crate::pairs;
 use crate::shared::{Expected, Shared};
 use crate::token;
 
-/// How one member does.
+/// The health of one member.
 ///
 /// Unit: nanoseconds; moments since 1970. 0 is "never" or "not known".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Until then it does not want to be asked.
+    /// The end of the pause that its `retry-after` has named.
     pub pauses_until: u64,
-    /// Until then it is not asked first, since it has failed.
+    /// The end of its rest, or of the time that its probe has.
     pub rests_until: u64,
-    /// How often it has failed since its last answer.
+    /// The number of its failures since its last success; during a rest only the probe's counts.
     pub failures: u64,
-    /// The time to the first byte of its replies, averaged.
+    /// How long its last failure took.
+    pub failed_after: u64,
+    /// 1 while a probe is under way.
+    pub probing: u64,
+    /// The average time to the first byte of its replies.
     pub average: u64,
-    /// When the average was last told something.
+    /// When the average last changed.
     pub measured_at: u64,
-    /// When somebody went to see whether it has become faster.
+    /// When a request was last sent to it to measure it.
     pub probed_at: u64,
 }
 
-/// What came of asking a member.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It answered after this time.
+    /// It replied after this time.
     Answered(u64),
-    /// It failed after this time, and wants a pause of this length.
+    /// It replied with an error that is the request's, and no failure of the member.
+    Rejected,
+    /// It failed after this time, and named a pause of this length.
     Failed(u64, Option<Duration>),
+    /// The client left before a reply came.
+    Abandoned,
 }
 
 impl Health {
@@ -54,6 +67,8 @@ impl Health {
             pauses_until: next()?,
             rests_until: next()?,
             failures: next()?,
+            failed_after: next()?,
+            probing: next()?,
             average: next()?,
             measured_at: next()?,
             probed_at: next()?,
@@ -65,6 +80,8 @@ impl Health {
             self.pauses_until,
             self.rests_until,
             self.failures,
+            self.failed_after,
+            self.probing,
             self.average,
             self.measured_at,
             self.probed_at,
@@ -72,27 +89,70 @@ impl Health {
         numbers.into_iter().flat_map(u64::to_le_bytes).collect()
     }
 
-    /// The same after it was asked.
-    fn after(mut self, outcome: Outcome, strategy: Strategy, now: u64) -> Self {
+    /// Whether it rests; also when the rest is over, until a probe succeeds.
+    fn is_resting(&self) -> bool {
+        self.failures >= PATIENCE
+    }
+
+    /// Whether it rests, and another attempt would probably take long again.
+    fn is_slow(&self) -> bool {
+        self.is_resting() && self.failed_after >= nanos(SLOW_FAILURE)
+    }
+
+    /// Whether it rests, and a probe may be sent.
+    fn is_due(&self, pool: &Pool, now: u64) -> bool {
+        let rest = self.rests_until.saturating_sub(now);
+        // A longer one was written before the clock was set back.
+        self.is_resting() && (rest == 0 || rest > nanos(LAST_REST.max(pool.timeout)))
+    }
+
+    /// The length of its rest.
+    fn rest(&self) -> u64 {
+        let doublings = self.failures.saturating_sub(PATIENCE).min(DOUBLINGS);
+        nanos(FIRST_REST) << doublings
+    }
+
+    fn recover(&mut self) {
+        self.failures = 0;
+        self.rests_until = 0;
+        self.probing = 0;
+    }
+
+    /// Its health after an attempt.
+    fn after(mut self, outcome: Outcome, pool: &Pool, now: u64) -> Self {
         let took = match outcome {
             Outcome::Answered(took) => {
-                self.failures = 0;
-                self.rests_until = 0;
+                self.recover();
                 took
             }
+            Outcome::Rejected => {
+                self.recover();
+                return self;
+            }
+            Outcome::Abandoned => {
+                if self.probing == 1 {
+                    self.probing = 0;
+                    self.rests_until = now;
+                }
+                return self;
+            }
             Outcome::Failed(took, pause) => {
-                self.failures = self.failures.saturating_add(1);
                 if let Some(pause) = pause {
                     self.pauses_until = self.pauses_until.max(now + nanos(pause.min(MAX_PAUSE)));
                 }
-                if let Some(doublings) = self.failures.checked_sub(PATIENCE) {
-                    let rest = nanos(FIRST_REST) << doublings.min(MAX_DOUBLINGS);
-                    self.rests_until = now + rest;
+                // Requests that were under way when the rest began do not make it longer.
+                if !self.is_resting() || self.probing == 1 || self.is_due(pool, now) {
+                    self.failures = self.failures.saturating_add(1);
+                    self.failed_after = took;
+                    self.probing = 0;
+                    if self.is_resting() {
+                        self.rests_until = now + self.rest();
+                    }
                 }
                 took.max(nanos(PENALTY))
             }
         };
-        if strategy == Strategy::Latency {
+        if pool.strategy == Strategy::Latency {
             self.average = self.averaged(took, now);
             self.measured_at = now;
         }
@@ -112,7 +172,16 @@ impl Health {
     }
 }
 
-/// How all members do, by their places.
+/// The first member of a request, and the members that are worth an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// The place of the first member.
+    pub first: usize,
+    /// The members behind which the attempts may end.
+    pub useful: Members,
+}
+
+/// The health of all members, by their places.
 #[derive(Debug)]
 pub struct Record {
     members: Vec<Health>,
@@ -127,20 +196,23 @@ impl Record {
             None => (Vec::new(), Expected::Absent),
         };
         let pairs = pairs::decode(&bytes).unwrap_or_default();
-        let health = |name: &str| {
-            let found = pairs.iter().find(|(it, _)| *it == name.as_bytes());
+        let health = |(place, name): (usize, &str)| {
+            // Written by a pool with the same members, they have the same places.
+            let found = pairs.get(place).filter(|(it, _)| *it == name.as_bytes());
+            let found = found.or_else(|| pairs.iter().find(|(it, _)| *it == name.as_bytes()));
             found.and_then(|(_, health)| Health::decode(health))
         };
-        let members = pool.members().iter();
+        let names = pool.members().iter().map(|it| it.backend.name.as_str());
         Self {
-            members: members
-                .map(|member| health(member.backend.name.as_str()).unwrap_or_default())
+            members: names
+                .enumerate()
+                .map(|it| health(it).unwrap_or_default())
                 .collect(),
             expected,
         }
     }
 
-    /// Shares it, unless somebody was there in between. Gives whether it did.
+    /// Shares it, unless another worker has written in between. Returns whether it did.
     fn write(&self, pool: &Pool, shared: &dyn Shared) -> bool {
         let encoded: Vec<(&[u8], Vec<u8>)> = pool
             .members()
@@ -159,44 +231,96 @@ impl Record {
         self.members.get(place).copied().unwrap_or_default()
     }
 
-    /// Those of `eligible` who can be asked now.
+    fn members_where(&self, members: Members, holds: impl Fn(&Health) -> bool) -> Members {
+        let holds = |place: &usize| self.members.get(*place).is_some_and(&holds);
+        members.iter().filter(holds).collect()
+    }
+
+    /// The members of `usable` that do not pause.
     ///
     /// # Errors
     ///
-    /// Where every one of them wants a pause: how long it is till the first has had it.
-    pub fn available(&self, eligible: Members, now: u64) -> Result<Members, Duration> {
-        let pausing = |place: &usize| self.pause_of(*place, now).is_some();
-        let available: Members = eligible.iter().filter(|place| !pausing(place)).collect();
+    /// If all of them pause: the time until the first pause is over.
+    pub fn available(&self, usable: Members, now: u64) -> Result<Members, Duration> {
+        let available = self.members_where(usable, |health| pause(health, now).is_none());
         if available.is_empty() {
-            let till = |place| self.of(place).pauses_until.saturating_sub(now);
-            let shortest = eligible.iter().map(till).min().unwrap_or(0);
+            let rest = |place| self.of(place).pauses_until.saturating_sub(now);
+            let shortest = usable.iter().map(rest).min().unwrap_or(0);
             return Err(Duration::from_nanos(shortest));
         }
         Ok(available)
     }
 
-    /// Those who have not failed so often that they are better not asked first.
-    pub fn well(&self, now: u64) -> Members {
-        let health = self.members.iter().enumerate();
-        health
-            .filter(|(_, health)| {
-                let rest = health.rests_until.saturating_sub(now);
-                rest == 0 || rest > nanos(FIRST_REST) << MAX_DOUBLINGS
-            })
-            .map(|(place, _)| place)
-            .collect()
-    }
-
-    /// Whether a member wants a pause, and how long.
+    /// The rest of a member's pause.
     pub fn pause_of(&self, place: usize, now: u64) -> Option<Duration> {
-        let rest = self.of(place).pauses_until.checked_sub(now)?;
-        // A longer one was written before somebody set the clock back.
-        let is_one = rest > 0 && rest <= nanos(MAX_PAUSE);
-        is_one.then(|| Duration::from_nanos(rest))
+        pause(&self.of(place), now)
     }
 
-    /// The member of `among` who answers fastest; now and then another one, to see how it does.
-    pub fn fastest(
+    /// Selects the first member of a request that any of the `available` members could serve.
+    ///
+    /// Members that do not rest are better than those that rest, and those that fail fast are better
+    /// than slow ones. Among equals the priority decides, then the strategy. A request that becomes
+    /// the probe of a resting member is sent to that one.
+    pub fn select(
+        mut self,
+        pool: &Pool,
+        available: Members,
+        turns: &Turns,
+        shared: &dyn Shared,
+        now: u64,
+    ) -> Option<Selection> {
+        let well = self.members_where(available, |health| !health.is_resting());
+        let not_slow = self.members_where(available, |health| !health.is_slow());
+        let candidates = [well, not_slow, available];
+        let candidates = candidates.into_iter().find(|it| !it.is_empty())?;
+        let useful = if not_slow.is_empty() {
+            available
+        } else {
+            not_slow
+        };
+        let selected = |first| Selection { first, useful };
+
+        let due = self.members_where(available.except(candidates), |it| it.is_due(pool, now));
+        if !due.is_empty()
+            && let Some(place) = self.claim_probe(pool, due, candidates, shared, now)
+        {
+            return Some(selected(place));
+        }
+        let foremost = pool.foremost(candidates);
+        let first = match pool.strategy {
+            Strategy::Latency => self.fastest(pool, foremost, turns, shared, now),
+            Strategy::RoundRobin | Strategy::Weighted => turns.next(pool, foremost),
+        };
+        first.map(selected)
+    }
+
+    /// The member of which this request is the probe. Of all requests that see the same, one is.
+    fn claim_probe(
+        &mut self,
+        pool: &Pool,
+        due: Members,
+        candidates: Members,
+        shared: &dyn Shared,
+        now: u64,
+    ) -> Option<usize> {
+        let is_needed = |place: &usize| {
+            // A member behind the candidates is not needed as long as one of those is well.
+            self.members_where(candidates, |it| !it.is_resting())
+                .is_empty()
+                || pool.priority(*place) <= pool.smallest_priority(candidates)
+        };
+        let place = due
+            .iter()
+            .filter(is_needed)
+            .min_by_key(|place| (pool.priority(*place), self.of(*place).rests_until))?;
+        let health = self.members.get_mut(place)?;
+        health.probing = 1;
+        health.rests_until = now + health.rest().max(nanos(pool.timeout));
+        self.write(pool, shared).then_some(place)
+    }
+
+    /// The member of `among` with the shortest average; now and then another one, to measure it.
+    fn fastest(
         mut self,
         pool: &Pool,
         among: Members,
@@ -216,13 +340,13 @@ impl Record {
             .iter()
             .filter(|place| Some(*place) != best && long_ago(*place));
         let may_probe = turns.may_probe(pool);
-        // Whoever was never measured is asked once, whatever the traffic.
+        // A member that was never measured gets one request, whatever the traffic.
         let probed = stale.find(|place| may_probe || average(place) == 0);
         if let Some(place) = probed {
             if let Some(health) = self.members.get_mut(place) {
                 health.probed_at = now;
             }
-            // Of all who see the same, one goes.
+            // Of all requests that see the same, one measures it.
             if self.write(pool, shared) {
                 turns.has_probed(pool);
                 return Some(place);
@@ -230,44 +354,61 @@ impl Record {
         }
         best.or_else(|| turns.next(pool, among))
     }
+
+    /// Enters the outcome of an attempt. Returns whether that changes anything.
+    fn enter(&mut self, pool: &Pool, place: usize, outcome: Outcome, now: u64) -> bool {
+        let Some(health) = self.members.get_mut(place) else {
+            return false;
+        };
+        let before = *health;
+        let after = before.after(outcome, pool, now);
+        *health = after;
+        let has_recovered = before.is_resting() && !after.is_resting();
+        let mut others = self.members.iter_mut().enumerate();
+        if has_recovered && others.all(|(it, health)| it == place || health.is_resting()) {
+            // All have failed at once, so the reason may have been this side, and is gone for all.
+            for health in self.members.iter_mut().filter(|it| it.is_resting()) {
+                health.rests_until = now;
+                health.probing = 0;
+            }
+        }
+        before != after
+    }
 }
 
-/// Tells what came of asking a member.
-pub fn tell(pool: &Pool, place: usize, outcome: Outcome, shared: &dyn Shared, now: u64) {
+/// Reports the outcome of an attempt at a member.
+pub fn report(pool: &Pool, place: usize, outcome: Outcome, shared: &dyn Shared, now: u64) {
     for _ in 0..MAX_TRIES {
         let mut record = Record::read(pool, shared);
-        let Some(health) = record.members.get_mut(place) else {
-            return;
-        };
-        let after = health.after(outcome, pool.strategy, now);
-        if after == *health {
-            return;
-        }
-        *health = after;
-        if record.write(pool, shared) {
+        if !record.enter(pool, place, outcome, now) || record.write(pool, shared) {
             return;
         }
     }
 }
 
-/// The members who have what they need to be asked at all, such as a token.
-pub fn equipped(pool: &Pool, eligible: Members, shared: &dyn Shared, now: u64) -> Members {
-    let equipped = pool.members_where(|member| match &member.backend.auth {
+/// Reports that Envoy has passed over the first member of an order: its name does not resolve.
+///
+/// Envoy makes no attempt at such a member, so no other outcome is reported.
+pub fn report_unresolved(pool: &Pool, order: &Order, place: usize, shared: &dyn Shared, now: u64) {
+    if let Some(first) = order.first().filter(|first| *first != place) {
+        report(pool, first, Outcome::Failed(0, None), shared, now);
+    }
+}
+
+/// The members of `eligible` that have the credentials they need, such as an access token; all of
+/// them if none has, so that the client gets the reason.
+pub fn with_credentials(pool: &Pool, eligible: Members, shared: &dyn Shared, now: u64) -> Members {
+    let usable = pool.members_where(|member| match &member.backend.auth {
         crate::config::Auth::Token(..) => {
             token::has_token(shared, member.backend.name.as_str(), now)
         }
         _ => true,
     });
-    let equipped = eligible.and(equipped);
-    // The one that is asked then says what it lacks.
-    if equipped.is_empty() {
-        eligible
-    } else {
-        equipped
-    }
+    let usable = eligible.and(usable);
+    if usable.is_empty() { eligible } else { usable }
 }
 
-/// The pause that a provider's error asks for.
+/// The pause that a provider's error names.
 ///
 /// Source: <https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3>; `retry-after-ms` is OpenAI's. A
 /// date is not understood: no provider is known to send one.
@@ -280,6 +421,14 @@ pub fn pause_asked_for(headers: &Headers<'_>) -> Option<Duration> {
         .filter(|pause| !pause.is_zero())
 }
 
+/// The rest of a pause.
+fn pause(health: &Health, now: u64) -> Option<Duration> {
+    let rest = health.pauses_until.checked_sub(now)?;
+    // A longer one was written before the clock was set back.
+    let is_one = rest > 0 && rest <= nanos(MAX_PAUSE);
+    is_one.then(|| Duration::from_nanos(rest))
+}
+
 fn key(pool: &Pool) -> String {
     format!("health/{}", pool.name)
 }
@@ -288,28 +437,34 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A provider that wants to be left alone for longer is asked again after this time.
+/// A longer `retry-after` counts as this one.
 const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 
-/// After so many failures in a row a member rests.
-const PATIENCE: u64 = 3;
+/// After this number of failures in a row a member rests.
+pub const PATIENCE: u64 = 3;
 
-/// How long the first time; twice as long after each further failure.
+/// The length of the first rest; each probe that fails doubles it.
 const FIRST_REST: Duration = Duration::from_secs(1);
 
-/// 32 seconds at most.
-const MAX_DOUBLINGS: u64 = 5;
+/// The number of times that a rest is doubled.
+const DOUBLINGS: u64 = 5;
 
-/// A failure counts as an answer after this time at least: whoever fails fast is not fast.
+/// The length of the longest rest.
+const LAST_REST: Duration = Duration::from_secs(1 << DOUBLINGS);
+
+/// A failure that takes this long delays a request noticeably.
+const SLOW_FAILURE: Duration = Duration::from_millis(500);
+
+/// A failure counts as a reply after this time at least: a member that fails fast is not fast.
 const PENALTY: Duration = Duration::from_secs(5);
 
 /// What was measured so long ago counts half.
 const HALF_LIFE: Duration = Duration::from_secs(2);
 
-/// A member that was not measured for so long is asked once, to see how it does.
+/// A member that was not measured for so long gets one request, to measure it.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Between two members of other workers.
+/// The number of times that a report is tried while other workers write.
 const MAX_TRIES: usize = 8;
 
 #[cfg(test)]
@@ -362,34 +517,31 @@ mod tests {
             }
         }
 
-        /// Who is asked first now.
+        /// Selects the first member of a request now.
         fn first(&self) -> Result<usize, Duration> {
+            self.select().map(|selection| selection.first)
+        }
+
+        fn select(&self) -> Result<Selection, Duration> {
             let all = Members::all(self.pool.members().len());
             let record = Record::read(&self.pool, &self.shared);
             let available = record.available(all, self.now)?;
-            let well = record.well(self.now);
-            let order = self
-                .pool
-                .pick(all, available, well, |foremost| match self.pool.strategy {
-                    Strategy::Latency => {
-                        record.fastest(&self.pool, foremost, &self.turns, &self.shared, self.now)
-                    }
-                    _ => self.turns.next(&self.pool, foremost),
-                });
-            Ok(order.unwrap().attempts[0])
+            let selected =
+                record.select(&self.pool, available, &self.turns, &self.shared, self.now);
+            Ok(selected.unwrap())
         }
 
         /// A request, answered after these times.
         fn ask(&mut self, answers: &[u64]) -> usize {
             let place = self.first().unwrap();
             let took = answers[place];
-            self.tell(place, Outcome::Answered(took));
+            self.report(place, Outcome::Answered(took));
             self.now += took;
             place
         }
 
-        fn tell(&self, place: usize, outcome: Outcome) {
-            tell(&self.pool, place, outcome, &self.shared, self.now);
+        fn report(&self, place: usize, outcome: Outcome) {
+            report(&self.pool, place, outcome, &self.shared, self.now);
         }
     }
 
@@ -456,18 +608,18 @@ mod tests {
             world.ask(&times);
         }
         assert_eq!(world.first(), Ok(0));
-        world.tell(0, Outcome::Failed(MILLISECOND, None));
+        world.report(0, Outcome::Failed(MILLISECOND, None));
         assert_eq!(world.first(), Ok(1));
     }
 
     #[test]
     fn a_pause_is_kept_to_by_everybody() {
         let mut world = World::new("weighted", 2);
-        world.tell(0, Outcome::Failed(1, Some(Duration::from_secs(7))));
+        world.report(0, Outcome::Failed(1, Some(Duration::from_secs(7))));
         for _ in 0..10 {
             assert_eq!(world.first(), Ok(1));
         }
-        world.tell(1, Outcome::Failed(1, Some(Duration::from_secs(3))));
+        world.report(1, Outcome::Failed(1, Some(Duration::from_secs(3))));
         assert_eq!(world.first(), Err(Duration::from_secs(3)));
         world.now += 3 * SECOND;
         assert_eq!(world.first(), Ok(1));
@@ -483,22 +635,138 @@ mod tests {
             |world: &World| -> Vec<usize> { (0..10).map(|_| world.first().unwrap()).collect() };
         for _ in 0..3 {
             assert!(firsts(&world).contains(&0));
-            world.tell(0, Outcome::Failed(1, None));
+            world.report(0, Outcome::Failed(1, None));
         }
         assert!(!firsts(&world).contains(&0));
         world.now += SECOND;
         assert!(firsts(&world).contains(&0));
-        world.tell(0, Outcome::Failed(1, None));
+        world.report(0, Outcome::Failed(1, None));
         world.now += SECOND;
         assert!(!firsts(&world).contains(&0));
         world.now += SECOND;
-        world.tell(0, Outcome::Answered(1));
+        world.report(0, Outcome::Answered(1));
         assert!(firsts(&world).contains(&0));
         // Where all rest, somebody is asked all the same.
         for place in [0, 1, 0, 1, 0, 1] {
-            world.tell(place, Outcome::Failed(1, None));
+            world.report(place, Outcome::Failed(1, None));
         }
         assert!(world.first().is_ok());
+    }
+
+    /// A member that has failed as often as makes it rest.
+    fn fail(world: &World, place: usize, took: u64) {
+        for _ in 0..PATIENCE {
+            world.report(place, Outcome::Failed(took, None));
+        }
+    }
+
+    #[test]
+    fn one_request_in_a_back_off_interval_probes_a_resting_member() {
+        let mut world = World::new("weighted", 3);
+        fail(&world, 0, 60 * SECOND);
+        for (rest, probes) in [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (32, 1), (32, 1)] {
+            for _ in 0..10 {
+                assert_ne!(world.first(), Ok(0), "{rest}");
+            }
+            world.now += rest * SECOND;
+            let firsts: Vec<usize> = (0..100).map(|_| world.first().unwrap()).collect();
+            let sent = firsts.iter().filter(|it| **it == 0).count();
+            assert_eq!(sent, probes, "{rest}");
+            world.now += SECOND / 2;
+            world.report(0, Outcome::Failed(SECOND / 2, None));
+        }
+        world.now += 32 * SECOND;
+        assert_eq!(world.first(), Ok(0));
+        assert_ne!(world.first(), Ok(0));
+        world.report(0, Outcome::Answered(1));
+        let firsts: Vec<usize> = (0..3).map(|_| world.first().unwrap()).collect();
+        assert!(firsts.contains(&0), "{firsts:?}");
+    }
+
+    #[test]
+    fn a_probe_whose_client_leaves_makes_room_for_another() {
+        let mut world = World::new("weighted", 2);
+        fail(&world, 0, SECOND);
+        world.now += SECOND;
+        assert_eq!(world.first(), Ok(0));
+        assert_eq!(world.first(), Ok(1));
+        world.report(0, Outcome::Abandoned);
+        assert_eq!(world.first(), Ok(0));
+        // A reply that is about the request shows that the member works.
+        world.report(0, Outcome::Rejected);
+        let firsts: Vec<usize> = (0..4).map(|_| world.first().unwrap()).collect();
+        assert_eq!(
+            firsts.iter().filter(|it| **it == 0).count(),
+            2,
+            "{firsts:?}"
+        );
+    }
+
+    #[test]
+    fn failures_of_one_moment_make_one_rest() {
+        let mut world = World::new("weighted", 2);
+        for _ in 0..100 {
+            world.report(0, Outcome::Failed(1, None));
+        }
+        assert_eq!(world.first(), Ok(1));
+        world.now += SECOND;
+        assert_eq!(world.first(), Ok(0));
+    }
+
+    #[test]
+    fn if_two_of_three_fail_the_third_gets_every_request() {
+        let mut world = World::new("weighted", 3);
+        fail(&world, 0, SECOND);
+        fail(&world, 1, MILLISECOND);
+        for _ in 0..10 {
+            let selection = world.select().unwrap();
+            assert_eq!(selection.first, 2);
+            // The one that fails fast is worth another attempt, the slow one is not.
+            assert_eq!(selection.useful, Members::all(3).without(0));
+        }
+        fail(&world, 2, MILLISECOND);
+        for _ in 0..10 {
+            assert_ne!(world.first(), Ok(0));
+        }
+        // If all are slow, all are worth an attempt.
+        let slow = World::new("weighted", 2);
+        fail(&slow, 0, SECOND);
+        fail(&slow, 1, SECOND);
+        assert_eq!(slow.select().unwrap().useful, Members::all(2));
+        world.now += SECOND;
+        assert_eq!(world.first(), Ok(0));
+    }
+
+    #[test]
+    fn after_a_failure_of_all_members_the_first_success_lets_all_be_probed() {
+        let mut world = World::new("weighted", 3);
+        for _ in 0..10 {
+            world.now += 60 * SECOND;
+            for place in [0, 1, 2] {
+                fail(&world, place, SECOND);
+            }
+        }
+        world.report(1, Outcome::Answered(1));
+        let firsts: Vec<usize> = (0..3).map(|_| world.first().unwrap()).collect();
+        assert_eq!(firsts, [0, 2, 1]);
+    }
+
+    #[test]
+    fn a_member_behind_healthy_ones_is_not_probed() {
+        let text = "backends:
+- {name: a, type: vllm, config: {endpoint: \"http://h\"}}
+- {name: b, type: vllm, config: {endpoint: \"http://h\"}}
+- {name: p, type: pool, backends: [{name: a}, {name: b, priority: 1}]}";
+        let gateway = Gateway::parse(text, &|_: &str| None).unwrap();
+        let mut world = World {
+            pool: Rc::clone(&gateway.pools[0]),
+            ..World::new("weighted", 2)
+        };
+        fail(&world, 1, SECOND);
+        world.now += 60 * SECOND;
+        assert_eq!(world.first(), Ok(0));
+        fail(&world, 0, SECOND / 1_000);
+        assert_eq!(world.first(), Ok(1));
     }
 
     #[test]

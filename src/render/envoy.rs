@@ -5,12 +5,11 @@
 //!
 //! Source: <https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/api>; accepted by 1.37.0, too.
 
+mod aggregate;
 mod cluster;
-mod composite;
 mod listener;
 mod module;
 mod route;
-mod version;
 
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ use serde_json::{Value, json};
 
 pub(super) use self::cluster::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
 pub use self::route::has_metadata;
-pub use self::version::{InvalidVersion, Version};
 use super::Source;
 use super::yaml::document;
 use crate::config::Address;
@@ -30,8 +28,6 @@ pub struct Machine {
     pub module: String,
     /// The path of the system's CA certificates (PEM), as Envoy sees it.
     pub roots: String,
-    /// Which Envoy that is.
-    pub envoy: Version,
 }
 
 /// The bootstrap configuration.
@@ -43,7 +39,7 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
     let token_clusters = token_clusters.map(|it| cluster::token_cluster(&it, machine));
     let clusters: Vec<Value> = clusters
         .chain(token_clusters)
-        .chain(source.pools().flat_map(|pool| composite::clusters(pool)))
+        .chain(source.pools().flat_map(|pool| aggregate::clusters(pool)))
         .collect();
     json!({
         "node": {"id": NAME, "cluster": NAME},

@@ -49,9 +49,6 @@ pub fn cluster(source: &Source, backend: &Backend, machine: &Machine) -> Value {
         },
         "circuit_breakers": circuit_breakers(),
     }));
-    if source.is_member(backend) {
-        add(ejection(source, backend, machine));
-    }
     add(json!({
         "upstream_connection_options": {"tcp_keepalive": {
             "keepalive_time": 30,
@@ -115,30 +112,6 @@ pub fn token_cluster(source: &token::Source, machine: &Machine) -> Value {
     cluster
 }
 
-/// A member of a pool that fails again and again is left alone for a while. The module sees to that
-/// by itself, so this is for what it does not choose: the places behind the first.
-fn ejection(source: &Source, backend: &Backend, machine: &Machine) -> Value {
-    let mut ejection = json!({"outlier_detection": {
-        "consecutive_5xx": CONSECUTIVE_FAILURES,
-        "interval": "1s",
-        "base_ejection_time": "5s",
-        "max_ejection_time": "60s",
-        "max_ejection_percent": 100,
-        "enforcing_success_rate": 0,
-        "enforcing_consecutive_gateway_failure": 0,
-    }});
-    // With a threshold of 0 an ejected host is really not asked, also when it is the only one. Who
-    // can do without it is a pool, in an Envoy that goes on to the next member.
-    if let (Value::Object(ejection), true) = (
-        &mut ejection,
-        machine.envoy.skips_ejected() && !source.is_asked_alone(backend),
-    ) {
-        let threshold = json!({"healthy_panic_threshold": {"value": 0}});
-        ejection.insert("common_lb_config".to_owned(), threshold);
-    }
-    ejection
-}
-
 /// How the address is found.
 fn discovery(address: &Address) -> Value {
     if address.is_ip {
@@ -152,8 +125,9 @@ fn discovery(address: &Address) -> Value {
             "dns_lookup_family": "ALL",
             "respect_dns_ttl": true,
             "dns_refresh_rate": "30s",
-            // A machine that starts may have its network a moment later.
-            "dns_failure_refresh_rate": {"base_interval": "1s", "max_interval": "10s"},
+            // A machine that starts may have its network a moment later, and a provider is back when
+            // its name is.
+            "dns_failure_refresh_rate": {"base_interval": "1s", "max_interval": "1s"},
             // A provider's name has many addresses that change all the time. One is enough, and a
             // change must not drain the connections that are there.
             "all_addresses_in_single_endpoint": true,
@@ -233,9 +207,6 @@ fn http(source: &Source, backend: &Backend, machine: &Machine) -> Value {
         options,
     )
 }
-
-/// More than make the module leave a member alone.
-const CONSECUTIVE_FAILURES: u32 = 5;
 
 /// Longer than any provider takes, TLS included; the backend's own timeout may be shorter.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::super::Source;
-use super::{NAME, seconds};
+use super::{NAME, aggregate, seconds};
 use crate::config::{Backend, Destination, Gateway};
 use crate::exchange::models::{self, Listing};
 use crate::exchange::{aliases_text, choose};
@@ -32,7 +32,11 @@ pub fn table(source: &Source) -> Value {
     let mut table = Map::from_iter([("name".to_owned(), NAME.into())]);
     if source.needs_chooser() {
         // The module says these; from a client Envoy does not take them.
-        let ours = json!([choose::CLUSTER_HEADER, choose::ROUTE_HEADER]);
+        let ours = json!([
+            choose::CLUSTER_HEADER,
+            choose::ROUTE_HEADER,
+            choose::ATTEMPTS_HEADER,
+        ]);
         table.insert("internal_only_headers".to_owned(), ours);
     }
     if longest_body > MAX_DIRECT_BODY_BYTES {
@@ -264,7 +268,7 @@ fn longest(backend: &Backend) -> Duration {
 
 /// The same for a pool.
 fn longest_of(pool: &Pool) -> Duration {
-    let attempts = pool.orders().iter().map(|order| order.attempts.len());
+    let attempts = pool.orders().iter().map(|order| order.attempts);
     let attempts = u32::try_from(attempts.max().unwrap_or(1)).unwrap_or(u32::MAX);
     (pool.timeout + MAX_POOL_PAUSE).saturating_mul(attempts)
 }
@@ -299,7 +303,7 @@ fn retry_policy(backend: &Backend) -> Value {
     }
 }
 
-/// How many attempts there are the module says for each request.
+/// The module sets the number of attempts of each request.
 fn pool_retry_policy(pool: &Pool) -> Value {
     let mut retry_on = vec!["reset", "connect-failure", "refused-stream"];
     if pool.fallback_on.server_errors {
@@ -314,8 +318,9 @@ fn pool_retry_policy(pool: &Pool) -> Value {
         policy.insert("retriable_status_codes".to_owned(), statuses);
     }
     policy.insert("num_retries".to_owned(), 0.into());
+    policy.insert("retry_priority".to_owned(), aggregate::retry_priority());
     policy.insert("per_try_timeout".to_owned(), seconds(pool.timeout).into());
-    // The next attempt is at somebody else: there is nothing to wait for.
+    // The next attempt goes to another member, so there is nothing to wait for.
     let max_interval = seconds(MAX_POOL_PAUSE);
     let pauses = json!({"base_interval": "0.025s", "max_interval": max_interval});
     policy.insert("retry_back_off".to_owned(), pauses);

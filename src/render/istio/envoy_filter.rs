@@ -16,7 +16,7 @@
 use serde_json::{Map, Value, json};
 
 use super::super::Source;
-use super::super::envoy::{self, Machine, Version};
+use super::super::envoy::{self, Machine};
 use super::super::kubernetes::{self, Module, NAME, Origin, resource, with};
 use super::{Mesh, Proxies, own_gateway, targets, virtual_service};
 use crate::config::{ConfigErrors, KeyPath};
@@ -68,8 +68,6 @@ fn patches(source: &Source, mesh: &Mesh, gateway: &str) -> Vec<Value> {
     let machine = Machine {
         module: mesh.module.rest.clone(),
         roots: mesh.roots.clone(),
-        // Works in every newer one.
-        envoy: Version::POOLS,
     };
     let mut bootstrap = envoy::bootstrap(source, &machine);
     let mut plugins = Vec::new();
