@@ -697,9 +697,7 @@ impl Exchange {
             }
             self.original = Some(Original::of(headers));
             let step = self.route(headers, ends, &|| asked_by(headers, ends), surroundings)?;
-            if let Some(series) = &self.series
-                && is_untouched
-            {
+            if let Some(series) = &self.series {
                 series.report_unresolved(surroundings);
             }
             return Ok(step);
