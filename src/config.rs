@@ -26,6 +26,7 @@ pub use self::value::{Placement, Role};
 use crate::json::Watched;
 use crate::model::ModelRule;
 use crate::name::BackendName;
+use crate::patience::MAX_ERROR_PAUSE;
 use crate::pool::{Order, Pool};
 use crate::provider::dialect::Options;
 use crate::provider::{Dialects, Paths, ProviderType};
@@ -42,6 +43,8 @@ pub struct Gateway {
     pub admin: Address,
     /// The largest request body, in bytes.
     pub max_request_bytes: u64,
+    /// What one VM may hold for all its streams together, in bytes: see [`crate::budget`].
+    pub max_held_bytes: u64,
     /// At least one; the names differ.
     pub backends: Vec<Rc<Backend>>,
     /// The backends of `type: pool`; no name is one of `backends`.
@@ -246,14 +249,15 @@ impl Gateway {
         pool.or_else(|| Some(Destination::Backend(Rc::clone(self.backend(name)?))))
     }
 
-    /// The shortest time for which a stream may have to wait, if there is a limit anywhere.
-    pub fn shortest_wait(&self) -> Option<Duration> {
+    /// The shortest time for which a stream may have to wait.
+    pub fn shortest_wait(&self) -> Duration {
         let deadlines = self.routes.iter().filter_map(|route| route.deadline);
         // Who only chooses sees no more than that a reply has started.
         let sends = self.plugin.role == Role::Send;
         let backends = self.backends.iter().filter(|_| sends);
         let silences = backends.filter_map(|it| it.stream_idle_timeout);
-        deadlines.chain(silences).min()
+        let shortest = deadlines.chain(silences).min();
+        shortest.map_or(MAX_ERROR_PAUSE, |it| it.min(MAX_ERROR_PAUSE))
     }
 
     /// Where requests go from a route, its own destination first.

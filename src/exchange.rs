@@ -41,17 +41,18 @@ pub use self::metadata::{RouteMetadata, aliases_text};
 use self::models::Listing;
 use self::original::Original;
 use self::reply::{Head, Reply};
+use crate::budget::{Budget, Share};
 use crate::config::{Auth, Backend, Gateway, Placement, Role};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::Splice;
 use crate::operation::{Kind, ModelMember, Operation};
-use crate::patience::{Event, Limit};
+use crate::patience::{Event, Limit, MAX_BODY_PAUSE, MAX_ERROR_PAUSE};
 use crate::pool::Turns;
 use crate::pool::health::{self, Outcome};
 use crate::provider::dialect::Encoded;
 use crate::provider::{Dialects, PathError};
-use crate::refusal::{JSON, LocalReply, Refusal};
+use crate::refusal::{ErrorBody, JSON, LocalReply, Refusal};
 use crate::route::{Model, Route};
 use crate::shared::Shared;
 
@@ -72,6 +73,9 @@ pub trait Surroundings: Shared {
     /// Whether the client has gone away.
     fn client_left(&self) -> bool;
 
+    /// Whether the client asks to use its connection for another protocol.
+    fn is_upgrade(&self) -> bool;
+
     /// The time. Unit: nanoseconds since 1970.
     fn now(&self) -> u64;
 
@@ -83,6 +87,9 @@ pub trait Surroundings: Shared {
 
     /// Whose turn it is, on this worker.
     fn turns(&self) -> &Turns;
+
+    /// The memory that all streams of this VM share.
+    fn budget(&self) -> &Rc<Budget>;
 
     /// What the workers share.
     fn as_shared(&self) -> &dyn Shared;
@@ -117,8 +124,11 @@ pub enum Next {
     /// What is at hand goes on.
     #[default]
     Continue,
-    /// What is at hand waits for more.
+    /// What is at hand waits for more. A host calls again with it and what follows.
     Hold,
+    /// Nothing goes on, and the exchange has what is at hand, or drops it. A host calls again with what
+    /// follows alone.
+    Take,
     /// The client gets this, and the exchange is over.
     Reply(LocalReply),
 }
@@ -145,6 +155,10 @@ pub struct Exchange {
     passed: u64,
     /// Bytes of it that have been seen and wait.
     held: usize,
+    /// The length of the request's body, where the client declares it.
+    declared: Option<u64>,
+    /// Whether the request has arrived to its end.
+    is_whole: bool,
 }
 
 /// What the request waits for.
@@ -159,6 +173,8 @@ enum Request {
     ExpectModel(Box<Unrouted>),
     /// Nothing: the client has got a reply of ours, or is going to get one that is right.
     Answered,
+    /// The end of a body that is dropped: clients that are still sending may not read a reply.
+    Refused(LocalReply),
 }
 
 /// A request whose route is chosen when its model is known.
@@ -190,6 +206,8 @@ impl Exchange {
             asked: None,
             passed: 0,
             held: 0,
+            declared: None,
+            is_whole: false,
         }
     }
 
@@ -216,7 +234,45 @@ impl Exchange {
         }
         match started {
             Ok(step) => step,
-            Err(refusal) => self.refuse(&refusal),
+            Err(refusal) => {
+                let length = headers.text("content-length");
+                self.declared = length.and_then(|length| length.parse().ok());
+                self.refuse(&refusal)
+            }
+        }
+    }
+
+    /// The length of the request's body, where the client declares it. Unit: bytes.
+    pub fn declared_length(&self) -> Option<usize> {
+        self.declared.and_then(|length| length.try_into().ok())
+    }
+
+    /// A share of the memory that all streams of the VM have together.
+    pub fn share(&self, surroundings: &dyn Surroundings) -> Share {
+        Share::new(
+            Rc::clone(surroundings.budget()),
+            self.gateway.max_held_bytes,
+        )
+    }
+
+    /// In how many places a byte of the request is held that is held here: upstream, Envoy's router
+    /// keeps what it has sent for another attempt.
+    pub fn copies(&self) -> u64 {
+        match self.gateway.plugin.placement {
+            Placement::Listener => 1,
+            Placement::Upstream => 2,
+        }
+    }
+
+    /// There is no memory for more of the request's body.
+    pub fn no_room(&mut self) -> Step {
+        let reply = match std::mem::replace(&mut self.request, Request::Answered) {
+            Request::Refused(reply) => reply,
+            _ => LocalReply::from(&Refusal::NoRoom),
+        };
+        Step {
+            next: Next::Reply(reply),
+            ..Step::default()
         }
     }
 
@@ -261,16 +317,29 @@ impl Exchange {
         }
         let step = match &self.request {
             Request::ExpectModel(_) => self.more_to_route_by(at_hand, ends, &read, surroundings),
+            Request::Refused(_) => self.more_of_a_refused_body(at_hand, ends),
             _ => self.more_of_the_body(at_hand, ends, &read),
         };
         match step.next {
             Next::Hold => self.held = at_hand,
-            Next::Continue | Next::Reply(_) => {
+            Next::Continue | Next::Reply(_) | Next::Take => {
                 self.passed = self.passed.saturating_add(at_hand as u64);
                 self.held = 0;
             }
         }
         step
+    }
+
+    /// The same after a refusal: the body is dropped up to its end, or up to the size that is allowed.
+    fn more_of_a_refused_body(&mut self, at_hand: usize, ends: bool) -> Step {
+        let seen = self.passed.saturating_add(at_hand as u64);
+        if !ends && seen <= self.gateway.max_request_bytes {
+            return Step {
+                next: Next::Take,
+                ..Step::default()
+            };
+        }
+        self.no_room()
     }
 
     /// The same while the route is not chosen: what is at hand is all of the body so far.
@@ -351,16 +420,15 @@ impl Exchange {
                 };
             }
             Request::ExpectChat(chat) => {
-                let translated = chat.translate(
-                    read(0),
-                    self.gateway.max_request_bytes.saturating_add(GROWTH_BYTES),
-                );
+                let translated =
+                    chat.translate(read(0), longest_translation(self.gateway.max_request_bytes));
                 return self.translated(translated);
             }
             Request::ExpectHeaders
             | Request::ExpectModel(_)
             | Request::ExpectNothing
-            | Request::Answered => return Step::default(),
+            | Request::Answered
+            | Request::Refused(_) => return Step::default(),
         };
         let bytes = match at_hand > self.held {
             true => read(self.held),
@@ -403,7 +471,10 @@ impl Exchange {
     /// What the exchange waits for now, and how long at most. It may change when headers arrive, and
     /// as long as the request's body does.
     pub fn waits_for(&self) -> Option<Limit> {
+        let is_held = self.held > 0 || matches!(self.request, Request::Refused(_));
+        let body = (is_held && !self.is_whole).then_some((Event::RequestByte, MAX_BODY_PAUSE));
         self.waits_for
+            .or(body)
             .filter(|_| !matches!(self.request, Request::Answered))
     }
 
@@ -430,7 +501,9 @@ impl Exchange {
             Request::ExpectBody(edit) => self.held > 0 || !edit.is_closed(),
             Request::ExpectChat(_) | Request::ExpectModel(_) => true,
             Request::ExpectHeaders | Request::ExpectNothing | Request::Answered => false,
+            Request::Refused(_) => return self.no_room(),
         };
+        self.is_whole = true;
         match waits {
             true => self.refuse(&Refusal::Trailers),
             false => Step::default(),
@@ -473,7 +546,8 @@ impl Exchange {
     ) -> Step {
         // In the listener our own replies come by here, too; and whoever only chooses gets replies
         // that were made right upstream.
-        if matches!(self.request, Request::Answered) || self.gateway.plugin.role == Role::Choose {
+        let is_answered = matches!(self.request, Request::Answered | Request::Refused(_));
+        if is_answered || self.gateway.plugin.role == Role::Choose {
             self.waits_for = None;
             return Step::default();
         }
@@ -483,6 +557,10 @@ impl Exchange {
             .map(|limit| (Event::NextByte, limit));
         let status = headers.text(":status");
         let status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
+        let switches = || status == SWITCHING_PROTOCOLS && surroundings.is_upgrade();
+        if !(FIRST_FINAL..=LAST_STATUS).contains(&status) && !switches() {
+            return self.no_such_status(status, headers, surroundings);
+        }
         let chat = self.chat.take();
         // A redirect is a failure of the provider's, for pools as well. 304 is none, where a client
         // can have asked for it: <https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5>.
@@ -497,6 +575,7 @@ impl Exchange {
             false if is_well => {}
             false => self.keep_original(surroundings),
         }
+        let holds = self.gateway.plugin.hold_headers;
         let head = Head {
             headers,
             status,
@@ -504,17 +583,43 @@ impl Exchange {
             is_retried: &|status| self.is_retried(status, surroundings),
         };
         let mut reply = Reply::default();
+        let share = || self.share(surroundings);
         let step = match (redirect, chat) {
             (Some(redirect), _) => reply.redirect_headers(&head, redirect),
-            (None, Some(asked)) => reply.chat_headers(asked, &head, surroundings.now()),
+            (None, Some(asked)) => reply.chat_headers(asked, &head, surroundings.now(), &share),
             // What has no body anyway cannot get one.
-            (None, None) => reply.headers(&head, self.is_head),
+            (None, None) => reply.headers(&head, self.is_head, holds, &share),
         };
+        // Another attempt is up to Envoy, whose own limit holds as long as it has not seen the headers.
+        if reply.collects_error() && !self.is_retried(status, surroundings) {
+            let limit = silence.map_or(MAX_ERROR_PAUSE, |silence| silence.min(MAX_ERROR_PAUSE));
+            self.waits_for = Some((Event::NextByte, limit));
+        }
         self.reply = reply;
         if matches!(step.next, Next::Reply(_)) {
             self.waits_for = None;
         }
         step
+    }
+
+    /// A provider's status that is none of a final reply: after an informational one that Envoy does not
+    /// know, another head would follow.
+    fn no_such_status(
+        &mut self,
+        status: u16,
+        headers: &Headers<'_>,
+        surroundings: &dyn Surroundings,
+    ) -> Step {
+        self.tell_pool(BAD_GATEWAY, headers, surroundings);
+        self.keep_original(surroundings);
+        self.request = Request::Answered;
+        self.waits_for = None;
+        let message = format!("the provider's status {status} is not that of a reply");
+        let error = ErrorBody::new(BAD_GATEWAY, message).with_code(Some("broken_reply".into()));
+        Step {
+            next: Next::Reply(LocalReply::json(BAD_GATEWAY, error.to_json())),
+            ..Step::default()
+        }
     }
 
     /// More of the reply's body has arrived: `at_hand` bytes wait or have just come, which `read`
@@ -532,10 +637,14 @@ impl Exchange {
     }
 
     /// The reply ends with trailers: its body has ended without saying so. `read` gives what waits
-    /// of it.
-    pub fn reply_trailers(&mut self, read: impl FnOnce() -> Vec<u8>) -> Step {
+    /// of it, `headers` the list of its headers.
+    pub fn reply_trailers(
+        &mut self,
+        headers: impl FnOnce() -> Vec<u8>,
+        read: impl FnOnce() -> Vec<u8>,
+    ) -> Step {
         self.original = None;
-        self.reply.trailers(read)
+        self.reply.trailers(headers, read)
     }
 
     /// The changes to the trailers of a reply.
@@ -599,6 +708,8 @@ impl Exchange {
 
     /// Holds the request until its body has told the model.
     fn wait_for_model(&mut self, headers: &Headers<'_>) -> Step {
+        let length = headers.text("content-length");
+        self.declared = length.and_then(|length| length.parse().ok());
         self.request = Request::ExpectModel(Box::new(Unrouted {
             reader: ModelReader::new(self.reads_all(headers)),
             headers: headers.to_kept(),
@@ -611,7 +722,7 @@ impl Exchange {
 
     /// The attempt is over. Where no reply has come, its pool has to know, and there may be another.
     pub fn ended(&mut self, surroundings: &dyn Surroundings) {
-        if matches!(self.request, Request::Answered) {
+        if matches!(self.request, Request::Answered | Request::Refused(_)) {
             return;
         }
         self.keep_original(surroundings);
@@ -634,6 +745,7 @@ impl Exchange {
 
     /// The client has sent everything: from now on it is the member of a pool who takes its time.
     fn request_is_whole(&mut self, surroundings: &dyn Surroundings) {
+        self.is_whole = true;
         if let Some(series) = &mut self.series {
             series.asked_at = Some(surroundings.now());
         }
@@ -659,9 +771,26 @@ impl Exchange {
     }
 
     fn refuse(&mut self, refusal: &Refusal) -> Step {
-        self.request = Request::Answered;
+        let reply = LocalReply::from(refusal);
+        let may_fit = |length: u64| length <= self.gateway.max_request_bytes;
+        let waits = self.gateway.plugin.hold_headers
+            && !self.is_whole
+            && self.declared.is_none_or(may_fit)
+            && !matches!(refusal, Refusal::TooLarge(_));
+        let next = match waits {
+            // The body has not arrived, and a client that is still sending it may see a broken
+            // connection instead of the reply.
+            true => {
+                self.request = Request::Refused(reply);
+                Next::Take
+            }
+            false => {
+                self.request = Request::Answered;
+                Next::Reply(reply)
+            }
+        };
         Step {
-            next: Next::Reply(LocalReply::from(refusal)),
+            next,
             ..Step::default()
         }
     }
@@ -719,6 +848,7 @@ impl Exchange {
         let path = headers.text(":path").ok_or(Refusal::InvalidPath)?;
         let content_length = headers.text("content-length");
         let content_length = content_length.and_then(|length| length.parse().ok());
+        self.declared = content_length;
         let too_large = |length: u64| length > self.gateway.max_request_bytes;
         if content_length.is_some_and(too_large) {
             return Err(Refusal::TooLarge(self.gateway.max_request_bytes));
@@ -869,12 +999,17 @@ impl Exchange {
     }
 }
 
-const BAD_GATEWAY: u16 = 502;
-/// How much longer a body may become when it is translated: what the rendered Envoy's buffer has
-/// room for beyond the limit of a request. Unit: bytes.
-const GROWTH_BYTES: u64 = (1 << 20) - 1;
+/// How long a body may become when it is translated. A conversation of one-letter messages becomes
+/// 1.4 times as long; what becomes far longer was made for that. Unit: bytes.
+fn longest_translation(max_request_bytes: u64) -> u64 {
+    max_request_bytes.saturating_mul(2).saturating_add(1 << 20)
+}
 
+const SWITCHING_PROTOCOLS: u16 = 101;
+const FIRST_FINAL: u16 = 200;
 const FIRST_ERROR: u16 = 400;
+const BAD_GATEWAY: u16 = 502;
+const LAST_STATUS: u16 = 599;
 const NOT_MODIFIED: u16 = 304;
 const REDIRECTS: std::ops::Range<u16> = 300..FIRST_ERROR;
 /// What Envoy adds to every request, and no provider gets.

@@ -14,7 +14,8 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use self::host::{Buffer, HeaderMap};
 use self::tokens::Tokens;
-use crate::config::{Gateway, Role};
+use crate::budget::{Budget, Held, NoRoom, Share};
+use crate::config::{Gateway, Placement, Role};
 use crate::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json;
@@ -27,6 +28,11 @@ proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
     proxy_wasm::set_root_context(|_| Box::new(Root::default()));
 }}
+
+thread_local! {
+    /// What all plugins of this VM hold together.
+    static BUDGET: Rc<Budget> = Rc::default();
+}
 
 /// One plugin: a configuration, and the requests that it makes contexts for.
 #[derive(Default)]
@@ -98,8 +104,7 @@ impl RootContext for Root {
         match Gateway::parse_plugin(&text, &host::environment_variable) {
             Ok(gateway) => {
                 let gateway = Rc::new(gateway);
-                let shortest = gateway.shortest_wait();
-                self.patience = shortest.map(|shortest| Rc::new(Patience::new(shortest)));
+                self.patience = Some(Rc::new(Patience::new(gateway.shortest_wait())));
                 self.errands = self.errands(&gateway);
                 self.gateway = Some(gateway);
                 self.ask_for_ticks();
@@ -132,7 +137,12 @@ impl RootContext for Root {
             .map(|gateway| Exchange::new(Rc::clone(gateway)));
         let host = Host {
             turns: Rc::clone(&self.turns),
+            budget: BUDGET.with(Rc::clone),
         };
+        // Upstream, Envoy's router keeps what it has sent, for another attempt.
+        let is_upstream = |it: &Rc<Gateway>| it.plugin.placement == Placement::Upstream;
+        let sent = self.gateway.as_ref().filter(|it| is_upstream(it));
+        let sent = sent.map(|it| Share::new(Rc::clone(&host.budget), it.max_held_bytes));
         let waiting = self.patience.as_ref().map(|patience| Waiting {
             context,
             since: patience.now(),
@@ -143,6 +153,8 @@ impl RootContext for Root {
             exchange,
             host,
             waiting,
+            held: None,
+            sent,
         }))
     }
 }
@@ -174,6 +186,7 @@ impl Errand for Watch {
             let refusal = match event {
                 Event::FirstByte => Refusal::Deadline,
                 Event::NextByte => Refusal::Silence,
+                Event::RequestByte => Refusal::BodyTimeout,
             };
             host::set_effective_context(context);
             // A reply that has started can only be cut off, and this is how Envoy does it. Closing
@@ -190,6 +203,11 @@ struct Stream {
     host: Host,
     /// `None` where nothing is ever waited for too long.
     waiting: Option<Waiting>,
+    /// The part of the request's body that waits, where one does.
+    held: Option<Held>,
+    /// What has gone on of the request's body and is kept by Envoy until a reply begins; `None`: Envoy
+    /// keeps nothing.
+    sent: Option<Share>,
 }
 
 /// How long a stream waits.
@@ -207,16 +225,20 @@ impl Waiting {
         let limit = exchange.waits_for();
         let event = self.wait.as_ref().map(|wait| wait.event);
         if event == limit.map(|(event, _)| event) {
+            // It begins when a part of the body has arrived.
+            if event == Some(Event::RequestByte) {
+                self.came();
+            }
             return;
         }
         let since = match limit {
             Some((Event::FirstByte, _)) => self.since,
-            Some((Event::NextByte, _)) | None => self.patience.now(),
+            Some((Event::NextByte | Event::RequestByte, _)) | None => self.patience.now(),
         };
         self.wait = limit.map(|limit| self.patience.wait(self.context, limit, since));
     }
 
-    /// Something has come of the reply.
+    /// What is waited for has come, and is waited for again.
     fn came(&self) {
         if let Some(wait) = &self.wait {
             self.patience.came(wait);
@@ -226,6 +248,17 @@ impl Waiting {
     /// Whether the stream has been given up.
     fn is_over(&self) -> bool {
         self.wait.as_ref().is_some_and(|wait| wait.is_over())
+    }
+}
+
+impl Stream {
+    /// There is no memory for more of the request's body.
+    fn no_room(&mut self) -> Action {
+        self.held = None;
+        match &mut self.exchange {
+            Some(exchange) => go_on(exchange.no_room()),
+            None => Action::Continue,
+        }
     }
 }
 
@@ -257,23 +290,64 @@ impl HttpContext for Stream {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };
+        if let (Some(held), true) = (&mut self.held, size > 0)
+            && held
+                .push(host::buffer(Buffer::RequestBody, 0, size))
+                .is_err()
+        {
+            return self.no_room();
+        }
         // What has come since the last call, and all that waits: each is read once, if at all.
         let (arrived, all) = (OnceCell::new(), OnceCell::new());
-        let read = |from| {
-            let read = || host::buffer(Buffer::RequestBody, from, size - from.min(size));
-            let cell = if from == 0 { &all } else { &arrived };
-            cell.get_or_init(read).as_slice()
+        let read = |from| match &self.held {
+            Some(held) => held.as_slice().get(from..).unwrap_or_default(),
+            None => {
+                let read = || host::buffer(Buffer::RequestBody, from, size - from.min(size));
+                let cell = if from == 0 { &all } else { &arrived };
+                cell.get_or_init(read).as_slice()
+            }
         };
-        let step = exchange.request_body(size, ends, read, &self.host);
+        let at_hand = self.held.as_ref().map_or(size, Held::len);
+        let step = exchange.request_body(at_hand, ends, read, &self.host);
         if let Some(waiting) = &mut self.waiting {
             waiting.begin(exchange);
         }
+        match step.next {
+            Next::Hold => {
+                if self.held.is_none() {
+                    let all = all.into_inner();
+                    let all = all.unwrap_or_else(|| host::buffer(Buffer::RequestBody, 0, size));
+                    let share = exchange.share(&self.host);
+                    let mut held = Held::new(share, exchange.copies(), exchange.declared_length());
+                    if held.push(all).is_err() {
+                        return self.no_room();
+                    }
+                    self.held = Some(held);
+                }
+                return taken(Buffer::RequestBody, size);
+            }
+            Next::Continue | Next::Take => {
+                let total = |sent: &Share| sent.bytes().saturating_add(at_hand as u64);
+                if let Some(sent) = &mut self.sent
+                    && sent.resize(total(sent)) == Err(NoRoom)
+                {
+                    return self.no_room();
+                }
+                if step.next == Next::Take {
+                    self.held = None;
+                    return taken(Buffer::RequestBody, size);
+                }
+            }
+            Next::Reply(_) => {}
+        }
         apply_headers(HeaderMap::Request, &step.headers);
-        match &step.body {
-            BodyChange::Keep => {}
-            BodyChange::Replace(bytes) => host::replace(Buffer::RequestBody, bytes),
-            BodyChange::Splice(splices) => {
-                let all = all.into_inner();
+        let held = self.held.take().map(|mut held| held.take());
+        match (&step.body, held) {
+            (BodyChange::Keep, None) => {}
+            (BodyChange::Keep, Some(held)) => host::replace(Buffer::RequestBody, &held),
+            (BodyChange::Replace(bytes), _) => host::replace(Buffer::RequestBody, bytes),
+            (BodyChange::Splice(splices), held) => {
+                let all = held.or_else(|| all.into_inner());
                 let all = all.unwrap_or_else(|| host::buffer(Buffer::RequestBody, 0, size));
                 let Ok(pieces) = json::pieces(&all, 0, splices) else {
                     error!("request body: the edits do not fit it; this is a defect");
@@ -305,6 +379,8 @@ impl HttpContext for Stream {
             // This is what we answered ourselves.
             return Action::Continue;
         }
+        // From here on there is no other attempt, or it begins with a stream of its own.
+        self.sent = None;
         let list = host::header_list(HeaderMap::Response);
         let headers = Headers::of_list(&list);
         let step = exchange.reply_headers(&headers, ends, &self.host);
@@ -324,6 +400,9 @@ impl HttpContext for Stream {
         }
         let read = || host::buffer(Buffer::ResponseBody, 0, size);
         let step = exchange.reply_body(size, ends, read);
+        if step.next == Next::Take {
+            return taken(Buffer::ResponseBody, size);
+        }
         apply_headers(HeaderMap::Response, &step.headers);
         if let BodyChange::Replace(bytes) = &step.body {
             host::replace(Buffer::ResponseBody, bytes);
@@ -339,7 +418,8 @@ impl HttpContext for Stream {
         let edits = exchange.reply_trailer_edits(&Headers::of_list(&list));
         apply_headers(HeaderMap::ResponseTrailers, &edits);
         let read = || host::buffer(Buffer::ResponseBody, 0, usize::MAX);
-        let step = exchange.reply_trailers(read);
+        let headers = || host::header_list(HeaderMap::Response);
+        let step = exchange.reply_trailers(headers, read);
         apply_headers(HeaderMap::Response, &step.headers);
         if let BodyChange::Replace(bytes) = &step.body {
             host::replace(Buffer::ResponseBody, bytes);
@@ -357,10 +437,19 @@ fn apply_headers(map: HeaderMap, edits: &[HeaderEdit]) {
     }
 }
 
+/// What is at hand of a body has been taken, and goes on later or never. Envoy's own buffer stays
+/// empty: a body that waits there ends its stream when it grows over the buffer's limit.
+fn taken(buffer: Buffer, size: usize) -> Action {
+    if size > 0 {
+        host::replace(buffer, &[]);
+    }
+    Action::PauseWithoutBuffer
+}
+
 fn go_on(step: Step) -> Action {
     match step.next {
         Next::Continue => Action::Continue,
-        Next::Hold => Action::Pause,
+        Next::Hold | Next::Take => Action::Pause,
         Next::Reply(reply) => {
             host::reply(&reply);
             Action::Pause
@@ -372,6 +461,7 @@ fn go_on(step: Step) -> Action {
 #[derive(Default)]
 struct Host {
     turns: Rc<Turns>,
+    budget: Rc<Budget>,
 }
 
 impl Surroundings for Host {
@@ -414,6 +504,10 @@ impl Surroundings for Host {
         details.is_some_and(|it| it.starts_with(b"downstream") || it.starts_with(b"http"))
     }
 
+    fn is_upgrade(&self) -> bool {
+        host::property(&["request", "headers", "upgrade"]).is_some()
+    }
+
     fn now(&self) -> u64 {
         host::now()
     }
@@ -428,6 +522,10 @@ impl Surroundings for Host {
 
     fn turns(&self) -> &Turns {
         &self.turns
+    }
+
+    fn budget(&self) -> &Rc<Budget> {
+        &self.budget
     }
 
     fn as_shared(&self) -> &dyn Shared {

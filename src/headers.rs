@@ -97,6 +97,14 @@ impl HeaderEdit {
         Self::Remove(name.into())
     }
 
+    /// The value that it gives the header of this name, if it does.
+    pub fn value_of(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Set(it, value) if it.as_str() == name => Some(value.as_str()),
+            Self::Set(..) | Self::Remove(_) => None,
+        }
+    }
+
     /// Sets a header.
     pub fn set(name: impl Into<Text>, value: impl Into<Text>) -> Self {
         Self::Set(name.into(), value.into())

@@ -41,6 +41,7 @@
 
 // Leaves: they know nothing of the rest.
 pub mod base64;
+pub mod budget;
 pub mod headers;
 pub mod json;
 pub mod name;

@@ -39,6 +39,8 @@ pub enum Event {
     FirstByte,
     /// The next byte of a reply that has started.
     NextByte,
+    /// The next byte of a request's body that is held.
+    RequestByte,
 }
 
 /// What is waited for, and how long.
@@ -111,6 +113,13 @@ impl Wait {
         self.is_over.get()
     }
 }
+
+/// How long the next part of a request's body may take while the body is held: other requests wait for
+/// the memory.
+pub const MAX_BODY_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long the next part of an error's body may take.
+pub const MAX_ERROR_PAUSE: Duration = Duration::from_secs(10);
 
 /// A wait is late by at most two of so many parts of it.
 const TICKS_OF_A_WAIT: u32 = 10;

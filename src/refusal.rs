@@ -20,6 +20,8 @@ use crate::provider::dialect::Unsupported;
 pub enum Refusal {
     /// Nobody has answered in time.
     Deadline,
+    /// No byte of the request's body has arrived for too long.
+    BodyTimeout,
     /// The body is not what the operation takes.
     InvalidBody(InvalidJson),
     /// A member of the body stands there twice, so the provider could read the other one.
@@ -71,6 +73,8 @@ pub enum Refusal {
         /// OpenAI's word for it.
         code: &'static str,
     },
+    /// The gateway holds as much as it may: see [`crate::budget`].
+    NoRoom,
     /// Every member of this pool wants a pause; the first has had it after this time.
     Pausing(BackendName, Duration),
     /// No route matches.
@@ -169,7 +173,7 @@ impl From<&Refusal> for LocalReply {
         // Unit: seconds.
         let retry_after = match refusal {
             // As soon as there is a token, all is well.
-            Refusal::NoCredential(_) => Some(1),
+            Refusal::NoCredential(_) | Refusal::NoRoom => Some(1),
             Refusal::Pausing(_, pause) => Some(seconds(*pause)),
             _ => None,
         };
@@ -216,10 +220,11 @@ impl Refusal {
             | Self::UnknownRoute
             | Self::UnsupportedOperation(_) => 404,
             Self::WrongMethod(_) => 405,
+            Self::BodyTimeout => 408,
             Self::TooLarge(_) | Self::TooLargeTranslated(_) => 413,
             Self::Gateway(_) => 500,
             Self::Redirected(_) => 502,
-            Self::NoCredential(_) => 503,
+            Self::NoCredential(_) | Self::NoRoom => 503,
             Self::Deadline | Self::Silence => 504,
             Self::Pausing(..) => 429,
         }
@@ -245,6 +250,8 @@ impl Refusal {
             Self::WrongMethod(_) => (None, Some("method_not_allowed")),
             Self::Trailers => (None, Some("unsupported_trailers")),
             Self::TooLarge(_) | Self::TooLargeTranslated(_) => (None, Some("request_too_large")),
+            Self::BodyTimeout => (None, Some("request_timeout")),
+            Self::NoRoom => (None, Some("gateway_overloaded")),
             Self::InvalidPath => (None, Some("invalid_url")),
             Self::Deadline => (None, Some("deadline_exceeded")),
             Self::Redirected(_) => (None, Some("provider_redirect")),
@@ -273,6 +280,8 @@ impl Refusal {
                  follow; the backend's endpoint or path may be wrong"
             ),
             Self::Silence => "the provider fell silent in the middle of its reply".to_owned(),
+            Self::BodyTimeout => "the request body stopped arriving".to_owned(),
+            Self::NoRoom => NO_ROOM.to_owned(),
             Self::InvalidPath => crate::operation::InvalidPath.to_string(),
             Self::Gateway(reason) => (*reason).to_owned(),
             Self::NoCredential(reason) => reason.clone(),
@@ -377,6 +386,10 @@ pub fn type_of(status: u16) -> &'static str {
         _ => "invalid_request_error",
     }
 }
+
+/// What a client sees when the memory for held requests and replies is used up.
+pub const NO_ROOM: &str =
+    "the gateway has no memory left for a body of this size; try again in a second";
 
 /// The media type of what we answer.
 pub const JSON: &str = "application/json";

@@ -134,6 +134,17 @@ impl Decoder {
         self.push(if self.after_cr { b"\n\n\n" } else { b"\n\n" }, give)
     }
 
+    /// The memory that the item that has begun takes. Unit: bytes.
+    pub fn pending_bytes(&self) -> usize {
+        let data = self.event.data.as_ref().map_or(0, |data| data.len());
+        self.line.capacity() + data
+    }
+
+    /// Forgets the item that has begun.
+    pub fn clear(&mut self) {
+        (self.line, self.event) = (Vec::new(), Lines::default());
+    }
+
     /// Reads lines, of which the first has its beginning here. Gives whether all fit.
     fn read(&mut self, mut rest: &[u8], mut give: impl FnMut(Item<'_>)) -> bool {
         let mut event = std::mem::take(&mut self.event);

@@ -20,6 +20,7 @@ mod header_map;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use llm_proxy::budget::Budget;
 use llm_proxy::config::Gateway;
 use llm_proxy::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use llm_proxy::headers::{HeaderEdit, Headers};
@@ -40,6 +41,8 @@ struct Host {
     cluster: Option<&'static str>,
     attempt: Option<u64>,
     client_left: bool,
+    is_upgrade: bool,
+    budget: Rc<Budget>,
     turns: Turns,
     kept: RefCell<Option<Vec<u8>>>,
     shared: Memory,
@@ -74,6 +77,14 @@ impl Surroundings for Host {
 
     fn client_left(&self) -> bool {
         self.client_left
+    }
+
+    fn is_upgrade(&self) -> bool {
+        self.is_upgrade
+    }
+
+    fn budget(&self) -> &Rc<Budget> {
+        &self.budget
     }
 
     fn now(&self) -> u64 {
@@ -141,12 +152,29 @@ impl Wire {
         }
         match step.next {
             Next::Hold => {}
+            Next::Take => self.held.clear(),
             Next::Continue => {
                 self.passed.append(&mut self.held);
                 self.started = true;
             }
             Next::Reply(reply) => self.reply = Some(reply),
         }
+    }
+
+    /// The end of a reply that has trailers: one of ours takes its place where its body was held.
+    fn apply_trailers(&mut self, step: Step) {
+        let Next::Reply(reply) = &step.next else {
+            return self.apply(step);
+        };
+        assert!(!self.started, "its headers have gone on");
+        let status = (":status".to_owned(), reply.status.to_string());
+        let length = ("content-length".to_owned(), reply.body.len().to_string());
+        self.headers = [status, length]
+            .into_iter()
+            .chain(reply.headers.clone())
+            .collect();
+        self.passed = reply.body.clone().into_bytes();
+        self.held.clear();
     }
 }
 
@@ -841,7 +869,7 @@ backends:
             exchange.reply_headers(&Wire::new(&[(":status", "200")]).list(), false, &host);
             exchange.reply_body(2, !ends_with_trailers, || b"{}".to_vec());
             if ends_with_trailers {
-                exchange.reply_trailers(Vec::new);
+                exchange.reply_trailers(Vec::new, Vec::new);
             }
             exchange.ended(&host);
             assert_eq!(host.kept(), None);
@@ -1013,14 +1041,15 @@ backends:
                     wire.held.extend_from_slice(chunk);
                     let at_hand = wire.held.clone();
                     let step = exchange.reply_body(at_hand.len(), false, || at_hand);
-                    waits = step.next == Next::Hold;
+                    waits = matches!(step.next, Next::Hold | Next::Take);
                     wire.apply(step);
                 }
                 // Envoy adds nothing to a body of which nothing waits.
                 assert!(waits, "{kind} {status}");
                 let at_hand = wire.held.clone();
-                let step = exchange.reply_trailers(|| at_hand);
-                wire.apply(step);
+                let list = wire.list().to_list();
+                let step = exchange.reply_trailers(|| list, || at_hand);
+                wire.apply_trailers(step);
                 let told = String::from_utf8(wire.passed).unwrap();
                 assert!(told.starts_with(begin) && told.ends_with(end), "{kind} {told}");
             }
@@ -1071,19 +1100,23 @@ backends:
                         let at_hand = wire.held.clone();
                         let step = exchange.reply_body(at_hand.len(), false, || at_hand);
                         let is_told = told_at.is_some_and(|at| arrived >= at);
-                        assert_eq!(step.next == Next::Hold, !is_told, "{what}");
+                        assert_eq!(step.next == Next::Take, !is_told, "{what}");
                         if chunk.is_empty() || told_at.is_some_and(|at| before >= at) {
                             assert!(step.headers.is_empty(), "{what}");
                         }
                         wire.apply(step);
                         assert!(wire.held.is_empty(), "{what}: Envoy's buffer stays empty");
                     }
+                    let list = wire.list().to_list();
                     let step = match has_trailers {
-                        true => exchange.reply_trailers(Vec::new),
+                        true => exchange.reply_trailers(|| list, Vec::new),
                         false => exchange.reply_body(0, true, Vec::new),
                     };
                     assert_eq!(step == Step::default(), told_at.is_some(), "{what}");
-                    wire.apply(step);
+                    match has_trailers {
+                        true => wire.apply_trailers(step),
+                        false => wire.apply(step),
+                    }
                     let text = String::from_utf8(wire.passed.clone()).unwrap();
                     assert!(text.contains(told), "{what}: {text}");
                     assert_eq!(wire.header(":status"), Some(told_status), "{what}");
@@ -1479,7 +1512,7 @@ backends:
             let error: Value = serde_json::from_slice(&wire.passed).unwrap();
             assert_eq!(error["error"]["message"], "no such thing");
             assert_eq!(error["error"]["type"], "invalid_request_error");
-            assert_eq!(wire.header("content-length"), None);
+            assert_eq!(wire.header("content-length"), Some(&*wire.passed.len().to_string()));
             assert_eq!(wire.header("retry-after"), Some("7"));
         }
         let ours = br#"{"error": {"message":"m", "code":1e3,"type":null,"param":"x" }}"#;
@@ -1615,6 +1648,128 @@ backends:
             for name in &passing {
                 assert!(arrived.contains(name), "{name} {arrived:?}");
             }
+        }
+    }
+
+    fn a_status_that_is_none_of_a_reply_is_a_502() {
+        for kind in ["openai", "anthropic"] {
+            for (status, is_upgrade, passes) in [
+                ("0", false, false), ("99", false, false), ("101", false, false), ("101", true, true),
+                ("199", false, false), ("200", false, true), ("599", false, true), ("600", false, false),
+                ("999", false, false), ("x", false, false),
+            ] {
+                let gateway = backend_of(kind, "placement: upstream\nholdHeaders: true", "model: m");
+                let mut exchange = Exchange::new(gateway);
+                let asked: &[u8] = br#"{"messages":[{"role":"user","content":"x"}]}"#;
+                send(&mut exchange, &CHAT, &Host::default(), &[asked]);
+                let wire = Wire::new(&[(":status", status), ("content-type", "application/json")]);
+                let host = Host { is_upgrade, ..Host::default() };
+                let step = exchange.reply_headers(&wire.list(), false, &host);
+                match step.next {
+                    Next::Reply(reply) => {
+                        assert_eq!((passes, reply.status), (false, 502), "{kind} {status}");
+                        assert_eq!(error(&reply)["code"], "broken_reply");
+                    }
+                    _ => assert!(passes, "{kind} {status}"),
+                }
+                // What a broken provider sends afterwards changes nothing.
+                if !passes {
+                    let wire = Wire::new(&[(":status", "200"), ("content-type", "application/json")]);
+                    let step = exchange.reply_headers(&wire.list(), false, &host);
+                    assert_eq!(step, Step::default());
+                }
+            }
+        }
+    }
+
+    fn a_refusal_leaves_after_the_body_where_headers_are_held() {
+        let limit = "maxRequestBytes: 1000";
+        let plugin = format!("placement: listener\nholdHeaders: true\n{limit}");
+        let early = backend_of("anthropic", &plugin, "");
+        let body = format!(r#"{{"n":7,"pad":"{}"}}"#, "x".repeat(900));
+        let length = body.len().to_string();
+        let mut declared = post("/unknown/v1/files");
+        declared.push(("content-length", &length));
+        for headers in [declared, post("/unknown/v1/files")] {
+            let mut exchange = Exchange::new(Rc::clone(&early));
+            let mut wire = Wire::new(&headers);
+            let step = exchange.request_headers(&wire.list(), false, &Host::default());
+            assert_eq!(step.next, Next::Take);
+            wire.apply(step);
+            for (number, chunk) in body.as_bytes().chunks(100).enumerate() {
+                assert_eq!(wire.reply, None, "{number}");
+                let ends = (number + 1) * 100 >= body.len();
+                let step = exchange.request_body(chunk.len(), ends, |_| panic!("read"), &Host::default());
+                wire.apply(step);
+                assert!(exchange.waits_for().is_some() != ends, "a body that stops arriving ends");
+            }
+            assert_eq!(wire.reply.expect("refused").status, 404);
+        }
+        // Up to the size that is allowed, and no byte more.
+        let mut exchange = Exchange::new(Rc::clone(&early));
+        let wire = Wire::new(&post("/unknown/v1/files"));
+        exchange.request_headers(&wire.list(), false, &Host::default());
+        let mut next = Next::Take;
+        for number in 1..=10 {
+            next = exchange.request_body(100, false, |_| panic!("read"), &Host::default()).next;
+            assert_eq!(next, Next::Take, "{number}");
+        }
+        if let Next::Reply(reply) = exchange.request_body(1, false, |_| panic!("read"), &Host::default()).next {
+            assert_eq!(reply.status, 404);
+            next = Next::Continue;
+        }
+        assert_eq!(next, Next::Continue);
+        // Where nothing is held, at once.
+        let plugin = format!("placement: listener\n{limit}");
+        let mut exchange = Exchange::new(backend_of("openai", &plugin, "models: [a]"));
+        let wire = send(&mut exchange, &CHAT, &Host::default(), &[br#"{"model":"b","#, b"}"]);
+        assert_eq!(wire.reply.map(|it| it.status), Some(404));
+    }
+
+    fn replies_and_events_share_one_budget() {
+        let host = Host::default();
+        let of = |kind: &str, stream: bool| {
+            let gateway = gateway(&format!(
+                "placement: upstream\nholdHeaders: true\nmaxHeldBytes: 3000\nbackends:\n\
+                 - {{name: b, type: {kind}, config: {{apiKey: k, model: m}}}}"
+            ));
+            let mut exchange = Exchange::new(gateway);
+            let asked = format!(r#"{{"messages":[{{"role":"user","content":"x"}}],"stream":{stream}}}"#);
+            send(&mut exchange, &CHAT, &host, &[asked.as_bytes()]);
+            let media_type = if stream { "text/event-stream" } else { "application/json" };
+            let wire = Wire::new(&[(":status", "200"), ("content-type", media_type)]);
+            exchange.reply_headers(&wire.list(), false, &host);
+            exchange
+        };
+        let piece = |begin: &str| [begin.as_bytes(), &[b'x'; 1000]].concat();
+        for kind in ["anthropic", "google"] {
+            let mut first = of(kind, false);
+            let mut second = of(kind, false);
+            let mut third = of(kind, true);
+            for exchange in [&mut first, &mut second] {
+                let step = exchange.reply_body(1001, false, || piece("{"));
+                assert_eq!(step.next, Next::Take);
+            }
+            assert!(host.budget.taken() >= 2002);
+            // The rest of the budget is too small for an event of this size: its stream ends as OpenAI's
+            // streams end with an error, and goes on with nothing.
+            let step = third.reply_body(1006, false, || piece("data: "));
+            let BodyChange::Replace(told) = step.body else { panic!("{:?}", step.body) };
+            let told = String::from_utf8(told).unwrap();
+            assert!(told.contains("\"error\"") && told.contains("no memory left"), "{told}");
+            assert!(!told.contains("[DONE]"), "{told}");
+            assert_eq!(step.next, Next::Continue);
+            // And so it is for a reply: 503, and the client knows when to come again.
+            let Next::Reply(reply) = second.reply_body(2000, false, || piece("").repeat(2)).next else {
+                panic!("a reply of ours");
+            };
+            assert_eq!(reply.status, 503);
+            assert!(reply.headers.contains(&("retry-after".to_owned(), "1".to_owned())));
+            drop((second, third));
+            // What is running goes on.
+            assert_eq!(first.reply_body(500, false, || vec![b'x'; 500]).next, Next::Take);
+            drop(first);
+            assert_eq!(host.budget.taken(), 0);
         }
     }
 

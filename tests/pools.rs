@@ -18,6 +18,7 @@ mod header_map;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use llm_proxy::budget::Budget;
 use llm_proxy::config::Gateway;
 use llm_proxy::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use llm_proxy::headers::{HeaderEdit, Headers};
@@ -39,6 +40,7 @@ struct Host {
     kept: RefCell<Option<Vec<u8>>>,
     shared: Memory,
     turns: Turns,
+    budget: Rc<Budget>,
 }
 
 impl Shared for Host {
@@ -70,6 +72,14 @@ impl Surroundings for Host {
 
     fn client_left(&self) -> bool {
         false
+    }
+
+    fn is_upgrade(&self) -> bool {
+        false
+    }
+
+    fn budget(&self) -> &Rc<Budget> {
+        &self.budget
     }
 
     fn now(&self) -> u64 {

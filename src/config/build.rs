@@ -78,10 +78,21 @@ pub fn gateway(
     let max_request_bytes = file
         .max_request_bytes
         .map_or(DEFAULT_MAX_REQUEST_BYTES, |size| size.0);
+    let max_held_bytes = file
+        .max_held_bytes
+        .map_or(DEFAULT_MAX_HELD_BYTES, |size| size.0);
+    if max_held_bytes > MOST_HELD_BYTES {
+        let message = format!(
+            "{max_held_bytes} bytes do not fit into the memory of a Wasm VM: at most {} MiB",
+            MOST_HELD_BYTES >> 20
+        );
+        build.errors.push(&root.key("maxHeldBytes"), message);
+    }
     Some(Gateway {
         listen: listen?,
         admin: admin?,
         max_request_bytes,
+        max_held_bytes,
         backends,
         pools,
         routes,
@@ -1233,6 +1244,11 @@ pub const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "PO
 const DEFAULT_LISTEN: &str = "127.0.0.1:10000";
 const DEFAULT_ADMIN: &str = "127.0.0.1:9901";
 const DEFAULT_MAX_REQUEST_BYTES: u64 = 32 << 20;
+
+/// Envoy ends a VM that grows to 1 GiB. The rest is for the translation of one body, which happens
+/// within one call, and for what the allocator cannot use.
+const DEFAULT_MAX_HELD_BYTES: u64 = 384 << 20;
+const MOST_HELD_BYTES: u64 = 640 << 20;
 
 /// Where a machine of Google Cloud gets a token of its own service account.
 ///

@@ -21,6 +21,10 @@ keys! {
         /// The largest request body, for example `32MiB` (the default). A larger one is
         /// answered with 413.
         "maxRequestBytes" => max_request_bytes: Option<ByteSize>,
+        /// The memory that one Envoy worker may hold for all its requests and replies together, for
+        /// example `384MiB` (the default). What finds no room gets 503 with `retry-after`. See
+        /// docs/memory.md.
+        "maxHeldBytes" => max_held_bytes: Option<ByteSize>,
         /// The provider accounts and servers.
         "backends" => backends: List<Backend>,
         /// Which requests go to which backend: the first that matches, in this order. May be left

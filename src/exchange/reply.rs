@@ -2,11 +2,12 @@
 
 use super::chat::{self, Asked};
 use super::{BodyChange, Next, Step, provider_error};
+use crate::budget::{Held, NoRoom, Share};
 use crate::chat::openai::Stamp;
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers};
 use crate::provider::relay::Relay;
-use crate::refusal::{ErrorBody, JSON, LocalReply, Refusal};
+use crate::refusal::{ErrorBody, JSON, LocalReply, NO_ROOM, Refusal};
 
 /// What the reply waits for.
 #[derive(Default)]
@@ -18,8 +19,10 @@ pub enum Reply {
     /// Headers, or a body that passes unread.
     #[default]
     ExpectNothing,
-    /// The rest of an error.
+    /// The rest of an error whose headers have gone on.
     ExpectError { status: u16, is_json: bool },
+    /// The rest of an error whose headers wait.
+    ExpectHeldError(Box<HeldError>),
     /// The end of a reply that is going to be translated.
     ExpectChat(Box<ChatReply>),
     /// More of a stream that is translated as it comes.
@@ -28,6 +31,13 @@ pub enum Reply {
     ExpectReplaced(String),
     /// The reply has been told; what still comes is dropped.
     ExpectEnd,
+}
+
+/// An error of which headers and body wait.
+pub struct HeldError {
+    status: u16,
+    is_json: bool,
+    body: Held,
 }
 
 /// A reply in another dialect, up to here.
@@ -41,7 +51,7 @@ pub struct ChatReply {
     is_retried: bool,
     /// How long the body is, where the headers say so. Unit: bytes.
     length: Option<usize>,
-    body: Vec<u8>,
+    body: Held,
 }
 
 /// A stream in another dialect.
@@ -52,6 +62,8 @@ pub struct ChatStream {
     /// It waits where the stream may be complete, and only its end can tell: in Envoy, nothing can
     /// be added to a body that ends with trailers, unless a part of it waits.
     translated: usize,
+    /// What the event that has begun takes.
+    share: Share,
 }
 
 /// The headers of a reply.
@@ -68,8 +80,27 @@ pub struct Head<'a> {
 }
 
 impl Reply {
+    /// Whether it is an error whose body has to arrive before the client gets anything of it.
+    pub fn collects_error(&self) -> bool {
+        match self {
+            Self::ExpectError { .. } | Self::ExpectHeldError(_) => true,
+            Self::ExpectChat(chat) => chat.status >= FIRST_ERROR,
+            Self::ExpectNothing
+            | Self::ExpectChatStream(_)
+            | Self::ExpectEnd
+            | Self::ExpectReplaced(_) => false,
+        }
+    }
+
     /// The headers of a reply in OpenAI's dialect have arrived. `is_bodiless`: it answers `HEAD`.
-    pub fn headers(&mut self, head: &Head<'_>, is_bodiless: bool) -> Step {
+    /// `holds`: headers can wait for the body.
+    pub fn headers(
+        &mut self,
+        head: &Head<'_>,
+        is_bodiless: bool,
+        holds: bool,
+        share: &dyn Fn() -> Share,
+    ) -> Step {
         let (headers, status) = (head.headers, head.status);
         let mut step = Step::default();
         firewall::withhold_from_client(headers, &mut step.headers);
@@ -88,6 +119,16 @@ impl Reply {
         let is_json = super::is_json(headers);
         if !is_json {
             step.headers.push(HeaderEdit::set("content-type", JSON));
+        }
+        if holds {
+            let length = declared_length(headers);
+            step.next = Next::Hold;
+            *self = Self::ExpectHeldError(Box::new(HeldError {
+                status,
+                is_json,
+                body: Held::new(share(), 1, length),
+            }));
+            return step;
         }
         step.headers.push(HeaderEdit::remove("content-length"));
         *self = Self::ExpectError { status, is_json };
@@ -119,7 +160,13 @@ impl Reply {
     }
 
     /// The headers of a reply in another dialect have arrived. `now`: nanoseconds since 1970.
-    pub fn chat_headers(&mut self, asked: Asked, head: &Head<'_>, now: u64) -> Step {
+    pub fn chat_headers(
+        &mut self,
+        asked: Asked,
+        head: &Head<'_>,
+        now: u64,
+        share: &dyn Fn() -> Share,
+    ) -> Step {
         let (headers, status, ends) = (head.headers, head.status, head.ends);
         let mut step = Step::default();
         firewall::withhold_from_client(headers, &mut step.headers);
@@ -152,6 +199,7 @@ impl Reply {
             *self = Self::ExpectChatStream(Box::new(ChatStream {
                 relay: asked.stream(stamp),
                 translated: 0,
+                share: share(),
             }));
             return step;
         }
@@ -159,16 +207,15 @@ impl Reply {
         if headers.get("content-type") != Some(JSON.as_bytes()) {
             step.headers.push(HeaderEdit::set("content-type", JSON));
         }
+        let length = declared_length(headers);
         *self = Self::ExpectChat(Box::new(ChatReply {
             asked,
             status,
             stamp,
             is_retried: is_error && (head.is_retried)(status),
             has_retry_after: headers.get("retry-after").is_some(),
-            length: headers
-                .text("content-length")
-                .and_then(|length| length.parse().ok()),
-            body: Vec::new(),
+            length,
+            body: Held::new(share(), 1, length),
         }));
         step
     }
@@ -180,8 +227,15 @@ impl Reply {
             Self::ExpectNothing => Step::default(),
             Self::ExpectChat(chat) => {
                 let step = chat.push(read(), ends);
-                if !matches!(step.next, Next::Hold) {
+                if !matches!(step.next, Next::Take) {
                     *self = Self::ExpectEnd;
+                }
+                step
+            }
+            Self::ExpectHeldError(error) => {
+                let (step, rest) = error.push(read(), ends);
+                if let Some(rest) = rest {
+                    *self = rest;
                 }
                 step
             }
@@ -198,7 +252,7 @@ impl Reply {
                     ..Step::default()
                 }
             }
-            Self::ExpectError { .. } if !ends && at_hand <= MAX_ERROR_BYTES => Step {
+            Self::ExpectError { .. } if !ends && at_hand <= MAX_BYTES_IN_PLACE => Step {
                 next: Next::Hold,
                 ..Step::default()
             },
@@ -214,7 +268,13 @@ impl Reply {
                     false => Self::ExpectEnd,
                 };
                 let body = match provider_error::reshape(status, &body) {
-                    Some(reshaped) => BodyChange::Replace(reshaped.into_bytes()),
+                    Some(reshaped) if fits_in_place(reshaped.len(), at_hand) => {
+                        BodyChange::Replace(reshaped.into_bytes())
+                    }
+                    // The message is too long to be repeated.
+                    Some(_) => {
+                        BodyChange::Replace(ErrorBody::new(status, "").to_json().into_bytes())
+                    }
                     None => BodyChange::Keep,
                 };
                 Step {
@@ -227,15 +287,47 @@ impl Reply {
 }
 
 impl Reply {
-    /// The reply ends with trailers instead of the last part of its body.
-    pub fn trailers(&mut self, read: impl FnOnce() -> Vec<u8>) -> Step {
+    /// The reply ends with trailers instead of the last part of its body. `headers` gives the list of
+    /// its headers.
+    ///
+    /// Envoy cannot add a body to a reply of which no part waits in Envoy's own buffer. Where the body
+    /// was held here, the whole reply becomes one of ours.
+    pub fn trailers(
+        &mut self,
+        headers: impl FnOnce() -> Vec<u8>,
+        read: impl FnOnce() -> Vec<u8>,
+    ) -> Step {
         match self {
             // Nothing waits.
             Self::ExpectNothing | Self::ExpectReplaced(_) | Self::ExpectEnd => Step::default(),
-            Self::ExpectChat(chat) => {
-                let step = chat.push(Vec::new(), true);
+            Self::ExpectChat(_) | Self::ExpectHeldError(_) => {
+                let step = self.body(0, true, Vec::new);
+                let body = match step.body {
+                    BodyChange::Replace(body) => body,
+                    BodyChange::Keep | BodyChange::Splice(_) => Vec::new(),
+                };
                 *self = Self::ExpectEnd;
-                step
+                let list = headers();
+                let headers = Headers::of_list(&list);
+                let set = |name: &str| {
+                    let edits = step.headers.iter();
+                    edits.filter_map(|edit| edit.value_of(name)).next_back()
+                };
+                let status = set(":status").or_else(|| headers.text(":status"));
+                let status = status.and_then(|status| status.parse().ok());
+                // What is passed on is text, or the client could not read it.
+                let body = String::from_utf8_lossy(&body).into_owned();
+                let mut reply = LocalReply::json(status.unwrap_or(BAD_GATEWAY), body);
+                reply = reply.with_headers_of(&headers);
+                if let Some(seconds) = set("retry-after") {
+                    reply
+                        .headers
+                        .push(("retry-after".to_owned(), seconds.to_owned()));
+                }
+                Step {
+                    next: Next::Reply(reply),
+                    ..Step::default()
+                }
             }
             Self::ExpectChatStream(_) | Self::ExpectError { .. } => {
                 let waiting = read();
@@ -256,12 +348,25 @@ impl ChatStream {
             chunks.extend_from_slice(translated);
         }
         self.relay.push(arrived, &mut chunks);
+        let pending = self.relay.pending_bytes() as u64;
+        if self.share.resize(pending) == Err(NoRoom) {
+            self.relay.fail(NO_ROOM, &mut chunks);
+            self.share.clear();
+        }
+        let waited = !translated.is_empty();
         let mut next = Next::Continue;
         if ends {
             self.relay.finish(&mut chunks);
-        } else if self.relay.may_be_complete() {
+        } else if self.relay.may_be_complete() && chunks.len() <= MAX_BYTES_IN_PLACE {
             self.translated = chunks.len();
             next = Next::Hold;
+        }
+        if waited && !fits_in_place(chunks.len(), at_hand.len()) {
+            // After what may have been the end, nothing of this size follows in any reply.
+            chunks.truncate(translated.len());
+            self.relay.fail(TOO_MUCH_AFTER_THE_END, &mut chunks);
+            self.translated = 0;
+            next = Next::Continue;
         }
         Step {
             body: BodyChange::Replace(chunks),
@@ -272,46 +377,47 @@ impl ChatStream {
 }
 
 impl ChatReply {
-    /// Takes more of the body. What is at hand is always taken, so that Envoy's buffer, which is
+    /// Takes more of the body. What is at hand is always taken, so that Envoy's buffer, which may be
     /// smaller than an image, stays empty.
     ///
     /// A body ends where its `content-length` says so, and need not wait for Envoy to say it, too:
     /// what comes after is none of it.
     fn push(&mut self, bytes: Vec<u8>, ends: bool) -> Step {
-        let at_hand = bytes.len();
-        match self.body.is_empty() {
-            true => self.body = bytes,
-            false => self.body.extend_from_slice(&bytes),
+        if !bytes.is_empty() && self.body.push(bytes).is_err() {
+            return Step {
+                next: Next::Reply(LocalReply::from(&Refusal::NoRoom)),
+                ..Step::default()
+            };
         }
         self.body.truncate(self.length.unwrap_or(usize::MAX));
         let is_whole = ends || self.length == Some(self.body.len());
         match is_whole || self.body.len() > MAX_REPLY_BYTES {
             true => self.told(),
             false => Step {
-                body: nothing_of(at_hand),
-                next: Next::Hold,
+                next: Next::Take,
                 ..Step::default()
             },
         }
     }
 
     /// The body, which is whole, as OpenAI would have told it.
-    fn told(&self) -> Step {
+    fn told(&mut self) -> Step {
         let mut edits = Vec::with_capacity(4);
+        let text = self.body.take();
         let (status, body) = match self.status >= FIRST_ERROR {
             true => {
-                let wait = self.asked.retry_after(&self.body);
+                let wait = self.asked.retry_after(&text);
                 if let Some(seconds) = wait.filter(|_| !self.has_retry_after) {
                     edits.push(HeaderEdit::set("retry-after", seconds.to_string()));
                 }
-                let (status, body) = self.asked.error(self.status, &self.body);
+                let (status, body) = self.asked.error(self.status, &text);
                 let status = match self.is_retried {
                     true => self.status,
                     false => status,
                 };
                 (status, body.into_bytes())
             }
-            false => match self.asked.reply(&self.body, self.stamp, MAX_REPLY_BYTES) {
+            false => match self.asked.reply(&text, self.stamp, MAX_REPLY_BYTES) {
                 Ok(body) => (self.status, body),
                 Err(reply) => (reply.status, reply.body.into_bytes()),
             },
@@ -326,6 +432,59 @@ impl ChatReply {
             next: Next::Continue,
         }
     }
+}
+
+impl HeldError {
+    /// Takes more of the body. Gives what the reply expects afterwards, where that is something else.
+    fn push(&mut self, bytes: Vec<u8>, ends: bool) -> (Step, Option<Reply>) {
+        let is_lost = !bytes.is_empty() && self.body.push(bytes).is_err();
+        if !ends && !is_lost && self.body.len() <= MAX_ERROR_BYTES {
+            let step = Step {
+                next: Next::Take,
+                ..Step::default()
+            };
+            return (step, None);
+        }
+        let body = self.body.take();
+        // Too long to wait for: its beginning tells.
+        let passes = match ends {
+            true => None,
+            false => Some(!is_lost && self.is_json && provider_error::begins_well(&body)),
+        };
+        let reshaped = match passes {
+            Some(true) => None,
+            Some(false) | None => provider_error::reshape(self.status, &body),
+        };
+        let mut headers = Vec::new();
+        let body = match reshaped {
+            Some(reshaped) => reshaped.into_bytes(),
+            None => body,
+        };
+        if passes != Some(true) {
+            headers.push(HeaderEdit::set("content-length", body.len().to_string()));
+        }
+        let step = Step {
+            headers,
+            body: BodyChange::Replace(body),
+            next: Next::Continue,
+        };
+        let rest = match passes {
+            Some(false) => Reply::ExpectEnd,
+            Some(true) | None => Reply::ExpectNothing,
+        };
+        (step, Some(rest))
+    }
+}
+
+/// Whether a body of this length can take the place of what is at hand in Envoy's buffer. A body that
+/// pushes the buffer over its limit ends the stream.
+fn fits_in_place(length: usize, at_hand: usize) -> bool {
+    length <= at_hand.max(MAX_BYTES_IN_PLACE)
+}
+
+fn declared_length(headers: &Headers<'_>) -> Option<usize> {
+    let length = headers.text("content-length");
+    length.and_then(|length| length.parse().ok())
 }
 
 /// Takes away what is at hand, if there is anything.
@@ -361,6 +520,14 @@ const MAX_USUAL_CHUNK: usize = 256;
 
 /// How long a reply may be that is translated whole. Unit: bytes.
 const MAX_REPLY_BYTES: usize = 64 << 20;
+
+/// What is held in Envoy's own buffer at most, and written into it. No Envoy has a smaller one: 32 KiB
+/// is what Envoy Gateway sets. Unit: bytes.
+const MAX_BYTES_IN_PLACE: usize = 16 << 10;
+
+const TOO_MUCH_AFTER_THE_END: &str = "too much follows what may have been its end";
+
+const BAD_GATEWAY: u16 = 502;
 
 /// How much of an error is collected. Unit: bytes.
 const MAX_ERROR_BYTES: usize = 64 << 10;

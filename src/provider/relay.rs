@@ -66,6 +66,18 @@ impl Relay {
         !self.is_finished() && self.translation.stream.may_be_complete()
     }
 
+    /// What the event that has begun takes. Unit: bytes.
+    pub fn pending_bytes(&self) -> usize {
+        self.events.pending_bytes()
+    }
+
+    /// Ends the stream with an error, unless it has ended, and forgets the event that has begun.
+    #[cold]
+    pub fn fail(&mut self, what: &str, out: &mut Vec<u8>) {
+        self.translation.fail(what, out);
+        self.events.clear();
+    }
+
     /// Whether the client has been told the end: nothing more will be written.
     pub fn is_finished(&self) -> bool {
         self.translation.chunks.is_finished()
