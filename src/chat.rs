@@ -2,18 +2,18 @@
 //!
 //! A client's OpenAI request is read into a [`Request`], which a dialect writes in its own words;
 //! a provider's reply is read by its dialect into a [`Reply`], or a stream into [`Delta`]s, which
-//! are written back as OpenAI (`chat/openai.rs`). Text is borrowed from the bytes that arrived
-//! wherever it can be.
+//! are written back as OpenAI (`chat/openai.rs`). A request and a reply are places in the text that
+//! arrived (`chat/tape.rs`): whatever their shape, they take less memory than it.
 //!
 //! Source: <https://platform.openai.com/docs/api-reference/chat>, read 2026-11-21.
 
 pub mod openai;
-mod tape;
+pub(crate) mod tape;
 
 use std::borrow::Cow;
 
 use self::tape::{Kind, Span, Tape};
-use crate::json::{Quoted, Raw, Text};
+use crate::json::{self, Quoted, Raw, Text, Writer};
 use crate::usage::Usage;
 
 /// A chat completion that a client asks for.
@@ -269,14 +269,22 @@ impl<'r> ToolCalls<'r> {
         std::iter::from_fn(move || {
             let (_, found) = rest.split_while(|kind| kind != Kind::Call);
             let (_, id, after) = found.split_first()?;
-            let (attributes, after) =
-                after.split_while(|kind| (Kind::Arguments..=Kind::CallSignature).contains(&kind));
+            let is_attribute = |kind| {
+                let of_request = Kind::Arguments..=Kind::CallSignature;
+                of_request.contains(&kind)
+                    || matches!(kind, Kind::CallInput | Kind::CallInputSpaced)
+            };
+            let (attributes, after) = after.split_while(is_attribute);
             rest = after;
             Some(ToolCall {
                 number: found.position(),
                 id: Text::checked(id),
                 name: attributes.text(Kind::CallName).unwrap_or_default(),
                 arguments: attributes.text(Kind::Arguments).unwrap_or_default(),
+                input: match attributes.raw(Kind::CallInput) {
+                    None => attributes.raw(Kind::CallInputSpaced).map(Input::Spaced),
+                    input => input.map(Input::Plain),
+                },
                 signature: attributes.text(Kind::CallSignature),
             })
         })
@@ -293,14 +301,26 @@ impl<'r> ToolCalls<'r> {
 pub struct ToolCall<'r> {
     /// Which entry of its conversation it is: later calls have higher numbers.
     pub number: u32,
-    /// Unique within the conversation.
+    /// Unique within the conversation. In a reply, empty where the provider has none: then one is
+    /// made.
     pub id: Text<'r>,
     /// The function's name.
     pub name: Text<'r>,
     /// JSON text of an object; may be empty, which means `{}`.
     pub arguments: Text<'r>,
+    /// The same in a reply, where it is no text; `None`: `{}`.
+    pub input: Option<Input<'r>>,
     /// A signature that must go back to the provider with the call (Gemini's `thoughtSignature`).
     pub signature: Option<Text<'r>>,
+}
+
+/// The arguments of a call, as JSON.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'r> {
+    /// As they are passed on.
+    Plain(Raw<'r>),
+    /// With white space between tokens, which is left out.
+    Spaced(Raw<'r>),
 }
 
 /// The tools of a [`Request`], which are made of its text one by one.
@@ -402,8 +422,8 @@ pub enum ResponseFormat<'a> {
 }
 
 /// Why a choice ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StopReason {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason<'a> {
     /// Withheld by a filter, or refused.
     ContentFilter,
     /// The token limit.
@@ -413,75 +433,148 @@ pub enum StopReason {
     /// The model wants functions to be called.
     ToolCalls,
     /// Another word of the provider's, which passes as `stop` would and is kept here.
-    Other(String),
+    Other(Text<'a>),
 }
 
-/// A whole reply.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Reply {
+/// A whole reply, as places in the provider's.
+#[derive(Debug)]
+pub struct Reply<'a> {
     /// The provider's id; empty where it has none: then one is made.
-    pub id: String,
+    pub id: Cow<'a, str>,
     /// The model that answered, in the provider's words.
-    pub model: String,
+    pub model: Cow<'a, str>,
     /// By index, from 0.
-    pub choices: Vec<Choice>,
+    pub choices: Choices<'a>,
+    /// Why nothing was answered, where no choice says it.
+    pub refusal: Option<String>,
+    /// Writes the member `reasoning_signature` of a choice, where it has one: each dialect has a form
+    /// of its own.
+    pub write_signature: fn(&mut Writer, Choice<'_>),
     /// As billed.
     pub usage: Usage,
 }
 
-/// A call of a function in a [`Reply`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplyCall<'a> {
-    /// Empty where the provider has none: then one is made.
-    pub id: Cow<'a, str>,
-    /// The function's name.
-    pub name: Cow<'a, str>,
-    /// JSON text of an object; may be empty, which means `{}`.
-    pub arguments: Cow<'a, str>,
-    /// See [`ToolCall::signature`].
-    pub signature: Option<Cow<'a, str>>,
-}
+/// The answers of a [`Reply`], which are made of its text one by one.
+#[derive(Debug)]
+pub struct Choices<'a>(pub(crate) Tape<'a>);
 
-impl ReplyCall<'_> {
-    /// The same, borrowed from nothing.
-    pub fn into_owned(self) -> ReplyCall<'static> {
-        ReplyCall {
-            id: Cow::Owned(self.id.into_owned()),
-            name: Cow::Owned(self.name.into_owned()),
-            arguments: Cow::Owned(self.arguments.into_owned()),
-            signature: self.signature.map(|it| Cow::Owned(it.into_owned())),
-        }
+impl Choices<'_> {
+    /// The choices, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Choice<'_>> {
+        let mut rest = self.0.all();
+        std::iter::from_fn(move || {
+            let (kind, word, after) = rest.split_first()?;
+            let (said, after) = after.split_while(|kind| !kind.is_choice());
+            rest = after;
+            Some(Choice {
+                stop: match kind {
+                    Kind::ChoiceCalls => StopReason::ToolCalls,
+                    Kind::ChoiceFiltered => StopReason::ContentFilter,
+                    Kind::ChoiceLength => StopReason::Length,
+                    Kind::ChoiceOther => StopReason::Other(Text::checked(word)),
+                    _ => StopReason::Stop,
+                },
+                said,
+            })
+        })
     }
 }
 
 /// One answer of a [`Reply`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
-    /// Text; `None` where there is none beside tool calls.
-    pub content: Option<String>,
-    /// Thinking.
-    pub reasoning: Option<String>,
-    /// Its signature.
-    pub reasoning_signature: Option<String>,
-    /// `refusal`.
-    pub refusal: Option<String>,
-    /// In order.
-    pub tool_calls: Vec<ReplyCall<'static>>,
-    /// How likely each token of the text was; empty where the provider does not say.
-    pub logprobs: Vec<Logprob>,
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'r> {
     /// Why it ended.
-    pub stop: StopReason,
+    pub stop: StopReason<'r>,
+    said: Span<'r>,
+}
+
+impl<'r> Choice<'r> {
+    /// What it says, in order: what each is, and where.
+    pub(crate) fn entries(self) -> impl Iterator<Item = (Kind, &'r [u8])> {
+        self.said.entries()
+    }
+
+    /// The calls, in order.
+    pub fn tool_calls(self) -> ToolCalls<'r> {
+        ToolCalls(self.said)
+    }
+
+    /// How likely each token of the text was.
+    pub fn logprobs(self) -> Logprobs<'r> {
+        Logprobs(self.said)
+    }
+}
+
+/// How likely tokens were, which are made of their text one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct Logprobs<'r>(Span<'r>);
+
+impl<'r> Logprobs<'r> {
+    /// All that is on a tape.
+    pub(crate) fn new(tape: &'r Tape<'_>) -> Self {
+        Self(tape.all())
+    }
+
+    /// The tokens, in order.
+    pub fn iter(self) -> impl Iterator<Item = Logprob<'r>> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let (_, found) = rest.split_while(|kind| kind != Kind::Token);
+            let (token, after) = Logprob::split(found)?;
+            let of_token = |kind| matches!(kind, Kind::Logprob | Kind::TopToken);
+            let (top, after) = after.split_while(of_token);
+            rest = after;
+            Some(Logprob { top, ..token })
+        })
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+impl PartialEq for Logprobs<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.entries().eq(other.0.entries())
+    }
 }
 
 /// A token of an answer.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Logprob {
+#[derive(Clone, Copy, Debug)]
+pub struct Logprob<'r> {
     /// Its text.
-    pub token: String,
+    pub token: Text<'r>,
     /// The natural logarithm of its probability: at most 0.
     pub logprob: f64,
-    /// The likeliest tokens in its place, with their logarithms.
-    pub top: Vec<(String, f64)>,
+    top: Span<'r>,
+}
+
+impl<'r> Logprob<'r> {
+    /// The likeliest tokens in its place.
+    pub fn top(self) -> impl Iterator<Item = Self> {
+        let mut rest = self.top;
+        std::iter::from_fn(move || {
+            let (token, after) = Self::split(rest)?;
+            rest = after;
+            Some(token)
+        })
+    }
+
+    /// The token at the front, without those in its place, and what follows.
+    fn split(entries: Span<'r>) -> Option<(Self, Span<'r>)> {
+        let (_, token, after) = entries.split_first()?;
+        let (number, after) = after.split_while(|kind| kind == Kind::Logprob);
+        let number = number.raw(Kind::Logprob);
+        let logprob = number.and_then(|it| json::read(it.bytes()).ok());
+        let token = Self {
+            token: Text::checked(token),
+            // 0 is left out.
+            logprob: logprob.unwrap_or_default(),
+            top: entries.split_while(|_| false).0,
+        };
+        Some((token, after))
+    }
 }
 
 /// A piece of a streamed reply. `choice` counts from 0.
@@ -551,14 +644,14 @@ pub enum Delta<'a> {
         /// Of which choice.
         choice: u64,
         /// In order; not empty.
-        tokens: &'a [Logprob],
+        tokens: Logprobs<'a>,
     },
     /// A choice has ended.
     Stop {
         /// Which.
         choice: u64,
         /// Why.
-        reason: &'a StopReason,
+        reason: StopReason<'a>,
     },
     /// Usage so far: the last one counts, and comes before the end.
     Usage(Usage),

@@ -19,6 +19,6 @@ mod request;
 mod stream;
 mod wire;
 
-pub use reply::{Stamp, write_reply};
+pub use reply::{Stamp, write_reply, write_reply_within};
 pub use request::{InvalidRequest, read};
 pub use stream::ChunkWriter;

@@ -93,12 +93,45 @@ kinds! {
     ToolCache,
     // Stop sequences.
     Stop,
+    // Choices of a reply, by why they ended.
+    ChoiceCalls,
+    ChoiceFiltered,
+    ChoiceLength,
+    /// With the provider's word.
+    ChoiceOther,
+    ChoiceStop,
+    // What a choice says, beside texts, refusals, calls, and thinking as `Reasoning`.
+    /// The signature of the thinking before it.
+    BlockSignature,
+    /// The arguments of a call, as JSON.
+    CallInput,
+    /// The same with white space that is left out.
+    CallInputSpaced,
+    /// A picture, with its media type.
+    Media,
+    /// The data of the picture before it, in base64.
+    MediaData,
+    /// Thinking that is not shown.
+    Redacted,
+    /// The signature of a text.
+    TextSignature,
+    // Tokens.
+    Token,
+    /// Of the token before it.
+    Logprob,
+    /// One that could be in the place of the [`Token`](Self::Token) before it.
+    TopToken,
 }
 
 impl Kind {
     /// Whether a message begins with it.
     pub(crate) fn is_message(self) -> bool {
         self <= Self::User
+    }
+
+    /// Whether a choice begins with it.
+    pub(crate) fn is_choice(self) -> bool {
+        (Self::ChoiceCalls..=Self::ChoiceStop).contains(&self)
     }
 
     /// Whether a part of a message's content begins with it.

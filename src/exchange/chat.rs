@@ -206,10 +206,11 @@ impl Asked {
                 encoding,
                 count,
             } => translator.decode(body, &self.model, encoding, count, limit),
-            Form::Completion | Form::Stream { .. } => {
-                let reply = self.dialect.decode(body);
-                reply.map(|reply| openai::write_reply(&reply, &self.model, stamp))
-            }
+            Form::Completion | Form::Stream { .. } => self.dialect.decode(body).and_then(|reply| {
+                let (model, length) = (&*self.model, body.len());
+                let written = openai::write_reply_within(&reply, model, stamp, length, limit);
+                written.map_err(BrokenReply::from)
+            }),
         };
         reply.map_err(|broken| broken_reply(&broken))
     }

@@ -9,7 +9,7 @@ use super::string;
 ///
 /// Most text only passes: what a user says goes from one JSON text into another as it stands.
 /// Like a [`Scanner`](super::Scanner), this takes half of a surrogate pair for valid.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quoted<'a>(
     /// What stands between the quotes: UTF-8 with valid escapes.
     &'a [u8],
@@ -77,7 +77,7 @@ impl<'a> Quoted<'a> {
 }
 
 /// A string as a JSON text has it, which is known to be text: no half of a surrogate pair is in it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Text<'a>(Quoted<'a>);
 
 impl<'a> Text<'a> {

@@ -25,6 +25,21 @@ impl<'a> Raw<'a> {
         self.0
     }
 
+    /// Gives the text piece by piece, without the white space between its tokens.
+    pub fn without_space(self, give: &mut dyn FnMut(&'a str)) {
+        let (mut is_text, mut is_escaped) = (false, false);
+        let pieces = self.get().split(|c: char| {
+            if is_text {
+                is_text = is_escaped || c != '"';
+                is_escaped = c == '\\' && !is_escaped;
+                return false;
+            }
+            is_text = c == '"';
+            c.is_ascii_whitespace()
+        });
+        pieces.filter(|piece| !piece.is_empty()).for_each(give);
+    }
+
     /// Whether it is an object.
     pub fn is_object(self) -> bool {
         self.0.first() == Some(&b'{')

@@ -689,7 +689,7 @@ impl<'a, T: Read<'a>> Read<'a> for Vec<T> {
 
 /// An array that is read item by item whenever it is needed: it takes no memory, however many there
 /// are. Every item has been checked.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Items<'a, T> {
     /// At the first item; `None`: there is none.
     reader: Option<Reader<'a>>,
@@ -712,9 +712,25 @@ impl<'a, T: Read<'a>> Items<'a, T> {
         })
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.reader.is_none()
+    /// Checks an item of an array that is being read; those from the first that was checked on are kept.
+    ///
+    /// # Errors
+    ///
+    /// When it is none.
+    pub(crate) fn check(&mut self, reader: &mut Reader<'a>) -> Result<(), Unread> {
+        let item = reader.clone();
+        T::read_into(&mut None, reader)?;
+        self.reader.get_or_insert(item);
+        Ok(())
+    }
+}
+
+impl<T> Clone for Items<'_, T> {
+    fn clone(&self) -> Self {
+        Self {
+            reader: self.reader.clone(),
+            of: PhantomData,
+        }
     }
 }
 
@@ -729,14 +745,9 @@ impl<T> Default for Items<'_, T> {
 
 impl<'a, T: Read<'a>> Read<'a> for Items<'a, T> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
-        let mut array = reader.clone();
-        reader.array(&mut |reader| T::read_into(&mut None, reader))?;
-        array.peek();
-        array.open()?;
-        Ok(Self {
-            reader: (!array.closes(b']')).then_some(array),
-            of: PhantomData,
-        })
+        let mut items = Self::default();
+        reader.array(&mut |reader| items.check(reader))?;
+        Ok(items)
     }
 }
 

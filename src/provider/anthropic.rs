@@ -30,9 +30,11 @@ mod thinking;
 
 use std::borrow::Cow;
 
-use super::dialect::{BrokenReply, Dialect, Head, Options, StreamDecoder, Unsupported};
+use super::dialect::{
+    BrokenReply, Dialect, Head, MAX_MESSAGE_CHARS, Options, StreamDecoder, Unsupported, plain_error,
+};
 use crate::chat::{Reply, Request};
-use crate::json::{self, Writer, object};
+use crate::json::{self, Items, Writer, object};
 use crate::refusal::ErrorBody;
 
 /// The dialect.
@@ -89,7 +91,7 @@ impl Dialect for Anthropic {
         })
     }
 
-    fn decode(&self, body: &[u8]) -> Result<Reply, BrokenReply> {
+    fn decode<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, BrokenReply> {
         reply::read(body)
     }
 
@@ -98,24 +100,17 @@ impl Dialect for Anthropic {
     }
 
     fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
-        let text = String::from_utf8_lossy(body);
         // Vertex's own errors have a status word, and sometimes a list around them.
-        let parsed = if text.trim_start().starts_with('[') {
-            let replies = json::read::<Vec<ErrorReply<'_>>>(text.as_bytes());
-            replies.ok().and_then(|replies| replies.into_iter().next())
-        } else {
-            json::read(text.as_bytes()).ok()
+        let parsed = match body.trim_ascii_start().starts_with(b"[") {
+            true => json::read::<Items<'_, ErrorReply<'_>>>(body)
+                .ok()
+                .and_then(|replies| replies.iter().next()),
+            false => json::read(body).ok(),
         };
         let parsed = parsed.and_then(|reply| reply.error);
         let status = if status == OVERLOADED { 503 } else { status };
         let Some(error) = parsed else {
-            let text: String = text.trim().chars().take(MAX_MESSAGE_CHARS).collect();
-            let message = if text.is_empty() {
-                format!("the provider answered with status {status} and no message")
-            } else {
-                text
-            };
-            return (status, ErrorBody::new(status, message));
+            return (status, ErrorBody::new(status, plain_error(status, body)));
         };
         let (message, code) = error.told();
         let error = ErrorBody::new(status, message);
@@ -190,9 +185,6 @@ impl ProviderError<'_> {
 ///
 /// No client knows this status.
 const OVERLOADED: u16 = 529;
-
-/// How much of a provider's message is passed on.
-const MAX_MESSAGE_CHARS: usize = 4_000;
 
 #[cfg(test)]
 mod tests {

@@ -64,7 +64,7 @@ pub trait Dialect {
     /// # Errors
     ///
     /// When the bytes are not a reply: the client gets 502.
-    fn decode(&self, body: &[u8]) -> Result<Reply, BrokenReply>;
+    fn decode<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, BrokenReply>;
 
     /// What reads a streamed reply.
     fn stream(&self) -> Box<dyn StreamDecoder>;
@@ -238,6 +238,26 @@ impl fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
+/// What a person reads of an error that is no JSON: never empty, and not too long.
+pub(super) fn plain_error(status: u16, body: &[u8]) -> String {
+    let body = body.trim_ascii();
+    // A character has at most four bytes.
+    let beginning = body.get(..4 * MAX_MESSAGE_CHARS).unwrap_or(body);
+    error_message(status, &String::from_utf8_lossy(beginning))
+}
+
+/// The same of an error's message.
+pub(super) fn error_message(status: u16, message: &str) -> String {
+    let message = message.trim();
+    if message.is_empty() {
+        return format!("the provider answered with status {status} and no message");
+    }
+    message.chars().take(MAX_MESSAGE_CHARS).collect()
+}
+
+/// How much of a provider's message is passed on.
+pub(super) const MAX_MESSAGE_CHARS: usize = 4_000;
+
 /// Bytes of a provider that are no reply. Caused by the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenReply(pub String);
@@ -253,10 +273,16 @@ impl From<Unwritten<Self>> for BrokenReply {
     fn from(unwritten: Unwritten<Self>) -> Self {
         match unwritten {
             Unwritten::Failed(broken) => broken,
-            Unwritten::TooLong(TooLong { limit }) => Self(format!(
-                "it becomes larger than the limit of {limit} bytes when it is translated"
-            )),
+            Unwritten::TooLong(long) => Self::from(long),
         }
+    }
+}
+
+impl From<TooLong> for BrokenReply {
+    fn from(TooLong { limit }: TooLong) -> Self {
+        Self(format!(
+            "it becomes larger than the limit of {limit} bytes when it is translated"
+        ))
     }
 }
 

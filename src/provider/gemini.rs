@@ -66,7 +66,7 @@ pub(super) fn write_for_vertex(
     request::write(json, request, options, Host::Vertex)
 }
 
-/// Stands before a text's signature in [`crate::chat::Choice::reasoning_signature`].
+/// Stands before a text's signature in `reasoning_signature`.
 pub const SIGNATURE_PREFIX: &str = "gemini:";
 
 impl Dialect for Gemini {
@@ -79,7 +79,7 @@ impl Dialect for Gemini {
         request::write(json, request, options, Host::AiStudio)
     }
 
-    fn decode(&self, body: &[u8]) -> Result<Reply, BrokenReply> {
+    fn decode<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, BrokenReply> {
         reply::decode(body)
     }
 

@@ -95,7 +95,7 @@ impl Dialect for Gemini {
         Ok(head)
     }
 
-    fn decode(&self, body: &[u8]) -> Result<Reply, BrokenReply> {
+    fn decode<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, BrokenReply> {
         Dialect::decode(&gemini::Gemini, body)
     }
 

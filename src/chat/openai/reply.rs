@@ -1,7 +1,10 @@
 //! Writing a whole reply.
 
-use crate::chat::{Choice, Logprob, Reply, ReplyCall, StopReason};
-use crate::json::Writer;
+use std::convert::Infallible;
+
+use crate::chat::tape::Kind;
+use crate::chat::{Choice, Input, Logprob, Logprobs, Reply, StopReason, ToolCall};
+use crate::json::{self, Piece, Quoted, TooLong, Unwritten, Writer};
 use crate::usage::Usage;
 
 /// What a reply needs and no provider gives: the core has neither clock nor chance.
@@ -34,21 +37,47 @@ impl Stamp {
 /// The longest id or name of a model that is passed on; it stands in every chunk of a stream.
 pub(super) const MAX_NAME_BYTES: usize = 512;
 
-/// A reply as `chat.completion`. `model` is what it is called where the provider does not say.
-pub fn write_reply(reply: &Reply, model: &str, stamp: Stamp) -> Vec<u8> {
-    let text = |choice: &Choice| choice.content.as_ref().map_or(0, String::len);
-    let size: usize = reply.choices.iter().map(text).sum();
-    let mut json = Writer::with_capacity(size + 1024);
+/// A reply as `chat.completion`. `model` is what it is called where the provider does not say, `length`
+/// that of the provider's reply. Unit of `length` and `limit`: bytes.
+///
+/// # Errors
+///
+/// When it would be longer than `limit`.
+pub fn write_reply_within(
+    reply: &Reply<'_>,
+    model: &str,
+    stamp: Stamp,
+    length: usize,
+    limit: usize,
+) -> Result<Vec<u8>, TooLong> {
+    let written = json::write_within(length + MAX_USUAL_HEAD_BYTES, limit, &mut |json| {
+        write(json, reply, model, stamp);
+        Ok::<_, Infallible>(())
+    });
+    match written {
+        Ok(((), body)) => Ok(body),
+        Err(Unwritten::TooLong(long)) => Err(long),
+    }
+}
+
+/// The same without a limit.
+pub fn write_reply(reply: &Reply<'_>, model: &str, stamp: Stamp) -> Vec<u8> {
+    let mut json = Writer::default();
+    write(&mut json, reply, model, stamp);
+    json.into_bytes()
+}
+
+fn write(json: &mut Writer, reply: &Reply<'_>, model: &str, stamp: Stamp) {
     json.object(|json| {
         json.key("id").string(&stamp.reply_id(&reply.id));
         json.key("object").string("chat.completion");
         json.key("created").number(stamp.created);
-        let said = Some(reply.model.as_str());
+        let said = Some(&*reply.model);
         let said = said.filter(|it| !it.is_empty() && it.len() <= MAX_NAME_BYTES);
         json.key("model").string(said.unwrap_or(model));
         json.key("choices").array(|json| {
-            for (index, it) in (0..).zip(&reply.choices) {
-                choice(json, index, it, stamp);
+            for (index, it) in (0..).zip(reply.choices.iter()) {
+                choice(json, index, it, reply, stamp);
             }
         });
         if is_known(&reply.usage) {
@@ -56,47 +85,99 @@ pub fn write_reply(reply: &Reply, model: &str, stamp: Stamp) -> Vec<u8> {
             usage(json, &reply.usage);
         }
     });
-    json.into_bytes()
 }
 
-fn choice(json: &mut Writer, index: u64, it: &Choice, stamp: Stamp) {
+fn choice(json: &mut Writer, index: u64, it: Choice<'_>, reply: &Reply<'_>, stamp: Stamp) {
+    let has = |wanted: Kind| it.entries().any(|(kind, _)| kind == wanted);
     json.object(|json| {
         json.key("index").number(index);
         json.key("message").object(|json| {
             json.key("role").string("assistant");
-            optional(json.key("content"), it.content.as_deref());
-            optional(json.key("refusal"), it.refusal.as_deref());
-            if let Some(reasoning) = &it.reasoning {
-                json.key("reasoning_content").string(reasoning);
+            json.key("content");
+            match has(Kind::Text) || has(Kind::Media) {
+                true => content(json, it),
+                false => json.null(),
             }
-            if let Some(signature) = &it.reasoning_signature {
-                json.key("reasoning_signature").string(signature);
+            json.key("refusal");
+            match &reply.refusal {
+                Some(refusal) => json.string(refusal),
+                None => json.null(),
             }
-            if !it.tool_calls.is_empty() {
+            let thoughts = || it.entries().filter(|(kind, _)| *kind == Kind::Reasoning);
+            if thoughts().any(|(_, text)| !text.is_empty()) {
+                json.key("reasoning_content").open_string();
+                thoughts().for_each(|(_, text)| json.piece(Piece::Quoted(Quoted::checked(text))));
+                json.close_string();
+            }
+            (reply.write_signature)(json, it);
+            if !it.tool_calls().is_empty() {
                 json.key("tool_calls").array(|json| {
-                    for (number, call) in (0..).zip(&it.tool_calls) {
-                        tool_call(json, call, &stamp.call_id(&call.id, index, number));
+                    for (number, call) in (0..).zip(it.tool_calls().iter()) {
+                        tool_call(json, &call, index, number, stamp);
                     }
                 });
             }
         });
-        logprobs(json.key("logprobs"), &it.logprobs);
-        json.key("finish_reason").string(finish_reason(&it.stop));
+        logprobs(json.key("logprobs"), Some(it.logprobs()));
+        json.key("finish_reason").string(finish_reason(it.stop));
     });
 }
 
-fn tool_call(json: &mut Writer, call: &ReplyCall<'_>, id: &str) {
+/// The texts in a row. OpenAI has no place for a picture in a message: Markdown has.
+fn content(json: &mut Writer, it: Choice<'_>) {
+    json.open_string();
+    let mut media_type = Quoted::default();
+    for (kind, place) in it.entries() {
+        let text = Quoted::checked(place);
+        match kind {
+            Kind::Text => json.piece(Piece::Quoted(text)),
+            Kind::Media => media_type = text,
+            Kind::MediaData => {
+                let mark = match media_type.text().starts_with(b"image/") {
+                    true => "![",
+                    false => "[",
+                };
+                for piece in [
+                    Piece::Plain(mark),
+                    Piece::Quoted(media_type),
+                    Piece::Plain("](data:"),
+                    Piece::Quoted(media_type),
+                    Piece::Plain(";base64,"),
+                    Piece::Quoted(text),
+                    Piece::Plain(")"),
+                ] {
+                    json.piece(piece);
+                }
+            }
+            _ => {}
+        }
+    }
+    json.close_string();
+}
+
+fn tool_call(json: &mut Writer, call: &ToolCall<'_>, choice: u64, number: u64, stamp: Stamp) {
     json.object(|json| {
-        json.key("id").string(id);
+        json.key("id");
+        match call.id.is_empty() {
+            true => json.string(&stamp.call_id("", choice, number)),
+            false => json.quoted(call.id),
+        }
         json.key("type").string("function");
         json.key("function").object(|json| {
-            json.key("name").string(&call.name);
-            // An empty text would not parse.
-            let arguments = Some(&*call.arguments).filter(|it| !it.is_empty());
-            json.key("arguments").string(arguments.unwrap_or("{}"));
+            json.key("name").quoted(call.name);
+            json.key("arguments").open_string();
+            match call.input {
+                // An empty text would not parse.
+                None => json.piece(Piece::Plain("{}")),
+                Some(Input::Plain(input)) => json.piece(Piece::Plain(input.get())),
+                Some(Input::Spaced(input)) => {
+                    input.without_space(&mut |piece| json.piece(Piece::Plain(piece)));
+                }
+            }
+            json.close_string();
         });
-        if let Some(signature) = &call.signature {
-            extra_content(json, signature);
+        if let Some(signature) = call.signature {
+            extra_content(json, |json| json.quoted(signature));
         }
     });
 }
@@ -104,25 +185,26 @@ fn tool_call(json: &mut Writer, call: &ReplyCall<'_>, id: &str) {
 /// `logprobs` of a choice; `null` where there are none.
 ///
 /// Shape: `{"content": [{"token", "logprob", "bytes", "top_logprobs": [...]}], "refusal": null}`.
-pub(super) fn logprobs(json: &mut Writer, tokens: &[Logprob]) {
-    fn members(json: &mut Writer, token: &str, logprob: f64) {
-        json.key("token").string(token);
-        json.key("logprob").float(logprob);
+pub(super) fn logprobs(json: &mut Writer, tokens: Option<Logprobs<'_>>) {
+    fn members(json: &mut Writer, it: Logprob<'_>) {
+        json.key("token").quoted(it.token);
+        json.key("logprob").float(it.logprob);
         json.key("bytes").array(|json| {
+            let token = it.token.decode();
             token.bytes().for_each(|byte| json.number(u64::from(byte)));
         });
     }
-    if tokens.is_empty() {
+    let Some(tokens) = tokens.filter(|tokens| !tokens.is_empty()) else {
         return json.null();
-    }
+    };
     json.object(|json| {
         json.key("content").array(|json| {
-            for it in tokens {
+            for it in tokens.iter() {
                 json.object(|json| {
-                    members(json, &it.token, it.logprob);
+                    members(json, it);
                     json.key("top_logprobs").array(|json| {
-                        for (token, logprob) in &it.top {
-                            json.object(|json| members(json, token, *logprob));
+                        for it in it.top() {
+                            json.object(|json| members(json, it));
                         }
                     });
                 });
@@ -133,15 +215,14 @@ pub(super) fn logprobs(json: &mut Writer, tokens: &[Logprob]) {
 }
 
 /// The member in which a call's signature travels.
-pub(super) fn extra_content(json: &mut Writer, signature: &str) {
+pub(super) fn extra_content(json: &mut Writer, signature: impl FnOnce(&mut Writer)) {
     json.key("extra_content").object(|json| {
-        json.key("google").object(|json| {
-            json.key("thought_signature").string(signature);
-        });
+        json.key("google")
+            .object(|json| signature(json.key("thought_signature")));
     });
 }
 
-pub(super) fn finish_reason(stop: &StopReason) -> &'static str {
+pub(super) fn finish_reason(stop: StopReason<'_>) -> &'static str {
     match stop {
         StopReason::ContentFilter => "content_filter",
         StopReason::Length => "length",
@@ -185,49 +266,58 @@ pub(super) fn usage(json: &mut Writer, usage: &Usage) {
     });
 }
 
-fn optional(json: &mut Writer, text: Option<&str>) {
-    match text {
-        Some(text) => json.string(text),
-        None => json.null(),
-    }
-}
+/// What mostly stands around the texts of a reply. Unit: bytes.
+const MAX_USUAL_HEAD_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Choices;
+    use crate::chat::tape::Tape;
 
     const STAMP: Stamp = Stamp {
         created: 1_763_700_000,
         nonce: 7,
     };
 
-    fn answer(content: Option<&str>) -> Choice {
-        Choice {
-            content: content.map(str::to_owned),
-            reasoning: None,
-            reasoning_signature: None,
-            refusal: None,
-            tool_calls: Vec::new(),
-            logprobs: Vec::new(),
-            stop: StopReason::Stop,
+    fn written(reply: &Reply<'_>) -> String {
+        let whole = write_reply(reply, "asked", STAMP);
+        let length = whole.len();
+        for guess in [0, length / 2, length] {
+            let within = write_reply_within(reply, "asked", STAMP, guess, length);
+            assert_eq!(within.as_ref(), Ok(&whole));
         }
+        assert!(write_reply_within(reply, "asked", STAMP, 0, length - 1).is_err());
+        String::from_utf8(whole).unwrap()
     }
 
-    fn written(reply: &Reply) -> String {
-        String::from_utf8(write_reply(reply, "asked", STAMP)).unwrap()
+    fn reply<'a>(text: &'a [u8], entries: &[(Kind, &'a [u8])]) -> Reply<'a> {
+        let mut tape = Tape::new(text);
+        for (kind, place) in entries {
+            tape.push(*kind, place);
+        }
+        Reply {
+            id: "".into(),
+            model: "".into(),
+            choices: Choices(tape),
+            refusal: None,
+            write_signature: |_, _| {},
+            usage: Usage::default(),
+        }
     }
 
     #[test]
     fn a_plain_reply() {
+        let text = b"hi";
         let reply = Reply {
             id: "msg_1".into(),
             model: "claude".into(),
-            choices: vec![answer(Some("hi"))],
             usage: Usage {
                 prompt: Some(3),
                 completion: Some(4),
                 ..Usage::default()
             },
+            ..reply(text, &[(Kind::ChoiceStop, b""), (Kind::Text, text)])
         };
         assert_eq!(
             written(&reply),
@@ -237,21 +327,14 @@ mod tests {
 
     #[test]
     fn what_the_provider_does_not_say_is_made_or_left_out() {
-        let mut choice = answer(None);
-        choice.stop = StopReason::ToolCalls;
-        choice.tool_calls = vec![
-            ReplyCall {
-                id: "".into(),
-                name: "f".into(),
-                arguments: "".into(),
-                signature: Some("s".into()),
-            };
-            2
+        let text = b"fs";
+        let call = [
+            (Kind::Call, &b""[..]),
+            (Kind::CallName, &text[..1]),
+            (Kind::CallSignature, &text[1..]),
         ];
-        let reply = Reply {
-            choices: vec![choice],
-            ..Reply::default()
-        };
+        let entries = [&[(Kind::ChoiceCalls, &b""[..])], &call[..], &call[..]].concat();
+        let reply = reply(text, &entries);
         assert_eq!(
             written(&reply),
             concat!(

@@ -3,7 +3,7 @@
 use super::reply::{
     MAX_NAME_BYTES, Stamp, extra_content, finish_reason, is_known, logprobs, usage,
 };
-use crate::chat::{Delta, Logprob};
+use crate::chat::{Delta, Logprobs};
 use crate::json::Writer;
 use crate::refusal::ErrorBody;
 use crate::sse;
@@ -107,7 +107,7 @@ impl ChunkWriter {
                         json.key("arguments").string("");
                     });
                     if let Some(signature) = signature {
-                        extra_content(json, signature);
+                        extra_content(json, |json| json.string(signature));
                     }
                 });
             }
@@ -123,7 +123,7 @@ impl ChunkWriter {
             }),
             Delta::Logprobs { choice, tokens } => {
                 if self.goes_on(choice, out) {
-                    self.chunk(choice, out, tokens, None, |_| {});
+                    self.chunk(choice, out, Some(tokens), None, |_| {});
                 }
             }
             Delta::Stop { choice, reason } => {
@@ -131,7 +131,7 @@ impl ChunkWriter {
                 if let Some(state) = self.choice(choice)
                     && !std::mem::replace(&mut state.has_stopped, true)
                 {
-                    self.chunk(choice, out, &[], Some(finish_reason(reason)), |_| {});
+                    self.chunk(choice, out, None, Some(finish_reason(reason)), |_| {});
                     self.row = None;
                 }
             }
@@ -175,7 +175,7 @@ impl ChunkWriter {
         if let Some(state) = self.choice(choice)
             && !std::mem::replace(&mut state.has_role, true)
         {
-            self.chunk(choice, out, &[], None, |json| {
+            self.chunk(choice, out, None, None, |json| {
                 json.key("role").string("assistant");
                 json.key("content").string("");
             });
@@ -214,7 +214,7 @@ impl ChunkWriter {
                 choice,
                 member,
                 before: before.into_bytes(),
-                after: self.close(Writer::default(), &[], None),
+                after: self.close(Writer::default(), None, None),
             });
         }
     }
@@ -229,7 +229,7 @@ impl ChunkWriter {
     /// A chunk with a piece of a choice, after its role and before its end.
     fn delta(&mut self, choice: u64, out: &mut Vec<u8>, members: impl FnOnce(&mut Writer)) {
         if self.goes_on(choice, out) {
-            self.chunk(choice, out, &[], None, members);
+            self.chunk(choice, out, None, None, members);
         }
     }
 
@@ -237,7 +237,7 @@ impl ChunkWriter {
         &mut self,
         choice: u64,
         out: &mut Vec<u8>,
-        tokens: &[Logprob],
+        tokens: Option<Logprobs<'_>>,
         stop: Option<&str>,
         members: impl FnOnce(&mut Writer),
     ) {
@@ -257,7 +257,7 @@ impl ChunkWriter {
     }
 
     /// The rest of a chunk. JSON text has no line ends.
-    fn close(&self, mut json: Writer, tokens: &[Logprob], stop: Option<&str>) -> Vec<u8> {
+    fn close(&self, mut json: Writer, tokens: Option<Logprobs<'_>>, stop: Option<&str>) -> Vec<u8> {
         json.close_object();
         logprobs(json.key("logprobs"), tokens);
         match stop {
@@ -342,7 +342,7 @@ mod tests {
     fn stop(choice: u64) -> Delta<'static> {
         Delta::Stop {
             choice,
-            reason: &StopReason::Stop,
+            reason: StopReason::Stop,
         }
     }
 

@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
-use super::ProviderError;
-use super::thinking::Thinking;
-use crate::chat::{Choice, Reply, ReplyCall, StopReason};
-use crate::json::{self, object};
+use super::{ProviderError, thinking};
+use crate::chat::tape::{Kind, MAX_TEXT_BYTES, Tape};
+use crate::chat::{Choices, Reply, StopReason};
+use crate::json::{self, Items, Raw, Text, object};
 use crate::provider::dialect::BrokenReply;
 use crate::usage::Usage;
 
@@ -17,8 +15,8 @@ object! {
         kind: Cow<'a, str> = b"type",
         id: Cow<'a, str> = b"id",
         model: Cow<'a, str> = b"model",
-        content: Vec<Block<'a>> = b"content",
-        stop_reason: Cow<'a, str> = b"stop_reason",
+        content: Items<'a, Block<'a>> = b"content",
+        stop_reason: Text<'a> = b"stop_reason",
         usage: Counts = b"usage",
         error: ProviderError<'a> = b"error",
     }
@@ -27,14 +25,14 @@ object! {
 object! {
     /// A content block; which members are there depends on its type.
     pub(super) Block<'a> {
-        kind: Cow<'a, str> = b"type",
-        text: Cow<'a, str> = b"text",
-        thinking: Cow<'a, str> = b"thinking",
-        signature: Cow<'a, str> = b"signature",
-        data: Cow<'a, str> = b"data",
-        id: Cow<'a, str> = b"id",
-        name: Cow<'a, str> = b"name",
-        input: &'a RawValue = b"input",
+        kind: Text<'a> = b"type",
+        text: Text<'a> = b"text",
+        thinking: Text<'a> = b"thinking",
+        signature: Text<'a> = b"signature",
+        data: Text<'a> = b"data",
+        id: Text<'a> = b"id",
+        name: Text<'a> = b"name",
+        input: Raw<'a> = b"input",
     }
 }
 
@@ -101,7 +99,12 @@ impl Counts {
     }
 }
 
-pub(super) fn read(body: &[u8]) -> Result<Reply, BrokenReply> {
+pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, BrokenReply> {
+    if body.len() > MAX_TEXT_BYTES {
+        return Err(BrokenReply(format!(
+            "it is larger than {MAX_TEXT_BYTES} bytes"
+        )));
+    }
     let message: Message<'_> = json::read(body)?;
     if let Some(error) = &message.error {
         return Err(BrokenReply(error.told().0));
@@ -112,60 +115,57 @@ pub(super) fn read(body: &[u8]) -> Result<Reply, BrokenReply> {
     let Some(stop) = message.stop_reason else {
         return Err(BrokenReply("it has no stop_reason".to_owned()));
     };
-    let mut content: Option<String> = None;
-    let mut reasoning: Option<String> = None;
-    let mut thinking = Thinking::default();
-    let mut tool_calls = Vec::new();
-    for block in blocks {
-        match &*block.kind.ok_or_else(untyped_block)? {
+    let mut tape = Tape::new(body);
+    let (kind, word): (_, &[u8]) = match stop_reason(stop) {
+        StopReason::ContentFilter => (Kind::ChoiceFiltered, b""),
+        StopReason::Length => (Kind::ChoiceLength, b""),
+        StopReason::Other(word) => (Kind::ChoiceOther, word.quoted().text()),
+        StopReason::Stop => (Kind::ChoiceStop, b""),
+        StopReason::ToolCalls => (Kind::ChoiceCalls, b""),
+    };
+    tape.push(kind, word);
+    let mut says_something = false;
+    for block in blocks.iter() {
+        let kind = block.kind.ok_or_else(untyped_block)?.decode();
+        says_something |= matches!(&*kind, "text" | "tool_use");
+        let mut push = |kind: Kind, text: Text<'_>| tape.push(kind, text.quoted().text());
+        match &*kind {
             "text" => {
                 let Some(text) = block.text else {
                     return Err(BrokenReply("a text block has no text".to_owned()));
                 };
-                thinking.pass_text(&text);
-                append(&mut content, &text);
+                push(Kind::Text, text);
             }
             "thinking" => {
-                let text = block.thinking.unwrap_or_default();
-                thinking.begin();
-                thinking.add_text(&text);
-                thinking.add_signature(&block.signature.unwrap_or_default());
-                if !text.is_empty() {
-                    append(&mut reasoning, &text);
+                push(Kind::Reasoning, block.thinking.unwrap_or_default());
+                if let Some(signature) = block.signature {
+                    push(Kind::BlockSignature, signature);
                 }
             }
-            "redacted_thinking" => thinking.add_redacted(&block.data.unwrap_or_default()),
+            "redacted_thinking" => push(Kind::Redacted, block.data.unwrap_or_default()),
             "tool_use" => {
                 let Some(name) = block.name else {
                     return Err(BrokenReply("a tool_use block has no name".to_owned()));
                 };
-                thinking.pass_call();
-                tool_calls.push(ReplyCall {
-                    id: block.id.unwrap_or_default().into_owned().into(),
-                    name: name.into_owned().into(),
-                    arguments: arguments(block.input).to_owned().into(),
-                    signature: None,
-                });
+                push(Kind::Call, block.id.unwrap_or_default());
+                push(Kind::CallName, name);
+                if let Some(input) = block.input {
+                    tape.push(Kind::CallInput, input.bytes());
+                }
             }
             // Tools that the provider runs itself, and what may come.
             _ => {}
         }
     }
-    if content.is_none() && tool_calls.is_empty() {
-        content = Some(String::new());
+    if !says_something {
+        tape.push(Kind::Text, b"");
     }
     Ok(Reply {
-        id: message.id.unwrap_or_default().into_owned(),
-        model: message.model.unwrap_or_default().into_owned(),
-        choices: vec![Choice {
-            content,
-            reasoning,
-            reasoning_signature: thinking.signature(),
-            refusal: None,
-            tool_calls,
-            logprobs: Vec::new(),
-            stop: stop_reason(&stop),
-        }],
+        id: message.id.unwrap_or_default(),
+        model: message.model.unwrap_or_default(),
+        choices: Choices(tape),
+        refusal: None,
+        write_signature: thinking::write_signature,
         usage: message.usage.unwrap_or_default().usage(),
     })
 }
@@ -175,29 +175,19 @@ pub(super) fn untyped_block() -> BrokenReply {
 }
 
 /// <https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons>, read 2026-11-21.
-pub(super) fn stop_reason(word: &str) -> StopReason {
-    match word {
+pub(super) fn stop_reason(word: Text<'_>) -> StopReason<'_> {
+    match &*word.decode() {
         "end_turn" | "stop_sequence" => StopReason::Stop,
         "max_tokens" | "model_context_window_exceeded" => StopReason::Length,
         "refusal" => StopReason::ContentFilter,
         "tool_use" => StopReason::ToolCalls,
-        other => StopReason::Other(other.to_owned()),
+        _ => StopReason::Other(word),
     }
 }
 
 /// The JSON text of a call's input.
-pub(super) fn arguments(input: Option<&RawValue>) -> &str {
-    match input.map(RawValue::get) {
-        None | Some("null") => "{}",
-        Some(input) => input,
-    }
-}
-
-fn append(to: &mut Option<String>, text: &str) {
-    match to {
-        None => *to = Some(text.to_owned()),
-        Some(to) => to.push_str(text),
-    }
+pub(super) fn arguments(input: Option<Raw<'_>>) -> &str {
+    input.map_or("{}", Raw::get)
 }
 
 #[cfg(test)]
@@ -236,9 +226,13 @@ mod tests {
             ("model_context_window_exceeded", StopReason::Length),
             ("refusal", StopReason::ContentFilter),
             ("tool_use", StopReason::ToolCalls),
-            ("pause_turn", StopReason::Other("pause_turn".into())),
+            (
+                "pause_turn",
+                StopReason::Other(Text::checked(b"pause_turn")),
+            ),
         ] {
-            assert_eq!(stop_reason(word), expected, "{word}");
+            let word = Text::checked(word.as_bytes());
+            assert_eq!(stop_reason(word), expected, "{word:?}");
         }
     }
 

@@ -16,7 +16,7 @@ use super::ProviderError;
 use super::reply::{Block, Counts, arguments, stop_reason, untyped_block};
 use super::thinking::Thinking;
 use crate::chat::Delta;
-use crate::json::{self, object};
+use crate::json::{self, Text, object};
 use crate::provider::dialect::{BrokenReply, StreamDecoder};
 use crate::sse;
 
@@ -74,7 +74,7 @@ object! {
         thinking: Cow<'a, str> = b"thinking",
         signature: Cow<'a, str> = b"signature",
         partial_json: Cow<'a, str> = b"partial_json",
-        stop_reason: Cow<'a, str> = b"stop_reason",
+        stop_reason: Text<'a> = b"stop_reason",
     }
 }
 
@@ -93,12 +93,14 @@ impl StreamDecoder for Decoder {
             return Ok(());
         }
         match text_delta(event.data) {
-            Some(text) if self.has_started => {
-                self.say_text(&text, say);
-                Ok(())
-            }
-            _ => self.any_event(event, say),
+            Some(text) if self.has_started => self.say_text(&text, say),
+            _ => self.any_event(event, say)?,
         }
+        if self.thinking.is_too_large() {
+            let message = "its thinking has too many blocks, or too long signatures";
+            return Err(BrokenReply(message.to_owned()));
+        }
+        Ok(())
     }
 
     fn finish(&mut self, _: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply> {
@@ -161,7 +163,7 @@ impl Decoder {
                 if let Some(stop) = stop
                     && !std::mem::replace(&mut self.has_stopped, true)
                 {
-                    self.stop(&stop, say);
+                    self.stop(stop, say);
                 }
             }
             "message_stop" => {
@@ -252,15 +254,17 @@ impl Decoder {
         it: Block<'_>,
         say: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply> {
-        match &*it.kind.ok_or_else(untyped_block)? {
-            "text" => self.say_text(&it.text.unwrap_or_default(), say),
+        match &*it.kind.ok_or_else(untyped_block)?.decode() {
+            "text" => self.say_text(&it.text.unwrap_or_default().decode(), say),
             "thinking" => {
                 self.thinking.begin();
-                self.say_thinking(&it.thinking.unwrap_or_default(), say);
+                self.say_thinking(&it.thinking.unwrap_or_default().decode(), say);
                 self.thinking
-                    .add_signature(&it.signature.unwrap_or_default());
+                    .add_signature(&it.signature.unwrap_or_default().decode());
             }
-            "redacted_thinking" => self.thinking.add_redacted(&it.data.unwrap_or_default()),
+            "redacted_thinking" => self
+                .thinking
+                .add_redacted(&it.data.unwrap_or_default().decode()),
             "tool_use" => {
                 if self.calls.len() >= MAX_OPEN_CALLS {
                     return Err(BrokenReply("it has too many open blocks".to_owned()));
@@ -274,8 +278,8 @@ impl Decoder {
                 say(Delta::ToolCallStart {
                     choice: 0,
                     index,
-                    id: &it.id.unwrap_or_default(),
-                    name: &name,
+                    id: &it.id.unwrap_or_default().decode(),
+                    name: &name.decode(),
                     signature: None,
                 });
                 // The input is empty here and comes in pieces, unless somebody sends it whole.
@@ -340,7 +344,7 @@ impl Decoder {
         }
     }
 
-    fn stop(&mut self, reason: &str, say: &mut dyn FnMut(Delta<'_>)) {
+    fn stop(&mut self, reason: Text<'_>, say: &mut dyn FnMut(Delta<'_>)) {
         if let Some(signature) = self.thinking.signature() {
             say(Delta::ReasoningSignature {
                 choice: 0,
@@ -349,7 +353,7 @@ impl Decoder {
         }
         say(Delta::Stop {
             choice: 0,
-            reason: &stop_reason(reason),
+            reason: stop_reason(reason),
         });
     }
 

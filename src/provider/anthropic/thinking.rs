@@ -19,13 +19,21 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::json::{self, Items, Writer, object};
+use crate::chat::Choice;
+use crate::chat::tape::Kind;
+use crate::json::{self, Items, Piece, Quoted, Raw, Writer, object};
 
-/// Collects the blocks of a reply.
+/// Collects the blocks of a stream.
 #[derive(Debug, Default)]
 pub(super) struct Thinking {
     blocks: Vec<Block>,
+    /// How much is kept of signatures and of what is redacted. Unit: bytes.
+    kept: usize,
 }
+
+/// The most blocks of a stream, and the most that is kept of them until its end. Unit: blocks, bytes.
+const MAX_BLOCKS: usize = 4096;
+const MAX_KEPT_BYTES: usize = 1 << 20;
 
 /// One of the four kinds in the list above. Unit of the lengths: bytes of UTF-8.
 #[derive(Debug, Default, Serialize)]
@@ -47,6 +55,11 @@ struct Block {
 pub(super) struct Mismatch;
 
 impl Thinking {
+    /// Whether it has become too large to be kept until the stream's end.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.blocks.len() > MAX_BLOCKS || self.kept > MAX_KEPT_BYTES
+    }
+
     pub(super) fn begin(&mut self) {
         self.blocks.push(Block {
             length: Some(0),
@@ -70,11 +83,13 @@ impl Thinking {
         if let Some(block) = self.blocks.last_mut()
             && block.length.is_some()
         {
+            self.kept += signature.len();
             block.signature.push_str(signature);
         }
     }
 
     pub(super) fn add_redacted(&mut self, data: &str) {
+        self.kept += data.len();
         self.blocks.push(Block {
             redacted: Some(data.to_owned()),
             ..Block::default()
@@ -122,6 +137,74 @@ impl Thinking {
         };
         Some(format!("{PREFIX}{text}"))
     }
+}
+
+/// Writes the same of a whole reply, where something was signed.
+pub(super) fn write_signature(json: &mut Writer, choice: Choice<'_>) {
+    let is_signed = |(kind, text): (Kind, &[u8])| match kind {
+        Kind::Redacted => true,
+        Kind::BlockSignature => !text.is_empty(),
+        _ => false,
+    };
+    let entries = choice.entries().enumerate();
+    let Some((last, _)) = entries.filter(|(_, it)| is_signed(*it)).last() else {
+        return;
+    };
+    let mut entries = choice.entries().take(last + 1).peekable();
+    json.key("reasoning_signature").open_string();
+    json.piece(Piece::Plain(PREFIX));
+    if last == 1
+        && let (Some((Kind::Reasoning, _)), Some((Kind::BlockSignature, signature))) =
+            (entries.next(), entries.next())
+    {
+        json.piece(Piece::Quoted(Quoted::checked(signature)));
+        return json.close_string();
+    }
+    let mut entries = choice.entries().take(last + 1).peekable();
+    let mut before = "[";
+    // A text within a list within a string.
+    let text_of = |json: &mut Writer, name: &str, text: &[u8]| {
+        json.piece(Piece::Plain(name));
+        json.piece(Piece::Plain(Raw::checked(text).get()));
+        json.piece(Piece::Plain("\""));
+    };
+    while let Some((kind, text)) = entries.next() {
+        let (name, mut count) = match kind {
+            Kind::Call => ("calls", 1),
+            Kind::Reasoning => ("length", Quoted::checked(text).decoded_len()),
+            Kind::Redacted => ("redacted", 0),
+            Kind::Text => ("text", Quoted::checked(text).decoded_len()),
+            _ => continue,
+        };
+        json.piece(Piece::Plain(before));
+        before = ",";
+        if kind == Kind::Redacted {
+            text_of(json, "{\"redacted\":\"", text);
+            json.piece(Piece::Plain("}"));
+            continue;
+        }
+        // Texts and calls in a row are counted as one.
+        while let Some((next, more)) = entries.next_if(|(next, _)| match kind {
+            Kind::Call => matches!(next, Kind::Call | Kind::CallName | Kind::CallInput),
+            Kind::Text => *next == Kind::Text,
+            _ => false,
+        }) {
+            count += match next {
+                Kind::Call => 1,
+                Kind::Text => Quoted::checked(more).decoded_len(),
+                _ => 0,
+            };
+        }
+        json.piece(Piece::Plain(&format!("{{\"{name}\":{count}")));
+        if let Some((_, signature)) =
+            entries.next_if(|(next, text)| *next == Kind::BlockSignature && !text.is_empty())
+        {
+            text_of(json, ",\"signature\":\"", signature);
+        }
+        json.piece(Piece::Plain("}"));
+    }
+    json.piece(Piece::Plain("]"));
+    json.close_string();
 }
 
 /// What stands in an assistant's turn up to its last thinking.

@@ -5,16 +5,15 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-use serde_json::Value;
-
+use crate::json::{self, Ignored, Items, Read, Reader, Text, Unread, object};
+use crate::provider::dialect::{MAX_MESSAGE_CHARS, error_message, plain_error};
 use crate::refusal::ErrorBody;
 
 /// Google's error.
 ///
 /// Shape: `{"error": {"code": 400, "message", "status": "INVALID_ARGUMENT", "details": [...]}}`, or
 /// a list with one of these.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct GoogleError {
     /// The HTTP status.
     pub code: Option<u16>,
@@ -30,46 +29,14 @@ pub(super) struct GoogleError {
 impl GoogleError {
     /// Reads one; `None` where the text is none.
     pub(super) fn read(body: &[u8]) -> Option<Self> {
-        let value: Value = serde_json::from_slice(body).ok()?;
-        let value = match &value {
-            Value::Array(items) => items.first()?,
-            other => other,
-        };
-        Self::of(value.get("error")?)
-    }
-
-    /// What stands under `error`.
-    pub(super) fn of(error: &Value) -> Option<Self> {
-        match error {
-            Value::String(message) => Some(Self {
-                message: message.clone(),
-                ..Self::default()
-            }),
-            Value::Object(_) => {
-                let Shape {
-                    code,
-                    message,
-                    status,
-                    details,
-                } = Shape::deserialize(error).ok()?;
-                let reason = details
-                    .iter()
-                    .find_map(|detail| detail.get("reason")?.as_str())
-                    .unwrap_or_default()
-                    .to_owned();
-                let retry_after = details
-                    .iter()
-                    .find_map(|detail| seconds(detail.get("retryDelay")?.as_str()?));
-                Some(Self {
-                    code: code.filter(|code| (400..600).contains(code)),
-                    message: message.unwrap_or_default(),
-                    status: status.unwrap_or_default(),
-                    reason,
-                    retry_after,
-                })
+        let reply: ErrorReply = match body.trim_ascii_start().starts_with(b"[") {
+            true => {
+                let items: Items<'_, OrElse<ErrorReply>> = json::read(body).ok()?;
+                items.iter().next()?.0?
             }
-            _ => None,
-        }
+            false => json::read(body).ok()?,
+        };
+        reply.error?.0
     }
 
     /// The status that the client sees, where `status` is what came with the reply.
@@ -96,30 +63,88 @@ impl GoogleError {
 
     /// What a person reads: never empty, and not too long.
     pub(super) fn client_message(&self, status: u16) -> String {
-        worded(status, &self.message)
+        error_message(status, &self.message)
     }
 }
 
-#[derive(Deserialize)]
-struct Shape {
-    code: Option<u16>,
-    message: Option<String>,
-    status: Option<String>,
-    #[serde(default)]
-    details: Vec<Value>,
+object! {
+    ErrorReply {
+        error: OrElse<GoogleError> = b"error",
+    }
+}
+
+impl<'a> Read<'a> for GoogleError {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
+        let word = |text: Option<Text<'_>>| {
+            let text = text.unwrap_or_default().decode();
+            text.chars().take(MAX_MESSAGE_CHARS).collect()
+        };
+        if reader.peek() == Some(b'"') {
+            return Ok(Self {
+                message: word(Some(reader.value()?)),
+                ..Self::default()
+            });
+        }
+        let it: Shape<'a> = reader.value()?;
+        let details = || {
+            it.details
+                .iter()
+                .flat_map(Items::iter)
+                .filter_map(|it| it.0)
+        };
+        let reason = details().find_map(|detail| detail.reason?.0);
+        let retry_after = details().find_map(|detail| seconds(&detail.retry_delay?.0?.decode()));
+        let code = it.code.and_then(|code| u16::try_from(code).ok());
+        Ok(Self {
+            code: code.filter(|code| (400..600).contains(code)),
+            message: word(it.message),
+            status: word(it.status),
+            reason: word(reason),
+            retry_after,
+        })
+    }
+}
+
+object! {
+    Shape<'a> {
+        code: u64 = b"code",
+        message: Text<'a> = b"message",
+        status: Text<'a> = b"status",
+        details: Items<'a, OrElse<Detail<'a>>> = b"details",
+    }
+}
+
+object! {
+    Detail<'a> {
+        reason: OrElse<Text<'a>> = b"reason",
+        retry_delay: OrElse<Text<'a>> = b"retryDelay",
+    }
+}
+
+/// A value, or something else, which is then passed over.
+#[derive(Clone, Debug)]
+pub(super) struct OrElse<T>(pub(super) Option<T>);
+
+impl<'a, T: Read<'a>> Read<'a> for OrElse<T> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
+        let mut ahead = reader.clone();
+        if let Ok(value) = ahead.value() {
+            *reader = ahead;
+            return Ok(Self(Some(value)));
+        }
+        reader.value::<Ignored>().map(|_| Self(None))
+    }
 }
 
 /// A reply with a status of 400 or more.
 pub(super) fn reshape(status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
     let Some(error) = GoogleError::read(body) else {
-        let text = String::from_utf8_lossy(body);
         // A page for people, of a proxy on the way.
-        let text = if text.trim_start().starts_with('<') {
-            ""
-        } else {
-            &text
+        let text = match body.trim_ascii_start().starts_with(b"<") {
+            true => b"",
+            false => body,
         };
-        return (status, ErrorBody::new(status, worded(status, text)));
+        return (status, ErrorBody::new(status, plain_error(status, text)));
     };
     let status = error.client_status(status);
     let body = ErrorBody::new(status, error.client_message(status))
@@ -136,18 +161,10 @@ fn seconds(text: &str) -> Option<u64> {
     whole.parse::<u64>().ok()?.checked_add(u64::from(begun))
 }
 
-fn worded(status: u16, message: &str) -> String {
-    let message = message.trim();
-    if message.is_empty() {
-        return format!("the provider answered with status {status} and no message");
-    }
-    message.chars().take(MAX_MESSAGE_CHARS).collect()
-}
-
-const MAX_MESSAGE_CHARS: usize = 4_000;
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     #[test]

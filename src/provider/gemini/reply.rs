@@ -4,51 +4,57 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
 use super::SIGNATURE_PREFIX;
-use super::error::GoogleError;
-use crate::chat::{Choice, Logprob, Reply, ReplyCall, StopReason};
-use crate::json::{self, Quoted, Read, Reader, Unread, object};
-use crate::provider::dialect::BrokenReply;
+use super::error::{GoogleError, OrElse};
+use crate::chat::tape::{Kind, MAX_TEXT_BYTES, Tape};
+use crate::chat::{Choice, Choices, Reply, StopReason};
+use crate::json::{self, Items, Piece, Quoted, Raw, Read, Reader, Text, Unread, Writer, object};
+use crate::provider::dialect::{BrokenReply, MAX_MESSAGE_CHARS};
 use crate::usage::Usage;
 
 /// See [`crate::provider::dialect::Dialect::decode`].
-pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
+pub(super) fn decode(body: &[u8]) -> Result<Reply<'_>, BrokenReply> {
+    if body.len() > MAX_TEXT_BYTES {
+        return Err(BrokenReply(format!(
+            "it is larger than {MAX_TEXT_BYTES} bytes"
+        )));
+    }
     let mut place = None;
     let response = match Message::read(body, &mut place)? {
         Message::Error(error) => return Err(BrokenReply(error.client_message(500))),
         Message::Response(response) => response,
     };
-    let mut candidates: Vec<_> = response.candidates().collect();
+    let mut candidates = Vec::new();
+    for candidate in response.candidates() {
+        if candidates.len() >= MAX_CANDIDATES {
+            return Err(too_many_candidates());
+        }
+        candidates.push(candidate);
+    }
     candidates.sort_by_key(|(index, _)| *index);
-    let mut choices = Vec::with_capacity(candidates.len());
-    for (_, candidate) in candidates {
+    let mut tape = Tape::new(body);
+    for (_, candidate) in &candidates {
         let end = candidate.end();
         // The other candidates may be whole; that one is not would go unseen.
         if let Some(End::Failed(word)) = end {
             return Err(BrokenReply(format!("the model failed with {word}")));
         }
-        choices.push(choice(candidate, end)?);
+        choice(&mut tape, candidate, end.unwrap_or(End::Complete))?;
     }
-    if choices.is_empty() {
-        let Some(blocked) = response.prompt_feedback.and_then(PromptFeedback::blocked) else {
+    let mut refusal = None;
+    if candidates.is_empty() {
+        refusal = response.prompt_feedback.and_then(PromptFeedback::blocked);
+        if refusal.is_none() {
             return Err(BrokenReply("it has no candidates".to_owned()));
-        };
-        choices.push(Choice {
-            content: None,
-            reasoning: None,
-            reasoning_signature: None,
-            refusal: Some(blocked),
-            tool_calls: Vec::new(),
-            logprobs: Vec::new(),
-            stop: StopReason::ContentFilter,
-        });
+        }
+        tape.push(Kind::ChoiceFiltered, b"");
     }
     Ok(Reply {
-        id: said(response.response_id).into_owned(),
-        model: said(response.model_version).into_owned(),
-        choices,
+        id: said(response.response_id),
+        model: said(response.model_version),
+        choices: Choices(tape),
+        refusal,
+        write_signature,
         usage: response
             .usage_metadata
             .map(UsageMetadata::usage)
@@ -56,38 +62,54 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply, BrokenReply> {
     })
 }
 
-fn choice(candidate: &Candidate<'_>, end: Option<End>) -> Result<Choice, BrokenReply> {
-    let mut text = None;
-    let mut reasoning = None;
-    let mut reasoning_signature = None;
-    let mut tool_calls = Vec::new();
-    for part in candidate.parts() {
-        part.say(&mut |said| match said {
-            Said::Call(call) => tool_calls.push(call.into_owned()),
-            Said::Reasoning(more) => append(&mut reasoning, more),
-            Said::Signature(signature) => reasoning_signature = Some(signature),
-            Said::Text(more) => append(&mut text, more),
-        })?;
-    }
-    let stop = end
-        .unwrap_or(End::Complete)
-        .stop_reason(!tool_calls.is_empty());
-    if text.is_none() && tool_calls.is_empty() && stop != StopReason::ContentFilter {
-        text = Some(String::new());
-    }
-    Ok(Choice {
-        content: text,
-        reasoning,
-        reasoning_signature,
-        refusal: None,
-        tool_calls,
-        logprobs: candidate.logprobs(),
-        stop,
-    })
+/// More than any reply has.
+pub(super) const MAX_CANDIDATES: usize = 128;
+
+pub(super) fn too_many_candidates() -> BrokenReply {
+    BrokenReply(format!("it has more than {MAX_CANDIDATES} candidates"))
 }
 
-fn append(text: &mut Option<String>, more: &str) {
-    text.get_or_insert_default().push_str(more);
+/// Notes what a candidate says.
+fn choice<'a>(
+    tape: &mut Tape<'a>,
+    candidate: &Candidate<'a>,
+    end: End<'a>,
+) -> Result<(), BrokenReply> {
+    let head = tape.len();
+    tape.push(Kind::ChoiceStop, b"");
+    let (mut has_text, mut has_calls) = (false, false);
+    for part in candidate.parts() {
+        part.note(tape)?;
+        has_calls |= part.function_call.is_some();
+        has_text |= part.says_text();
+    }
+    if let Some(result) = &candidate.logprobs_result {
+        result.note(tape);
+    }
+    let (kind, word): (_, &[u8]) = match end.stop_reason(has_calls) {
+        StopReason::ContentFilter => (Kind::ChoiceFiltered, b""),
+        StopReason::Length => (Kind::ChoiceLength, b""),
+        StopReason::Other(word) => (Kind::ChoiceOther, word.quoted().text()),
+        StopReason::Stop => (Kind::ChoiceStop, b""),
+        StopReason::ToolCalls => (Kind::ChoiceCalls, b""),
+    };
+    if !has_text && !has_calls && kind != Kind::ChoiceFiltered {
+        tape.push(Kind::Text, b"");
+    }
+    tape.replace(head, kind, word);
+    Ok(())
+}
+
+/// The signature of the text: two in a row are not one, so the last one counts.
+fn write_signature(json: &mut Writer, choice: Choice<'_>) {
+    let signatures = choice.entries();
+    let mut signatures = signatures.filter(|(kind, _)| *kind == Kind::TextSignature);
+    if let Some((_, signature)) = signatures.by_ref().last() {
+        json.key("reasoning_signature").string_pieces(&[
+            Piece::Plain(SIGNATURE_PREFIX),
+            Piece::Quoted(Quoted::checked(signature)),
+        ]);
+    }
 }
 
 // === impl Message ===
@@ -113,11 +135,7 @@ impl<'p, 'a> Message<'p, 'a> {
         }
         json::read_into(text, place)?;
         let response = place.get_or_insert_default();
-        let error = response.error.and_then(|error| {
-            let error = serde_json::from_str(error.get()).ok()?;
-            GoogleError::of(&error)
-        });
-        Ok(match error {
+        Ok(match response.error.take().and_then(|error| error.0) {
             Some(error) => Self::Error(error),
             None => Self::Response(response),
         })
@@ -127,24 +145,24 @@ impl<'p, 'a> Message<'p, 'a> {
 object! {
     /// Shape: as Google's; unknown members are passed over.
     pub(super) Response<'a> {
-        candidates: Few<Candidate<'a>> = b"candidates",
+        candidates: Few<'a, Candidate<'a>> = b"candidates",
         prompt_feedback: PromptFeedback<'a> = b"promptFeedback",
         usage_metadata: UsageMetadata = b"usageMetadata",
         response_id: Quoted<'a> = b"responseId",
         model_version: Quoted<'a> = b"modelVersion",
-        error: &'a RawValue = b"error",
+        error: OrElse<GoogleError> = b"error",
     }
 }
 
 impl<'a> Response<'a> {
     /// With their indexes, from 0.
-    pub(super) fn candidates(&self) -> impl Iterator<Item = (u64, &Candidate<'a>)> {
+    pub(super) fn candidates(&self) -> impl Iterator<Item = (u64, Candidate<'a>)> {
         let candidates = (0..).zip(Few::iter(self.candidates.as_ref()));
         candidates.map(|(position, candidate)| (candidate.index.unwrap_or(position), candidate))
     }
 
     /// The text of the one candidate, and its index, where nothing else is said but maybe the usage.
-    pub(super) fn only_text(&self) -> Option<(u64, Quoted<'a>)> {
+    pub(super) fn only_text(&self) -> Option<(u64, Text<'a>)> {
         let mut candidates = self.candidates();
         let (index, candidate) = candidates.next()?;
         let mut parts = candidate.parts();
@@ -163,15 +181,15 @@ impl<'a> Response<'a> {
     }
 }
 
-/// A list that mostly has one item: that one needs no memory of its own.
-#[derive(Debug, Default)]
-pub(super) struct Few<T> {
+/// A list that mostly has one item, which is read once. The others are read whenever they are needed:
+/// they take no memory, however many there are.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Few<'a, T> {
     first: Option<T>,
-    /// Empty where there is no first.
-    others: Vec<T>,
+    others: Items<'a, T>,
 }
 
-impl<'a, T: Read<'a> + Default> Read<'a> for Few<T> {
+impl<'a, T: Read<'a> + Default> Read<'a> for Few<'a, T> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
         let mut place = None;
         Self::read_into(&mut place, reader)?;
@@ -182,20 +200,17 @@ impl<'a, T: Read<'a> + Default> Read<'a> for Few<T> {
         let few = place.insert(Self::default());
         reader.array(&mut |reader| match few.first {
             None => T::read_into(&mut few.first, reader),
-            Some(_) => {
-                few.others.push(reader.value()?);
-                Ok(())
-            }
+            Some(_) => few.others.check(reader),
         })
     }
 }
 
-impl<T> Few<T> {
+impl<'a, T: Read<'a> + Clone> Few<'a, T> {
     /// In order.
-    pub(super) fn iter(this: Option<&Self>) -> impl Iterator<Item = &T> {
-        let first = this.and_then(|few| few.first.as_ref());
-        let others = this.map_or(&[][..], |few| &few.others);
-        first.into_iter().chain(others)
+    pub(super) fn iter(this: Option<&Self>) -> impl Iterator<Item = T> {
+        let first = this.and_then(|few| few.first.clone());
+        let others = this.map(|few| few.others.iter());
+        first.into_iter().chain(others.into_iter().flatten())
     }
 }
 
@@ -217,10 +232,11 @@ impl PromptFeedback<'_> {
     pub(super) fn blocked(self) -> Option<String> {
         let reason = self.block_reason?.decode()?;
         let message = said(self.block_reason_message);
-        Some(match message.is_empty() {
+        let message = match message.is_empty() {
             true => format!("the prompt was blocked: {reason}"),
             false => message.into_owned(),
-        })
+        };
+        Some(message.chars().take(MAX_MESSAGE_CHARS).collect())
     }
 }
 
@@ -260,11 +276,12 @@ impl UsageMetadata {
 }
 
 object! {
+    #[derive(Clone)]
     pub(super) Candidate<'a> {
         /// From 0; absent where there is one.
         index: u64 = b"index",
         content: Content<'a> = b"content",
-        finish_reason: Quoted<'a> = b"finishReason",
+        finish_reason: Text<'a> = b"finishReason",
         finish_message: Quoted<'a> = b"finishMessage",
         logprobs_result: LogprobsResult<'a> = b"logprobsResult",
     }
@@ -272,40 +289,34 @@ object! {
 
 impl<'a> Candidate<'a> {
     /// How it ended; `None` where it goes on.
-    pub(super) fn end(&self) -> Option<End> {
-        let reason = self.finish_reason?.decode()?;
+    pub(super) fn end(&self) -> Option<End<'a>> {
         let message = self.finish_message.and_then(Quoted::decode);
-        Some(End::of(&reason, message.as_deref()))
+        Some(End::of(self.finish_reason?, message.as_deref()))
     }
 
     /// What is said, in order.
-    pub(super) fn parts(&self) -> impl Iterator<Item = &Part<'a>> {
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part<'a>> {
         Few::iter(self.content.as_ref().and_then(|it| it.parts.as_ref()))
-    }
-
-    /// How likely the tokens were.
-    pub(super) fn logprobs(&self) -> Vec<Logprob> {
-        let result = self.logprobs_result.as_ref();
-        result.map_or_else(Vec::new, LogprobsResult::tokens)
     }
 }
 
 /// How a candidate ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum End<'a> {
     Complete,
     /// The model made something that is no answer: what, and Google's words about it.
     Failed(String),
     Filtered,
     Length,
     /// Another word.
-    Other(String),
+    Other(Text<'a>),
 }
 
-impl End {
+impl<'a> End<'a> {
     /// Source: <https://ai.google.dev/api/generate-content#FinishReason>, read 2026-11-21.
-    fn of(reason: &str, message: Option<&str>) -> Self {
-        match reason {
+    fn of(word: Text<'a>, message: Option<&str>) -> Self {
+        let reason = word.decode();
+        match &*reason {
             "STOP" => Self::Complete,
             "CONTINUATION" | "MAX_TOKENS" => Self::Length,
             "BLOCKLIST"
@@ -325,18 +336,22 @@ impl End {
             | "MISSING_THOUGHT_SIGNATURE"
             | "TOO_MANY_TOOL_CALLS"
             | "UNEXPECTED_TOOL_CALL" => Self::Failed(match message {
-                Some(message) => format!("{reason}: {message}"),
-                None => reason.to_owned(),
+                Some(message) => {
+                    let message: String = message.chars().take(MAX_MESSAGE_CHARS).collect();
+                    format!("{reason}: {message}")
+                }
+                None => reason.into_owned(),
             }),
-            other => Self::Other(other.to_owned()),
+            _ => Self::Other(word),
         }
     }
 
-    pub(super) fn stop_reason(self, has_calls: bool) -> StopReason {
+    pub(super) fn stop_reason(&self, has_calls: bool) -> StopReason<'a> {
         match self {
             Self::Complete if has_calls => StopReason::ToolCalls,
-            Self::Complete => StopReason::Stop,
-            Self::Failed(word) | Self::Other(word) => StopReason::Other(word),
+            // What has failed is told before.
+            Self::Complete | Self::Failed(_) => StopReason::Stop,
+            Self::Other(word) => StopReason::Other(*word),
             Self::Filtered => StopReason::ContentFilter,
             Self::Length => StopReason::Length,
         }
@@ -350,63 +365,74 @@ object! {
     ///
     /// Shape: `chosenCandidates[i]` is the `i`th token, `topCandidates[i].candidates` the likeliest in
     /// its place.
+    #[derive(Clone)]
     pub(super) LogprobsResult<'a> {
-        chosen: Vec<Token<'a>> = b"chosenCandidates",
-        top: Vec<TopCandidates<'a>> = b"topCandidates",
+        chosen: Items<'a, Token<'a>> = b"chosenCandidates",
+        top: Items<'a, TopCandidates<'a>> = b"topCandidates",
     }
 }
 
 object! {
     pub(super) TopCandidates<'a> {
-        candidates: Vec<Token<'a>> = b"candidates",
+        candidates: Items<'a, Token<'a>> = b"candidates",
     }
 }
 
 object! {
     pub(super) Token<'a> {
-        token: Quoted<'a> = b"token",
+        token: Text<'a> = b"token",
         /// 0 is left out.
-        log_probability: f64 = b"logProbability",
+        log_probability: Number<'a> = b"logProbability",
     }
 }
 
-impl LogprobsResult<'_> {
-    fn tokens(&self) -> Vec<Logprob> {
-        let mut top = self.top.iter().flatten();
-        let chosen = self.chosen.iter().flatten();
-        chosen
-            .map(|chosen| {
-                let likeliest = top.next().and_then(|top| top.candidates.as_ref());
-                let (token, logprob) = chosen.told();
-                Logprob {
-                    token,
-                    logprob,
-                    top: likeliest.into_iter().flatten().map(Token::told).collect(),
-                }
-            })
-            .collect()
+/// A number of 64 bits, as it is written.
+#[derive(Debug)]
+pub(super) struct Number<'a>(Raw<'a>);
+
+impl<'a> Read<'a> for Number<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
+        reader.clone().value::<f64>()?;
+        reader.value().map(Self)
     }
 }
 
-impl Token<'_> {
-    fn told(&self) -> (String, f64) {
-        let token = said(self.token).into_owned();
-        (token, self.log_probability.unwrap_or_default())
+impl<'a> LogprobsResult<'a> {
+    /// Notes the tokens, each with those in its place behind it.
+    pub(super) fn note(&self, tape: &mut Tape<'a>) {
+        let mut top = self.top.iter().flat_map(Items::iter);
+        for chosen in self.chosen.iter().flat_map(Items::iter) {
+            chosen.note(Kind::Token, tape);
+            let likeliest = top.next().and_then(|top| top.candidates);
+            for token in likeliest.iter().flat_map(Items::iter) {
+                token.note(Kind::TopToken, tape);
+            }
+        }
+    }
+}
+
+impl<'a> Token<'a> {
+    fn note(&self, kind: Kind, tape: &mut Tape<'a>) {
+        tape.push(kind, self.token.unwrap_or_default().quoted().text());
+        if let Some(Number(number)) = &self.log_probability {
+            tape.push(Kind::Logprob, number.bytes());
+        }
     }
 }
 
 object! {
+    #[derive(Clone)]
     pub(super) Content<'a> {
-        parts: Few<Part<'a>> = b"parts",
+        parts: Few<'a, Part<'a>> = b"parts",
     }
 }
 
 object! {
     #[derive(Clone, Copy)]
     pub(super) Part<'a> {
-        text: Quoted<'a> = b"text",
+        text: Text<'a> = b"text",
         thought: bool = b"thought",
-        thought_signature: Quoted<'a> = b"thoughtSignature",
+        thought_signature: Text<'a> = b"thoughtSignature",
         function_call: FunctionCall<'a> = b"functionCall",
         inline_data: Blob<'a> = b"inlineData",
     }
@@ -415,96 +441,136 @@ object! {
 object! {
     #[derive(Clone, Copy)]
     pub(super) FunctionCall<'a> {
-        id: Quoted<'a> = b"id",
-        name: Quoted<'a> = b"name",
-        args: &'a RawValue = b"args",
+        id: Text<'a> = b"id",
+        name: Text<'a> = b"name",
+        args: Raw<'a> = b"args",
     }
 }
 
 object! {
     #[derive(Clone, Copy)]
     pub(super) Blob<'a> {
-        mime_type: Quoted<'a> = b"mimeType",
-        data: Quoted<'a> = b"data",
+        mime_type: Text<'a> = b"mimeType",
+        data: Text<'a> = b"data",
     }
 }
 
 /// What a part says. Texts are not empty.
 pub(super) enum Said<'p> {
-    Call(ReplyCall<'p>),
+    Call {
+        id: Cow<'p, str>,
+        name: Cow<'p, str>,
+        arguments: String,
+        signature: Option<Cow<'p, str>>,
+    },
     Reasoning(&'p str),
     /// With [`SIGNATURE_PREFIX`].
     Signature(String),
     Text(&'p str),
 }
 
-impl Part<'_> {
-    pub(super) fn say(&self, say: &mut dyn FnMut(Said<'_>)) -> Result<(), BrokenReply> {
-        let signature = self.thought_signature.map(text).transpose()?;
+impl<'a> Part<'a> {
+    /// Whether there is text, or a picture, that is no thinking.
+    fn says_text(&self) -> bool {
+        let has_text = self.text.is_some_and(|text| !text.is_empty());
+        let is_thought = self.thought == Some(true);
+        self.function_call.is_none() && (has_text && !is_thought || self.inline_data.is_some())
+    }
+
+    /// Notes what it says.
+    fn note(&self, tape: &mut Tape<'a>) -> Result<(), BrokenReply> {
+        let mut push = |kind: Kind, text: Text<'_>| tape.push(kind, text.quoted().text());
         if let Some(call) = &self.function_call {
-            let Some(name) = call.name else {
-                return Err(BrokenReply("a call has no name".to_owned()));
-            };
-            say(Said::Call(ReplyCall {
-                id: said(call.id),
-                name: text(name)?,
-                arguments: call
-                    .args
-                    .map_or(Cow::Borrowed("{}"), |args| Cow::Owned(compact(args))),
-                signature,
-            }));
+            push(Kind::Call, call.id.unwrap_or_default());
+            push(Kind::CallName, call.name()?);
+            if let Some(signature) = self.thought_signature {
+                push(Kind::CallSignature, signature);
+            }
+            if let Some(args) = call.args {
+                tape.push(Kind::CallInputSpaced, args.bytes());
+            }
             return Ok(());
         }
-        if let Some(words) = self.text.filter(|words| !words.text().is_empty()) {
-            let words = text(words)?;
+        if let Some(text) = self.text.filter(|text| !text.is_empty()) {
+            let kind = match self.thought {
+                Some(true) => Kind::Reasoning,
+                Some(false) | None => Kind::Text,
+            };
+            push(kind, text);
+        }
+        if let Some(blob) = &self.inline_data {
+            let (mime_type, data) = blob.both()?;
+            push(Kind::Media, mime_type);
+            push(Kind::MediaData, data);
+        }
+        if let Some(signature) = self.thought_signature {
+            push(Kind::TextSignature, signature);
+        }
+        Ok(())
+    }
+
+    /// Says the same at once.
+    pub(super) fn say(&self, say: &mut dyn FnMut(Said<'_>)) -> Result<(), BrokenReply> {
+        let signature = self.thought_signature.map(Text::decode);
+        if let Some(call) = &self.function_call {
+            let name = call.name()?.decode();
+            let mut arguments = String::new();
+            match call.args {
+                None => arguments.push_str("{}"),
+                Some(args) => {
+                    arguments.reserve_exact(args.bytes().len());
+                    args.without_space(&mut |piece| arguments.push_str(piece));
+                }
+            }
+            say(Said::Call {
+                id: call.id.unwrap_or_default().decode(),
+                name,
+                arguments,
+                signature,
+            });
+            return Ok(());
+        }
+        if let Some(words) = self.text.filter(|words| !words.is_empty()) {
+            let words = words.decode();
             say(match self.thought {
                 Some(true) => Said::Reasoning(&words),
                 Some(false) | None => Said::Text(&words),
             });
         }
         if let Some(blob) = &self.inline_data {
-            let (Some(mime_type), Some(data)) = (blob.mime_type, blob.data) else {
-                return Err(BrokenReply("data lacks its type, or itself".to_owned()));
-            };
-            let (mime_type, data) = (text(mime_type)?, text(data)?);
+            let (mime_type, data) = blob.both()?;
+            let (mime_type, data) = (mime_type.decode(), data.decode());
             // OpenAI has no place for a picture in a message: Markdown has.
             let mark = if mime_type.starts_with("image/") {
                 "!"
             } else {
                 ""
             };
-            say(Said::Text(&format!(
-                "{mark}[{mime_type}](data:{mime_type};base64,{data})"
-            )));
+            say(Said::Text(
+                &[
+                    mark, "[", &mime_type, "](data:", &mime_type, ";base64,", &data, ")",
+                ]
+                .concat(),
+            ));
         }
         if let Some(signature) = signature {
-            say(Said::Signature(format!("{SIGNATURE_PREFIX}{signature}")));
+            say(Said::Signature([SIGNATURE_PREFIX, &signature].concat()));
         }
         Ok(())
     }
 }
 
-/// What is said with these characters.
-fn text(words: Quoted<'_>) -> Result<Cow<'_, str>, BrokenReply> {
-    words
-        .decode()
-        .ok_or_else(|| BrokenReply("half of a surrogate pair is no character".to_owned()))
+impl<'a> FunctionCall<'a> {
+    fn name(&self) -> Result<Text<'a>, BrokenReply> {
+        let nameless = || BrokenReply("a call has no name".to_owned());
+        self.name.ok_or_else(nameless)
+    }
 }
 
-/// The same JSON without the white space between its tokens: Google indents.
-fn compact(json: &RawValue) -> String {
-    let mut is_text = false;
-    let mut is_escaped = false;
-    json.get()
-        .chars()
-        .filter(|c| {
-            if is_text {
-                is_text = is_escaped || *c != '"';
-                is_escaped = *c == '\\' && !is_escaped;
-                return true;
-            }
-            is_text = *c == '"';
-            !c.is_ascii_whitespace()
-        })
-        .collect()
+impl<'a> Blob<'a> {
+    /// The media type, and the data.
+    fn both(&self) -> Result<(Text<'a>, Text<'a>), BrokenReply> {
+        let both = self.mime_type.zip(self.data);
+        both.ok_or_else(|| BrokenReply("data lacks its type, or itself".to_owned()))
+    }
 }

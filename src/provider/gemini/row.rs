@@ -33,6 +33,7 @@ impl Row {
             return None;
         }
         let (choice, text) = response.only_text()?;
+        let text = text.quoted();
         let start = place(text.text(), event.as_bytes())?.checked_sub(1)?;
         let text = start..start + text.text().len() + 2;
         let after = event.get(text.end..)?;

@@ -8,7 +8,9 @@
 
 use super::reply::{self, Candidate, End, Message, PromptFeedback, Said, UsageMetadata};
 use super::row::Row;
-use crate::chat::{Delta, StopReason};
+use crate::chat::tape::Tape;
+use crate::chat::{Delta, Logprobs, StopReason};
+use crate::json::Text;
 use crate::provider::dialect::{BrokenReply, StreamDecoder};
 use crate::sse;
 
@@ -16,7 +18,7 @@ use crate::sse;
 #[derive(Default)]
 pub(super) struct Decoder {
     has_begun: bool,
-    /// By index. choices.len() <= MAX_CHOICES
+    /// By index. choices.len() <= reply::MAX_CANDIDATES
     choices: Vec<(u64, Choice)>,
     /// Why the prompt was blocked, if it was.
     blocked: Option<String>,
@@ -34,10 +36,21 @@ struct Choice {
     calls: u64,
     /// The last one counts: two in a row are not one.
     signature: Option<String>,
-    end: Option<End>,
+    end: Option<Stop>,
 }
 
-const MAX_CHOICES: usize = 128;
+/// Why a choice ended.
+#[derive(Clone, Copy)]
+enum Stop {
+    Complete,
+    Filtered,
+    Length,
+    /// Another word.
+    Other,
+}
+
+/// The longest signature that is kept until the end. Unit: bytes.
+const MAX_SIGNATURE_BYTES: usize = 1 << 20;
 
 impl StreamDecoder for Decoder {
     fn event(
@@ -86,13 +99,13 @@ impl StreamDecoder for Decoder {
                 });
             }
             let reason = match state.end {
-                Some(end) => end.stop_reason(state.calls > 0),
-                None => StopReason::ContentFilter,
+                Some(Stop::Complete) if state.calls > 0 => StopReason::ToolCalls,
+                Some(Stop::Complete) => StopReason::Stop,
+                Some(Stop::Length) => StopReason::Length,
+                Some(Stop::Other) => StopReason::Other(Text::default()),
+                Some(Stop::Filtered) | None => StopReason::ContentFilter,
             };
-            say(Delta::Stop {
-                choice,
-                reason: &reason,
-            });
+            say(Delta::Stop { choice, reason });
         }
         say(Delta::End);
         Ok(())
@@ -133,7 +146,7 @@ impl Decoder {
         let blocked = response.prompt_feedback.and_then(PromptFeedback::blocked);
         self.blocked = self.blocked.take().or(blocked);
         for (index, candidate) in response.candidates() {
-            self.candidate(index, candidate, say)?;
+            self.candidate(index, &candidate, event.data.as_bytes(), say)?;
             if self.is_over {
                 return Ok(());
             }
@@ -167,29 +180,34 @@ impl Decoder {
         &mut self,
         choice: u64,
         candidate: &Candidate<'_>,
+        event: &[u8],
         say: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply> {
         let end = candidate.end();
         let Some(state) = self.choice(choice) else {
-            let message = format!("it has more than {MAX_CHOICES} candidates");
-            return Err(BrokenReply(message));
+            return Err(reply::too_many_candidates());
         };
         for part in candidate.parts() {
             part.say(&mut |said| match said {
-                Said::Call(call) => {
+                Said::Call {
+                    id,
+                    name,
+                    arguments,
+                    signature,
+                } => {
                     let index = state.calls;
                     state.calls += 1;
                     say(Delta::ToolCallStart {
                         choice,
                         index,
-                        id: &call.id,
-                        name: &call.name,
-                        signature: call.signature.as_deref(),
+                        id: &id,
+                        name: &name,
+                        signature: signature.as_deref(),
                     });
                     say(Delta::ToolCallArguments {
                         choice,
                         index,
-                        fragment: &call.arguments,
+                        fragment: &arguments,
                     });
                 }
                 Said::Reasoning(text) => say(Delta::Reasoning { choice, text }),
@@ -197,19 +215,30 @@ impl Decoder {
                 Said::Text(text) => say(Delta::Text { choice, text }),
             })?;
         }
-        let tokens = candidate.logprobs();
-        if !tokens.is_empty() {
-            say(Delta::Logprobs {
-                choice,
-                tokens: &tokens,
-            });
+        if state
+            .signature
+            .as_ref()
+            .is_some_and(|it| it.len() > MAX_SIGNATURE_BYTES)
+        {
+            return Err(BrokenReply("a signature is too long".to_owned()));
+        }
+        if let Some(result) = &candidate.logprobs_result {
+            let mut tape = Tape::new(event);
+            result.note(&mut tape);
+            let tokens = Logprobs::new(&tape);
+            if !tokens.is_empty() {
+                say(Delta::Logprobs { choice, tokens });
+            }
         }
         match end {
             Some(End::Failed(word)) => {
                 let message = format!("the model failed with {word}");
                 self.fail(502, &message, None, say);
             }
-            Some(end) => state.end = Some(end),
+            Some(End::Complete) => state.end = Some(Stop::Complete),
+            Some(End::Filtered) => state.end = Some(Stop::Filtered),
+            Some(End::Length) => state.end = Some(Stop::Length),
+            Some(End::Other(_)) => state.end = Some(Stop::Other),
             None => {}
         }
         Ok(())
@@ -219,7 +248,7 @@ impl Decoder {
     fn choice(&mut self, index: u64) -> Option<&mut Choice> {
         let place = match self.choices.binary_search_by_key(&index, |(it, _)| *it) {
             Ok(place) => place,
-            Err(_) if self.choices.len() >= MAX_CHOICES => return None,
+            Err(_) if self.choices.len() >= reply::MAX_CANDIDATES => return None,
             Err(place) => {
                 self.choices.insert(place, (index, Choice::default()));
                 place
