@@ -49,8 +49,11 @@ class Dialect:
     refused_key: str
     limited: str
     error_event: str
-    # What it cannot express, and by which name that is refused.
+    # What an answer depends on and it cannot express.
     unsupported: tuple
+    # What is adapted, and how the report names it.
+    hints: dict
+    report: str
 
     def recorded(self, name: str) -> str:
         """Of `tests/chat`: `plain/reply`, `plain/stream`."""
@@ -94,10 +97,9 @@ ANTHROPIC = Dialect(
     refused_key=anthropic_error("authentication_error", "As it said"),
     limited=anthropic_error("rate_limit_error", "As it said"),
     error_event=f"event: error\ndata: {anthropic_error('overloaded_error', 'As it said')}\n\n",
-    unsupported=(
-        ("n", 2), ("seed", 7), ("logit_bias", {"1": 5}), ("logprobs", True), ("temperature", 1.5),
-        ("presence_penalty", 0.5), ("frequency_penalty", 0.5),
-    ),
+    unsupported=(("n", 2), ("logit_bias", {"1": 5}), ("logprobs", True)),
+    hints={"seed": 7, "temperature": 1.5, "presence_penalty": 0.5, "store": True, "min_p": 0.1},
+    report="seed, presence_penalty, store, min_p, temperature",
 )
 GEMINI = Dialect(
     name="gemini",
@@ -112,7 +114,9 @@ GEMINI = Dialect(
     refused_key=gemini_error(401, "UNAUTHENTICATED", "As it said"),
     limited=f"[{gemini_error(429, 'RESOURCE_EXHAUSTED', 'As it said')}]",
     error_event=f"data: {gemini_error(503, 'UNAVAILABLE', 'As it said')}\n\n",
-    unsupported=(("logit_bias", {"1": 5}), ("parallel_tool_calls", False)),
+    unsupported=(("logit_bias", {"1": 5}), ("modalities", ["audio"])),
+    hints={"user": "u", "presence_penalty": 0.5, "reasoning_effort": "xhigh", "prompt_cache_key": "k"},
+    report="user, safety_identifier, prompt_cache_key, presence_penalty, reasoning_effort",
 )
 AZURE_HOST = "contoso.openai.azure.com"
 BETA = "files-api-2025-04-14"
@@ -998,6 +1002,9 @@ def test_what_cannot_be_expressed_is_refused_by_name_or_dropped(sdk, gateway, mo
     for name, value in dialect.unsupported:
         error = raw(gateway, dialect.name, **{name: value, "tools": TOOLS})
         assert_openai_error(error, 400, kind="invalid_request_error", param=name)
+    error = raw(gateway, dialect.name, **dict(dialect.unsupported))
+    message = error.json()["error"]["message"]
+    assert all(json.dumps(name) in message for name, _ in dialect.unsupported)
     assert mock.none_came()
     with pytest.raises(openai.BadRequestError) as raised:
         sdk(dialect.name).chat.completions.create(
@@ -1008,6 +1015,15 @@ def test_what_cannot_be_expressed_is_refused_by_name_or_dropped(sdk, gateway, mo
     reply = raw(gateway, f"dropping-{dialect.name}", **dict(dialect.unsupported), tools=TOOLS)
     assert reply.status == 200
     arrived_at(dialect, mock, dialect.unary)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_hints_are_adapted_and_named_in_a_header(gateway, mock, dialect, stream):
+    kind = "plain/stream" if stream else "plain/reply"
+    (streams if stream else answers)(mock, dialect.recorded(kind))
+    reply = raw(gateway, dialect.name, stream=stream, **dialect.hints)
+    assert reply.status == 200
+    assert reply.header("x-llm-proxy-adapted") == dialect.report
 
 
 def test_what_is_no_chat_is_refused(gateway, mock, dialect):

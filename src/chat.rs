@@ -37,13 +37,17 @@ pub struct Request<'a> {
     pub include_usage: bool,
     /// The functions that the model may call.
     pub tools: Tools<'a>,
+    /// Tools of the request that OpenAI would run itself, such as `web_search`.
+    pub hosted_tools: Vec<HostedTool<'a>>,
+    /// Whether the client speaks of `functions` instead of `tools`, and expects `function_call`.
+    pub uses_functions: bool,
     /// Whether and what to call; `None`: absent.
     pub tool_choice: Option<ToolChoice<'a>>,
     /// `parallel_tool_calls`.
     pub parallel_tool_calls: Option<bool>,
     /// The form of the answer; `None`: text.
     pub response_format: Option<ResponseFormat<'a>>,
-    /// `reasoning_effort`: `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, or another word.
+    /// `reasoning_effort`, or `reasoning.effort`: `none`, `minimal`, `low`, `medium`, `high`, `xhigh`, or another word.
     pub reasoning_effort: Option<Cow<'a, str>>,
     /// `user` or `safety_identifier`.
     pub user: Option<Cow<'a, str>>,
@@ -184,7 +188,13 @@ impl<'r> Content<'r> {
                 if kind.is_part() {
                     return Some(Part {
                         kind: part_kind(kind, place, attributes),
-                        cache_control: attributes.raw(Kind::PartCache),
+                        cache_control: attributes.raw(Kind::PartCache).map(|it| {
+                            // OpenAI's breakpoint, which is a mark without members.
+                            match it.bytes().is_empty() {
+                                true => Raw::checked(EPHEMERAL),
+                                false => it,
+                            }
+                        }),
                     });
                 }
             }
@@ -198,6 +208,9 @@ impl<'r> Content<'r> {
         parts.next().is_none().then_some(part)
     }
 }
+
+/// The mark for the cache that OpenAI's `prompt_cache_breakpoint` comes to.
+const EPHEMERAL: &[u8] = br#"{"type":"ephemeral"}"#;
 
 fn part_kind<'r>(kind: Kind, place: &'r [u8], attributes: Span<'r>) -> PartKind<'r> {
     match kind {
@@ -392,13 +405,45 @@ pub struct Tool<'r> {
     pub cache_control: Option<Raw<'r>>,
 }
 
+/// A tool that OpenAI would run itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostedTool<'a> {
+    /// Its place among the request's tools.
+    pub index: usize,
+    /// Its `type`.
+    pub kind: Cow<'a, str>,
+    /// Whether it refers to files or containers that OpenAI stores.
+    pub has_files: bool,
+}
+
+/// Which calls of a reply the client gets, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallStyle {
+    /// All, as `tool_calls`.
+    #[default]
+    All,
+    /// The first of each choice, as `tool_calls`: the provider has no switch for parallel calls.
+    First,
+    /// The first of each choice, as `function_call`, which OpenAI has deprecated.
+    Function,
+}
+
 /// Whether and what the model is to call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToolChoice<'a> {
+    /// It decides among these, or must call one of them.
+    Allowed {
+        /// The functions' names.
+        names: Vec<Cow<'a, str>>,
+        /// Whether one must be called.
+        is_required: bool,
+    },
     /// It decides.
     Auto,
     /// This one.
     Function(Cow<'a, str>),
+    /// A tool of this type, which OpenAI would run itself.
+    Hosted(Cow<'a, str>),
     /// None.
     None,
     /// At least one.
@@ -414,6 +459,8 @@ pub enum ResponseFormat<'a> {
     JsonSchema {
         /// `json_schema.name`.
         name: Cow<'a, str>,
+        /// `json_schema.description`.
+        description: Option<Cow<'a, str>>,
         /// `json_schema.schema`.
         schema: Option<Raw<'a>>,
         /// `json_schema.strict`.
@@ -540,6 +587,19 @@ impl PartialEq for Logprobs<'_> {
     }
 }
 
+/// A page that a part of the text cites.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Annotation {
+    /// Where the part begins. Unit: characters of the text.
+    pub start: usize,
+    /// Where the part ends. Unit: characters of the text.
+    pub end: usize,
+    /// The page's title; may be empty.
+    pub title: String,
+    /// The page's address.
+    pub url: String,
+}
+
 /// A token of an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Logprob<'r> {
@@ -638,6 +698,13 @@ pub enum Delta<'a> {
         index: u64,
         /// A piece of JSON text.
         fragment: &'a str,
+    },
+    /// Pages that the text cites.
+    Annotations {
+        /// Of which choice.
+        choice: u64,
+        /// Not empty.
+        annotations: &'a [Annotation],
     },
     /// How likely tokens of the text were.
     Logprobs {

@@ -3,6 +3,7 @@
 //! This is the one list of types. A type that speaks OpenAI's dialect is a row of
 //! [`ProviderType::preset`], nothing more.
 
+pub mod adapt;
 pub mod anthropic;
 pub mod azure;
 pub mod dialect;
@@ -206,7 +207,13 @@ impl ProviderType {
             // https://api-docs.deepseek.com/quick_start/pricing
             Self::Deepseek => &["deepseek-*"],
             // https://ai.google.dev/gemini-api/docs/models
-            Self::Google => &["gemini-*", "gemma-*", "learnlm-*", "text-embedding-0*"],
+            Self::Google => &[
+                "gemini-*",
+                "gemma-*",
+                "learnlm-*",
+                "nano-banana-*",
+                "text-embedding-0*",
+            ],
             // https://docs.mistral.ai/getting-started/models
             Self::Mistral => &[
                 "mistral-*",
@@ -216,6 +223,7 @@ impl ProviderType {
                 "devstral-*",
                 "pixtral-*",
                 "voxtral-*",
+                "labs-*",
                 "open-*",
             ],
             // https://docs.x.ai/docs/models

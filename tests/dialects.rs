@@ -17,7 +17,9 @@
 #[path = "support/both_ways.rs"]
 mod both_ways;
 
+use llm_proxy::chat::CallStyle;
 use llm_proxy::chat::openai::{self, ChunkWriter, Stamp};
+use llm_proxy::provider::adapt::Policy;
 use llm_proxy::provider::anthropic::Anthropic;
 use llm_proxy::provider::dialect::{Dialect, Options};
 use llm_proxy::provider::gemini::Gemini;
@@ -27,6 +29,7 @@ use serde_json::Value;
 const STAMP: Stamp = Stamp {
     created: 1_763_700_000,
     nonce: 0xabc,
+    calls: CallStyle::All,
 };
 
 /// What the tests have of a reply that is larger than any of theirs.
@@ -174,8 +177,10 @@ struct Words {
     failing: (&'static str, &'static str),
     /// Bodies of errors: status, body, then the client's status and code.
     errors: &'static [(u16, &'static str, u16, &'static str)],
-    /// Members that cannot be expressed, and their names.
+    /// Members on which an answer depends and that cannot be expressed, and their names.
     unsupported: &'static [(&'static str, &'static str)],
+    /// Members that are adapted, and their names in the report.
+    adapted: &'static [(&'static str, &'static str)],
 }
 
 /// Every role, several turns, tools, an image, and the usual parameters.
@@ -235,21 +240,61 @@ fn every_role_turn_and_part_is_sent(words: &Words) {
     assert!(encoded.head.suffix.starts_with('/'));
 }
 
+fn of_one_message(words: &Words, member: &str) -> String {
+    let messages = r#"[{"role":"user","content":"hi"}]"#;
+    format!(
+        r#"{{"model":"{}","messages":{messages},{member}}}"#,
+        words.model
+    )
+}
+
 fn what_cannot_be_expressed_is_refused_by_name_or_dropped(words: &Words) {
+    let dialect = (words.dialect)();
+    let under = |unsupported| Options {
+        unsupported,
+        ..Options::default()
+    };
     for (member, param) in words.unsupported {
-        let body = format!(
-            r#"{{"model":"{}","messages":[{{"role":"user","content":"hi"}}],{member}}}"#,
-            words.model
-        );
+        let body = of_one_message(words, member);
         let request = openai::read(body.as_bytes()).expect(member);
-        let dialect = (words.dialect)();
-        let refused = dialect.encode(&request, &Options::default());
-        assert_eq!(refused.expect_err(member).param, *param);
-        let options = Options {
-            drops_unsupported: true,
-            ..Options::default()
-        };
-        dialect.encode(&request, &options).expect(member);
+        for policy in [Policy::Adapt, Policy::Reject] {
+            let refused = dialect.encode(&request, &under(policy));
+            assert_eq!(refused.expect_err(member).param, *param);
+        }
+        let dropped = dialect.encode(&request, &under(Policy::Drop));
+        let adapted = dropped.expect(member).head.adapted.expect(member);
+        assert!(adapted.contains(param), "{adapted}");
+    }
+    let all: Vec<_> = words
+        .unsupported
+        .iter()
+        .map(|(member, _)| *member)
+        .collect();
+    let body = of_one_message(words, &all.join(","));
+    let request = openai::read(body.as_bytes()).expect("a request");
+    let refused = dialect.encode(&request, &Options::default()).unwrap_err();
+    for (_, param) in words.unsupported {
+        let named = format!("{param:?}");
+        assert!(refused.message.contains(&named), "{}", refused.message);
+    }
+}
+
+fn hints_are_adapted_and_reported(words: &Words) {
+    let dialect = (words.dialect)();
+    for (member, param) in words.adapted {
+        let body = of_one_message(words, member);
+        let request = openai::read(body.as_bytes()).expect(member);
+        let encoded = dialect.encode(&request, &Options::default());
+        let encoded = encoded.expect(member);
+        assert_eq!(encoded.head.adapted.as_deref(), Some(*param), "{member}");
+        let refused = dialect.encode(
+            &request,
+            &Options {
+                unsupported: Policy::Reject,
+                ..Options::default()
+            },
+        );
+        assert!(refused.expect_err(member).message.contains("adapt"));
     }
 }
 
@@ -543,6 +588,7 @@ macro_rules! dialect_contract {
             dialect_contract!(@each $words;
                 every_role_turn_and_part_is_sent
                 what_cannot_be_expressed_is_refused_by_name_or_dropped
+                hints_are_adapted_and_reported
                 replies_and_streams_say_the_same
                 what_a_client_sends_back_is_kept
                 a_stream_has_openais_form
@@ -655,16 +701,32 @@ const ANTHROPIC: Words = Words {
         (r#""logprobs":true"#, "logprobs"),
         (r#""top_logprobs":1"#, "top_logprobs"),
         (r#""logit_bias":{"1":2}"#, "logit_bias"),
+        (r#""modalities":["text","audio"]"#, "modalities"),
+        (r#""web_search_options":{}"#, "web_search_options"),
+        (r#""unheard_of":1"#, "unheard_of"),
+    ],
+    adapted: &[
         (r#""seed":1"#, "seed"),
         (r#""presence_penalty":1"#, "presence_penalty"),
         (r#""frequency_penalty":1"#, "frequency_penalty"),
         (r#""temperature":1.2"#, "temperature"),
+        (r#""temperature":0.2,"top_p":0.5"#, "top_p"),
         (
             r#""response_format":{"type":"json_object"}"#,
             "response_format",
         ),
         (r#""prediction":{}"#, "prediction"),
-        (r#""unheard_of":1"#, "unheard_of"),
+        (
+            r#""prompt_cache_key":"k","min_p":0.1"#,
+            "prompt_cache_key, min_p",
+        ),
+        (r#""reasoning_effort":"ultra""#, "reasoning_effort"),
+        (r#""service_tier":"flex""#, "service_tier"),
+        (r#""max_tokens":1000000"#, "max_tokens"),
+        (
+            r#""tools":[{"type":"code_interpreter","container":{"type":"auto"}}]"#,
+            "tools[]",
+        ),
     ],
 };
 
@@ -738,13 +800,21 @@ const GEMINI: Words = Words {
         ),
     ],
     unsupported: &[
-        (r#""user":"u""#, "user"),
         (r#""logit_bias":{"1":2}"#, "logit_bias"),
+        (r#""modalities":["text","audio"]"#, "modalities"),
+        (r#""web_search_options":{}"#, "web_search_options"),
+        (r#""unheard_of":1"#, "unheard_of"),
+    ],
+    adapted: &[
+        (r#""user":"u""#, "user, safety_identifier"),
         (r#""seed":9007199254740991"#, "seed"),
+        (r#""presence_penalty":1"#, "presence_penalty"),
+        (r#""frequency_penalty":1"#, "frequency_penalty"),
         (r#""reasoning_effort":"xhigh""#, "reasoning_effort"),
         (r#""top_logprobs":1"#, "top_logprobs"),
         (r#""prediction":{}"#, "prediction"),
-        (r#""unheard_of":1"#, "unheard_of"),
+        (r#""store":true,"keep_alive":"5m""#, "store, keep_alive"),
+        (r#""service_tier":"scale""#, "service_tier"),
     ],
 };
 

@@ -18,9 +18,11 @@
     reason = "a finding is a panic"
 )]
 
+use llm_proxy::chat::CallStyle;
 use llm_proxy::chat::openai::{self, ChunkWriter, Stamp};
 use llm_proxy::config::Gateway;
 use llm_proxy::json::{self, Event, Scanner, Splice, Watched};
+use llm_proxy::provider::adapt::Policy;
 use llm_proxy::provider::anthropic::Anthropic;
 use llm_proxy::provider::dialect::{Dialect, Encoding, Options};
 use llm_proxy::provider::gemini::{Gemini, schema};
@@ -32,6 +34,7 @@ use serde_json::value::RawValue;
 const STAMP: Stamp = Stamp {
     created: 1_763_700_000,
     nonce: 0xabc,
+    calls: CallStyle::All,
 };
 
 /// The first byte says how the others are cut: whole, or in pieces of so many bytes.
@@ -139,10 +142,10 @@ fn request(dialect: &dyn Dialect, bytes: &[u8]) {
     let Ok(request) = openai::read(bytes) else {
         return;
     };
-    for drops_unsupported in [false, true] {
+    for unsupported in [Policy::Adapt, Policy::Drop] {
         let options = Options {
             max_tokens: None,
-            drops_unsupported,
+            unsupported,
         };
         if let Ok(encoded) = dialect.encode(&request, &options) {
             assert!(serde_json::from_slice::<&RawValue>(&encoded.body).is_ok());
@@ -170,7 +173,7 @@ pub fn schema(bytes: &[u8]) {
     };
     for is_answer in [false, true] {
         if let Ok(schema::Cleaned::OpenApi(it) | schema::Cleaned::JsonSchema(it)) =
-            schema::clean(schema, is_answer)
+            schema::clean(schema, None, is_answer)
         {
             assert!(it.to_string().len() <= 2 * schema::MAX_BYTES + 8 * bytes.len());
         }
@@ -181,10 +184,10 @@ pub fn schema(bytes: &[u8]) {
 pub fn embeddings(bytes: &[u8]) {
     let (bytes, count) = pieces(bytes);
     let embeddings = Gemini.embeddings().expect("it has them");
-    for drops_unsupported in [false, true] {
+    for unsupported in [Policy::Adapt, Policy::Drop] {
         let options = Options {
             max_tokens: None,
-            drops_unsupported,
+            unsupported,
         };
         if let Ok(encoded) = embeddings.encode(bytes, "m", &options, usize::MAX) {
             assert!(serde_json::from_slice::<&RawValue>(&encoded.request.body).is_ok());

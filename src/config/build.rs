@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
-use super::value::{BackendType, Failure, Role, Span, Template, Unsupported};
+use super::value::{BackendType, Failure, Role, Span, Template, WebSearch};
 use super::{
     Auth, Backend, Destination, Gateway, KeyHeader, LIMITS, MemberRule, Placement, Plugin, Query,
     Tls, file,
@@ -399,9 +399,13 @@ impl Build<'_> {
         if config.unsupported.is_some() && provider.dialects().is_none() {
             self.meaningless(&at.key("unsupported"), provider);
         }
+        if config.web_search.is_some() && provider.dialects().is_none() {
+            self.meaningless(&at.key("webSearch"), provider);
+        }
         Options {
             max_tokens: config.max_tokens.map(u64::from),
-            drops_unsupported: config.unsupported == Some(Unsupported::Drop),
+            unsupported: config.unsupported.unwrap_or_default(),
+            has_web_search: config.web_search == Some(WebSearch::Provider),
         }
     }
 

@@ -123,11 +123,17 @@ keys! {
         /// `azure-openai` only: a date such as `2024-10-21`, `preview`, or `v1`, the default.
         "apiVersion" => api_version: Option<Template>,
         /// `anthropic`, and Claude on Vertex AI: the limit that is sent where the client gives none.
-        /// Default: 4096. Unit: tokens.
+        /// Default: by model, 32000 from Claude 3.7 on (docs/providers/anthropic.md). Unit: tokens.
         "maxTokens" => max_tokens: Option<u32>,
-        /// What becomes of a parameter that the provider's dialect cannot express: `reject` (the
-        /// default) answers 400 and names it, `drop` leaves it out.
-        "unsupported" => unsupported: Option<Unsupported>,
+        /// What becomes of a parameter that the provider's API cannot express. `adapt` (the default):
+        /// a hint, such as `seed`, is left out or replaced by the nearest value, and named in the
+        /// reply's header `x-llm-proxy-adapted`; a parameter that a correct answer depends on, such
+        /// as `n`, gets a 400 that names all of them. `reject`: hints get a 400, too. `drop`: nothing
+        /// gets a 400.
+        "unsupported" => unsupported: Option<Policy>,
+        /// `anthropic` and `google`: `provider` turns `web_search_options` into the provider's own
+        /// search, which the provider bills; `reject` (the default) answers 400.
+        "webSearch" => web_search: Option<WebSearch>,
         /// The provider's URL. Without a path, the type's base path is used; a path that ends in an
         /// operation such as `/chat/completions` is cut back to its base. The scheme decides TLS.
         "endpoint" => endpoint: Option<Template>,
@@ -245,4 +251,5 @@ impl Gateway {
 }
 
 pub use super::read::List;
-pub use super::value::{Placement, Unsupported};
+pub use super::value::{Placement, WebSearch};
+pub use crate::provider::adapt::Policy;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::error::{ConfigErrors, KeyPath};
 use super::read::{FromValue, expected, nearest};
 use crate::provider::ProviderType;
+use crate::provider::adapt::Policy;
 
 /// Text in which `${NAME}`, or `$NAME` as the whole text, stands for an environment variable.
 ///
@@ -218,21 +219,39 @@ impl FromValue for Placement {
     }
 }
 
-/// What becomes of a parameter that a dialect cannot express.
+impl Policy {
+    const ALL: [(&'static str, Self); 3] = [
+        ("adapt", Self::Adapt),
+        ("drop", Self::Drop),
+        ("reject", Self::Reject),
+    ];
+}
+
+/// What becomes of `web_search_options`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Unsupported {
-    /// It is left out.
-    Drop,
-    /// The request is refused, and the parameter named.
+pub enum WebSearch {
+    /// The provider's own search, which it bills.
+    Provider,
+    /// The request gets 400.
     #[default]
     Reject,
 }
 
-impl Unsupported {
-    const ALL: [(&'static str, Self); 2] = [("drop", Self::Drop), ("reject", Self::Reject)];
+impl WebSearch {
+    const ALL: [(&'static str, Self); 2] = [("provider", Self::Provider), ("reject", Self::Reject)];
 }
 
-impl FromValue for Unsupported {
+impl FromValue for WebSearch {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        choice(&Self::ALL, value, at, errors)
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        choice_name(&Self::ALL, self)
+    }
+}
+
+impl FromValue for Policy {
     fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
         choice(&Self::ALL, value, at, errors)
     }
@@ -428,7 +447,8 @@ mod schema {
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
     use super::{
-        BackendType, ByteSize, Failure, Placement, Role, Span, Strategy, Template, Unsupported,
+        BackendType, ByteSize, Failure, Placement, Policy, Role, Span, Strategy, Template,
+        WebSearch,
     };
 
     macro_rules! schema {
@@ -471,9 +491,14 @@ mod schema {
         json_schema!({"enum": Placement::ALL.map(|(name, _)| name)})
     );
     schema!(
-        Unsupported,
+        Policy,
         "Unsupported",
-        json_schema!({"enum": Unsupported::ALL.map(|(name, _)| name)})
+        json_schema!({"enum": Policy::ALL.map(|(name, _)| name)})
+    );
+    schema!(
+        WebSearch,
+        "WebSearch",
+        json_schema!({"enum": WebSearch::ALL.map(|(name, _)| name)})
     );
     schema!(
         Role,

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::body::{self, BodyEdit, OfRoute, Pushed};
-use crate::chat::Request;
 use crate::chat::openai::{self, ChunkWriter, Stamp};
+use crate::chat::{CallStyle, Request};
 use crate::config::Backend;
 use crate::json;
 use crate::model;
@@ -42,6 +42,9 @@ pub struct Asked {
     dialect: &'static dyn Dialect,
     model: String,
     form: Form,
+    calls: CallStyle,
+    /// The value of [`ADAPTED`].
+    adapted: Option<Rc<str>>,
 }
 
 /// The form of the reply.
@@ -149,6 +152,11 @@ impl ChatRequest {
         let encoded = dialect.encode_within(&request, &self.backend.options, length, limit)?;
         let asked = Asked {
             dialect,
+            calls: match request.uses_functions {
+                true => CallStyle::Function,
+                false => encoded.head.calls,
+            },
+            adapted: encoded.head.adapted.as_deref().map(Rc::from),
             form: match request.stream {
                 true => Form::Stream {
                     include_usage: request.include_usage,
@@ -183,6 +191,8 @@ impl ChatRequest {
             dialect,
             model,
             form,
+            calls: CallStyle::All,
+            adapted: encoded.request.head.adapted.as_deref().map(Rc::from),
         };
         Ok((encoded.request, asked))
     }
@@ -192,6 +202,16 @@ impl Asked {
     /// Whether the client wants a stream.
     pub fn is_stream(&self) -> bool {
         matches!(self.form, Form::Stream { .. })
+    }
+
+    /// The parameters that were adapted for this backend, for the header [`ADAPTED`].
+    pub fn adapted(&self) -> Option<&str> {
+        self.adapted.as_deref()
+    }
+
+    /// Which calls of the reply the client gets, and how.
+    pub fn calls(&self) -> CallStyle {
+        self.calls
     }
 
     /// A whole reply as OpenAI would have written it.
@@ -238,6 +258,9 @@ impl Asked {
         Relay::new(self.dialect.stream(), chunks, MAX_EVENT_BYTES)
     }
 }
+
+/// The header of a reply that names the parameters that were adapted for its backend.
+pub const ADAPTED: &str = "x-llm-proxy-adapted";
 
 /// What a client sees of a reply that is none.
 fn broken_reply(broken: &BrokenReply) -> LocalReply {

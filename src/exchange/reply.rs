@@ -170,6 +170,15 @@ impl Reply {
         let (headers, status, ends) = (head.headers, head.status, head.ends);
         let mut step = Step::default();
         firewall::withhold_from_client(headers, &mut step.headers);
+        match asked.adapted() {
+            Some(names) => step
+                .headers
+                .push(HeaderEdit::set(chat::ADAPTED, names.to_owned())),
+            None if headers.get(chat::ADAPTED).is_some() => {
+                step.headers.push(HeaderEdit::remove(chat::ADAPTED));
+            }
+            None => {}
+        }
         let is_error = status >= FIRST_ERROR;
         if is_error && (ends || is_encoded(headers)) && (head.is_retried)(status) {
             return step;
@@ -177,6 +186,7 @@ impl Reply {
         let stamp = Stamp {
             created: now / NANOSECONDS,
             nonce: now,
+            calls: asked.calls(),
         };
         if is_encoded(headers) || ends {
             let reply = match is_error {

@@ -3,37 +3,31 @@
 //! Sources, read 2026-11-21: <https://platform.claude.com/docs/en/api/messages>, the pages named
 //! beside the code, and the types of the official Python package.
 //!
-//! # What it cannot express
-//!
-//! Each is refused by name, unless the configuration lets it be dropped:
-//!
-//! * `n` above 1, `logprobs`, `top_logprobs`, `logit_bias`, `seed`, penalties, `temperature` above 1,
-//!   `response_format: json_object`, `stop` of white space alone, `service_tier` but `auto` and
-//!   `default`, and every member that is not known here;
-//! * `name` of a message, audio, `detail: low` of an image, files other than PDFs, text and images;
-//! * what the model lacks, as far as its name tells: see `anthropic/model.rs`.
+//! What it cannot express, and what is sent instead, is one table: [`RULES`]. What differs between
+//! models is another: `anthropic/model.rs`.
 //!
 //! Refused in any case: arguments of a call that are no JSON object, and a conversation without a
 //! message beside system messages.
 //!
-//! # What passes as Anthropic has it
-//!
-//! `cache_control`, on messages, parts, tools and the whole request; `thinking`; `top_k`;
-//! `service_tier: standard_only`; `file_id`s of Anthropic's own Files API, which want a header
-//! `anthropic-beta` in the configuration.
+//! `cache_control` passes as Anthropic has it, on messages, parts, tools and the whole request, and
+//! `file_id`s are those of Anthropic's own Files API, which need a header `anthropic-beta` in the
+//! configuration.
 
 mod model;
 mod reply;
 mod request;
+mod rules;
 mod stream;
 mod thinking;
 
 use std::borrow::Cow;
 
+pub use self::rules::RULES;
+use super::adapt::Adapter;
 use super::dialect::{
     BrokenReply, Dialect, Head, MAX_MESSAGE_CHARS, Options, StreamDecoder, Unsupported, plain_error,
 };
-use crate::chat::{Reply, Request};
+use crate::chat::{CallStyle, Reply, Request};
 use crate::json::{self, Items, Writer, object};
 use crate::refusal::ErrorBody;
 
@@ -77,17 +71,24 @@ impl Dialect for Anthropic {
         options: &Options,
         json: &mut Writer,
     ) -> Result<Head, Unsupported> {
-        request::write(json, request, *options, self.host)?;
-        Ok(match self.host {
-            Host::Anthropic => Head {
-                suffix: "/messages".to_owned(),
-                // https://platform.claude.com/docs/en/api/versioning, read 2026-11-21.
-                headers: &[("anthropic-version", "2023-06-01")],
+        let adapter = Adapter::new(options.unsupported);
+        let written = request::write(json, request, *options, &adapter, self.host);
+        // What cannot be expressed comes first: without it the rest may be empty.
+        let adapted = adapter.finish()?;
+        written?;
+        let headers: &'static [_] = match self.host {
+            // https://platform.claude.com/docs/en/api/versioning, read 2026-11-21.
+            Host::Anthropic => &[("anthropic-version", "2023-06-01")],
+            Host::Vertex => &[],
+        };
+        Ok(Head {
+            suffix: match self.host {
+                Host::Anthropic => "/messages".to_owned(),
+                Host::Vertex => request::vertex_suffix(request)?,
             },
-            Host::Vertex => Head {
-                suffix: request::vertex_suffix(request)?,
-                headers: &[],
-            },
+            headers,
+            adapted,
+            calls: CallStyle::All,
         })
     }
 

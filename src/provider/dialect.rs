@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::chat::{Delta, Reply, Request};
+use super::adapt::Policy;
+use crate::chat::{CallStyle, Delta, Reply, Request};
 use crate::json::{self, TooLong, Unread, Unwritten, Writer};
 use crate::refusal::ErrorBody;
 use crate::sse;
@@ -15,7 +16,7 @@ pub trait Dialect {
     ///
     /// # Errors
     ///
-    /// The first parameter that the dialect cannot express, unless `options` let it be dropped.
+    /// The parameters that the dialect cannot express, unless `options` let them be dropped.
     fn write(
         &self,
         request: &Request<'_>,
@@ -148,29 +149,10 @@ pub struct Options {
     /// The limit that is sent where the client gives none and the dialect demands one. Unit:
     /// tokens.
     pub max_tokens: Option<u64>,
-    /// Whether a parameter that cannot be expressed is left out instead of refused.
-    pub drops_unsupported: bool,
-}
-
-impl Options {
-    /// What becomes of a parameter that the dialect cannot express: left out, or refused.
-    ///
-    /// # Errors
-    ///
-    /// Unless the options let it be dropped.
-    pub fn lose(
-        self,
-        param: impl Into<String>,
-        message: impl Into<String>,
-    ) -> Result<(), Unsupported> {
-        if self.drops_unsupported {
-            return Ok(());
-        }
-        Err(Unsupported {
-            param: param.into(),
-            message: message.into(),
-        })
-    }
+    /// What becomes of a parameter that cannot be expressed.
+    pub unsupported: Policy,
+    /// Whether `web_search_options` becomes the provider's own search.
+    pub has_web_search: bool,
 }
 
 /// A request in the provider's words.
@@ -189,6 +171,10 @@ pub struct Head {
     pub suffix: String,
     /// Headers that belong to the dialect: lower-case names.
     pub headers: &'static [(&'static str, &'static str)],
+    /// The parameters that were adapted: the value of `x-llm-proxy-adapted`; `None`: none was.
+    pub adapted: Option<String>,
+    /// Which calls of a reply the client gets, and how.
+    pub calls: CallStyle,
 }
 
 /// In which form the client wants a vector.

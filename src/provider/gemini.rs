@@ -4,12 +4,8 @@
 //! subject stand beside the code that follows them. Names and types of members were compared with
 //! the `google-genai` package 3.4.0 on the same day.
 //!
-//! # What it cannot express
-//!
-//! Refused by name, or left out where the configuration says so: `user`,
-//! `parallel_tool_calls: false`, a `seed` beyond 32 bits, `reasoning_effort` that the model's
-//! generation does not have, `detail` that differs between images, files by id, and every member
-//! of [`Request::other`] except `top_k` and values that ask for nothing.
+//! What it cannot express, and what is sent instead, is one table: [`RULES`]. What differs between
+//! models is in `gemini/model.rs`.
 //!
 //! # What is kept in another form
 //!
@@ -30,11 +26,13 @@ pub(super) mod model;
 mod reply;
 mod request;
 mod row;
+mod rules;
 pub mod schema;
 mod stream;
 #[cfg(test)]
 mod tests;
 
+pub use self::rules::RULES;
 use crate::chat::{Reply, Request};
 use crate::json::{Unwritten, Writer};
 use crate::provider::dialect::{

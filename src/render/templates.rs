@@ -144,6 +144,7 @@ impl<'a> Templates<'a> {
             overrides: _,
             max_tokens: _,
             unsupported: _,
+            web_search: _,
             timeout: _,
             stream_idle_timeout: _,
             max_retries: _,

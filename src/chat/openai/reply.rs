@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 
 use crate::chat::tape::Kind;
-use crate::chat::{Choice, Input, Logprob, Logprobs, Reply, StopReason, ToolCall};
+use crate::chat::{
+    Annotation, CallStyle, Choice, Input, Logprob, Logprobs, Reply, StopReason, ToolCall,
+};
 use crate::json::{self, Piece, Quoted, TooLong, Unwritten, Writer};
 use crate::usage::Usage;
 
@@ -14,6 +16,8 @@ pub struct Stamp {
     pub created: u64,
     /// Differs from reply to reply: ids are made of it where the provider has none.
     pub nonce: u64,
+    /// Which calls the client gets, and how.
+    pub calls: CallStyle,
 }
 
 impl Stamp {
@@ -110,16 +114,29 @@ fn choice(json: &mut Writer, index: u64, it: Choice<'_>, reply: &Reply<'_>, stam
                 json.close_string();
             }
             (reply.write_signature)(json, it);
-            if !it.tool_calls().is_empty() {
-                json.key("tool_calls").array(|json| {
-                    for (number, call) in (0..).zip(it.tool_calls().iter()) {
-                        tool_call(json, &call, index, number, stamp);
-                    }
-                });
+            let first = it.tool_calls().iter().next();
+            match (stamp.calls, first) {
+                (_, None) => {}
+                (CallStyle::Function, Some(call)) => {
+                    json.key("function_call")
+                        .object(|json| called_function(json, &call));
+                }
+                (CallStyle::All | CallStyle::First, Some(_)) => {
+                    let count = match stamp.calls {
+                        CallStyle::All => usize::MAX,
+                        CallStyle::First | CallStyle::Function => 1,
+                    };
+                    json.key("tool_calls").array(|json| {
+                        for (number, call) in (0..).zip(it.tool_calls().iter().take(count)) {
+                            tool_call(json, &call, index, number, stamp);
+                        }
+                    });
+                }
             }
         });
         logprobs(json.key("logprobs"), Some(it.logprobs()));
-        json.key("finish_reason").string(finish_reason(it.stop));
+        json.key("finish_reason")
+            .string(finish_reason(it.stop, stamp.calls));
     });
 }
 
@@ -163,21 +180,42 @@ fn tool_call(json: &mut Writer, call: &ToolCall<'_>, choice: u64, number: u64, s
             false => json.quoted(call.id),
         }
         json.key("type").string("function");
-        json.key("function").object(|json| {
-            json.key("name").quoted(call.name);
-            json.key("arguments").open_string();
-            match call.input {
-                // An empty text would not parse.
-                None => json.piece(Piece::Plain("{}")),
-                Some(Input::Plain(input)) => json.piece(Piece::Plain(input.get())),
-                Some(Input::Spaced(input)) => {
-                    input.without_space(&mut |piece| json.piece(Piece::Plain(piece)));
-                }
-            }
-            json.close_string();
-        });
+        json.key("function")
+            .object(|json| called_function(json, call));
         if let Some(signature) = call.signature {
             extra_content(json, |json| json.quoted(signature));
+        }
+    });
+}
+
+fn called_function(json: &mut Writer, call: &ToolCall<'_>) {
+    json.key("name").quoted(call.name);
+    json.key("arguments").open_string();
+    match call.input {
+        // An empty text would not parse.
+        None => json.piece(Piece::Plain("{}")),
+        Some(Input::Plain(input)) => json.piece(Piece::Plain(input.get())),
+        Some(Input::Spaced(input)) => {
+            input.without_space(&mut |piece| json.piece(Piece::Plain(piece)));
+        }
+    }
+    json.close_string();
+}
+
+/// `annotations` of a message.
+pub(super) fn annotations(json: &mut Writer, all: &[Annotation]) {
+    let number = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+    json.array(|json| {
+        for it in all {
+            json.object(|json| {
+                json.key("type").string("url_citation");
+                json.key("url_citation").object(|json| {
+                    json.key("start_index").number(number(it.start));
+                    json.key("end_index").number(number(it.end));
+                    json.key("title").string(&it.title);
+                    json.key("url").string(&it.url);
+                });
+            });
         }
     });
 }
@@ -222,8 +260,9 @@ pub(super) fn extra_content(json: &mut Writer, signature: impl FnOnce(&mut Write
     });
 }
 
-pub(super) fn finish_reason(stop: StopReason<'_>) -> &'static str {
+pub(super) fn finish_reason(stop: StopReason<'_>, calls: CallStyle) -> &'static str {
     match stop {
+        StopReason::ToolCalls if calls == CallStyle::Function => "function_call",
         StopReason::ContentFilter => "content_filter",
         StopReason::Length => "length",
         StopReason::ToolCalls => "tool_calls",
@@ -250,9 +289,6 @@ pub(super) fn usage(json: &mut Writer, usage: &Usage) {
             json.key("prompt_tokens_details").object(|json| {
                 json.key("cached_tokens")
                     .number(usage.cached.unwrap_or_default());
-                // OpenAI has no count of these; this is OpenRouter's name for them:
-                // https://openrouter.ai/docs/guides/administration/usage-accounting, read
-                // 2026-11-21.
                 if let Some(written) = usage.cache_written {
                     json.key("cache_write_tokens").number(written);
                 }
@@ -278,6 +314,7 @@ mod tests {
     const STAMP: Stamp = Stamp {
         created: 1_763_700_000,
         nonce: 7,
+        calls: CallStyle::All,
     };
 
     fn written(reply: &Reply<'_>) -> String {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::wire;
 use crate::chat::tape::{Kind, MAX_TEXT_BYTES, Tape};
-use crate::chat::{Messages, Request, ResponseFormat, Stops, ToolChoice, Tools};
+use crate::chat::{HostedTool, Messages, Request, ResponseFormat, Stops, ToolChoice, Tools};
 use crate::json::{Key, Quoted, Raw, Reader, Seen, Unread};
 use crate::refusal::ErrorBody;
 
@@ -50,6 +50,9 @@ pub fn read(body: &[u8]) -> Result<Request<'_>, InvalidRequest> {
         messages: Tape::new(body),
         stops: Tape::new(body),
         tools: Tape::new(body),
+        hosted_tools: Vec::new(),
+        uses_functions: false,
+        has_function_call: false,
         unplaced: Vec::new(),
         invalid: None,
     };
@@ -125,6 +128,10 @@ struct Reading<'a> {
     messages: Tape<'a>,
     stops: Tape<'a>,
     tools: Tape<'a>,
+    hosted_tools: Vec<HostedTool<'a>>,
+    uses_functions: bool,
+    /// Whether an assistant message has a `function_call`.
+    has_function_call: bool,
     unplaced: Vec<String>,
     /// What is wrong, where more can be said about it than an [`Unread`] can.
     invalid: Option<InvalidRequest>,
@@ -134,6 +141,7 @@ struct Reading<'a> {
 const MESSAGES: u32 = 0;
 const STOP: u32 = 1;
 const TOOLS: u32 = 2;
+const FUNCTIONS: u32 = 3;
 const CONTENT: u32 = 0;
 const TOOL_CALLS: u32 = 1;
 
@@ -144,6 +152,7 @@ impl<'a> Reading<'a> {
             b"messages" => MESSAGES,
             b"stop" => STOP,
             b"tools" => TOOLS,
+            b"functions" => FUNCTIONS,
             _ => return self.body.read_member(&mut self.seen, reader, key),
         };
         reader.see(&mut self.seen_lists, number)?;
@@ -160,6 +169,14 @@ impl<'a> Reading<'a> {
                 })
             }
             STOP => self.stop(reader),
+            FUNCTIONS => reader.array(&mut |reader| {
+                index += 1;
+                self.uses_functions = true;
+                let function = reader.value()?;
+                let path = format!("functions[{}]", index - 1);
+                let function = self.function(function, None, &path);
+                self.checked(function)
+            }),
             _ => reader.array(&mut |reader| {
                 index += 1;
                 let tool = reader.value()?;
@@ -183,7 +200,10 @@ impl<'a> Reading<'a> {
     fn stop(&mut self, reader: &mut Reader<'a>) -> Result<(), Unread> {
         let mut one = |reader: &mut Reader<'a>| {
             let stop: crate::json::Text<'a> = reader.value()?;
-            self.stops.push(Kind::Stop, stop.quoted().text());
+            // An empty sequence requests nothing.
+            if !stop.is_empty() {
+                self.stops.push(Kind::Stop, stop.quoted().text());
+            }
             Ok(())
         };
         match reader.peek() {
@@ -220,8 +240,8 @@ impl<'a> Reading<'a> {
                 is_unchecked = allowed.is_none();
                 return self.content(reader, index, allowed);
             }
-            has_calls = true;
             reader.array(&mut |reader| {
+                has_calls = true;
                 let call = reader.value()?;
                 let call = self.tool_call(call, place);
                 place.1 += 1;
@@ -284,10 +304,15 @@ impl<'a> Reading<'a> {
         note(&mut self.unplaced, path, &it.unknown)?;
         let is_assistant = role == "assistant";
         for (name, is_lost) in [
-            ("name", it.name.is_some() && role != "tool"),
+            (
+                "name",
+                it.name.is_some_and(|name| !name.is_empty())
+                    && !matches!(role, "tool" | "function"),
+            ),
             ("audio", it.audio.is_some()),
             ("refusal", it.refusal.is_some() && !is_assistant),
             ("tool_calls", has_calls && !is_assistant),
+            ("function_call", it.function_call.is_some() && !is_assistant),
             ("tool_call_id", it.tool_call_id.is_some() && role != "tool"),
             (
                 "reasoning_content",
@@ -298,17 +323,13 @@ impl<'a> Reading<'a> {
                 note_path(&mut self.unplaced, format!("{}.{name}", path()))?;
             }
         }
-        if it.function_call.is_some() {
-            let message = "is deprecated and not taken; use tool_calls";
-            return Err(InvalidRequest::at(
-                format!("{}.function_call", path()),
-                message,
-            ));
-        }
         let (kind, of_kind): (_, &[u8]) = match role {
             "assistant" => {
                 if let Some(refusal) = it.refusal {
                     self.messages.push(Kind::Refusal, refusal.text());
+                }
+                if let Some(call) = it.function_call {
+                    self.function_call(call, index)?;
                 }
                 for (kind, text) in [
                     (Kind::Reasoning, it.reasoning_content),
@@ -329,12 +350,15 @@ impl<'a> Reading<'a> {
                 None => (Kind::Tool, b""),
             },
             "user" => (Kind::User, b""),
-            "function" => {
-                return Err(InvalidRequest::at(
-                    format!("{}.role", path()),
-                    "\"function\" is deprecated and not taken; use \"tool\"",
-                ));
-            }
+            // A `function_call` has no id: its name stands for it.
+            "function" => match it.name {
+                _ if !self.has_function_call => {
+                    let message = "no assistant message before it has a function_call";
+                    return Err(InvalidRequest::at(format!("{}.role", path()), message));
+                }
+                Some(name) => (Kind::Tool, name.quoted().text()),
+                None => return Err(InvalidRequest::missing(format!("{}.name", path()))),
+            },
             other => {
                 return Err(InvalidRequest::at(
                     format!("{}.role", path()),
@@ -383,16 +407,6 @@ impl<'a> Reading<'a> {
     /// The request, whose text has been read to its end.
     fn finish(mut self) -> Result<Request<'a>, InvalidRequest> {
         let body = self.body;
-        if body.functions.is_some() {
-            return Err(InvalidRequest::at(
-                "functions",
-                "is deprecated and not taken; use tools",
-            ));
-        }
-        if body.function_call.is_some() {
-            let message = "is deprecated and not taken; use tool_choice";
-            return Err(InvalidRequest::at("function_call", message));
-        }
         if !self.has_messages {
             return Err(InvalidRequest::missing("messages"));
         }
@@ -409,6 +423,10 @@ impl<'a> Reading<'a> {
             || "stream_options".to_owned(),
             &stream_options.unknown,
         )?;
+        let reasoning = body.reasoning.unwrap_or_default();
+        note(&mut unplaced, || "reasoning".to_owned(), &reasoning.unknown)?;
+        let function_choice = body.function_call.map(function_choice).transpose()?;
+        let is_said = |it: &Cow<'_, str>| !it.is_empty();
         let mut other = body.unknown;
         other.retain(|(name, value)| !is_default(name, *value));
         Ok(Request {
@@ -421,17 +439,22 @@ impl<'a> Reading<'a> {
             stream: body.stream.unwrap_or_default(),
             include_usage: stream_options.include_usage.unwrap_or_default(),
             tools: Tools(self.tools),
-            tool_choice: body
-                .tool_choice
-                .map(|it| tool_choice(it, &mut unplaced))
-                .transpose()?,
+            hosted_tools: self.hosted_tools,
+            uses_functions: self.uses_functions,
+            tool_choice: match body.tool_choice {
+                Some(it) => tool_choice(it, &mut unplaced)?,
+                None => function_choice.flatten().filter(|_| self.uses_functions),
+            },
             parallel_tool_calls: body.parallel_tool_calls,
             response_format: match body.response_format {
                 Some(format) => response_format(format, &mut unplaced)?,
                 None => None,
             },
-            reasoning_effort: body.reasoning_effort,
-            user: body.safety_identifier.or(body.user),
+            reasoning_effort: body.reasoning_effort.or(reasoning.effort).filter(is_said),
+            user: body
+                .safety_identifier
+                .filter(is_said)
+                .or(body.user.filter(is_said)),
             seed: body.seed,
             n: body.n.unwrap_or(1),
             presence_penalty: body.presence_penalty,
@@ -508,8 +531,32 @@ impl<'a> Reading<'a> {
             // Refused when the role is known, which says what may be instead.
             _ => messages.push(Kind::UnknownPart, kind.quoted().text()),
         }
-        if let Some(cache_control) = it.cache_control {
-            messages.push(Kind::PartCache, cache_control.bytes());
+        match (it.cache_control, it.prompt_cache_breakpoint) {
+            (Some(cache_control), _) => messages.push(Kind::PartCache, cache_control.bytes()),
+            // A mark without members.
+            (None, Some(_)) => messages.push(Kind::PartCache, b""),
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    /// The call of an assistant message that has `function_call` instead of `tool_calls`.
+    fn function_call(
+        &mut self,
+        it: wire::CalledFunction<'a>,
+        message: usize,
+    ) -> Result<(), InvalidRequest> {
+        let path = || format!("messages[{message}].function_call");
+        note(&mut self.unplaced, path, &it.unknown)?;
+        let Some(name) = it.name else {
+            return Err(InvalidRequest::missing(path() + ".name"));
+        };
+        self.has_function_call = true;
+        self.messages.push(Kind::Call, name.quoted().text());
+        self.messages.push(Kind::CallName, name.quoted().text());
+        if let Some(arguments) = it.arguments {
+            self.messages
+                .push(Kind::Arguments, arguments.quoted().text());
         }
         Ok(())
     }
@@ -556,41 +603,65 @@ impl<'a> Reading<'a> {
 
     fn tool(&mut self, it: wire::Tool<'a>, index: usize) -> Result<(), InvalidRequest> {
         let path = |member: &str| format!("tools[{index}]{member}");
-        let Self {
-            tools, unplaced, ..
-        } = self;
         let Some(kind) = it.kind else {
             return Err(InvalidRequest::missing(path(".type")));
         };
         let kind = kind.decode();
         if kind != "function" {
-            return Err(InvalidRequest::at(
-                path(".type"),
-                format!("{kind:?} is not \"function\""),
-            ));
+            if self.hosted_tools.len() >= MAX_HOSTED_TOOLS {
+                let message = "is one of too many tools that are not functions";
+                return Err(InvalidRequest::at(path(""), message));
+            }
+            // A container that is made for the call has `{"type":"auto"}`, and maybe `file_ids`.
+            let keeps_files = |it: Raw<'_>| {
+                let text = it.get();
+                !text.contains("auto") || text.contains("file")
+            };
+            self.hosted_tools.push(HostedTool {
+                index,
+                kind,
+                has_files: it.vector_store_ids.is_some() || it.container.is_some_and(keeps_files),
+            });
+            return Ok(());
         }
-        note(unplaced, || path(""), &it.unknown)?;
-        let missing = |member: &str| InvalidRequest::missing(path(member));
-        let function = it.function.ok_or_else(|| missing(".function"))?;
-        note(unplaced, || path(".function"), &function.unknown)?;
-        if function.parameters.is_some_and(|it| !it.is_object()) {
+        note(&mut self.unplaced, || path(""), &it.unknown)?;
+        let Some(function) = it.function else {
+            return Err(InvalidRequest::missing(path(".function")));
+        };
+        self.function(function, it.cache_control, &path(".function"))
+    }
+
+    /// A function of `tools` or `functions`, which is at `path`.
+    fn function(
+        &mut self,
+        it: wire::Function<'a>,
+        cache_control: Option<Raw<'a>>,
+        path: &str,
+    ) -> Result<(), InvalidRequest> {
+        let Self {
+            tools, unplaced, ..
+        } = self;
+        note(unplaced, || path.to_owned(), &it.unknown)?;
+        if it.parameters.is_some_and(|it| !it.is_object()) {
             let message = "is not an object: JSON Schema is wanted";
-            return Err(InvalidRequest::at(path(".function.parameters"), message));
+            return Err(InvalidRequest::at(format!("{path}.parameters"), message));
         }
-        let name = function.name.ok_or_else(|| missing(".function.name"))?;
+        let Some(name) = it.name else {
+            return Err(InvalidRequest::missing(format!("{path}.name")));
+        };
         tools.push(Kind::Function, name.quoted().text());
-        if let Some(description) = function.description {
+        if let Some(description) = it.description {
             tools.push(Kind::Description, description.quoted().text());
         }
         for (kind, value) in [
-            (Kind::Parameters, function.parameters),
-            (Kind::ToolCache, it.cache_control),
+            (Kind::Parameters, it.parameters),
+            (Kind::ToolCache, cache_control),
         ] {
             if let Some(value) = value {
                 tools.push(kind, value.bytes());
             }
         }
-        match function.strict {
+        match it.strict {
             None => {}
             Some(false) => tools.push(Kind::IsNotStrict, b""),
             Some(true) => tools.push(Kind::IsStrict, b""),
@@ -598,6 +669,12 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 }
+
+/// The most tools that are not functions.
+const MAX_HOSTED_TOOLS: usize = 64;
+
+/// The most functions that `allowed_tools` names.
+const MAX_ALLOWED_TOOLS: usize = 512;
 
 /// The kinds of parts that a role may have.
 #[derive(Clone, Copy)]
@@ -613,7 +690,7 @@ impl Allowed {
     fn of(role: &str) -> Self {
         match role {
             "assistant" => Self::TextAndRefusals,
-            "tool" => Self::TextImagesAndFiles,
+            "function" | "tool" => Self::TextImagesAndFiles,
             "user" => Self::All,
             _ => Self::Text,
         }
@@ -639,16 +716,36 @@ impl Allowed {
     }
 }
 
+/// `function_call` of a request.
+fn function_choice(it: wire::FunctionChoice<'_>) -> Result<Option<ToolChoice<'_>>, InvalidRequest> {
+    match it {
+        wire::FunctionChoice::Other(named) => match named.name {
+            Some(name) => Ok(Some(ToolChoice::Function(name))),
+            None => Err(InvalidRequest::missing("function_call.name")),
+        },
+        wire::FunctionChoice::Text(word) => match &*word {
+            "" => Ok(None),
+            "auto" => Ok(Some(ToolChoice::Auto)),
+            "none" => Ok(Some(ToolChoice::None)),
+            other => Err(InvalidRequest::at(
+                "function_call",
+                format!("{other:?} is none of \"auto\", \"none\""),
+            )),
+        },
+    }
+}
+
 fn tool_choice<'a>(
     it: wire::ToolChoice<'a>,
     unplaced: &mut Vec<String>,
-) -> Result<ToolChoice<'a>, InvalidRequest> {
+) -> Result<Option<ToolChoice<'a>>, InvalidRequest> {
     let named = match it {
         wire::ToolChoice::Text(word) => {
             return match &*word {
-                "auto" => Ok(ToolChoice::Auto),
-                "none" => Ok(ToolChoice::None),
-                "required" => Ok(ToolChoice::Required),
+                "" => Ok(None),
+                "auto" => Ok(Some(ToolChoice::Auto)),
+                "none" => Ok(Some(ToolChoice::None)),
+                "required" => Ok(Some(ToolChoice::Required)),
                 other => Err(InvalidRequest::at(
                     "tool_choice",
                     format!("{other:?} is none of \"auto\", \"none\", \"required\""),
@@ -658,18 +755,37 @@ fn tool_choice<'a>(
         wire::ToolChoice::Other(named) => named,
     };
     note(unplaced, || "tool_choice".to_owned(), &named.unknown)?;
-    match named.kind.as_deref() {
-        Some("function") => {}
-        Some(other) => {
-            let message = format!("{other:?} is not \"function\"");
-            return Err(InvalidRequest::at("tool_choice.type", message));
-        }
+    let choice = match named.kind {
         None => return Err(InvalidRequest::missing("tool_choice.type")),
-    }
-    match named.function.and_then(|function| function.name) {
-        Some(name) => Ok(ToolChoice::Function(name)),
-        None => Err(InvalidRequest::missing("tool_choice.function.name")),
-    }
+        Some(kind) if kind == "allowed_tools" => {
+            let path = "tool_choice.allowed_tools";
+            let allowed = named
+                .allowed_tools
+                .ok_or_else(|| InvalidRequest::missing(path))?;
+            note(unplaced, || path.to_owned(), &allowed.unknown)?;
+            let tools = allowed.tools.unwrap_or_default();
+            let names = tools
+                .iter()
+                .filter_map(|it| it.function.and_then(|function| function.name));
+            let names: Vec<_> = names.take(MAX_ALLOWED_TOOLS + 1).collect();
+            if names.len() > MAX_ALLOWED_TOOLS {
+                let message = format!("has more than {MAX_ALLOWED_TOOLS} functions");
+                return Err(InvalidRequest::at(format!("{path}.tools"), message));
+            }
+            ToolChoice::Allowed {
+                names,
+                is_required: allowed.mode.as_deref() == Some("required"),
+            }
+        }
+        Some(kind) if kind == "function" => {
+            match named.function.and_then(|function| function.name) {
+                Some(name) => ToolChoice::Function(name),
+                None => return Err(InvalidRequest::missing("tool_choice.function.name")),
+            }
+        }
+        Some(kind) => ToolChoice::Hosted(kind),
+    };
+    Ok(Some(choice))
 }
 
 fn response_format<'a>(
@@ -696,6 +812,7 @@ fn response_format<'a>(
                 name: schema
                     .name
                     .ok_or_else(|| InvalidRequest::missing(format!("{path}.name")))?,
+                description: schema.description.filter(|it| !it.is_empty()),
                 schema: schema.schema,
                 strict: schema.strict,
             }))
@@ -724,6 +841,7 @@ fn is_default(name: &str, value: Raw<'_>) -> bool {
     };
     match name {
         "logit_bias" | "metadata" => is_one_of(&["{}"]),
+        "prompt_cache_key" | "prompt_cache_retention" | "service_tier" => is_one_of(&["\"\""]),
         "modalities" => is_one_of(&["[\"text\"]"]),
         "store" => is_one_of(&["false"]),
         "verbosity" => is_one_of(&["\"medium\""]),
@@ -811,7 +929,7 @@ mod tests {
             ),
             (
                 message(r#"{"role":"assistant","function_call":{}}"#),
-                Some("messages[0].function_call"),
+                Some("messages[0].function_call.name"),
             ),
             (
                 message(r#"{"role":"assistant","tool_calls":[{"id":"a","function":{"name":1}}]}"#),
@@ -839,12 +957,9 @@ mod tests {
             (with(r#""max_tokens":-7"#), Some("max_tokens")),
             (with(r#""stop":[1]"#), Some("stop[0]")),
             (with(r#""stop":1"#), Some("stop")),
-            (with(r#""functions":[]"#), Some("functions")),
-            (with(r#""function_call":"auto""#), Some("function_call")),
-            (
-                with(r#""tools":[{"type":"custom"}]"#),
-                Some("tools[0].type"),
-            ),
+            (with(r#""functions":[{}]"#), Some("functions[0].name")),
+            (with(r#""function_call":"any""#), Some("function_call")),
+            (with(r#""tools":[{}]"#), Some("tools[0].type")),
             (
                 with(r#""tools":[{"type":"function"}]"#),
                 Some("tools[0].function"),
@@ -856,7 +971,7 @@ mod tests {
             (with(r#""tool_choice":"any""#), Some("tool_choice")),
             (
                 with(r#""tool_choice":{"type":"allowed_tools"}"#),
-                Some("tool_choice.type"),
+                Some("tool_choice.allowed_tools"),
             ),
             (
                 with(r#""response_format":{"type":"xml"}"#),
@@ -885,6 +1000,26 @@ mod tests {
             (request.n, request.stream, request.other.len()),
             (1, false, 0)
         );
+    }
+
+    #[test]
+    fn what_is_empty_requests_nothing() {
+        let body = r#"{"model":"m","messages":[
+            {"role":"user","content":"u","name":"","tool_calls":[]},
+            {"role":"assistant","content":"a","tool_calls":[]}],
+            "tools":[],"functions":[],"function_call":"none","tool_choice":"","stop":"","user":"",
+            "safety_identifier":"","reasoning_effort":"","metadata":{},"logit_bias":{},
+            "prompt_cache_key":"","service_tier":""}"#;
+        let request = read(body.as_bytes()).unwrap();
+        assert!(request.other.is_empty(), "{:?}", request.other);
+        assert!(request.unplaced.is_empty(), "{:?}", request.unplaced);
+        assert!(request.stop.iter().next().is_none() && request.tools.is_empty());
+        assert_eq!((request.user, request.reasoning_effort), (None, None));
+        assert_eq!((request.tool_choice, request.uses_functions), (None, false));
+        let body = with(r#""stop":["","a"]"#);
+        let stops = read(body.as_bytes()).unwrap();
+        let stops: Vec<_> = stops.stop.iter().map(|stop| stop.decode()).collect();
+        assert_eq!(stops, ["a"]);
     }
 
     #[test]
@@ -924,7 +1059,6 @@ mod tests {
                 "messages[0].content[0].x",
                 "messages[1].audio",
                 "messages[1].tool_calls[0].z",
-                "response_format.json_schema.description",
             ]
         );
     }

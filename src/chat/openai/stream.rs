@@ -1,9 +1,9 @@
 //! Writing a streamed reply.
 
 use super::reply::{
-    MAX_NAME_BYTES, Stamp, extra_content, finish_reason, is_known, logprobs, usage,
+    MAX_NAME_BYTES, Stamp, annotations, extra_content, finish_reason, is_known, logprobs, usage,
 };
-use crate::chat::{Delta, Logprobs};
+use crate::chat::{CallStyle, Delta, Logprobs};
 use crate::json::Writer;
 use crate::refusal::ErrorBody;
 use crate::sse;
@@ -90,6 +90,31 @@ impl ChunkWriter {
             Delta::ReasoningSignature { choice, signature } => self.delta(choice, out, |json| {
                 json.key("reasoning_signature").string(signature);
             }),
+            Delta::ToolCallStart { index, .. } | Delta::ToolCallArguments { index, .. }
+                if index > 0 && self.stamp.calls != CallStyle::All => {}
+            Delta::ToolCallStart { choice, name, .. }
+                if self.stamp.calls == CallStyle::Function =>
+            {
+                self.delta(choice, out, |json| {
+                    json.key("function_call").object(|json| {
+                        json.key("name").string(name);
+                        json.key("arguments").string("");
+                    });
+                });
+            }
+            Delta::ToolCallArguments {
+                choice, fragment, ..
+            } if self.stamp.calls == CallStyle::Function => self.delta(choice, out, |json| {
+                json.key("function_call").object(|json| {
+                    json.key("arguments").string(fragment);
+                });
+            }),
+            Delta::Annotations {
+                choice,
+                annotations: all,
+            } => self.delta(choice, out, |json| {
+                annotations(json.key("annotations"), all)
+            }),
             Delta::ToolCallStart {
                 choice,
                 index,
@@ -131,7 +156,13 @@ impl ChunkWriter {
                 if let Some(state) = self.choice(choice)
                     && !std::mem::replace(&mut state.has_stopped, true)
                 {
-                    self.chunk(choice, out, None, Some(finish_reason(reason)), |_| {});
+                    self.chunk(
+                        choice,
+                        out,
+                        None,
+                        Some(finish_reason(reason, self.stamp.calls)),
+                        |_| {},
+                    );
                     self.row = None;
                 }
             }
@@ -319,6 +350,7 @@ mod tests {
         let stamp = Stamp {
             created: 5,
             nonce: 7,
+            calls: CallStyle::All,
         };
         let mut writer = ChunkWriter::new("asked", stamp, include_usage);
         let mut out = Vec::new();

@@ -7,10 +7,10 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Ignored, Quoted, Raw, Read, Reader, Text, Unread, object};
+use crate::json::{Ignored, Items, Quoted, Raw, Read, Reader, Text, Unread, object};
 
 object! {
-    /// The whole body, but for `messages`, `stop` and `tools`.
+    /// The whole body, but for `functions`, `messages`, `stop` and `tools`.
     pub(super) Body<'a> {
         model: Cow<'a, str> = b"model",
         max_tokens: u64 = b"max_tokens",
@@ -23,6 +23,7 @@ object! {
         parallel_tool_calls: bool = b"parallel_tool_calls",
         response_format: ResponseFormat<'a> = b"response_format",
         reasoning_effort: Cow<'a, str> = b"reasoning_effort",
+        reasoning: Reasoning<'a> = b"reasoning",
         user: Cow<'a, str> = b"user",
         safety_identifier: Cow<'a, str> = b"safety_identifier",
         seed: i64 = b"seed",
@@ -31,8 +32,15 @@ object! {
         frequency_penalty: f64 = b"frequency_penalty",
         logprobs: bool = b"logprobs",
         top_logprobs: u64 = b"top_logprobs",
-        functions: Ignored = b"functions",
-        function_call: Ignored = b"function_call",
+        function_call: FunctionChoice<'a> = b"function_call",
+        ..unknown
+    }
+}
+
+object! {
+    /// As the Responses API has it, and some servers of chat completions.
+    pub(super) Reasoning<'a> {
+        effort: Cow<'a, str> = b"effort",
         ..unknown
     }
 }
@@ -50,10 +58,10 @@ object! {
     /// A message, but for its `content` and `tool_calls`.
     pub(super) Message<'a> {
         role: Text<'a> = b"role",
-        name: Ignored = b"name",
+        name: Text<'a> = b"name",
         refusal: Quoted<'a> = b"refusal",
         tool_call_id: Text<'a> = b"tool_call_id",
-        function_call: Ignored = b"function_call",
+        function_call: CalledFunction<'a> = b"function_call",
         audio: Ignored = b"audio",
         annotations: Ignored = b"annotations",
         // What OpenAI's SDK has read from `content`, handed back.
@@ -74,6 +82,7 @@ object! {
         input_audio: InputAudio<'a> = b"input_audio",
         file: File<'a> = b"file",
         cache_control: Raw<'a> = b"cache_control",
+        prompt_cache_breakpoint: Ignored = b"prompt_cache_breakpoint",
         ..unknown
     }
 }
@@ -142,6 +151,8 @@ object! {
     pub(super) Tool<'a> {
         kind: Text<'a> = b"type",
         function: Function<'a> = b"function",
+        vector_store_ids: Ignored = b"vector_store_ids",
+        container: Raw<'a> = b"container",
         cache_control: Raw<'a> = b"cache_control",
         ..unknown
     }
@@ -161,7 +172,22 @@ object! {
     pub(super) NamedTool<'a> {
         kind: Cow<'a, str> = b"type",
         function: FunctionName<'a> = b"function",
+        allowed_tools: AllowedTools<'a> = b"allowed_tools",
         ..unknown
+    }
+}
+
+object! {
+    pub(super) AllowedTools<'a> {
+        mode: Cow<'a, str> = b"mode",
+        tools: Items<'a, AllowedTool<'a>> = b"tools",
+        ..unknown
+    }
+}
+
+object! {
+    pub(super) AllowedTool<'a> {
+        function: FunctionName<'a> = b"function",
     }
 }
 
@@ -183,25 +209,40 @@ object! {
 object! {
     pub(super) JsonSchema<'a> {
         name: Cow<'a, str> = b"name",
+        description: Cow<'a, str> = b"description",
         schema: Raw<'a> = b"schema",
         strict: bool = b"strict",
         ..unknown
     }
 }
 
-/// `tool_choice`.
-#[derive(Debug)]
-pub(super) enum ToolChoice<'a> {
-    Text(Cow<'a, str>),
-    Other(NamedTool<'a>),
+/// Declares what may be written in two ways: as a string, or as an object.
+macro_rules! string_or {
+    ($(#[$meta:meta])* $name:ident<$lt:lifetime>, $other:ty) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        pub(super) enum $name<$lt> {
+            Text(Cow<$lt, str>),
+            Other($other),
+        }
+
+        impl<$lt> Read<$lt> for $name<$lt> {
+            fn read(reader: &mut Reader<$lt>) -> Result<Self, Unread> {
+                match reader.peek() {
+                    Some(b'"') => reader.value().map(Self::Text),
+                    Some(b'{') => reader.value().map(Self::Other),
+                    _ => Err(reader.unfit("a string or an object")),
+                }
+            }
+        }
+    };
 }
 
-impl<'a> Read<'a> for ToolChoice<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
-        match reader.peek() {
-            Some(b'"') => reader.value().map(Self::Text),
-            Some(b'{') => reader.value().map(Self::Other),
-            _ => Err(reader.unfit("a string or an object")),
-        }
-    }
-}
+string_or!(
+    /// `function_call` of a request.
+    FunctionChoice<'a>, FunctionName<'a>
+);
+string_or!(
+    /// `tool_choice`.
+    ToolChoice<'a>, NamedTool<'a>
+);

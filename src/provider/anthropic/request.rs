@@ -1,16 +1,20 @@
 //! A request in Anthropic's words.
 
+mod schema;
 mod source;
 mod turns;
 
-use super::Host;
-use super::model::{Model, ThinkingStyle};
-use crate::chat::{Request, ResponseFormat, Tool, ToolChoice};
-use crate::json::{self, Ignored, Raw, Writer, object};
-use crate::provider::dialect::{Options, Unsupported};
+use std::borrow::Cow;
 
-/// The limit that is sent where neither the client nor the configuration has one. Unit: tokens.
-const DEFAULT_MAX_TOKENS: u64 = 4096;
+use serde::Deserialize;
+
+use super::Host;
+use super::model::{Capabilities, LOWEST_EFFORT, Model, Sampling, ThinkingOff, ThinkingStyle};
+use super::rules;
+use crate::chat::{Message, Request, ResponseFormat, Tool, ToolChoice};
+use crate::json::{Raw, Text, Writer};
+use crate::provider::adapt::{Adapter, HINTS, SAMPLER_EXTENSIONS};
+use crate::provider::dialect::{Options, Unsupported};
 
 /// > Requires a minimum budget of 1,024 tokens.
 const MIN_BUDGET_TOKENS: u64 = 1024;
@@ -18,20 +22,24 @@ const MIN_BUDGET_TOKENS: u64 = 1024;
 /// > Diminishing returns above 32k tokens.
 const MAX_BUDGET_TOKENS: u64 = 32_000;
 
+/// What a budget leaves for the answer, where the limit allows it. Unit: tokens.
+const ANSWER_TOKENS: u64 = 4_096;
+
 pub(super) fn write(
     json: &mut Writer,
     request: &Request<'_>,
     options: Options,
+    adapter: &Adapter,
     host: Host,
 ) -> Result<(), Unsupported> {
-    let model = Model::named(&request.model);
-    let max_tokens = request
-        .max_tokens
-        .or(options.max_tokens)
-        .unwrap_or(DEFAULT_MAX_TOKENS);
-    refuse_what_is_lost(request, options)?;
-    let own = Own::take(request, options)?;
-    let effort = Effort::of(request, model, max_tokens, own.thinking.is_some(), options)?;
+    let model = Model::named(&request.model).capabilities();
+    let max_tokens = max_tokens(request, options, model, adapter);
+    report_what_is_lost(request, adapter);
+    let own = Own::take(request, options, adapter)?;
+    let mut instructions = Vec::new();
+    let offer = Offer::of(request, &own, model, adapter, &mut instructions)?;
+    let effort = Effort::of(request, model, max_tokens, &own, &offer, adapter);
+    let format = format(request, model, adapter, &mut instructions)?;
 
     json.open_object();
     match host {
@@ -39,30 +47,27 @@ pub(super) fn write(
         Host::Vertex => json.key("anthropic_version").string("vertex-2023-10-16"),
     }
     json.key("max_tokens").number(max_tokens);
-    turns::system(json, request);
-    turns::messages(json, request, options)?;
-    tools(json, request, model, options)?;
-    sampling(json, request, &own, model, &effort, options)?;
-    stop_sequences(json, request, options)?;
+    turns::write(json, request, model, &instructions, adapter)?;
+    offer.write(json, request, model, host, adapter)?;
+    sampling(json, request, &own, model, &effort, adapter);
+    stop_sequences(json, request, adapter);
     if let Some(thinking) = own.thinking {
         json.key("thinking").raw(thinking.get());
     }
-    match effort.thinking {
-        Thinking::Adaptive => json.key("thinking").object(|json| {
-            json.key("type").string("adaptive");
-            // Newer models leave the text out unless asked.
-            json.key("display").string("summarized");
-        }),
-        Thinking::Budget(tokens) => json.key("thinking").object(|json| {
-            json.key("type").string("enabled");
-            json.key("budget_tokens").number(tokens);
-        }),
-        Thinking::Disabled => json.key("thinking").object(|json| {
-            json.key("type").string("disabled");
-        }),
-        Thinking::Unsaid => {}
+    effort.thinking.write(json);
+    if format.is_some() || effort.word.is_some() {
+        json.key("output_config").object(|json| {
+            if let Some(word) = effort.word {
+                json.key("effort").string(word);
+            }
+            if let Some(schema) = &format {
+                json.key("format").object(|json| {
+                    json.key("type").string("json_schema");
+                    json.key("schema").raw(schema);
+                });
+            }
+        });
     }
-    output_config(json, request, model, &effort, options)?;
     if let Some(user) = &request.user {
         json.key("metadata").object(|json| {
             json.key("user_id").string(user);
@@ -71,14 +76,39 @@ pub(super) fn write(
     if let Some(tier) = own.service_tier {
         json.key("service_tier").string(tier);
     }
-    if let Some(cache_control) = own.cache_control {
-        json.key("cache_control").raw(cache_control.get());
+    for (name, value) in [
+        ("cache_control", own.cache_control),
+        ("container", own.container),
+        ("inference_geo", own.inference_geo),
+        ("speed", own.speed),
+    ] {
+        if let Some(value) = value {
+            json.key(name).raw(value.get());
+        }
     }
     if request.stream {
         json.key("stream").bool(true);
     }
     json.close_object();
     Ok(())
+}
+
+/// The limit: the client's, else the backend's, else the model's default.
+fn max_tokens(
+    request: &Request<'_>,
+    options: Options,
+    model: &Capabilities,
+    adapter: &Adapter,
+) -> u64 {
+    let default = options.max_tokens.unwrap_or(model.default_max_tokens);
+    match request.max_tokens {
+        Some(limit) if limit > model.largest_max_tokens => {
+            adapter.apply(&rules::MAX_TOKENS);
+            model.largest_max_tokens
+        }
+        Some(limit) => limit,
+        None => default,
+    }
 }
 
 /// `/publishers/anthropic/models/{model}:rawPredict`. The model is a path segment and stays one.
@@ -99,344 +129,576 @@ pub(super) fn vertex_suffix(request: &Request<'_>) -> Result<String, Unsupported
     Ok(format!("/publishers/anthropic/models/{model}:{method}"))
 }
 
-fn refuse_what_is_lost(request: &Request<'_>, options: Options) -> Result<(), Unsupported> {
+fn report_what_is_lost(request: &Request<'_>, adapter: &Adapter) {
     let is_zero = |penalty: Option<f64>| penalty.unwrap_or_default() == 0.0;
-    for (param, is_lost) in [
-        ("n", request.n != 1),
-        ("logprobs", request.logprobs),
+    for (rule, is_lost) in [
+        (&rules::N, request.n != 1),
+        (&rules::LOGPROBS, request.logprobs),
         (
-            "top_logprobs",
+            &rules::TOP_LOGPROBS,
             request.top_logprobs.unwrap_or_default() != 0,
         ),
-        ("seed", request.seed.is_some()),
-        ("presence_penalty", !is_zero(request.presence_penalty)),
-        ("frequency_penalty", !is_zero(request.frequency_penalty)),
+        (&rules::SEED, request.seed.is_some()),
+        (&rules::PRESENCE_PENALTY, !is_zero(request.presence_penalty)),
+        (
+            &rules::FREQUENCY_PENALTY,
+            !is_zero(request.frequency_penalty),
+        ),
     ] {
         if is_lost {
-            options.lose(param, NOT_EXPRESSIBLE)?;
+            adapter.apply(rule);
         }
     }
     for param in &request.unplaced {
-        options.lose(param, NOT_EXPRESSIBLE)?;
+        adapter.apply_to(&rules::UNPLACED, param);
     }
-    Ok(())
 }
 
 /// Members that are Anthropic's own, or mean something to it.
 #[derive(Default)]
 struct Own<'r> {
     cache_control: Option<Raw<'r>>,
+    container: Option<Raw<'r>>,
+    inference_geo: Option<Raw<'r>>,
     service_tier: Option<&'static str>,
+    speed: Option<Raw<'r>>,
     thinking: Option<Raw<'r>>,
+    /// Whether that turns thinking on.
+    thinks: bool,
     top_k: Option<Raw<'r>>,
+    /// `web_search_options`, or `{}` where a tool of this kind is offered.
+    web_search: Option<&'r str>,
 }
 
 impl<'r> Own<'r> {
-    fn take(request: &'r Request<'_>, options: Options) -> Result<Self, Unsupported> {
+    fn take(
+        request: &'r Request<'_>,
+        options: Options,
+        adapter: &Adapter,
+    ) -> Result<Self, Unsupported> {
         let mut own = Self::default();
         for (name, value) in &request.other {
-            match &**name {
+            let name = &**name;
+            match name {
                 "cache_control" => own.cache_control = Some(*value),
-                "thinking" => own.thinking = Some(*value),
+                "container" => own.container = Some(*value),
+                "inference_geo" => own.inference_geo = Some(*value),
+                "speed" => own.speed = Some(*value),
+                "thinking" => {
+                    own.thinking = Some(*value);
+                    own.thinks = turns_thinking_on(*value);
+                }
                 "top_k" => own.top_k = Some(*value),
                 // https://platform.claude.com/docs/en/api/service-tiers, read 2026-11-21: `auto` is
-                // the default, `standard_only` leaves bought capacity alone, as OpenAI's `default`.
+                // the default and takes bought capacity first, `standard_only` leaves it alone, as
+                // OpenAI's `default`.
                 "service_tier" => match value.get() {
-                    "\"auto\"" => {}
+                    "\"auto\"" | "\"priority\"" => {}
                     "\"default\"" | "\"standard_only\"" => {
                         own.service_tier = Some("standard_only");
                     }
-                    _ => options.lose("service_tier", "is neither \"auto\" nor \"default\"")?,
+                    _ => adapter.apply(&rules::SERVICE_TIER),
                 },
-                name => options.lose(name, NOT_EXPRESSIBLE)?,
+                "web_search_options" if options.has_web_search => {
+                    own.web_search = Some(value.get());
+                }
+                "web_search_options" => adapter.apply(&rules::WEB_SEARCH),
+                "logit_bias" => adapter.apply(&rules::LOGIT_BIAS),
+                "modalities" => adapter.apply(&rules::MODALITIES),
+                "audio" => adapter.apply(&rules::AUDIO_OUTPUT),
+                _ if HINTS.contains(&name) => adapter.apply_to(&rules::HINT, name),
+                _ if SAMPLER_EXTENSIONS.contains(&name) => {
+                    adapter.apply_to(&rules::SAMPLER, name);
+                }
+                _ => adapter.apply_to(&rules::UNKNOWN, name),
+            }
+        }
+        for tool in &request.hosted_tools {
+            let param = || format!("tools[{}] ({})", tool.index, tool.kind);
+            if options.has_web_search && tool.kind.starts_with(WEB_SEARCH) {
+                own.web_search = own.web_search.or(Some("{}"));
+            } else if tool.has_files {
+                adapter.apply_at(&rules::HOSTED_TOOL_WITH_FILES, param);
+            } else {
+                adapter.apply_at(&rules::HOSTED_TOOL, param);
             }
         }
         Ok(own)
     }
 }
 
+/// Whether a client's own `thinking` turns it on.
+fn turns_thinking_on(thinking: Raw<'_>) -> bool {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+    }
+
+    serde_json::from_str::<Kind<'_>>(thinking.get())
+        .is_ok_and(|it| matches!(&*it.r#type, "adaptive" | "enabled"))
+}
+
 /// What `reasoning_effort` becomes.
+#[derive(Clone, Copy)]
 struct Effort {
     thinking: Thinking,
     /// `output_config.effort`.
     word: Option<&'static str>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Thinking {
     Adaptive,
+    BetweenTools,
     Budget(u64),
     Disabled,
     Unsaid,
 }
 
+impl Thinking {
+    fn write(self, json: &mut Writer) {
+        let kind = match self {
+            Self::Unsaid => return,
+            Self::Adaptive => "adaptive",
+            Self::BetweenTools => "between_tools",
+            Self::Budget(_) => "enabled",
+            Self::Disabled => "disabled",
+        };
+        json.key("thinking").object(|json| {
+            json.key("type").string(kind);
+            match self {
+                // Newer models leave the text out unless it is requested.
+                Self::Adaptive => json.key("display").string("summarized"),
+                Self::Budget(tokens) => json.key("budget_tokens").number(tokens),
+                Self::BetweenTools | Self::Disabled | Self::Unsaid => {}
+            }
+        });
+    }
+}
+
 impl Effort {
-    const UNSAID: Self = Self {
-        thinking: Thinking::Unsaid,
-        word: None,
-    };
+    /// What is sent where the client leaves thinking to the model.
+    ///
+    /// A model that always thinks gives the text of it, and of what it does between calls, only on
+    /// request.
+    fn unsaid(model: &Capabilities, own: &Own<'_>, offer: &Offer<'_>) -> Self {
+        let is_shown = model.always_thinks && own.thinking.is_none() && !offer.is_forced();
+        Self {
+            thinking: match is_shown {
+                true => Thinking::Adaptive,
+                false => Thinking::Unsaid,
+            },
+            word: None,
+        }
+    }
 
     fn of(
         request: &Request<'_>,
-        model: Model,
+        model: &Capabilities,
         max_tokens: u64,
-        client_says_thinking: bool,
-        options: Options,
-    ) -> Result<Self, Unsupported> {
+        own: &Own<'_>,
+        offer: &Offer<'_>,
+        adapter: &Adapter,
+    ) -> Self {
+        let unsaid = Self::unsaid(model, own, offer);
         let Some(word) = request.reasoning_effort.as_deref() else {
-            return Ok(Self::UNSAID);
+            return unsaid;
         };
-        let lose = |message: &str| {
-            options.lose("reasoning_effort", message)?;
-            Ok(Self::UNSAID)
+        let without = |rule| {
+            adapter.apply(rule);
+            unsaid
         };
-        let style = model.thinking();
         if word == "none" {
-            let is_said = style == ThinkingStyle::Adaptive && !client_says_thinking;
-            return Ok(Self {
-                thinking: if is_said {
-                    Thinking::Disabled
-                } else {
-                    Thinking::Unsaid
-                },
-                word: None,
-            });
+            return Self::off(model, own, adapter);
         }
         let Some(effort) = model.effort(word) else {
-            return lose("is not a word that this provider has an effort for");
+            return without(&rules::EFFORT_UNKNOWN);
         };
-        match style {
-            ThinkingStyle::None => lose("this model cannot think"),
-            ThinkingStyle::Adaptive => Ok(Self {
-                thinking: if client_says_thinking {
-                    Thinking::Unsaid
-                } else {
-                    Thinking::Adaptive
+        if word == "xhigh" && effort != word && model.thinking == ThinkingStyle::Adaptive {
+            adapter.apply(&rules::EFFORT_LEVEL);
+        }
+        match model.thinking {
+            ThinkingStyle::None => without(&rules::EFFORT_NO_THINKING),
+            ThinkingStyle::Adaptive => Self {
+                thinking: match own.thinking {
+                    Some(_) => Thinking::Unsaid,
+                    None => Thinking::Adaptive,
                 },
                 word: Some(effort),
-            }),
-            ThinkingStyle::Budget if client_says_thinking => {
-                lose("cannot be sent together with thinking to this model")
+            },
+            ThinkingStyle::Budget if own.thinking.is_some() => {
+                without(&rules::EFFORT_BESIDE_THINKING)
             }
             // > `tool_choice` options that force tool use return an error with manual extended
             // > thinking.
             // https://platform.claude.com/docs/en/build-with-claude/thinking-tool-workflows, read
             // 2026-11-21.
-            ThinkingStyle::Budget
-                if matches!(
-                    request.tool_choice,
-                    Some(ToolChoice::Function(_) | ToolChoice::Required)
-                ) =>
-            {
-                lose("this model cannot think when tool_choice forces a call")
+            ThinkingStyle::Budget if offer.is_forced() => without(&rules::EFFORT_FORCED),
+            ThinkingStyle::Budget if lacks_thinking_of_loop(request) => {
+                without(&rules::EFFORT_LOOP)
             }
-            ThinkingStyle::Budget => {
-                // Shares of the limit, since the thinking counts towards it: these are
-                // OpenRouter's, https://openrouter.ai/docs/guides/best-practices/reasoning-tokens,
-                // read 2026-11-21.
-                let percent = match effort {
-                    "low" => 20,
-                    "medium" => 50,
-                    "high" => 80,
-                    _ => 95,
-                };
-                let share = max_tokens.saturating_mul(percent) / 100;
-                let budget = share.clamp(MIN_BUDGET_TOKENS, MAX_BUDGET_TOKENS);
-                if budget >= max_tokens {
-                    return lose(
-                        "needs max_completion_tokens above 1024: thinking counts towards it",
-                    );
-                }
-                Ok(Self {
-                    thinking: Thinking::Budget(budget),
+            ThinkingStyle::Budget => match budget(effort, max_tokens) {
+                Some(tokens) => Self {
+                    thinking: Thinking::Budget(tokens),
                     word: None,
-                })
-            }
+                },
+                None => without(&rules::EFFORT_NO_ROOM),
+            },
         }
     }
+
+    /// `none`.
+    fn off(model: &Capabilities, own: &Own<'_>, adapter: &Adapter) -> Self {
+        let (thinking, word) = match model.off {
+            ThinkingOff::Unsaid => (Thinking::Unsaid, None),
+            ThinkingOff::Disabled => (Thinking::Disabled, None),
+            ThinkingOff::BetweenTools => {
+                adapter.apply(&rules::EFFORT_BETWEEN);
+                (Thinking::BetweenTools, None)
+            }
+            ThinkingOff::LowestEffort => {
+                adapter.apply(&rules::EFFORT_OFF);
+                (Thinking::Adaptive, Some(LOWEST_EFFORT))
+            }
+        };
+        Self {
+            thinking: match own.thinking {
+                Some(_) => Thinking::Unsaid,
+                None => thinking,
+            },
+            word,
+        }
+    }
+}
+
+/// The tokens to think with; `None`: the limit has no room for the least.
+///
+/// Shares of the limit, since the thinking counts towards it: these are OpenRouter's,
+/// <https://openrouter.ai/docs/guides/best-practices/reasoning-tokens>, read 2026-11-21. Something is
+/// left for the answer, whatever the effort.
+fn budget(effort: &str, max_tokens: u64) -> Option<u64> {
+    let percent = match effort {
+        "low" => 20,
+        "medium" => 50,
+        "high" => 80,
+        _ => 95,
+    };
+    let share = max_tokens.saturating_mul(percent) / 100;
+    let room = max_tokens.saturating_sub(ANSWER_TOKENS).max(max_tokens / 2);
+    let budget = share.min(room).clamp(MIN_BUDGET_TOKENS, MAX_BUDGET_TOKENS);
+    (budget < max_tokens).then_some(budget)
+}
+
+/// Whether the conversation is in the middle of a tool loop whose thinking the client has not kept.
+///
+/// > When `thinking` is enabled, a final `assistant` message must start with a thinking block
+/// > (preceeding the lastmost set of `tool_use` and `tool_result` blocks).
+fn lacks_thinking_of_loop(request: &Request<'_>) -> bool {
+    let (mut is_loop, mut is_kept) = (false, false);
+    for message in &request.messages {
+        match message {
+            Message::Assistant {
+                reasoning_signature,
+                ..
+            } => {
+                is_loop = false;
+                let signature = reasoning_signature.map(Text::decode);
+                is_kept |= signature.is_some_and(|it| super::thinking::is_own(&it));
+            }
+            Message::System { .. } => {}
+            Message::Tool { .. } => is_loop = true,
+            Message::User { .. } => (is_loop, is_kept) = (false, false),
+        }
+    }
+    is_loop && !is_kept
 }
 
 fn sampling(
     json: &mut Writer,
     request: &Request<'_>,
     own: &Own<'_>,
-    model: Model,
+    model: &Capabilities,
     effort: &Effort,
-    options: Options,
-) -> Result<(), Unsupported> {
-    // 1 is the default of both: it need not be said, and some models refuse to hear it.
-    let refuses = model.refuses_sampling();
-    if let Some(temperature) = request.temperature
-        && temperature != 1.0
-    {
-        if !(0.0..=1.0).contains(&temperature) {
-            options.lose("temperature", "is not in the provider's range of 0..=1")?;
-        } else if refuses {
-            options.lose("temperature", "this model takes none")?;
-        } else if matches!(effort.thinking, Thinking::Budget(_)) {
-            options.lose("temperature", "cannot be set when the model thinks")?;
+    adapter: &Adapter,
+) {
+    // 1 is the default of both: it need not be sent, and some models refuse it.
+    let is_said = |value: &f64| *value != 1.0;
+    let thinks = own.thinks || matches!(effort.thinking, Thinking::Adaptive | Thinking::Budget(_));
+    let has_none = model.sampling == Sampling::None;
+    let mut has_temperature = false;
+    if let Some(value) = request.temperature.filter(is_said) {
+        let nearest = value.clamp(0.0, 1.0);
+        if has_none {
+            adapter.apply(&rules::TEMPERATURE);
+        } else if thinks {
+            // > `temperature` may only be set to 1 when thinking is enabled or in adaptive mode.
+            adapter.apply(&rules::TEMPERATURE_THINKING);
         } else {
-            json.key("temperature").float(temperature);
+            if nearest != value {
+                adapter.apply(&rules::TEMPERATURE_RANGE);
+            }
+            if nearest != 1.0 {
+                has_temperature = true;
+                json.key("temperature").float(nearest);
+            }
         }
     }
-    if let Some(top_p) = request.top_p
-        && top_p != 1.0
-    {
-        if refuses {
-            options.lose("top_p", "this model takes none")?;
+    if let Some(value) = request.top_p.filter(is_said) {
+        if has_none {
+            adapter.apply(&rules::TOP_P);
+        } else if has_temperature && model.sampling == Sampling::OneOfTwo {
+            adapter.apply(&rules::TOP_P_ALONE);
+        } else if thinks && value < LEAST_TOP_P_THINKING {
+            adapter.apply(&rules::TOP_P_THINKING);
+            json.key("top_p").float(LEAST_TOP_P_THINKING);
         } else {
-            json.key("top_p").float(top_p);
+            json.key("top_p").float(value);
         }
     }
     if let Some(top_k) = own.top_k {
-        if refuses {
-            options.lose("top_k", "this model takes none")?;
+        if has_none {
+            adapter.apply(&rules::TOP_K);
+        } else if thinks {
+            adapter.apply(&rules::TOP_K_THINKING);
         } else {
             json.key("top_k").raw(top_k.get());
         }
     }
-    Ok(())
 }
+
+/// > When thinking is enabled, you can set `top_p` to values between 1 and 0.95.
+///
+/// <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>, read 2026-11-28.
+const LEAST_TOP_P_THINKING: f64 = 0.95;
 
 /// > stop_sequences: each stop sequence must contain non-whitespace
-fn stop_sequences(
-    json: &mut Writer,
-    request: &Request<'_>,
-    options: Options,
-) -> Result<(), Unsupported> {
-    let mut stops = request.stop.iter().peekable();
-    if stops.peek().is_none() {
-        return Ok(());
+fn stop_sequences(json: &mut Writer, request: &Request<'_>, adapter: &Adapter) {
+    let is_blank = |stop: &Text<'_>| stop.quoted().is_blank();
+    let stops = || request.stop.iter().filter(|stop| !is_blank(stop));
+    if request.stop.iter().any(|stop| is_blank(&stop)) {
+        adapter.apply(&rules::STOP);
     }
-    json.key("stop_sequences");
-    json.open_array();
-    for stop in stops {
-        if stop.quoted().is_blank() {
-            options.lose(
-                "stop",
-                "has a sequence of white space alone, which is not taken",
-            )?;
-        } else {
-            json.quoted(stop);
-        }
+    if stops().next().is_some() {
+        json.key("stop_sequences")
+            .array(|json| stops().for_each(|stop| json.quoted(stop)));
     }
-    json.close_array();
-    Ok(())
 }
 
-/// <https://platform.claude.com/docs/en/build-with-claude/structured-outputs>, read 2026-11-21.
-fn output_config(
-    json: &mut Writer,
+/// The schema of the answer; where the model has no structured output, an instruction.
+///
+/// <https://platform.claude.com/docs/en/build-with-claude/structured-outputs>, read 2026-11-28.
+fn format(
     request: &Request<'_>,
-    model: Model,
-    effort: &Effort,
-    options: Options,
-) -> Result<(), Unsupported> {
-    let schema = match &request.response_format {
-        None => None,
-        Some(ResponseFormat::JsonObject) => {
-            let message = "\"json_object\" cannot be expressed; use \"json_schema\"";
-            options.lose("response_format", message)?;
-            None
-        }
-        Some(ResponseFormat::JsonSchema { .. }) if model.lacks_structured_output() => {
-            options.lose("response_format", "this model has no structured output")?;
-            None
-        }
-        Some(ResponseFormat::JsonSchema { schema, .. }) => {
-            if schema.is_none() {
-                let message = "is required: the provider takes no format without one";
-                options.lose("response_format.json_schema.schema", message)?;
-            }
-            *schema
-        }
+    model: &Capabilities,
+    adapter: &Adapter,
+    instructions: &mut Vec<String>,
+) -> Result<Option<String>, Unsupported> {
+    let (schema, description) = match &request.response_format {
+        None => return Ok(None),
+        Some(ResponseFormat::JsonObject) => (None, None),
+        Some(ResponseFormat::JsonSchema {
+            schema,
+            description,
+            ..
+        }) => (*schema, description.as_deref()),
     };
-    if schema.is_none() && effort.word.is_none() {
-        return Ok(());
+    let Some(schema) = schema else {
+        adapter.apply(&rules::JSON_OBJECT);
+        instructions.push(
+            "Answer with one JSON object and nothing else: no text around it, no code fence."
+                .to_owned(),
+        );
+        return Ok(None);
+    };
+    let schema = schema::acceptable(schema.get(), description).map_err(|invalid| Unsupported {
+        param: "response_format.json_schema.schema".to_owned(),
+        message: invalid.to_string(),
+    })?;
+    if model.has_structured_output {
+        return Ok(Some(schema));
     }
-    json.key("output_config").object(|json| {
-        if let Some(word) = effort.word {
-            json.key("effort").string(word);
-        }
-        if let Some(schema) = schema {
-            json.key("format").object(|json| {
-                json.key("type").string("json_schema");
-                json.key("schema").raw(schema.get());
-            });
-        }
-    });
-    Ok(())
+    adapter.apply(&rules::JSON_SCHEMA);
+    instructions.push(format!(
+        "Answer with one JSON object that is valid against this JSON Schema, and nothing else: no \
+         text around it, no code fence.\n{schema}"
+    ));
+    Ok(None)
 }
 
-fn tools(
-    json: &mut Writer,
-    request: &Request<'_>,
-    model: Model,
-    options: Options,
-) -> Result<(), Unsupported> {
-    if !request.tools.is_empty() {
+/// The tools that the model is offered, and what it has to do with them.
+struct Offer<'r> {
+    /// Of the functions, only these; `None`: all.
+    only: Option<Vec<&'r str>>,
+    choice: Option<Choice<'r>>,
+    /// See [`Own::web_search`].
+    web_search: Option<&'r str>,
+}
+
+#[derive(Clone, Copy)]
+enum Choice<'r> {
+    Any,
+    Auto,
+    None,
+    Tool(&'r str),
+}
+
+impl<'r> Offer<'r> {
+    fn of(
+        request: &'r Request<'_>,
+        own: &Own<'r>,
+        model: &Capabilities,
+        adapter: &Adapter,
+        instructions: &mut Vec<String>,
+    ) -> Result<Self, Unsupported> {
+        let mut offer = Self {
+            only: None,
+            choice: None,
+            web_search: own.web_search,
+        };
+        let choice = match &request.tool_choice {
+            None => None,
+            Some(ToolChoice::Auto) => Some(Choice::Auto),
+            Some(ToolChoice::None) => Some(Choice::None),
+            Some(ToolChoice::Required) => Some(Choice::Any),
+            Some(ToolChoice::Function(name)) => Some(Choice::Tool(name)),
+            Some(ToolChoice::Allowed { names, is_required }) => {
+                offer.only = Some(names.iter().map(|name| &**name).collect());
+                Some(match is_required {
+                    true => Choice::Any,
+                    false => Choice::Auto,
+                })
+            }
+            Some(ToolChoice::Hosted(kind))
+                if own.web_search.is_some() && kind.starts_with(WEB_SEARCH) =>
+            {
+                Some(Choice::Tool(WEB_SEARCH))
+            }
+            Some(ToolChoice::Hosted(_)) => {
+                adapter.apply(&rules::HOSTED_TOOL_FORCED);
+                Some(Choice::Auto)
+            }
+        };
+        if offer.is_empty(request) {
+            // > You may both skip providing `tools` when sending tool results.
+            // https://github.com/anthropics/anthropic-sdk-python/issues/849, read 2026-11-21. A
+            // choice without tools is refused there, and only repeats what holds anyway.
+            return match choice {
+                Some(Choice::Any | Choice::Tool(_)) => Err(Unsupported {
+                    param: "tool_choice".to_owned(),
+                    message: "forces a call, and there are no tools".to_owned(),
+                }),
+                _ => Ok(offer),
+            };
+        }
+        offer.choice = match choice {
+            Some(Choice::Any) if !model.has_forced_choice => {
+                adapter.apply(&rules::TOOL_CHOICE_FORCED);
+                instructions.push(
+                    "Your next answer must be a call of at least one of the tools, and no text."
+                        .to_owned(),
+                );
+                Some(Choice::Auto)
+            }
+            Some(Choice::Tool(name)) if !model.has_forced_choice => {
+                adapter.apply(&rules::TOOL_CHOICE_FORCED);
+                instructions.push(format!(
+                    "Your next answer must be a call of the tool {name:?}, and no text."
+                ));
+                offer.only = Some(vec![name]);
+                Some(Choice::Auto)
+            }
+            choice => choice,
+        };
+        Ok(offer)
+    }
+
+    fn is_forced(&self) -> bool {
+        matches!(self.choice, Some(Choice::Any | Choice::Tool(_)))
+    }
+
+    fn offers(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&name))
+    }
+
+    fn is_empty(&self, request: &Request<'_>) -> bool {
+        self.web_search.is_none()
+            && !request
+                .tools
+                .iter()
+                .any(|tool| self.offers(&tool.name.decode()))
+    }
+
+    fn write(
+        &self,
+        json: &mut Writer,
+        request: &Request<'_>,
+        model: &Capabilities,
+        host: Host,
+        adapter: &Adapter,
+    ) -> Result<(), Unsupported> {
+        if self.is_empty(request) {
+            return Ok(());
+        }
         json.key("tools");
         json.open_array();
         for (index, it) in request.tools.iter().enumerate() {
-            tool(json, &it, index, model, options)?;
+            if self.offers(&it.name.decode()) {
+                tool(json, &it, index, model, adapter)?;
+            }
+        }
+        if let Some(options) = self.web_search.filter(|_| self.offers(WEB_SEARCH)) {
+            web_search(json, options, model, host);
         }
         json.close_array();
-    }
-    // > You may both skip providing `tools` when sending tool results.
-    // https://github.com/anthropics/anthropic-sdk-python/issues/849, read 2026-11-21. A choice without
-    // tools is refused there, and only says what goes without saying.
-    let is_serial = request.parallel_tool_calls == Some(false);
-    let choice = match &request.tool_choice {
-        _ if request.tools.is_empty() => match request.tool_choice {
-            Some(ToolChoice::Function(_) | ToolChoice::Required) => {
-                return Err(Unsupported {
-                    param: "tool_choice".to_owned(),
-                    message: "forces a call, and there are no tools".to_owned(),
-                });
-            }
-            _ => return Ok(()),
-        },
-        None if is_serial => &ToolChoice::Auto,
-        None => return Ok(()),
-        Some(choice) => choice,
-    };
-    json.key("tool_choice").object(|json| {
-        let kind = match choice {
-            ToolChoice::Auto => "auto",
-            ToolChoice::Function(_) => "tool",
-            ToolChoice::None => "none",
-            ToolChoice::Required => "any",
+        let is_serial = request.parallel_tool_calls == Some(false);
+        let choice = match self.choice {
+            None if is_serial => Choice::Auto,
+            None => return Ok(()),
+            Some(choice) => choice,
         };
-        json.key("type").string(kind);
-        if let ToolChoice::Function(name) = choice {
-            json.key("name").string(name);
-        }
-        if is_serial && *choice != ToolChoice::None {
-            json.key("disable_parallel_tool_use").bool(true);
-        }
-    });
-    Ok(())
+        json.key("tool_choice").object(|json| {
+            let kind = match choice {
+                Choice::Any => "any",
+                Choice::Auto => "auto",
+                Choice::None => "none",
+                Choice::Tool(_) => "tool",
+            };
+            json.key("type").string(kind);
+            if let Choice::Tool(name) = choice {
+                json.key("name").string(name);
+            }
+            if is_serial && !matches!(choice, Choice::None) {
+                json.key("disable_parallel_tool_use").bool(true);
+            }
+        });
+        Ok(())
+    }
 }
 
 fn tool(
     json: &mut Writer,
     it: &Tool<'_>,
     index: usize,
-    model: Model,
-    options: Options,
+    model: &Capabilities,
+    adapter: &Adapter,
 ) -> Result<(), Unsupported> {
     let mut is_strict = it.strict.unwrap_or_default();
-    if is_strict && model.lacks_structured_output() {
-        let param = format!("tools[{index}].function.strict");
-        options.lose(param, "this model has no strict tools")?;
+    if is_strict && !model.has_structured_output {
+        adapter.apply_at(&rules::STRICT, || format!("tools[{index}].function.strict"));
         is_strict = false;
     }
+    let schema =
+        schema::of_tool(it.parameters.map(Raw::get), is_strict).map_err(|invalid| Unsupported {
+            param: format!("tools[{index}].function.parameters"),
+            message: invalid.to_string(),
+        })?;
     json.object(|json| {
         json.key("name").quoted(it.name);
         if let Some(description) = it.description {
             json.key("description").quoted(description);
         }
-        json.key("input_schema");
-        input_schema(json, it.parameters);
+        json.key("input_schema").raw(&schema);
         if is_strict {
             json.key("strict").bool(true);
         }
@@ -445,24 +707,58 @@ fn tool(
     Ok(())
 }
 
-object! {
-    /// A schema, of which only one thing is looked at: whether `type` is among the members.
-    TopLevel {
-        r#type: Ignored = b"type",
+/// Anthropic's own search.
+///
+/// <https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool>, read 2026-11-28:
+/// Vertex has the first version alone, and older models take no other.
+fn web_search(json: &mut Writer, options: &str, model: &Capabilities, host: Host) {
+    #[derive(Default, Deserialize)]
+    struct SearchOptions<'a> {
+        #[serde(borrow)]
+        user_location: Option<Location<'a>>,
     }
-}
+    #[derive(Deserialize)]
+    struct Location<'a> {
+        #[serde(borrow)]
+        approximate: Option<Approximate<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Approximate<'a> {
+        #[serde(borrow)]
+        city: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        country: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        region: Option<Cow<'a, str>>,
+        #[serde(borrow)]
+        timezone: Option<Cow<'a, str>>,
+    }
 
-/// A schema, with the `type` that is required here and that OpenAI takes as understood.
-fn input_schema(json: &mut Writer, schema: Option<Raw<'_>>) {
-    let text = schema.map_or("{}", Raw::get);
-    let inside = text.strip_prefix('{').unwrap_or_default().trim_start();
-    let has_type = inside.starts_with("\"type\"")
-        || json::read::<TopLevel>(text.as_bytes()).is_ok_and(|it| it.r#type.is_some());
-    match (has_type, inside) {
-        (true, _) => json.raw(text),
-        (false, "}" | "") => json.raw(r#"{"type":"object","properties":{}}"#),
-        (false, rest) => json.raw_of(&[r#"{"type":"object","#, rest]),
-    }
+    let is_new = host == Host::Anthropic && model.thinking == ThinkingStyle::Adaptive;
+    let options: SearchOptions<'_> = serde_json::from_str(options).unwrap_or_default();
+    let place = options.user_location.and_then(|it| it.approximate);
+    json.object(|json| {
+        json.key("type").string(match is_new {
+            true => "web_search_20260318",
+            false => "web_search_20250305",
+        });
+        json.key("name").string(WEB_SEARCH);
+        if let Some(place) = place {
+            json.key("user_location").object(|json| {
+                json.key("type").string("approximate");
+                for (name, value) in [
+                    ("city", place.city),
+                    ("country", place.country),
+                    ("region", place.region),
+                    ("timezone", place.timezone),
+                ] {
+                    if let Some(value) = value {
+                        json.key(name).string(&value);
+                    }
+                }
+            });
+        }
+    });
 }
 
 fn cache_control(json: &mut Writer, cache_control: Option<Raw<'_>>) {
@@ -471,7 +767,8 @@ fn cache_control(json: &mut Writer, cache_control: Option<Raw<'_>>) {
     }
 }
 
-const NOT_EXPRESSIBLE: &str = "cannot be expressed in the provider's API";
+/// OpenAI's types of search tools begin with it, and Anthropic's tool is named so.
+const WEB_SEARCH: &str = "web_search";
 
 #[cfg(test)]
 mod tests;

@@ -265,6 +265,11 @@ enum Blocks<'a> {
     Several(Items<'a, SentBlock<'a>>),
 }
 
+/// Whether a signature is one of Anthropic's.
+pub(super) fn is_own(signature: &str) -> bool {
+    signature.starts_with(PREFIX)
+}
+
 /// Reads what a client sends back. Thinking without a signature of Anthropic's is left out: it is
 /// another provider's, or was never signed, and would be refused.
 ///

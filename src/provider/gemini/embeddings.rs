@@ -7,10 +7,13 @@
 //! another vocabulary's. `user` has no counterpart.
 
 use super::model::Model;
+use super::rules;
 use crate::base64;
+use crate::chat::CallStyle;
 use crate::json::{
     self, Ignored, Items, Piece, Raw, Read, Reader, Text, Unread, Unwritten, Writer, object,
 };
+use crate::provider::adapt::Adapter;
 use crate::provider::dialect::{
     BrokenReply, Encoded, EncodedEmbeddings, Encoding, Head, Options, Unsupported,
 };
@@ -149,6 +152,8 @@ pub(in crate::provider) struct Wanted<'a> {
     pub(in crate::provider) dimensions: Option<u64>,
     /// The form of the vectors.
     encoding: Encoding,
+    /// See [`Head::adapted`].
+    adapted: Option<String>,
 }
 
 impl<'a> Wanted<'a> {
@@ -162,10 +167,14 @@ impl<'a> Wanted<'a> {
         options: &Options,
     ) -> Result<Self, Unsupported> {
         let body: Body<'_> = json::read(text).map_err(|unread| unreadable(&unread, text))?;
+        let adapter = Adapter::new(options.unsupported);
         for (name, _) in &body.unknown {
-            let message = format!("{name:?} cannot be expressed in Gemini's embeddings");
-            options.lose(name.clone(), message)?;
+            match &**name {
+                "user" => adapter.apply_to(&rules::USER, name),
+                name => adapter.apply_to(&rules::UNKNOWN, name),
+            }
         }
+        let adapted = adapter.finish()?;
         let dimensions = body.dimensions.map(|it| json::read::<u64>(it.bytes()));
         let dimensions = match dimensions {
             None => None,
@@ -194,6 +203,7 @@ impl<'a> Wanted<'a> {
             is_list,
             dimensions,
             encoding,
+            adapted,
         })
     }
 
@@ -224,6 +234,8 @@ impl<'a> Wanted<'a> {
         let head = Head {
             suffix,
             headers: &[],
+            adapted: self.adapted.clone(),
+            calls: CallStyle::All,
         };
         Ok(EncodedEmbeddings {
             request: Encoded { head, body },
@@ -494,18 +506,18 @@ mod tests {
                 r#"{"input":"a","encoding_format":"int8"}"#,
                 "encoding_format",
             ),
-            (r#"{"input":"a","user":"u"}"#, "user"),
+            (r#"{"input":"a","title":"t"}"#, "title"),
             ("[]", "input"),
             ("\u{0}", "input"),
         ] {
             assert_eq!(encoded(body).unwrap_err().param, param, "{body}");
         }
         let drops = Options {
-            drops_unsupported: true,
+            unsupported: crate::provider::adapt::Policy::Drop,
             ..Options::default()
         };
         let encode = |body: &[u8], model| encode(body, model, &drops, 1 << 20).map_err(failure);
-        assert!(encode(br#"{"input":"a","user":"u"}"#, "e").is_ok());
+        assert!(encode(br#"{"input":"a","title":"t"}"#, "e").is_ok());
         assert_eq!(encode(br#"{"input":[1]}"#, "e").unwrap_err().param, "input");
         assert_eq!(
             encode(br#"{"input":"a"}"#, "../e").unwrap_err().param,

@@ -47,7 +47,7 @@ pub(super) fn by_extension(name: &str) -> Option<&'static str> {
 
 /// Source: <https://ai.google.dev/gemini-api/docs/image-understanding>, `audio`,
 /// `document-processing` and `video-understanding` beside it; read 2026-11-21.
-const MEDIA_TYPES: [(&str, &str); 25] = [
+const MEDIA_TYPES: [(&str, &str); 32] = [
     ("png", "image/png"),
     ("jpg", "image/jpeg"),
     ("jpeg", "image/jpeg"),
@@ -73,6 +73,24 @@ const MEDIA_TYPES: [(&str, &str); 25] = [
     ("xml", "text/xml"),
     ("rtf", "text/rtf"),
     ("json", "application/json"),
+    // https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/gemini-4-hydrogen, read
+    // 2026-11-28.
+    (
+        "docx",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    ),
+    (
+        "pptx",
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    ),
+    (
+        "xlsx",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ),
+    ("odt", "application/vnd.oasis.opendocument.text"),
+    ("odp", "application/vnd.oasis.opendocument.presentation"),
+    ("ods", "application/vnd.oasis.opendocument.spreadsheet"),
+    ("py", "text/x-python"),
 ];
 
 #[cfg(test)]

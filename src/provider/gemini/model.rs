@@ -30,6 +30,8 @@ pub(super) enum Thinking {
     Level {
         /// Whether `MINIMAL` is one of the levels.
         has_minimal: bool,
+        /// Whether `XHIGH` is one of the levels.
+        has_xhigh: bool,
     },
     /// It does not think.
     Never,
@@ -85,6 +87,9 @@ impl<'a> Model<'a> {
     pub(super) fn thinking(&self) -> Thinking {
         let is_lite = self.name.contains("lite");
         let is_flash = self.name.contains("flash");
+        // https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/gemini-4-hydrogen,
+        // read 2026-11-28; carbon refuses it.
+        let has_xhigh = ["neon", "hydrogen"].iter().any(|it| self.name.contains(it));
         match self.version() {
             Some((2, 5)) => Thinking::Budget {
                 can_be_off: is_flash,
@@ -94,9 +99,11 @@ impl<'a> Model<'a> {
             // Flash from 3.7 on, and Pro, have LOW, MEDIUM and HIGH.
             Some(version) => Thinking::Level {
                 has_minimal: is_lite || (is_flash && version < (3, 7)),
+                has_xhigh,
             },
             None => Thinking::Level {
                 has_minimal: is_lite,
+                has_xhigh,
             },
         }
     }
@@ -105,6 +112,20 @@ impl<'a> Model<'a> {
     /// function's result.
     pub(super) fn is_third_generation(&self) -> bool {
         self.version().is_none_or(|(major, _)| major > 2)
+    }
+
+    /// Whether it takes `presencePenalty` and `frequencyPenalty`.
+    ///
+    /// > Penalty is not enabled for this model
+    ///
+    /// <https://github.com/google-gemini/cookbook/issues/1290>, read 2026-11-28: from 2.5 on.
+    pub(super) fn has_penalties(&self) -> bool {
+        self.version().is_some_and(|version| version < (2, 5))
+    }
+
+    /// Whether it gives several answers to one request: until Gemini 3.
+    pub(super) fn has_candidates(&self) -> bool {
+        !self.is_third_generation()
     }
 
     /// `gemini-2.5-pro` is `(2, 5)`; `None` where the name has no version.
@@ -154,7 +175,10 @@ mod tests {
     #[test]
     fn a_generation_thinks_in_its_own_way() {
         let budget = |can_be_off| Thinking::Budget { can_be_off };
-        let level = |has_minimal| Thinking::Level { has_minimal };
+        let level = |has_minimal| Thinking::Level {
+            has_minimal,
+            has_xhigh: false,
+        };
         for (name, thinking) in [
             ("gemini-1.5-pro", Thinking::Never),
             ("gemini-2.0-flash", Thinking::Never),

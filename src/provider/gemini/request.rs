@@ -6,9 +6,11 @@ mod contents;
 
 use super::Host;
 use super::model::{Model, Thinking};
+use super::rules;
 use super::schema::{self, Cleaned};
-use crate::chat::{Message, PartKind, Request, ResponseFormat, ToolChoice};
-use crate::json::Writer;
+use crate::chat::{CallStyle, Message, PartKind, Request, ResponseFormat, ToolChoice};
+use crate::json::{Raw, Writer};
+use crate::provider::adapt::{Adapter, HINTS, SAMPLER_EXTENSIONS};
 use crate::provider::dialect::{Head, Options, Unsupported};
 use contents::Details;
 
@@ -20,14 +22,11 @@ pub(super) fn write(
     host: Host,
 ) -> Result<Head, Unsupported> {
     let model = Model::new(&request.model)?;
-    let options = *options;
-    check(request, options)?;
-    json.open_object();
-    let details = contents::write(json, request, &model, options, host)?;
-    tools(json, request, options)?;
-    tool_config(json, request);
-    generation_config(json, request, &model, options, details)?;
-    json.close_object();
+    let adapter = Adapter::new(options.unsupported);
+    let written = body(json, request, *options, &model, &adapter, host);
+    // What cannot be expressed comes first: without it the rest may be empty.
+    let adapted = adapter.finish()?;
+    written?;
     let suffix = if request.stream {
         // https://ai.google.dev/api/generate-content#method:-models.streamgeneratecontent
         model.path("streamGenerateContent?alt=sse")
@@ -37,38 +36,119 @@ pub(super) fn write(
     Ok(Head {
         suffix,
         headers: &[],
+        adapted,
+        // Gemini decides by itself how many functions it calls at once.
+        calls: match request.parallel_tool_calls {
+            Some(false) => CallStyle::First,
+            _ => CallStyle::All,
+        },
     })
 }
 
-/// Leaves out or refuses the members that no other function looks at.
-fn check(request: &Request<'_>, options: Options) -> Result<(), Unsupported> {
-    if request.user.is_some() {
-        options.lose("user", "Gemini has no member for the end user's name")?;
+fn body(
+    json: &mut Writer,
+    request: &Request<'_>,
+    options: Options,
+    model: &Model<'_>,
+    adapter: &Adapter,
+    host: Host,
+) -> Result<(), Unsupported> {
+    let own = Own::take(request, options, model, adapter);
+    json.open_object();
+    let details = contents::write(json, request, model, adapter, host)?;
+    tools(json, request, &own, adapter);
+    tool_config(json, request, &own, adapter);
+    generation_config(json, request, &own, model, adapter, details)?;
+    if let Some(tier) = own.service_tier {
+        json.key("serviceTier").string(tier);
     }
-    if !request.logprobs && request.top_logprobs.is_some_and(|count| count > 0) {
-        options.lose("top_logprobs", "means something only beside logprobs: true")?;
-    }
-    if request.parallel_tool_calls == Some(false) && !request.tools.is_empty() {
-        let message = "Gemini decides by itself how many functions it calls at once";
-        options.lose("parallel_tool_calls", message)?;
-    }
-    for (name, value) in &request.other {
-        let asks_for_nothing = match &**name {
-            "service_tier" => matches!(value.get(), r#""auto""# | r#""default""#),
-            name => name == TOP_K,
-        };
-        if !asks_for_nothing {
-            let message = format!("{name:?} cannot be expressed in Gemini's generateContent");
-            options.lose(name.clone(), message)?;
+    for (name, value) in [
+        ("safetySettings", own.safety_settings),
+        ("cachedContent", own.cached_content),
+    ] {
+        if let Some(value) = value {
+            json.key(name).raw(value.get());
         }
     }
-    for param in &request.unplaced {
-        options.lose(
-            param,
-            format!("{param:?} cannot be expressed in Gemini's generateContent"),
-        )?;
-    }
+    json.close_object();
     Ok(())
+}
+
+/// Members that are Google's own, or mean something to it.
+#[derive(Default)]
+struct Own<'r> {
+    cached_content: Option<Raw<'r>>,
+    has_web_search: bool,
+    safety_settings: Option<Raw<'r>>,
+    service_tier: Option<&'static str>,
+    top_k: Option<Raw<'r>>,
+}
+
+impl<'r> Own<'r> {
+    /// Takes them, and reports the members that no other function looks at.
+    fn take(
+        request: &'r Request<'_>,
+        options: Options,
+        model: &Model<'_>,
+        adapter: &Adapter,
+    ) -> Self {
+        let mut own = Self::default();
+        if request.user.is_some() {
+            adapter.apply(&rules::USER);
+        }
+        if !request.logprobs && request.top_logprobs.is_some_and(|count| count > 0) {
+            adapter.apply(&rules::TOP_LOGPROBS);
+        }
+        if request.n != 1 && !model.has_candidates() {
+            adapter.apply(&rules::N);
+        }
+        for (name, value) in &request.other {
+            let name = &**name;
+            match name {
+                "cached_content" => own.cached_content = Some(*value),
+                "safety_settings" => own.safety_settings = Some(*value),
+                // https://ai.google.dev/gemini-api/docs/service-tiers, read 2026-11-28.
+                "service_tier" => match value.get() {
+                    "\"auto\"" | "\"default\"" => {}
+                    "\"flex\"" => own.service_tier = Some("flex"),
+                    "\"priority\"" => own.service_tier = Some("priority"),
+                    "\"standard\"" => own.service_tier = Some("standard"),
+                    _ => adapter.apply(&rules::SERVICE_TIER),
+                },
+                TOP_K => own.top_k = Some(*value),
+                "web_search_options" if options.has_web_search => own.has_web_search = true,
+                "web_search_options" => adapter.apply(&rules::WEB_SEARCH),
+                "logit_bias" => adapter.apply(&rules::LOGIT_BIAS),
+                "modalities" => adapter.apply(&rules::MODALITIES),
+                "audio" => adapter.apply(&rules::AUDIO_OUTPUT),
+                // A hint to cache up to a place, which Gemini finds by itself.
+                "cache_control" => {}
+                _ if HINTS.contains(&name) => adapter.apply_to(&rules::HINT, name),
+                _ if SAMPLER_EXTENSIONS.contains(&name) => {
+                    adapter.apply_to(&rules::SAMPLER, name);
+                }
+                _ => adapter.apply_to(&rules::UNKNOWN, name),
+            }
+        }
+        for tool in &request.hosted_tools {
+            let param = || format!("tools[{}] ({})", tool.index, tool.kind);
+            if options.has_web_search && tool.kind.starts_with(WEB_SEARCH) {
+                own.has_web_search = true;
+            } else if tool.has_files {
+                adapter.apply_at(&rules::HOSTED_TOOL_WITH_FILES, param);
+            } else {
+                adapter.apply_at(&rules::HOSTED_TOOL, param);
+            }
+        }
+        if own.has_web_search && !request.tools.is_empty() && !model.is_third_generation() {
+            own.has_web_search = false;
+            adapter.apply(&rules::WEB_SEARCH_AND_FUNCTIONS);
+        }
+        for param in &request.unplaced {
+            adapter.apply_to(&rules::UNPLACED, param);
+        }
+        own
+    }
 }
 
 fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Unsupported {
@@ -80,56 +160,76 @@ fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Unsuppor
 
 // === the rest of the body ===
 
-fn tools(json: &mut Writer, request: &Request<'_>, options: Options) -> Result<(), Unsupported> {
-    if request.tools.is_empty() {
-        return Ok(());
+fn tools(json: &mut Writer, request: &Request<'_>, own: &Own<'_>, adapter: &Adapter) {
+    if request.tools.is_empty() && !own.has_web_search {
+        return;
     }
     json.key("tools").open_array();
-    json.open_object();
-    json.key("functionDeclarations").open_array();
-    for (index, tool) in request.tools.iter().enumerate() {
+    if !request.tools.is_empty() {
         json.open_object();
-        json.key("name").quoted(tool.name);
-        if let Some(description) = tool.description {
-            json.key("description").quoted(description);
-        }
-        match tool.parameters.map(|it| schema::clean(it.get(), false)) {
-            None | Some(Ok(Cleaned::Empty)) => {}
-            Some(Ok(Cleaned::JsonSchema(schema))) => {
-                json.key("parametersJsonSchema").raw(&schema.to_string());
+        json.key("functionDeclarations").open_array();
+        for (index, tool) in request.tools.iter().enumerate() {
+            json.open_object();
+            json.key("name").quoted(tool.name);
+            if let Some(description) = tool.description {
+                json.key("description").quoted(description);
             }
-            Some(Ok(Cleaned::OpenApi(schema))) => json.key("parameters").raw(&schema.to_string()),
-            Some(Err(error)) => options.lose(
-                format!("tools[{index}].function.parameters"),
-                error.to_string(),
-            )?,
+            let cleaned = tool
+                .parameters
+                .map(|schema| schema::clean(schema.get(), None, false));
+            match cleaned {
+                None | Some(Ok(Cleaned::Empty)) => {}
+                Some(Ok(Cleaned::JsonSchema(schema))) => {
+                    json.key("parametersJsonSchema").raw(&schema.to_string());
+                }
+                Some(Ok(Cleaned::OpenApi(schema))) => {
+                    json.key("parameters").raw(&schema.to_string());
+                }
+                Some(Err(_)) => adapter.apply_at(&rules::TOOL_SCHEMA, || {
+                    format!("tools[{index}].function.parameters")
+                }),
+            }
+            json.close_object();
         }
+        json.close_array();
         json.close_object();
     }
+    if own.has_web_search {
+        // https://ai.google.dev/gemini-api/docs/google-search, read 2026-11-28.
+        json.object(|json| json.key("googleSearch").object(|_| {}));
+    }
     json.close_array();
-    json.close_object();
-    json.close_array();
-    Ok(())
 }
 
-/// Source: <https://ai.google.dev/api/caching#FunctionCallingConfig>, read 2026-11-21.
-fn tool_config(json: &mut Writer, request: &Request<'_>) {
+/// Source: <https://ai.google.dev/api/caching#FunctionCallingConfig>, read 2026-11-28.
+fn tool_config(json: &mut Writer, request: &Request<'_>, own: &Own<'_>, adapter: &Adapter) {
     let has_tools = !request.tools.is_empty();
     let (mode, only) = match &request.tool_choice {
         None => return,
-        Some(ToolChoice::Auto) if has_tools => ("AUTO", None),
-        Some(ToolChoice::None) if has_tools => ("NONE", None),
+        Some(ToolChoice::Auto) if has_tools => ("AUTO", &[][..]),
+        Some(ToolChoice::None) if has_tools => ("NONE", &[][..]),
+        Some(ToolChoice::Allowed { names, is_required }) if has_tools => match is_required {
+            true => ("ANY", names.as_slice()),
+            false => ("VALIDATED", names.as_slice()),
+        },
+        Some(ToolChoice::Hosted(kind)) => {
+            if !(own.has_web_search && kind.starts_with(WEB_SEARCH)) {
+                adapter.apply(&rules::HOSTED_TOOL_FORCED);
+            }
+            return;
+        }
         // There is nothing to choose from.
-        Some(ToolChoice::Auto | ToolChoice::None) => return,
-        Some(ToolChoice::Function(name)) => ("ANY", Some(name)),
-        Some(ToolChoice::Required) => ("ANY", None),
+        Some(ToolChoice::Allowed { .. } | ToolChoice::Auto | ToolChoice::None) => return,
+        Some(ToolChoice::Function(name)) => ("ANY", std::slice::from_ref(name)),
+        Some(ToolChoice::Required) => ("ANY", &[][..]),
     };
     json.key("toolConfig").object(|json| {
         json.key("functionCallingConfig").object(|json| {
             json.key("mode").string(mode);
-            if let Some(name) = only {
-                json.key("allowedFunctionNames")
-                    .array(|json| json.string(name));
+            if !only.is_empty() {
+                json.key("allowedFunctionNames").array(|json| {
+                    only.iter().for_each(|name| json.string(name));
+                });
             }
         });
     });
@@ -139,8 +239,9 @@ fn tool_config(json: &mut Writer, request: &Request<'_>) {
 fn generation_config(
     json: &mut Writer,
     request: &Request<'_>,
+    own: &Own<'_>,
     model: &Model<'_>,
-    options: Options,
+    adapter: &Adapter,
     details: Details<'_>,
 ) -> Result<(), Unsupported> {
     let mut config = Config {
@@ -156,39 +257,49 @@ fn generation_config(
     if let Some(top_p) = request.top_p {
         config.key("topP").float(top_p);
     }
-    if let Some((_, top_k)) = request.other.iter().find(|(name, _)| name == TOP_K) {
+    if let Some(top_k) = own.top_k {
         let Ok(top_k) = serde_json::from_str::<u32>(top_k.get()) else {
             let message = "top_k must be a number that is not negative";
             return Err(unsupported(TOP_K, message));
         };
         config.key("topK").number(top_k.into());
     }
-    let stops = || request.stop.iter().filter(|stop| !stop.is_empty());
-    if stops().next().is_some() {
-        config
-            .key("stopSequences")
-            .array(|json| stops().for_each(|stop| json.quoted(stop)));
+    if request.stop.iter().next().is_some() {
+        config.key("stopSequences").array(|json| {
+            request.stop.iter().for_each(|stop| json.quoted(stop));
+        });
     }
-    if request.n != 1 {
+    if request.n != 1 && model.has_candidates() {
         config.key("candidateCount").number(request.n);
     }
     if let Some(seed) = request.seed {
-        match i32::try_from(seed) {
-            Ok(seed) => config.key("seed").raw(&seed.to_string()),
-            Err(_) => options.lose(
-                "seed",
-                format!("{seed} is not in Gemini's range of 32 bits"),
-            )?,
+        let seed = i32::try_from(seed).unwrap_or_else(|_| {
+            adapter.apply(&rules::SEED);
+            // The lowest 31 bits of the number: it fits.
+            i32::try_from(seed & i64::from(i32::MAX)).unwrap_or_default()
+        });
+        config.key("seed").raw(&seed.to_string());
+    }
+    for (name, rule, penalty) in [
+        (
+            "presencePenalty",
+            &rules::PRESENCE_PENALTY,
+            request.presence_penalty,
+        ),
+        (
+            "frequencyPenalty",
+            &rules::FREQUENCY_PENALTY,
+            request.frequency_penalty,
+        ),
+    ] {
+        // Models that have no penalties refuse even the one that penalises nothing.
+        match penalty.filter(|it| *it != 0.0) {
+            None => {}
+            Some(penalty) if model.has_penalties() => config.key(name).float(penalty),
+            Some(_) => adapter.apply(rule),
         }
     }
-    // Models that have no penalties refuse even the one that penalises nothing.
-    if let Some(penalty) = request.presence_penalty.filter(|it| *it != 0.0) {
-        config.key("presencePenalty").float(penalty);
-    }
-    if let Some(penalty) = request.frequency_penalty.filter(|it| *it != 0.0) {
-        config.key("frequencyPenalty").float(penalty);
-    }
-    response_format(&mut config, request, options)?;
+    response_format(&mut config, request, adapter);
     if request.logprobs {
         config.key("responseLogprobs").bool(true);
         // How many of the likeliest tokens.
@@ -198,20 +309,17 @@ fn generation_config(
     }
     match details {
         Details::Same(detail) if detail == "low" => {
-            config.key("mediaResolution").string("MEDIA_RESOLUTION_LOW")
+            config.key("mediaResolution").string("MEDIA_RESOLUTION_LOW");
         }
         // `high` and `auto` are what Gemini does by itself.
         Details::NoImage | Details::Same(_) => {}
         Details::Mixed => {
             if let Some(place) = low_detail(request) {
-                options.lose(
-                    place + ".image_url.detail",
-                    "Gemini has one resolution for all images; give all of them the same detail",
-                )?;
+                adapter.apply_at(&rules::IMAGE_DETAIL, || place + ".image_url.detail");
             }
         }
     }
-    if let Some(effort) = Effort::of(request, model, options)? {
+    if let Some(effort) = Effort::of(request, model, adapter) {
         config
             .key("thinkingConfig")
             .object(|json| effort.write(json));
@@ -243,18 +351,18 @@ impl Config<'_> {
     }
 }
 
-fn response_format(
-    config: &mut Config<'_>,
-    request: &Request<'_>,
-    options: Options,
-) -> Result<(), Unsupported> {
-    let schema = match &request.response_format {
-        None => return Ok(()),
-        Some(ResponseFormat::JsonObject) => None,
-        Some(ResponseFormat::JsonSchema { schema, .. }) => *schema,
+fn response_format(config: &mut Config<'_>, request: &Request<'_>, adapter: &Adapter) {
+    let (schema, description) = match &request.response_format {
+        None => return,
+        Some(ResponseFormat::JsonObject) => (None, None),
+        Some(ResponseFormat::JsonSchema {
+            schema,
+            description,
+            ..
+        }) => (*schema, description.as_deref()),
     };
     config.key("responseMimeType").string("application/json");
-    match schema.map(|it| schema::clean(it.get(), true)) {
+    match schema.map(|schema| schema::clean(schema.get(), description, true)) {
         None | Some(Ok(Cleaned::Empty)) => {}
         Some(Ok(Cleaned::JsonSchema(schema))) => {
             config.key("responseJsonSchema").raw(&schema.to_string());
@@ -262,11 +370,8 @@ fn response_format(
         Some(Ok(Cleaned::OpenApi(schema))) => {
             config.key("responseSchema").raw(&schema.to_string());
         }
-        Some(Err(error)) => {
-            options.lose("response_format.json_schema.schema", error.to_string())?;
-        }
+        Some(Err(_)) => adapter.apply(&rules::FORMAT_SCHEMA),
     }
-    Ok(())
 }
 
 /// The first image that asks for little detail: `messages[0].content[1]`.
@@ -295,45 +400,60 @@ enum Effort {
 }
 
 impl Effort {
-    /// Source: <https://ai.google.dev/gemini-api/docs/openai#thinking>, read 2026-11-21: Google's own
+    /// Source: <https://ai.google.dev/gemini-api/docs/openai#thinking>, read 2026-11-28: Google's own
     /// table of what `reasoning_effort` means.
     /// > Reasoning cannot be turned off for Gemini 2.5 Pro or 3 models.
-    fn of(
-        request: &Request<'_>,
-        model: &Model<'_>,
-        options: Options,
-    ) -> Result<Option<Self>, Unsupported> {
-        let Some(effort) = request.reasoning_effort.as_deref() else {
-            return Ok(None);
+    fn of(request: &Request<'_>, model: &Model<'_>, adapter: &Adapter) -> Option<Self> {
+        let effort = request.reasoning_effort.as_deref()?;
+        let thinking = model.thinking();
+        let nearest = |rule, effort| {
+            adapter.apply(rule);
+            Some(effort)
         };
-        let said = match (model.thinking(), effort) {
-            (Thinking::Never, "none") => return Ok(None),
-            (Thinking::Budget { can_be_off: true }, "none") => Ok(Self::Budget(0)),
-            (Thinking::Budget { .. }, "minimal" | "low") => Ok(Self::Budget(1_024)),
-            (Thinking::Budget { .. }, "medium") => Ok(Self::Budget(8_192)),
-            (Thinking::Budget { .. }, "high") => Ok(Self::Budget(24_576)),
-            (Thinking::Level { has_minimal: true }, "minimal") => Ok(Self::Level("MINIMAL")),
-            (Thinking::Level { .. }, "minimal" | "low") => Ok(Self::Level("LOW")),
-            (Thinking::Level { .. }, "medium") => Ok(Self::Level("MEDIUM")),
-            (Thinking::Level { .. }, "high") => Ok(Self::Level("HIGH")),
-            (Thinking::Never, _) => Err("none, since it does not reason"),
-            (Thinking::Budget { can_be_off: true }, _) => Err("none, minimal, low, medium or high"),
-            (Thinking::Budget { .. } | Thinking::Level { .. }, _) => {
-                Err("minimal, low, medium or high")
+        match (thinking, effort) {
+            (Thinking::Never, "none") => None,
+            (Thinking::Never, _) => {
+                adapter.apply(&rules::EFFORT_NO_THINKING);
+                None
             }
-        };
-        let choices = match said {
-            Ok(effort) => return Ok(Some(effort)),
-            Err(choices) => choices,
-        };
-        options.lose(
-            "reasoning_effort",
-            format!(
-                "{effort:?} is not an effort of {:?}: it takes {choices}",
-                request.model
-            ),
-        )?;
-        Ok(None)
+            (Thinking::Budget { can_be_off: true }, "none") => Some(Self::Budget(0)),
+            (Thinking::Budget { .. }, "none") => {
+                nearest(&rules::EFFORT_OFF, Self::Budget(LEAST_BUDGET))
+            }
+            (Thinking::Budget { .. }, "minimal" | "low") => Some(Self::Budget(1_024)),
+            (Thinking::Budget { .. }, "medium") => Some(Self::Budget(8_192)),
+            (Thinking::Budget { .. }, "high") => Some(Self::Budget(LARGEST_BUDGET)),
+            (Thinking::Budget { .. }, "xhigh" | "max") => {
+                nearest(&rules::EFFORT_LEVEL, Self::Budget(LARGEST_BUDGET))
+            }
+            (Thinking::Level { has_minimal, .. }, "none") => {
+                let lowest = if has_minimal { "MINIMAL" } else { "LOW" };
+                nearest(&rules::EFFORT_OFF, Self::Level(lowest))
+            }
+            (
+                Thinking::Level {
+                    has_minimal: true, ..
+                },
+                "minimal",
+            ) => Some(Self::Level("MINIMAL")),
+            (Thinking::Level { .. }, "minimal" | "low") => Some(Self::Level("LOW")),
+            (Thinking::Level { .. }, "medium") => Some(Self::Level("MEDIUM")),
+            (Thinking::Level { .. }, "high") => Some(Self::Level("HIGH")),
+            (
+                Thinking::Level {
+                    has_xhigh: true, ..
+                },
+                "xhigh",
+            ) => Some(Self::Level("XHIGH")),
+            (Thinking::Level { has_xhigh, .. }, "xhigh" | "max") => {
+                let highest = if has_xhigh { "XHIGH" } else { "HIGH" };
+                nearest(&rules::EFFORT_LEVEL, Self::Level(highest))
+            }
+            (Thinking::Budget { .. } | Thinking::Level { .. }, _) => {
+                adapter.apply(&rules::EFFORT_UNKNOWN);
+                None
+            }
+        }
     }
 
     fn write(&self, json: &mut Writer) {
@@ -348,3 +468,12 @@ impl Effort {
 }
 
 const TOP_K: &str = "top_k";
+
+/// OpenAI's types of search tools begin with it.
+const WEB_SEARCH: &str = "web_search";
+
+/// Unit: tokens. The least that Gemini 2.5 Pro thinks.
+const LEAST_BUDGET: u32 = 128;
+
+/// Unit: tokens.
+const LARGEST_BUDGET: u32 = 24_576;

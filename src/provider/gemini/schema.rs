@@ -89,13 +89,24 @@ pub const MAX_DEPTH: usize = 100;
 
 /// Cleans a schema. The result depends on the text alone.
 ///
+/// `description` is that of the root, where it has none of its own.
+///
 /// `is_answer`: whether the order of properties is the order in which the model writes them.
 ///
 /// # Errors
 ///
 /// When the text is no object, or too large.
-pub fn clean(schema: &str, is_answer: bool) -> Result<Cleaned, InvalidSchema> {
-    let root: Value = serde_json::from_str(schema).map_err(|_| InvalidSchema::NotAnObject)?;
+pub fn clean(
+    schema: &str,
+    description: Option<&str>,
+    is_answer: bool,
+) -> Result<Cleaned, InvalidSchema> {
+    let mut root: Value = serde_json::from_str(schema).map_err(|_| InvalidSchema::NotAnObject)?;
+    if let (Some(members), Some(description)) = (root.as_object_mut(), description) {
+        members
+            .entry("description")
+            .or_insert_with(|| Value::from(description));
+    }
     let members = root.as_object().ok_or(InvalidSchema::NotAnObject)?;
     let says_nothing = |members: &Map<String, Value>| {
         members.get("type").is_none_or(|it| it == "object")
@@ -631,7 +642,7 @@ mod tests {
     use super::*;
 
     fn cleaned(schema: &str) -> String {
-        match clean(schema, false) {
+        match clean(schema, None, false) {
             Ok(Cleaned::Empty) => "empty".to_owned(),
             Ok(Cleaned::JsonSchema(value)) => format!("json {value}"),
             Ok(Cleaned::OpenApi(value)) => format!("open {value}"),
@@ -650,7 +661,7 @@ mod tests {
                 r#"{{"type":"object","properties":{{"of":{{"anyOf":[{{"type":"string","description":"{texts}"}},{{"type":"integer"}}]}},{}}}}}"#,
                 properties.join(",")
             );
-            match clean(&schema, false) {
+            match clean(&schema, None, false) {
                 Ok(_) => assert!(is_cleaned),
                 Err(error) => assert_eq!((error, is_cleaned), (InvalidSchema::TooLarge, false)),
             }
@@ -814,7 +825,7 @@ mod tests {
     fn an_answer_is_written_in_the_order_of_its_properties() {
         let schema =
             r#"{"type":"object","properties":{"z":{"type":"string"},"a":{"type":"string"}}}"#;
-        let Ok(Cleaned::OpenApi(value)) = clean(schema, true) else {
+        let Ok(Cleaned::OpenApi(value)) = clean(schema, None, true) else {
             panic!("{schema}");
         };
         assert_eq!(value["propertyOrdering"], serde_json::json!(["z", "a"]));
@@ -890,8 +901,8 @@ mod tests {
                 text.replace_range(at..end, words[next(words.len())]);
             }
             assert_eq!(
-                clean(&text, true),
-                clean(&text, true),
+                clean(&text, None, true),
+                clean(&text, None, true),
                 "seed {SEED:#x} round {round}: {text}"
             );
         }

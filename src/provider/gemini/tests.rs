@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::Gemini;
 use crate::chat::openai;
-use crate::chat::{Delta, StopReason};
+use crate::chat::{CallStyle, Delta, StopReason};
+use crate::provider::adapt::Policy;
 use crate::provider::dialect::{Dialect, Encoded, Options, Unsupported};
 use crate::sse;
 
@@ -66,12 +67,12 @@ fn members_have_their_place() {
         (
             r#""presence_penalty":1"#,
             "/generationConfig/presencePenalty",
-            json!(1.0),
+            Value::Null,
         ),
         (
             r#""frequency_penalty":-1"#,
             "/generationConfig/frequencyPenalty",
-            json!(-1.0),
+            Value::Null,
         ),
         (r#""presence_penalty":0"#, "/generationConfig", Value::Null),
         (
@@ -153,32 +154,214 @@ fn members_have_their_place() {
 #[test]
 fn what_cannot_be_expressed_is_named_or_left_out() {
     for (member, param) in [
-        (r#""user":"u""#, "user"),
-        (r#""top_logprobs":2"#, "top_logprobs"),
         (r#""logit_bias":{"1":2}"#, "logit_bias"),
-        (
-            r#""parallel_tool_calls":false,"tools":[{"type":"function","function":{"name":"f"}}]"#,
-            "parallel_tool_calls",
-        ),
-        (r#""seed":9007199254740991"#, "seed"),
-        (r#""store":true"#, "store"),
-        (r#""service_tier":"flex""#, "service_tier"),
-        (r#""reasoning_effort":"xhigh""#, "reasoning_effort"),
-        (
-            r#""prediction":{"type":"content","content":"x"}"#,
-            "prediction",
-        ),
+        (r#""modalities":["audio"]"#, "modalities"),
         (r#""unheard_of":1"#, "unheard_of"),
+        (
+            r#""tools":[{"type":"file_search","vector_store_ids":["v"]}]"#,
+            "tools[0] (file_search)",
+        ),
+        (
+            r#""tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"file_search"}"#,
+            "tool_choice",
+        ),
     ] {
         let body = request(member);
         let refused = encode(&body, Options::default()).expect_err(member);
         assert_eq!(refused.param, param, "{member}: {}", refused.message);
         let drops = Options {
-            drops_unsupported: true,
+            unsupported: Policy::Drop,
             ..Options::default()
         };
         assert!(encode(&body, drops).is_ok(), "{member}");
     }
+}
+
+#[test]
+fn what_a_generation_takes_is_sent_to_it() {
+    let tool = r#""tools":[{"type":"function","function":{"name":"f"}}]"#;
+    for (model, members, pointer, expected, report) in [
+        (
+            "gemini-2.0-flash",
+            r#""presence_penalty":1"#,
+            "/generationConfig/presencePenalty",
+            json!(1.0),
+            None,
+        ),
+        (
+            "gemini-4-neon",
+            r#""presence_penalty":1"#,
+            "/generationConfig",
+            Value::Null,
+            Some("presence_penalty"),
+        ),
+        (
+            "gemini-2.5-pro",
+            r#""n":2"#,
+            "/generationConfig/candidateCount",
+            json!(2),
+            None,
+        ),
+        (
+            "gemini-4-neon",
+            r#""reasoning_effort":"xhigh""#,
+            "/generationConfig/thinkingConfig/thinkingLevel",
+            json!("XHIGH"),
+            None,
+        ),
+        (
+            "gemini-4-hydrogen",
+            r#""reasoning_effort":"max""#,
+            "/generationConfig/thinkingConfig/thinkingLevel",
+            json!("XHIGH"),
+            Some("reasoning_effort"),
+        ),
+        (
+            "gemini-4-carbon",
+            r#""reasoning_effort":"xhigh""#,
+            "/generationConfig/thinkingConfig/thinkingLevel",
+            json!("HIGH"),
+            Some("reasoning_effort"),
+        ),
+        (
+            "gemini-3.8-flash",
+            r#""reasoning_effort":"none""#,
+            "/generationConfig/thinkingConfig/thinkingLevel",
+            json!("LOW"),
+            Some("reasoning_effort"),
+        ),
+        (
+            "gemini-2.5-pro",
+            r#""reasoning_effort":"none""#,
+            "/generationConfig/thinkingConfig/thinkingBudget",
+            json!(128),
+            Some("reasoning_effort"),
+        ),
+        (
+            "gemini-2.0-flash",
+            r#""reasoning_effort":"low""#,
+            "/generationConfig",
+            Value::Null,
+            Some("reasoning_effort"),
+        ),
+        (
+            "gemini-3.8-flash",
+            r#""service_tier":"flex""#,
+            "/serviceTier",
+            json!("flex"),
+            None,
+        ),
+        (
+            "gemini-3.8-flash",
+            r#""safety_settings":[{"category":"c"}]"#,
+            "/safetySettings/0/category",
+            json!("c"),
+            None,
+        ),
+        (
+            "gemini-3.8-flash",
+            r#""cached_content":"cachedContents/a""#,
+            "/cachedContent",
+            json!("cachedContents/a"),
+            None,
+        ),
+        (
+            "gemini-3.8-flash",
+            r#""seed":4294967297"#,
+            "/generationConfig/seed",
+            json!(1),
+            Some("seed"),
+        ),
+        (
+            "gemini-3.8-flash",
+            r#""response_format":{"type":"json_schema","json_schema":{"name":"n","description":"d","schema":{"type":"object","properties":{"a":{"type":"string"}}}}}"#,
+            "/generationConfig/responseSchema/description",
+            json!("d"),
+            None,
+        ),
+    ] {
+        let body = format!(
+            r#"{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}],{members}}}"#
+        );
+        let encoded = encode(&body, Options::default()).expect(members);
+        let sent: Value = serde_json::from_slice(&encoded.body).unwrap();
+        let seen = sent.pointer(pointer).unwrap_or(&Value::Null);
+        assert_eq!(*seen, expected, "{model} {members}: {sent}");
+        assert_eq!(encoded.head.adapted.as_deref(), report, "{model} {members}");
+    }
+    for (mode, expected) in [("auto", "VALIDATED"), ("required", "ANY")] {
+        let choice = format!(
+            r#"{tool},"tool_choice":{{"type":"allowed_tools","allowed_tools":{{"mode":"{mode}","tools":[{{"type":"function","function":{{"name":"f"}}}}]}}}}"#
+        );
+        let config = &sent_with(&choice)["toolConfig"]["functionCallingConfig"];
+        assert_eq!(config["mode"], expected);
+        assert_eq!(config["allowedFunctionNames"], json!(["f"]));
+    }
+    let body = request(r#""n":2"#).replace("2.5-flash", "3.8-flash");
+    assert_eq!(encode(&body, Options::default()).unwrap_err().param, "n");
+    let first = encode(
+        &request(r#""parallel_tool_calls":false"#),
+        Options::default(),
+    );
+    assert_eq!(first.unwrap().head.calls, CallStyle::First);
+}
+
+#[test]
+fn a_search_of_the_providers_is_offered_where_the_backend_has_it() {
+    let options = Options {
+        has_web_search: true,
+        ..Options::default()
+    };
+    let encoded = encode(&request(r#""web_search_options":{}"#), options).unwrap();
+    let sent: Value = serde_json::from_slice(&encoded.body).unwrap();
+    assert_eq!(sent["tools"], json!([{"googleSearch": {}}]));
+    let both = r#""web_search_options":{},"tools":[{"type":"function","function":{"name":"f"}}]"#;
+    assert!(encode(&request(both), options).is_err());
+    let newer = request(both).replace("2.5-flash", "3.8-flash");
+    assert!(encode(&newer, options).is_ok());
+}
+
+#[test]
+fn files_are_named_by_what_google_knows() {
+    let part = |file: &str| {
+        format!(
+            r#"{{"model":"gemini-3.8-flash","messages":[{{"role":"user","content":[{{"type":"file","file":{file}}}]}}]}}"#
+        )
+    };
+    for (file, expected) in [
+        (
+            r#"{"file_id":"files/abc"}"#,
+            json!({"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc"}}),
+        ),
+        (
+            r#"{"filename":"a.docx","file_data":"AAAA"}"#,
+            json!({"inlineData": {"mimeType": "application/vnd.openxmlformats-officedocument.wordprocessingml.document", "data": "AAAA"}}),
+        ),
+        (
+            r#"{"file_data":"JVBERi0="}"#,
+            json!({"inlineData": {"mimeType": "application/pdf", "data": "JVBERi0="}}),
+        ),
+    ] {
+        assert_eq!(sent(&part(file))["contents"][0]["parts"][0], expected);
+    }
+    let unknown = encode(
+        &part(r#"{"filename":"a.xyz","file_data":"AAAA"}"#),
+        Options::default(),
+    );
+    assert_eq!(
+        unknown.unwrap_err().param,
+        "messages[0].content[0].file.file_data"
+    );
+}
+
+#[test]
+fn images_may_differ_in_detail_from_gemini_3_on() {
+    let body = r#"{"model":"gemini-3.8-flash","messages":[{"role":"user","content":[
+        {"type":"image_url","image_url":{"url":"https://a/b.png","detail":"low"}},
+        {"type":"image_url","image_url":{"url":"https://a/c.png"}}]}]}"#;
+    let parts = &sent(body)["contents"][0]["parts"];
+    assert_eq!(parts[0]["mediaResolution"]["level"], "MEDIA_RESOLUTION_LOW");
+    assert_eq!(parts[1]["mediaResolution"], Value::Null);
 }
 
 #[test]
@@ -233,7 +416,11 @@ fn messages_that_cannot_be_expressed_are_named() {
         ),
     ] {
         let body = format!(r#"{{"model":"gemini-2.5-flash","messages":{messages}}}"#);
-        let refused = encode(&body, Options::default()).expect_err(messages);
+        let rejecting = Options {
+            unsupported: Policy::Reject,
+            ..Options::default()
+        };
+        let refused = encode(&body, rejecting).expect_err(messages);
         assert_eq!(refused.param, param, "{messages}: {}", refused.message);
     }
     for model in ["..", "a/b", "a?b", "a:b"] {

@@ -91,6 +91,8 @@ fn access_log() -> Value {
             "cluster": "%UPSTREAM_CLUSTER%",
             "upstream": "%UPSTREAM_HOST%",
             "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+            // The parameters that were adapted for the backend.
+            "adapted": "%RESP(x-llm-proxy-adapted)%",
             "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
             "first_byte_ms": "%RESPONSE_DURATION%",
             "duration_ms": "%DURATION%",

@@ -117,6 +117,16 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Whether a file's name says that it is an image.
+pub(super) fn is_image_name(name: Option<&str>) -> bool {
+    let extension = name.and_then(|name| name.rsplit_once('.'));
+    extension.is_some_and(|(_, extension)| {
+        ["gif", "jpeg", "jpg", "png", "webp"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
+    })
+}
+
 fn is_web_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
 }

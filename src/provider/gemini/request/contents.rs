@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use super::unsupported;
 use crate::chat::{Content, Message, MessageIter, PartKind, Request, ToolCall};
 use crate::json::{self, Ignored, Quoted, Text, Writer};
-use crate::provider::dialect::{Options, Unsupported};
+use crate::provider::adapt::{Adapter, Rule};
+use crate::provider::dialect::Unsupported;
 use crate::provider::gemini::model::Model;
-use crate::provider::gemini::{Host, SIGNATURE_PREFIX, media};
+use crate::provider::gemini::{Host, SIGNATURE_PREFIX, media, rules};
 
 /// Writes `contents`, and `systemInstruction` where there are instructions. Returns which detail the
 /// images ask for.
@@ -17,17 +18,18 @@ pub(super) fn write<'r>(
     json: &mut Writer,
     request: &'r Request<'_>,
     model: &'r Model<'_>,
-    options: Options,
+    adapter: &Adapter,
     host: Host,
 ) -> Result<Details<'r>, Unsupported> {
     let mut contents = Contents {
         json,
         role: None,
-        options,
+        adapter,
         host,
         model,
         called: BTreeMap::new(),
         details: Details::NoImage,
+        is_low: false,
     };
     contents.json.key("contents").open_array();
     match host {
@@ -113,12 +115,14 @@ struct Contents<'w, 'r> {
     json: &'w mut Writer,
     /// Whose content is open: [`USER`] or [`MODEL`]; `None` before the first.
     role: Option<&'static str>,
-    options: Options,
+    adapter: &'w Adapter,
     host: Host,
     model: &'r Model<'r>,
     /// The calls so far, by their ids: which entry of the conversation each is, and its function.
     called: BTreeMap<Id<'r>, (u32, Text<'r>)>,
     details: Details<'r>,
+    /// Whether the image that has just been read asks for little detail.
+    is_low: bool,
 }
 
 /// The id of a call. It is ordered as what it says, however that is escaped.
@@ -217,7 +221,7 @@ impl<'r> Contents<'_, 'r> {
                     part.key("text").quoted(reasoning);
                     part.key("thought").bool(true);
                 }
-                let says_something = self.parts(MODEL, index, content)?;
+                let says_something = self.parts(MODEL, index, content);
                 if let Some(signature) = signature {
                     if !says_something {
                         self.begin(MODEL).key("text").string("");
@@ -235,7 +239,7 @@ impl<'r> Contents<'_, 'r> {
                 content,
                 ..
             } => self.result(index, tool_call_id, content)?,
-            Message::User { content, .. } => _ = self.parts(USER, index, content)?,
+            Message::User { content, .. } => _ = self.parts(USER, index, content),
         }
         Ok(())
     }
@@ -276,12 +280,7 @@ impl<'r> Contents<'_, 'r> {
     }
 
     /// Returns whether there is one that says something.
-    fn parts(
-        &mut self,
-        role: &'static str,
-        message: usize,
-        content: Content<'r>,
-    ) -> Result<bool, Unsupported> {
+    fn parts(&mut self, role: &'static str, message: usize, content: Content<'r>) -> bool {
         let mut says_something = false;
         for (index, part) in content.iter().enumerate() {
             // An empty text is an error for some models, and says nothing to any.
@@ -290,23 +289,31 @@ impl<'r> Contents<'_, 'r> {
             }
             match self.part(&Decoded::new(part.kind)) {
                 Ok(part) => {
-                    part.write(self.begin(role));
+                    let is_low = std::mem::take(&mut self.is_low);
+                    let json = self.begin(role);
+                    part.write(json);
+                    if is_low {
+                        // https://ai.google.dev/gemini-api/docs/media-resolution, read 2026-11-28:
+                        // > Per-part media resolution is for Gemini 3 models.
+                        json.key("mediaResolution").object(|json| {
+                            json.key("level").string("MEDIA_RESOLUTION_LOW");
+                        });
+                    }
                     says_something = true;
                 }
-                Err((member, reason)) => self.options.lose(
-                    format!("messages[{message}].content[{index}]{member}"),
-                    reason,
-                )?,
+                Err((member, rule)) => self.adapter.apply_at(rule, || {
+                    format!("messages[{message}].content[{index}]{member}")
+                }),
             }
         }
-        Ok(says_something)
+        says_something
     }
 
     /// What a part becomes, or which of its members cannot be expressed, and why.
     fn part<'p>(
         &mut self,
         part: &'p Decoded<'r>,
-    ) -> Result<Part<'p>, (&'static str, &'static str)> {
+    ) -> Result<Part<'p>, (&'static str, &'static Rule)> {
         match part {
             Decoded::Audio { data, format } => Ok(Part::Inline {
                 media_type: ["audio/", format],
@@ -315,51 +322,61 @@ impl<'r> Contents<'_, 'r> {
             Decoded::File { id, name, data } => {
                 let by_name = name.as_deref().and_then(media::by_extension);
                 match (data, id) {
-                    (Some(data), _) => match media::data_url(data) {
-                        Some(url) if url.media_type.is_empty() => {
-                            Ok(Part::inline(by_name.unwrap_or(PDF), url.data))
+                    (Some(data), _) => {
+                        let unreadable = (".file.file_data", &rules::FILE);
+                        let url = media::data_url(data);
+                        let is_url = url.is_some();
+                        let (media_type, data) = match url {
+                            Some(url) => (url.media_type, url.data),
+                            None if data.contains(':') => return Err(unreadable),
+                            None => ("", &**data),
+                        };
+                        if !media_type.is_empty() && is_url {
+                            return Ok(Part::inline(media_type, data));
                         }
-                        Some(url) => Ok(Part::inline(url.media_type, url.data)),
-                        None if data.contains(':') => Err((
-                            ".file.file_data",
-                            "only base64, bare or in a data: address, can be sent",
-                        )),
-                        None => Ok(Part::inline(by_name.unwrap_or(PDF), data)),
-                    },
+                        // OpenAI takes PDFs alone without a name that says what they are.
+                        let is_nameless = name.as_deref().is_none_or(|name| !name.contains('.'));
+                        match by_name.or(is_nameless.then_some(PDF)) {
+                            Some(media_type) => Ok(Part::inline(media_type, data)),
+                            None => Err(unreadable),
+                        }
+                    }
                     // A file of Google's own is named by its address.
                     (None, Some(id)) if media::is_remote(id) => Ok(Part::File {
                         media_type: by_name,
-                        uri: id,
+                        uri: ["", id],
                     }),
-                    (None, Some(_)) => Err((
-                        ".file.file_id",
-                        "Gemini does not know this file; send its data, or its address",
-                    )),
-                    (None, None) => Err((".file", "a file needs file_data")),
+                    (None, Some(id)) if self.host == Host::AiStudio && id.starts_with("files/") => {
+                        Ok(Part::File {
+                            media_type: by_name,
+                            uri: [FILES, id],
+                        })
+                    }
+                    (None, Some(_)) => Err((".file.file_id", &rules::FILE)),
+                    (None, None) => Err((".file", &rules::FILE)),
                 }
             }
             Decoded::Image { url, detail } => {
-                match &self.details {
-                    Details::NoImage => self.details = Details::Same(detail.clone()),
-                    Details::Same(other) if other == detail => {}
-                    Details::Mixed | Details::Same(_) => self.details = Details::Mixed,
-                }
-                if let Some(url) = media::data_url(url) {
-                    if url.media_type.is_empty() {
-                        return Err((".image_url.url", "the address has no media type"));
+                let is_low = detail == "low" && self.model.is_third_generation();
+                if !self.model.is_third_generation() {
+                    match &self.details {
+                        Details::NoImage => self.details = Details::Same(detail.clone()),
+                        Details::Same(other) if other == detail => {}
+                        Details::Mixed | Details::Same(_) => self.details = Details::Mixed,
                     }
-                    return Ok(Part::inline(url.media_type, url.data));
                 }
-                if media::is_remote(url) {
-                    return Ok(Part::File {
+                let part = match media::data_url(url) {
+                    Some(url) if !url.media_type.is_empty() => {
+                        Part::inline(url.media_type, url.data)
+                    }
+                    None if media::is_remote(url) => Part::File {
                         media_type: media::by_extension(url),
-                        uri: url,
-                    });
-                }
-                Err((
-                    ".image_url.url",
-                    "only http(s) addresses and data: addresses with base64 can be sent",
-                ))
+                        uri: ["", url],
+                    },
+                    _ => return Err((".image_url.url", &rules::IMAGE)),
+                };
+                self.is_low = is_low;
+                Ok(part)
             }
             Decoded::Text(text) => Ok(Part::Text(*text)),
         }
@@ -457,7 +474,7 @@ impl<'r> Contents<'_, 'r> {
         part.key("name").quoted(name);
         part.key("response");
         response(part, &text);
-        self.pictures(message, content)?;
+        self.pictures(message, content);
         self.json.close_object();
         Ok(())
     }
@@ -467,11 +484,11 @@ impl<'r> Contents<'_, 'r> {
     /// <https://ai.google.dev/gemini-api/docs/function-calling#multimodal>, read 2026-11-21:
     /// > For Gemini 3 series models, you can include multimodal content in the function response
     /// > parts
-    fn pictures(&mut self, message: usize, content: Content<'r>) -> Result<(), Unsupported> {
+    fn pictures(&mut self, message: usize, content: Content<'r>) {
         let mut has_any = false;
         for (index, part) in content.iter().enumerate() {
             let part = Decoded::new(part.kind);
-            let (member, reason) = match self.part(&part) {
+            let (member, rule) = match self.part(&part) {
                 Ok(Part::Text(_)) => continue,
                 Ok(part @ Part::Inline { .. }) if self.model.is_third_generation() => {
                     if !has_any {
@@ -481,24 +498,22 @@ impl<'r> Contents<'_, 'r> {
                     self.json.object(|json| part.write(json));
                     continue;
                 }
-                Ok(Part::Inline { .. }) => ("", "this model takes only text as a result"),
-                Ok(Part::File { .. }) => ("", "a result can hold only data, no addresses"),
+                Ok(Part::Inline { .. } | Part::File { .. }) => ("", &rules::RESULT_MEDIA),
                 Err(lost) => lost,
             };
-            self.options.lose(
-                format!("messages[{message}].content[{index}]{member}"),
-                reason,
-            )?;
+            self.adapter.apply_at(rule, || {
+                format!("messages[{message}].content[{index}]{member}")
+            });
         }
+        self.is_low = false;
         if has_any {
             self.json.close_array();
         }
-        Ok(())
     }
 
-    /// Whether calls and results have ids.
+    /// Whether calls and results have ids: on Vertex AI from Gemini 3 on.
     fn has_ids(&self) -> bool {
-        self.host == Host::AiStudio
+        self.host == Host::AiStudio || self.model.is_third_generation()
     }
 }
 
@@ -547,7 +562,8 @@ enum Part<'r> {
     File {
         /// Absent where nothing tells it: Google then looks at the file.
         media_type: Option<&'static str>,
-        uri: &'r str,
+        /// In two pieces.
+        uri: [&'r str; 2],
     },
     Inline {
         /// In two pieces.
@@ -573,7 +589,7 @@ impl<'r> Part<'r> {
                 if let Some(media_type) = media_type {
                     json.key("mimeType").string(media_type);
                 }
-                json.key("fileUri").string(uri);
+                json.key("fileUri").string_of(&uri);
             }),
             Self::Inline { media_type, data } => json.key("inlineData").object(|json| {
                 json.key("mimeType").string_of(&media_type);
@@ -602,6 +618,8 @@ fn is_json(text: &str) -> bool {
     json::read::<Ignored>(text.as_bytes()).is_ok()
 }
 
+/// Where AI Studio keeps files: <https://ai.google.dev/api/files>, read 2026-11-28.
+const FILES: &str = "https://generativelanguage.googleapis.com/v1beta/";
 const MODEL: &str = "model";
 const PDF: &str = "application/pdf";
 const SKIP_SIGNATURE: &str = "skip_thought_signature_validator";

@@ -1,0 +1,61 @@
+//! Which parameters of a chat completion Anthropic's Messages API cannot take as they are.
+
+use crate::provider::adapt::rules;
+
+rules! {
+    N = "n", Rejected, "", "each request has one answer";
+    LOGPROBS = "logprobs", Rejected, "", "the API has no log probabilities";
+    TOP_LOGPROBS = "top_logprobs", Rejected, "", "the API has no log probabilities";
+    LOGIT_BIAS = "logit_bias", Rejected, "", "the API has no token biases";
+    MODALITIES = "modalities", Rejected, "", "the API answers with text alone";
+    AUDIO_OUTPUT = "audio", Rejected, "", "the API answers with text alone";
+    AUDIO_INPUT = "messages[].content[].input_audio", Rejected, "", "the API takes no audio";
+    IMAGE = "messages[].content[].image_url.url", Rejected, "", "only GIF, JPEG, PNG and WebP images, as data URIs with base64 or http(s) URLs";
+    FILE = "messages[].content[].file", Rejected, "", "only PDFs, UTF-8 text and images, as data URIs with base64 or by file id";
+    WEB_SEARCH = "web_search_options", Rejected, "", "the backend does not set \"webSearch: provider\"";
+    HOSTED_TOOL_FORCED = "tool_choice", Rejected, "", "it forces a tool that only OpenAI runs";
+    HOSTED_TOOL_WITH_FILES = "tools[] with files", Rejected, "", "the tool uses files that OpenAI stores";
+    HOSTED_TOOL = "tools[]", Omitted, "", "only OpenAI runs the tool; the model is not offered it";
+    UNKNOWN = "*", Rejected, "", "the API has no such parameter";
+    SEED = "seed", Omitted, "", "the API has no seed";
+    PRESENCE_PENALTY = "presence_penalty", Omitted, "", "the API has no penalties";
+    FREQUENCY_PENALTY = "frequency_penalty", Omitted, "", "the API has no penalties";
+    HINT = "store, metadata, prompt_cache_key, prompt_cache_retention, prompt_cache_options, verbosity, prediction, moderation", Omitted, "", "the API has no equivalent";
+    SAMPLER = "min_p, top_a, repetition_penalty, chat_template_kwargs, keep_alive and other extensions of inference servers", Omitted, "", "the API has no equivalent";
+    UNPLACED = "messages[].name and unknown members of messages, parts and tools", Omitted, "", "the API has no equivalent";
+    IMAGE_DETAIL = "messages[].content[].image_url.detail", Omitted, "", "images are always read in full";
+    SERVICE_TIER = "service_tier", Omitted, "", "only auto, default, priority (as auto) and standard_only have an equivalent";
+    TEMPERATURE_RANGE = "temperature", Nearest, "", "the range is 0 to 1";
+    TEMPERATURE = "temperature", Omitted, "Claude 4.7 and later", "the model takes no sampling parameters";
+    TOP_P = "top_p", Omitted, "Claude 4.7 and later", "the model takes no sampling parameters";
+    TOP_K = "top_k", Omitted, "Claude 4.7 and later", "the model takes no sampling parameters";
+    TOP_P_ALONE = "top_p", Omitted, "Claude 4.1 to 4.6", "the model takes temperature or top_p, not both";
+    TEMPERATURE_THINKING = "temperature", Omitted, "Claude 3.7 to 4.6", "it cannot be set when the model thinks";
+    TOP_P_THINKING = "top_p", Nearest, "Claude 3.7 to 4.6", "at least 0.95 when the model thinks";
+    TOP_K_THINKING = "top_k", Omitted, "Claude 3.7 to 4.6", "it cannot be set when the model thinks";
+    STOP = "stop", Omitted, "", "a stop sequence of white space alone is not taken";
+    MAX_TOKENS = "max_tokens", Nearest, "", "the model's largest limit";
+    EFFORT_UNKNOWN = "reasoning_effort", Omitted, "", "it is none of none, minimal, low, medium, high, xhigh and max";
+    EFFORT_LEVEL = "reasoning_effort", Nearest, "before Claude 4.7", "max instead of xhigh";
+    EFFORT_NO_THINKING = "reasoning_effort", Omitted, "before Claude 3.7", "the model cannot think";
+    EFFORT_OFF = "reasoning_effort", Nearest, "Fable 5, Mythos 5, Opus 5.5 and later", "thinking cannot be turned off: the lowest effort";
+    EFFORT_BETWEEN = "reasoning_effort", Nearest, "Sonnet 5.5 and later", "thinking is turned off but between tool calls";
+    EFFORT_BESIDE_THINKING = "reasoning_effort", Omitted, "Claude 3.7 to 4.5", "the request has thinking";
+    EFFORT_FORCED = "reasoning_effort", Omitted, "Claude 3.7 to 4.5", "the model cannot think when tool_choice forces a call";
+    EFFORT_NO_ROOM = "reasoning_effort", Omitted, "Claude 3.7 to 4.5", "max_tokens leaves no room for thinking, which takes at least 1024";
+    EFFORT_LOOP = "reasoning_effort", Omitted, "Claude 3.7 to 4.5", "the running tool loop has an assistant message without its thinking";
+    TOOL_CHOICE_FORCED = "tool_choice", Nearest, "Fable 5.1, Mythos 5.1, Opus 5.5, Sonnet 5.5 and later", "only those tools are offered, with an instruction to call one";
+    STRICT = "tools[].function.strict", Omitted, "before Claude 4.1", "the model has no strict tools";
+    JSON_OBJECT = "response_format", Nearest, "", "json_object becomes an instruction in the system prompt";
+    JSON_SCHEMA = "response_format", Nearest, "before Claude 4.1", "json_schema becomes an instruction in the system prompt";
+    THINKING_MISMATCH = "messages[].reasoning_signature", Omitted, "", "it belongs to another message: the thinking is not sent back";
+    USER = "user, safety_identifier", Mapped, "", "metadata.user_id";
+    STOP_MAPPED = "stop", Mapped, "", "stop_sequences";
+    LIMITS = "max_tokens, max_completion_tokens", Mapped, "", "max_tokens";
+    EFFORT = "reasoning_effort, reasoning.effort", Mapped, "", "output_config.effort from Claude 4.6 on, thinking.budget_tokens before";
+    RESPONSE_FORMAT = "response_format", Mapped, "", "output_config.format; keywords that the API does not take go into descriptions";
+    TOOL_CHOICE = "tool_choice", Mapped, "", "tool_choice; allowed_tools offers only those";
+    PARALLEL = "parallel_tool_calls", Mapped, "", "tool_choice.disable_parallel_tool_use";
+    FUNCTIONS = "functions, function_call", Mapped, "", "tools; the reply has function_call";
+    OWN = "thinking, top_k, cache_control, container, inference_geo, speed", Mapped, "", "sent as they are";
+}

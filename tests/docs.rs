@@ -1,0 +1,120 @@
+//! The pages in `docs/providers` are what the tables in the code say. `UPDATE=1 cargo test --test
+//! docs` writes them anew.
+#![cfg(not(target_family = "wasm"))]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use llm_proxy::provider::adapt::{Outcome, Rule};
+use llm_proxy::provider::{anthropic, gemini};
+
+/// A page about one dialect.
+fn page(title: &str, introduction: &str, rules: &[&Rule]) -> String {
+    let mut page = format!(
+        "# {title}\n\n<!-- Generated from the tables in src/provider; UPDATE=1 cargo test --test docs \
+         -->\n\n{introduction}\n"
+    );
+    for (heading, text, outcome) in [
+        (
+            "400",
+            "A correct answer depends on these, and the API cannot express them. One 400 names all \
+             that a request has. `unsupported: drop` leaves them out instead.",
+            Outcome::Rejected,
+        ),
+        (
+            "Left out",
+            "Hints. They are named in the reply's header `x-llm-proxy-adapted`. `unsupported: reject` \
+             answers 400 instead.",
+            Outcome::Omitted,
+        ),
+        (
+            "Nearest value",
+            "Hints that the provider takes in another form or range. They are named in the same \
+             header.",
+            Outcome::Nearest,
+        ),
+        (
+            "Translated",
+            "These mean the same under another name.",
+            Outcome::Mapped,
+        ),
+    ] {
+        let _ = writeln!(page, "\n## {heading}\n\n{text}\n");
+        let _ = writeln!(
+            page,
+            "| parameter | models | what happens |\n| --- | --- | --- |"
+        );
+        for rule in rules.iter().filter(|rule| rule.outcome == outcome) {
+            let models = match rule.models {
+                "" => "all",
+                models => models,
+            };
+            let what = match rule.outcome {
+                Outcome::Mapped => format!("becomes {}", rule.reason),
+                _ => rule.reason.to_owned(),
+            };
+            let param = match rule.param {
+                "*" => "any other",
+                param => param,
+            };
+            let _ = writeln!(page, "| `{param}` | {models} | {what} |");
+        }
+    }
+    page
+}
+
+fn is_fresh(name: &str, seen: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs/providers")
+        .join(name);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, seen).unwrap();
+        return;
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == seen,
+        "{} is stale; run UPDATE=1 cargo test --test docs",
+        path.display()
+    );
+}
+
+#[test]
+fn the_page_about_anthropic_is_fresh() {
+    let introduction = "What becomes of the parameters of a chat completion when a backend of `type: \
+        anthropic`, or Claude on Vertex AI, gets it. Structured output and strict tools get the schema \
+        that Anthropic's own SDK would send.";
+    is_fresh(
+        "anthropic.md",
+        &page("Anthropic", introduction, anthropic::RULES),
+    );
+}
+
+#[test]
+fn the_page_about_gemini_is_fresh() {
+    let introduction = "What becomes of the parameters of a chat completion when a backend of `type: \
+        google` gets it: Gemini on AI Studio and on Vertex AI. Claude on Vertex AI follows \
+        [anthropic.md](anthropic.md).";
+    is_fresh("gemini.md", &page("Gemini", introduction, gemini::RULES));
+}
+
+#[test]
+fn every_rule_is_readable() {
+    for rule in anthropic::RULES.iter().chain(gemini::RULES) {
+        let first = rule.reason.chars().next().unwrap();
+        assert!(!rule.reason.ends_with('.') && !rule.param.is_empty());
+        assert!(
+            !first.is_uppercase() || rule.reason.starts_with("Google"),
+            "{}",
+            rule.reason
+        );
+        assert!(!rule.reason.contains('|') && !rule.param.contains('|'));
+    }
+}
