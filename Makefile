@@ -100,8 +100,8 @@ test-wasm: $(RUNNER) $(TARGETS)
 	    $(CARGO) test --target wasm32-unknown-unknown
 
 .PHONY: e2e
-e2e: build wasm mock pack $(INSTALLED) $(if $(HAS_GO),$(CRDCHECK) $(CRDS)) ## Run the tests behind Envoy; ARGS="-k streams" runs some
-	@$(if $(HAS_GO),,echo "e2e: manifests are not checked as an API server checks them: that needs Go" >&2)
+e2e: build wasm mock pack $(INSTALLED) $(if $(HAS_GO),$(CRDCHECK) $(CRDS) $(FUNC_E)) ## Run the tests behind Envoy; ARGS="-k streams" runs some
+	@$(if $(HAS_GO),,echo "e2e: without Go, manifests are not checked as an API server does it, and func-e does not run" >&2)
 	$(VENV)/bin/python -m pytest e2e $(ARGS)
 
 # The real control planes. Without Go, or where a user may not make namespaces, a sentence says that
@@ -109,6 +109,10 @@ e2e: build wasm mock pack $(INSTALLED) $(if $(HAS_GO),$(CRDCHECK) $(CRDS)) ## Ru
 NEEDED := build wasm mock pack image $(INSTALLED)
 LEFT_OUT = @echo "$@: left out, since there is no Go to build it with" >&2; [ "$(CI)" != true ]
 INSIDE = e2e/control_planes/inside.sh $@ $(VENV)/bin/python -m pytest --numprocesses=0 $(ARGS)
+
+.PHONY: e2e-func-e
+e2e-func-e: $(if $(HAS_GO),build wasm mock $(INSTALLED) $(FUNC_E)) ## Run the command by func-e itself, with a mirror (Go; 1 min of CPU to build it, 1 to run)
+	$(if $(HAS_GO),$(VENV)/bin/python -m pytest --numprocesses=0 e2e/test_func_e.py $(ARGS),$(LEFT_OUT))
 
 .PHONY: e2e-istio
 e2e-istio: $(if $(HAS_GO),$(NEEDED) $(ISTIO)) ## Run the manifests for Istio by Istio itself (Go, namespaces; 20 min of CPU to build it, 2 to run)

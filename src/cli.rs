@@ -49,7 +49,8 @@ Keys are not needed to render: whatever authenticates is read in the proxy's env
   OPENAI_API_KEY=sk-... llm-proxy run gateway.yaml
   llm-proxy run gateway.yaml --envoy /opt/envoy/bin/envoy -- --log-level debug
 
-Envoy is what --envoy names, else $ENVOY_BIN, else envoy or func-e on the PATH.")]
+Envoy is what --envoy names, else $ENVOY_BIN or $ENVOY_PATH, else envoy on the PATH, else the one of
+func-e on the PATH, which downloads it the first time.")]
     Run(Run),
     /// Print the JSON Schema of a configuration, for editors
     #[command(after_help = "Example:

@@ -362,7 +362,10 @@ fn run_starts_envoy_with_its_configuration_and_keys_and_gives_its_exit_code() {
 fn run_finds_envoy_by_flag_then_variable_then_path_then_func_e() {
     let home = Home::new("finding");
     home.write("gateway.yaml", GATEWAY).write("m.wasm", "");
-    home.program("bin/func-e", "echo func-e $1");
+    home.program("of-func-e", "echo of func-e $1").program(
+        "bin/func-e",
+        "test \"$1\" = which || exit 9; echo \"$PWD/of-func-e\"",
+    );
     let found = |flag: Option<&str>, variable: Option<&str>| {
         let mut arguments = vec!["run", "gateway.yaml", "--wasm", "m.wasm"];
         arguments.extend(flag.into_iter().flat_map(|flag| ["--envoy", flag]));
@@ -372,7 +375,7 @@ fn run_finds_envoy_by_flag_then_variable_then_path_then_func_e() {
         }
         Done::from(command.output().unwrap()).stdout
     };
-    assert_eq!(found(None, None), "func-e run\n");
+    assert_eq!(found(None, None), "of func-e --config-path\n");
     home.program("bin/envoy", "echo envoy");
     home.program("by-variable", "echo by variable")
         .program("by-flag", "echo by flag");
@@ -380,7 +383,35 @@ fn run_finds_envoy_by_flag_then_variable_then_path_then_func_e() {
     assert_eq!(found(None, Some("")), "envoy\n");
     assert_eq!(found(None, Some("./by-variable")), "by variable\n");
     assert_eq!(found(Some("./by-flag"), Some("./by-variable")), "by flag\n");
-    assert_eq!(found(Some("func-e"), None), "func-e run\n");
+    assert_eq!(found(Some("func-e"), None), "of func-e --config-path\n");
+    // func-e's own variable, with func-e or without it.
+    for flag in [None, Some("func-e")] {
+        let arguments = ["run", "gateway.yaml", "--wasm", "m.wasm"];
+        let mut command = home.command(&arguments);
+        command.args(flag.into_iter().flat_map(|flag| ["--envoy", flag]));
+        command.env("ENVOY_PATH", "./by-variable");
+        assert_eq!(
+            Done::from(command.output().unwrap()).stdout,
+            "by variable\n"
+        );
+    }
+}
+
+#[test]
+fn run_reports_a_func_e_that_has_no_envoy() {
+    let home = Home::new("no-func-e");
+    home.write("gateway.yaml", GATEWAY).write("m.wasm", "");
+    for script in ["echo 'no network' >&2; exit 1", "echo /nowhere/envoy", ""] {
+        home.program("bin/func-e", script);
+        let done = home.run(&["run", "gateway.yaml", "--wasm", "m.wasm"]);
+        assert_eq!(done.code, Some(69), "{done:?}");
+        let message = "func-e which: it printed no path of an Envoy";
+        assert!(done.stderr.contains(message), "{done:?}");
+        assert_eq!(
+            done.stderr.contains("no network"),
+            script.contains("no network")
+        );
+    }
 }
 
 #[test]

