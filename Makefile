@@ -122,6 +122,10 @@ e2e-istio: $(if $(HAS_GO),$(NEEDED) $(ISTIO)) ## Run the manifests for Istio by 
 e2e-envoy-gateway: $(if $(HAS_GO),$(NEEDED) $(ENVOY_GATEWAY) $(OLD_ENVOY_GATEWAY) $(MIDDLE_ENVOY)) ## Run those for Envoy Gateway by itself (Go, namespaces; 20 min of CPU to build it, 3 to run)
 	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_envoy_gateway.py,$(LEFT_OUT))
 
+.PHONY: e2e-apiserver
+e2e-apiserver: $(if $(HAS_GO),build mock $(INSTALLED) $(APISERVER) $(CRDS)) ## Run the commands of envoy/README.md against an API server (Go, etcd, namespaces; 12 min of CPU to build it, 1 to run)
+	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_apiserver.py,$(LEFT_OUT))
+
 .PHONY: attack
 attack: build wasm mock pack $(INSTALLED) ## Run the attacks behind Envoy, also those that take long
 	$(VENV)/bin/python -m pytest e2e -k attack -m "long or not long" --numprocesses=1 $(ARGS)

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 
 use llm_proxy::render::envoy_gateway::{self, Cluster};
-use llm_proxy::render::istio::{self, Mesh, Proxies};
+use llm_proxy::render::istio::{self, Api, Mesh, Proxies};
 use llm_proxy::render::kubernetes::Module;
 use llm_proxy::render::{Source, kubernetes};
 use serde_json::{Value, json};
@@ -40,6 +40,7 @@ fn mesh(holds: bool) -> Mesh {
             gateway: None,
         },
         holds,
+        api: Api::WasmPlugin,
         roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
     }
 }
@@ -441,5 +442,93 @@ fn every_resource_carries_its_gateways_name_so_that_it_can_be_pruned() {
                 })
             );
         }
+    }
+}
+
+#[test]
+fn a_traffic_extension_has_all_that_a_wasm_plugin_has() {
+    let source = one("{name: a, type: mistral, config: {apiKey: $K}}");
+    for proxies in [
+        mesh(false).proxies,
+        Proxies::GatewayApi("llm".to_owned()),
+        Proxies::Sidecars {
+            selector: selector(),
+            port: 10_000,
+        },
+    ] {
+        let of = |api: Api| {
+            let mesh = Mesh {
+                api,
+                proxies: proxies.clone(),
+                ..mesh(false)
+            };
+            istio::resources(&source, &mesh).unwrap()
+        };
+        let (plugins, extensions) = (of(Api::WasmPlugin), of(Api::TrafficExtension));
+        let mut plugin = kind(&plugins, "WasmPlugin")["spec"].clone();
+        let mut extension = kind(&extensions, "TrafficExtension")["spec"].clone();
+        // What concerns the module stands in a member of its own there.
+        let module = extension.as_object_mut().unwrap().remove("wasm").unwrap();
+        let plugin = plugin.as_object_mut().unwrap();
+        for (key, value) in module.as_object().unwrap() {
+            assert_eq!(plugin.remove(key).as_ref(), Some(value), "{key}");
+        }
+        assert_eq!(&Value::Object(plugin.clone()), &extension);
+        assert_eq!(plugins[1..], extensions[1..], "the rest is the same");
+    }
+}
+
+/// Istio's own proxy is built with fewer extensions than stock Envoy.
+#[test]
+fn istio_builds_its_proxy_with_every_extension_that_we_render() {
+    let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/envoy"));
+    let known: Vec<&str> = include_str!("istio/extensions.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .collect();
+    let mut used = std::collections::BTreeSet::new();
+    for file in fs::read_dir(directory).unwrap() {
+        let path = file.unwrap().path();
+        if !path.to_string_lossy().ends_with(".gateway.yaml") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let source = Source::parse_without_keys(&text, &|_: &str| None);
+        // Those at the machine itself cannot be rendered for a pod.
+        if let Ok(resources) = source.and_then(|source| istio::resources(&source, &mesh(true))) {
+            for resource in &resources {
+                types_and_names(resource, &mut used);
+            }
+        }
+    }
+    assert!(used.len() > 5, "{used:?}");
+    let unknown: Vec<&String> = used
+        .iter()
+        .filter(|it| !known.contains(&it.as_str()))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "not in istio/proxy's build: {unknown:?}"
+    );
+}
+
+/// What names an extension of Envoy: the type of a configuration, or a name that Envoy defines.
+fn types_and_names(value: &Value, found: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                match (key.as_str(), value) {
+                    ("@type", Value::String(url)) => {
+                        found.insert(url.trim_start_matches("type.googleapis.com/").to_owned());
+                    }
+                    ("name" | "runtime", Value::String(name)) if name.starts_with("envoy.") => {
+                        found.insert(name.clone());
+                    }
+                    _ => types_and_names(value, found),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|it| types_and_names(it, found)),
+        _ => {}
     }
 }

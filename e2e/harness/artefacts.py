@@ -57,6 +57,11 @@ def envoy_gateway(version: str) -> pathlib.Path:
     return _existing(TARGET / f"tools/envoy-gateway-{version}/envoy-gateway", "make e2e-envoy-gateway")
 
 
+def kubernetes(program: str) -> pathlib.Path:
+    version = pinned("KUBERNETES_VERSION")
+    return _existing(TARGET / f"tools/kubernetes-{version}/{program}", "make e2e-apiserver")
+
+
 def istio(file: str) -> pathlib.Path:
     """A program of Istio, or a file that they need."""
     modules = (ROOT / "e2e/tools/istio/go.mod").read_text()

@@ -7,7 +7,7 @@ use super::{Done, Failure, NOT_WRITTEN, OK, USAGE, complain, envoy, print};
 use super::{System, invalid, read, warn_about};
 use crate::render::envoy::Machine;
 use crate::render::envoy_gateway::{self, Cluster};
-use crate::render::istio::{self, Mesh, Proxies};
+use crate::render::istio::{self, Api, Mesh, Proxies};
 use crate::render::kubernetes::{Module, NAME, accepted};
 use crate::render::{Source, envoy as stock};
 
@@ -99,6 +99,9 @@ pub struct ForIstio {
     #[arg(long, value_name = "PORT", conflicts_with_all = ["gateway_api", "hold"],
           value_parser = clap::value_parser!(u16).range(1..))]
     sidecar: Option<u16>,
+    /// The resource that loads the module: traffic-extension needs Istio 1.30
+    #[arg(long, value_enum, default_value_t = Api::WasmPlugin, conflicts_with = "hold")]
+    api: Api,
     /// Let headers wait for the body, by an EnvoyFilter instead of a WasmPlugin: translated
     /// types, deployments in paths, pools
     #[arg(long)]
@@ -191,6 +194,7 @@ fn for_istio(arguments: &ForIstio) -> Done {
         namespace: arguments.namespace.clone(),
         proxies,
         holds: arguments.hold,
+        api: arguments.api,
         roots: arguments.ca_file.clone(),
     };
     let file = &arguments.file;

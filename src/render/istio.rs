@@ -39,10 +39,21 @@ pub struct Mesh {
     pub namespace: String,
     /// The proxies.
     pub proxies: Proxies,
-    /// Whether headers wait for the body: an `EnvoyFilter` instead of a `WasmPlugin`.
+    /// Whether headers wait for the body: an `EnvoyFilter` instead of the resource of `api`.
     pub holds: bool,
+    /// The resource that loads the module, unless headers are held.
+    pub api: Api,
     /// The path of the system's CA certificates (PEM) in the proxies.
     pub roots: String,
+}
+
+/// A resource of Istio's that loads a module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Api {
+    /// `TrafficExtension`, from Istio 1.30 on.
+    TrafficExtension,
+    /// `WasmPlugin`.
+    WasmPlugin,
 }
 
 /// Which proxies carry the gateway. The kinds exclude each other: their requests are routed by
@@ -99,7 +110,7 @@ fn plain(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec<Value> 
     accepted::check_for_istio(source, errors);
     let plugin = kubernetes::listener_plugin(source, false, REMEDY, errors);
     let services = service::of(source, mesh, errors);
-    let mut resources = vec![wasm_plugin(source, plugin, mesh, errors)];
+    let mut resources = vec![extension(source, plugin, mesh, errors)];
     resources.extend(own_gateway(mesh));
     resources.extend(services.resources(mesh));
     let route = |(backend, service): (&Backend, &Service)| match &mesh.proxies {
@@ -117,7 +128,11 @@ fn plain(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec<Value> 
     resources
 }
 
-fn wasm_plugin(source: &Source, plugin: Value, mesh: &Mesh, errors: &mut ConfigErrors) -> Value {
+/// What loads the module.
+///
+/// Source: <https://istio.io/latest/docs/reference/config/proxy_extensions/wasm-plugin/> and the
+/// `TrafficExtension` of istio.io/api 1.30, which has what concerns the module as a member `wasm`.
+fn extension(source: &Source, plugin: Value, mesh: &Mesh, errors: &mut ConfigErrors) -> Value {
     // istiod reads the configuration as a `Struct`, whose numbers are all doubles.
     check_numbers(&plugin, &KeyPath::root(), errors);
     let environment: Vec<Value> = source
@@ -132,16 +147,12 @@ fn wasm_plugin(source: &Source, plugin: Value, mesh: &Mesh, errors: &mut ConfigE
         }
         Proxies::Gateways { .. } | Proxies::GatewayApi(_) => None,
     };
-    let spec = with(
-        targets(mesh, "matchLabels"),
+    let module = with(
+        json!({"url": mesh.module.url()}),
         [
-            ("url", Some(mesh.module.url().into())),
             ("sha256", mesh.module.sha256.clone().map(Value::from)),
             // A request that the module did not see must not leave.
             ("failStrategy", Some("FAIL_CLOSE".into())),
-            // After what authenticates clients: the module removes their credentials.
-            ("phase", Some("STATS".into())),
-            ("match", only_there),
             ("pluginConfig", Some(plugin)),
             (
                 "vmConfig",
@@ -149,13 +160,36 @@ fn wasm_plugin(source: &Source, plugin: Value, mesh: &Mesh, errors: &mut ConfigE
             ),
         ],
     );
+    let place = with(
+        targets(mesh, "matchLabels"),
+        [
+            // After what authenticates clients: the module removes their credentials.
+            ("phase", Some("STATS".into())),
+            ("match", only_there),
+        ],
+    );
+    let (kind, spec) = match mesh.api {
+        Api::TrafficExtension => ("TrafficExtension", with(place, [("wasm", Some(module))])),
+        Api::WasmPlugin => ("WasmPlugin", merged(place, module)),
+    };
     resource(
         "extensions.istio.io/v1alpha1",
-        "WasmPlugin",
+        kind,
         &mesh.name,
         &mesh.namespace,
         spec,
     )
+}
+
+/// The members of both.
+fn merged(first: Value, second: Value) -> Value {
+    match (first, second) {
+        (Value::Object(mut first), Value::Object(second)) => {
+            first.extend(second);
+            Value::Object(first)
+        }
+        (first, _) => first,
+    }
 }
 
 /// By what a policy finds its proxies; `labels` is the key of its selector.
