@@ -16,7 +16,9 @@ WASM_BINDGEN := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/.*"\(.*\)".*/\1/p
 
 # PROFILE=quick builds a slower module in a fraction of the time, for one's own runs of the tests.
 PROFILE ?= release
-export LLM_PROXY_WASM := $(CARGO_TARGET_DIR)/wasm32-wasip1/$(PROFILE)/llm_proxy.wasm
+BUILT := $(CARGO_TARGET_DIR)/wasm32-wasip1/$(PROFILE)/llm_proxy.wasm
+# What `pack deinline` makes of it: the module that Envoy loads, in every test and in a release.
+export LLM_PROXY_WASM := $(CARGO_TARGET_DIR)/module/$(PROFILE)/llm_proxy.wasm
 WASM := $(LLM_PROXY_WASM)
 # Without the paths of this machine in it, the same sources give the same module.
 WASM_FLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/llm-proxy
@@ -49,10 +51,19 @@ build: ## Build the native command, llm-proxy
 	$(CARGO) build --bin llm-proxy
 
 .PHONY: wasm
-wasm: $(TARGETS) ## Build the module that Envoy loads
+wasm: $(WASM) ## Build the module that Envoy loads
+	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
+
+$(WASM): $(BUILT) $(PACK)
+	$(PACK) deinline --module $(BUILT) --output $@
+
+# Cargo knows whether something has changed. If not, the file keeps its time, and nothing follows.
+$(BUILT): $(TARGETS) ALWAYS
 	CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(WASM_FLAGS)" \
 	    $(CARGO) build --profile $(PROFILE) --target wasm32-wasip1 --lib
-	@echo "$(WASM): $$(wc -c < $(WASM)) bytes"
+
+.PHONY: ALWAYS
+ALWAYS:
 
 .PHONY: image
 image: wasm pack ## Pack the module as the OCI images that Istio and Envoy Gateway load
@@ -63,7 +74,9 @@ dist: wasm pack ## Make a release: the module, its images, the schema and the ex
 	$(PACK) release --module $(WASM) --revision "$(REVISION)" --output $(CARGO_TARGET_DIR)/dist
 
 .PHONY: pack
-pack:
+pack: $(PACK)
+
+$(PACK): ALWAYS
 	$(CARGO) build --package pack
 
 .PHONY: mock

@@ -227,3 +227,11 @@ def leb128(stream) -> int:
         shift += 7
         if byte < 0x80:
             return value
+
+
+def test_the_module_of_every_test_is_what_the_post_link_step_makes_of_cargos(module, output):
+    profile = artefacts.module().parent.name
+    built = artefacts.TARGET / "wasm32-wasip1" / profile / "llm_proxy.wasm"
+    written = output / "llm_proxy.wasm"
+    pack("deinline", "--module", built, "--output", written)
+    assert written.read_bytes() == module

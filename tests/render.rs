@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 /// As the worked examples are rendered: to be started in a clone, on Debian or alike.
 fn machine() -> Machine {
     Machine {
-        module: "target/wasm32-wasip1/release/llm_proxy.wasm".to_owned(),
+        module: "target/module/release/llm_proxy.wasm".to_owned(),
         roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
     }
 }

@@ -18,7 +18,7 @@ GUARD_SECONDS = 120
 
 
 def module() -> pathlib.Path:
-    path = os.environ.get("LLM_PROXY_WASM", TARGET / "wasm32-wasip1/release/llm_proxy.wasm")
+    path = os.environ.get("LLM_PROXY_WASM", TARGET / "module/release/llm_proxy.wasm")
     return _existing((ROOT / path).resolve(), "make wasm")
 
 

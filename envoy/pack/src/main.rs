@@ -1,6 +1,8 @@
 //! `pack`: the module as what people install.
 //!
 //! ```text
+//!   what cargo builds ─► deinline ─► llm_proxy.wasm
+//!
 //!   llm_proxy.wasm ─► module ─┬─► oci ──────► image/ image.tar artifact/ artifact.tar
 //!                             └─► release ──► llm-proxy-VERSION/ with all of it
 //! ```
@@ -8,6 +10,7 @@
 //! The same module and revision give the same bytes, on every machine: nothing here asks for the
 //! time, a user or the order of a directory.
 
+mod deinline;
 mod module;
 mod oci;
 mod release;
@@ -31,10 +34,22 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Write the module that Envoy loads, from what cargo builds
+    Deinline(Deinline),
     /// Write the OCI images, and print their digests
     Image(Image),
     /// Write a release: the module, the images, the schema and the examples
     Release(Release),
+}
+
+#[derive(Debug, clap::Args)]
+struct Deinline {
+    /// The module as cargo builds it
+    #[arg(long, value_name = "FILE")]
+    module: PathBuf,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -61,6 +76,14 @@ struct Release {
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
+        Command::Deinline(Deinline { module, output }) => {
+            let bytes = fs::read(&module).with_context(|| shown(&module))?;
+            let bytes = deinline::deinline(&bytes).with_context(|| shown(&module))?;
+            // Complete or absent, also where this is interrupted: make takes a file for finished.
+            let unfinished = output.with_extension("unfinished");
+            write(&unfinished, &bytes)?;
+            fs::rename(&unfinished, &output).with_context(|| shown(&output))?;
+        }
         Command::Image(arguments) => {
             let (_, layouts) = images(&arguments)?;
             for (name, layout) in &layouts {

@@ -80,7 +80,7 @@ fn text(path: &Path) -> Result<String> {
 const MODULE: &str = "llm_proxy.wasm";
 
 /// Where the examples look for it.
-const BUILT_MODULE: &str = "target/wasm32-wasip1/release/llm_proxy.wasm";
+const BUILT_MODULE: &str = "target/module/release/llm_proxy.wasm";
 
 #[cfg(test)]
 mod tests {
