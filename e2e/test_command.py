@@ -321,8 +321,17 @@ def test_make_run_shows_an_answer_and_ends_with_ctrl_c(tmp_path):
     [
         ({"backends": []}, "backends"),
         ({"backends": [{"name": "a", "type": "nonsense"}]}, "backends[0].type"),
-        ("backends:\n- name: a\n  type: openai\n  config: {apiKee: x}\n", "backends[0].config.apiKee"),
+        (
+            json.dumps({"backends": [{"name": "a", "type": "openai", "config": {"apiKee": "x"}}]}),
+            "backends[0].config.apiKee",
+        ),
+        ("backends:\n- {name: a, type: openai}\n", "the plugin configuration is not JSON: "),
+        ("", "the plugin configuration is empty; "),
         ("{", ""),
+        (
+            {"backends": [{"name": "a", "type": "openai", "config": {"endpoint": "https://bücher.example"}}]},
+            "backends[0].config.endpoint: ",
+        ),
         (
             {"backends": [{"name": "a", "type": "openai", "config": {"apiKey": "${NOT_THERE}"}}]},
             "backends[0].config.apiKey",

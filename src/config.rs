@@ -197,23 +197,39 @@ impl Gateway {
     /// # Errors
     ///
     /// Everything that is wrong with it, each with its key path.
+    #[cfg(not(target_os = "wasi"))]
     pub fn parse(text: &str, environment: &dyn Environment) -> Result<Self, ConfigErrors> {
-        let mut errors = ConfigErrors::default();
-        let gateway = read_file(text, &mut errors)
-            .and_then(|file| build::gateway(&file, environment, &mut errors));
-        gateway.filter(|_| errors.is_empty()).ok_or(errors)
+        Self::read(read::parse(text), environment)
     }
 
-    /// Reads a plugin configuration as Envoy hands it over: text, or a `google.protobuf.Struct`.
+    /// Reads a plugin configuration as Envoy hands it over: a `google.protobuf.Struct`, or JSON.
+    ///
+    /// YAML text is refused: a reader of YAML would be a tenth of the module.
     ///
     /// # Errors
     ///
     /// Everything that is wrong with it, each with its key path.
     pub fn parse_plugin(bytes: &[u8], environment: &dyn Environment) -> Result<Self, ConfigErrors> {
         if let Some(members) = protobuf::decode_struct(bytes).filter(|it| !it.is_empty()) {
-            return Self::parse(&Value::Object(members).to_string(), environment);
+            return Self::read(Ok(Value::Object(members)), environment);
         }
-        Self::parse(&String::from_utf8_lossy(bytes), environment)
+        let text = String::from_utf8_lossy(bytes);
+        let value = read::parse_json(&text).map_err(|error| match text.trim_start() {
+            "" => format!("the plugin configuration is empty; {PLUGIN_FORMS}"),
+            json if json.starts_with('{') => error,
+            _ => format!("the plugin configuration is not JSON: {error}; {PLUGIN_FORMS}"),
+        });
+        Self::read(value, environment)
+    }
+
+    fn read(
+        value: Result<Value, String>,
+        environment: &dyn Environment,
+    ) -> Result<Self, ConfigErrors> {
+        let mut errors = ConfigErrors::default();
+        let gateway = read_file(value, &mut errors)
+            .and_then(|file| build::gateway(&file, environment, &mut errors));
+        gateway.filter(|_| errors.is_empty()).ok_or(errors)
     }
 
     /// Where a request for this model goes from a route, and the prefix of its name that says so.
@@ -303,16 +319,17 @@ impl Gateway {
 /// # Errors
 ///
 /// Everything that does not fit the keys, each with its key path.
+#[cfg(not(target_os = "wasi"))]
 pub fn parse_file(text: &str) -> Result<file::Gateway, ConfigErrors> {
     let mut errors = ConfigErrors::default();
-    let file = read_file(text, &mut errors);
+    let file = read_file(read::parse(text), &mut errors);
     file.filter(|_| errors.is_empty()).ok_or(errors)
 }
 
-fn read_file(text: &str, errors: &mut ConfigErrors) -> Option<file::Gateway> {
+fn read_file(value: Result<Value, String>, errors: &mut ConfigErrors) -> Option<file::Gateway> {
     use self::read::FromValue;
 
-    match read::parse(text) {
+    match value {
         Ok(value) => file::Gateway::from_value(&value, &KeyPath::root(), errors),
         Err(message) => {
             errors.push(&KeyPath::root(), message);
@@ -320,3 +337,8 @@ fn read_file(text: &str, errors: &mut ConfigErrors) -> Option<file::Gateway> {
         }
     }
 }
+
+/// How YAML becomes what the module reads.
+const PLUGIN_FORMS: &str = "the module reads no YAML text. In YAML around it, write the same keys as \
+     a message: \"configuration: {'@type': type.googleapis.com/google.protobuf.Struct, value: \
+     {placement: …}}\". In a StringValue, write JSON; \"llm-proxy render\" does";

@@ -43,6 +43,7 @@
 pub mod base64;
 pub mod budget;
 pub mod headers;
+pub mod host;
 pub mod json;
 pub mod name;
 pub mod pairs;

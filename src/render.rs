@@ -53,6 +53,7 @@ impl Source {
         let mut written = parse_file(text)?;
         let variables = templates::take_literals(&mut written, environment);
         templates::expand_texts(&mut written, environment);
+        templates::write_ascii_hosts(&mut written);
         Ok(Self {
             gateway,
             written,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::config::Destination;
+use crate::host::{self, InvalidHost};
 use crate::model::{Aliases, Glob};
 use crate::name::RouteName;
 
@@ -46,19 +47,15 @@ pub enum Host {
 
 impl Host {
     /// Reads `name` or `*.name`.
-    pub fn new(text: &str) -> Option<Self> {
-        let text = text.to_ascii_lowercase();
-        let below = text
-            .strip_prefix('*')
-            .filter(|below| below.starts_with('.'));
-        let name = below.map_or(text.as_str(), |below| below.trim_start_matches('.'));
-        if name.is_empty() || name.contains(['*', '/', ':', ' ']) {
-            return None;
+    ///
+    /// # Errors
+    ///
+    /// When the name is not a host's.
+    pub fn new(text: &str) -> Result<Self, InvalidHost> {
+        match text.strip_prefix("*.") {
+            Some(name) => Ok(Self::Below(format!(".{}", host::Host::parse(name)?))),
+            None => Ok(Self::Exact(host::Host::parse(text)?.to_string())),
         }
-        Some(match below {
-            Some(below) => Self::Below(below.to_owned()),
-            None => Self::Exact(text),
-        })
     }
 
     /// Whether an authority, with or without a port, is one of these hosts.

@@ -73,6 +73,44 @@ fn every_error_is_told_at_once_with_its_key_path() {
 }
 
 #[test]
+fn a_plugin_reads_json_and_refuses_yaml_with_the_fix() {
+    let good = configurations("tests/config")
+        .into_iter()
+        .filter(|path| !path.with_extension("err").exists());
+    let mut number = 0;
+    for path in good {
+        let text = fs::read_to_string(&path).unwrap();
+        let read = |bytes: &[u8]| Gateway::parse_plugin(bytes, &environment);
+        let mut value: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        value.apply_merge().unwrap();
+        let json = serde_json::to_string(&value).unwrap();
+        let yaml = serde_yaml::to_string(&value).unwrap();
+        let as_yaml = format!("{:?}", Gateway::parse(&text, &environment).unwrap());
+        let as_json = format!("{:?}", read(json.as_bytes()).unwrap());
+        assert_eq!(as_json, as_yaml, "{}", path.display());
+        let error = read(yaml.as_bytes()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("the plugin configuration is not JSON: "),
+            "{error}"
+        );
+        assert!(
+            error.contains("type.googleapis.com/google.protobuf.Struct"),
+            "{error}"
+        );
+        number += 1;
+    }
+    assert!(number > 5);
+    let error = Gateway::parse_plugin(b" ", &environment).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("the plugin configuration is empty; ")
+    );
+    let error = Gateway::parse_plugin(b"{\"a\": 1,}", &environment).unwrap_err();
+    assert_eq!(error.to_string(), "trailing comma at line 1 column 9");
+}
+
+#[test]
 fn what_is_valid_is_valid_to_an_editor() {
     let schema: Value = serde_json::from_str(&schema::text()).unwrap();
     let good = configurations("tests/config")

@@ -499,6 +499,34 @@ fn a_backend_without_a_route_is_left_out() {
     assert!(vm.get("environment_variables").is_none());
 }
 
+#[test]
+fn host_names_are_rendered_as_punycode_wherever_they_stand() {
+    let text = rendered(
+        "backends:
+- name: a
+  type: openai-compatible
+  config:
+    endpoint: https://bücher.example/v1
+    address: döner.example:8443
+    tls: {serverName: tür.example}
+routes: [{backend: a, hosts: ['*.äpfel.example', gateway.example]}]
+",
+    )
+    .to_string();
+    assert!(text.is_ascii(), "{text}");
+    for host in [
+        "xn--bcher-kva",
+        "xn--dner-5qa",
+        "xn--tr-xka",
+        "xn--pfel-koa",
+    ] {
+        assert!(
+            text.contains(&format!("{host}.example")),
+            "{host} in {text}"
+        );
+    }
+}
+
 const POOL: &str = "backends:
 - {name: a, type: xai, config: {maxRetries: 1, timeout: 10s}}
 - {name: b, type: anthropic, config: {defaultModel: d, timeout: 20s}}
@@ -550,18 +578,18 @@ fn a_pool_is_a_cluster_for_each_member_and_a_plugin_that_selects() {
 
     // A member of pools alone has no plugin of its own: the router has one for all.
     assert!(wasm(cluster(&rendered, "a")).is_null());
-    assert!(plugin(cluster(&rendered, "b")).contains("placement: upstream"));
+    assert!(plugin(cluster(&rendered, "b")).contains("\"placement\": \"upstream\""));
     let manager = &rendered["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
     let filters = &manager["typed_config"]["http_filters"];
     let text = |filter: &Value| {
         let configuration = &filter["typed_config"]["config"]["configuration"]["value"];
         configuration.as_str().unwrap().to_owned()
     };
-    assert!(
-        text(&filters[0]).starts_with("placement: listener\nrole: choose\nholdHeaders: true\n")
-    );
+    let choosing =
+        "{\n  \"placement\": \"listener\",\n  \"role\": \"choose\",\n  \"holdHeaders\": true,\n";
+    assert!(text(&filters[0]).starts_with(choosing));
     let upstream = text(&filters[1]["typed_config"]["upstream_http_filters"][0]);
-    assert!(upstream.starts_with("placement: upstream\nholdHeaders: true\n"));
+    assert!(upstream.starts_with("{\n  \"placement\": \"upstream\",\n  \"holdHeaders\": true,\n"));
     let module = Gateway::parse(&upstream, &|_: &str| Some("key".to_owned())).unwrap();
     assert_eq!(module.pools.len(), 1);
     assert_eq!(module.backends.len(), 2);

@@ -13,6 +13,7 @@ use super::{
     Auth, Backend, Destination, Gateway, KeyHeader, LIMITS, MemberRule, Placement, Plugin, Query,
     Tls, file,
 };
+use crate::host::InvalidHost;
 use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
@@ -719,7 +720,7 @@ impl Build<'_> {
     fn query(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Option<Query> {
         let query = config.auth.as_ref()?.query.as_ref()?;
         let at = at.key("auth").key("query");
-        let mut encoded = url::form_urlencoded::Serializer::new(String::new());
+        let mut encoded = form_urlencoded::Serializer::new(String::new());
         for (name, value) in query {
             if let Some(value) = self.secret(value, &at.key(name)) {
                 encoded.append_pair(name, &value);
@@ -1021,12 +1022,13 @@ impl Build<'_> {
     fn hosts(&mut self, route: &file::Route, at: &KeyPath) -> Vec<Host> {
         let mut hosts = Vec::new();
         for (index, text) in route.hosts.iter().flatten().enumerate() {
-            let host = Host::new(text);
-            if host.is_none() {
-                let message = format!("{text:?} is not a host name such as a.example or *.example");
-                self.errors.push(&at.index(index), message);
-            }
-            hosts.extend(host);
+            let host = Host::new(text).map_err(|why| match why {
+                InvalidHost::NotAscii => format!("{text:?}: {why}"),
+                InvalidHost::Empty | InvalidHost::Malformed => {
+                    format!("{text:?} is not a host name such as a.example or *.example")
+                }
+            });
+            hosts.extend(self.noted(host, &at.index(index)));
         }
         hosts
     }

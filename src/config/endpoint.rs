@@ -3,8 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
-use url::{Host, Url};
-
+use crate::host::Host;
 use crate::operation::Operation;
 
 /// Scheme, authority and base path of a provider.
@@ -28,45 +27,93 @@ impl Endpoint {
     /// What is wrong with the URL and what is allowed.
     pub fn parse(text: &str, default_path: &str) -> Result<Self, String> {
         let example = "expected a URL such as https://llm.example.com/v1";
-        if !text.contains("://") {
+        let wrong = |why: &dyn fmt::Display| format!("{text:?}: {why}; {example}");
+        let Some((scheme, rest)) = text.split_once("://") else {
             return Err(format!("{text:?} has no scheme; {example}"));
-        }
-        let url = Url::parse(text).map_err(|error| format!("{text:?}: {error}; {example}"))?;
-        let is_tls = match url.scheme() {
+        };
+        let is_tls = match scheme.to_ascii_lowercase().as_str() {
             "https" => true,
             "http" => false,
             other => return Err(format!("scheme {other:?} is not http or https")),
         };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("a URL with a user or password is not allowed; use apiKey".to_owned());
-        }
-        if url.query().is_some() || url.fragment().is_some() {
+        if rest.contains(['?', '#']) {
             return Err("a query or fragment is not allowed; use auth.query or path".to_owned());
         }
-        let host = url
-            .host()
-            .ok_or_else(|| format!("{text:?} has no host; {example}"))?;
-        let port = url
-            .port_or_known_default()
-            .unwrap_or(if is_tls { 443 } else { 80 });
-        if port == 0 {
-            return Err(format!("{text:?} has port 0; expected 1 to 65535"));
+        let (authority, path) = match rest.find('/').and_then(|at| rest.split_at_checked(at)) {
+            Some((authority, path)) => (authority, path),
+            None => (rest, ""),
+        };
+        if authority.contains('@') {
+            return Err("a URL with a user or password is not allowed; use apiKey".to_owned());
         }
-        let authority = match url.port() {
+        // The colons of an IPv6 address stand within brackets.
+        let port = authority
+            .rsplit_once(':')
+            .filter(|(_, port)| !port.ends_with(']'));
+        let (host, port) = match port {
+            Some((host, port)) => (host, Some(parse_port(port).map_err(|why| wrong(&why))?)),
+            None => (authority, None),
+        };
+        let host = Host::parse(host).map_err(|why| wrong(&why))?;
+        let known_port = if is_tls { 443 } else { 80 };
+        let authority = match port.filter(|port| *port != known_port) {
             Some(port) => format!("{host}:{port}"),
             None => host.to_string(),
         };
-        let base_path = match url.path().trim_end_matches('/') {
+        check_path(path).map_err(|why| wrong(&why))?;
+        let base_path = match path.trim_end_matches('/') {
             "" => default_path.to_owned(),
             path => base_of(path).trim_end_matches('/').to_owned(),
         };
         Ok(Self {
             is_tls,
             authority: authority.into(),
-            address: Address::new(&host, port),
+            address: Address::new(&host, port.unwrap_or(known_port)),
             base_path,
         })
     }
+}
+
+/// Checks a path, without a query, as it goes into `:path`.
+///
+/// Source: RFC 3986, section 3.3 (`path-abempty`). Parts `.` and `..`, also escaped, are refused:
+/// servers and Envoy resolve them differently.
+///
+/// # Errors
+///
+/// What is wrong with the path, and the fix.
+pub fn check_path(path: &str) -> Result<(), String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~%!$&'()*+,;=:@".contains(c);
+    if let Some(c) = path.chars().find(|c| !is_plain(*c)) {
+        let escaped: String = c.to_string().bytes().map(|b| format!("%{b:02X}")).collect();
+        return Err(format!(
+            "{c:?} cannot stand in a path; write it as {escaped}"
+        ));
+    }
+    let mut escapes = path.split('%').skip(1);
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !escapes.all(is_escape) {
+        return Err("a '%' in a path is followed by two hexadecimal digits; write %25".to_owned());
+    }
+    let is_dots = |part: &str| {
+        let part = part.to_ascii_lowercase().replace("%2e", ".");
+        part == "." || part == ".."
+    };
+    if path.split('/').any(is_dots) {
+        return Err("\".\" and \"..\" cannot be parts of a path; write where it leads".to_owned());
+    }
+    Ok(())
+}
+
+fn parse_port(text: &str) -> Result<u16, String> {
+    // A sign would be taken, too.
+    let digits = Some(text).filter(|it| it.bytes().all(|b| b.is_ascii_digit()));
+    let port = digits.and_then(|digits| digits.parse().ok());
+    port.filter(|port| *port > 0)
+        .ok_or_else(|| format!("port {text:?} is not from 1 to 65535"))
 }
 
 /// A path without the operation in which it ends: `/v1/chat/completions` is about `/v1`.
@@ -107,29 +154,20 @@ impl Address {
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is not host:port, such as 127.0.0.1:8443");
         let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let port: u16 = port
-            .parse()
-            .ok()
-            .filter(|port| *port > 0)
-            .ok_or_else(wrong)?;
-        let host = Host::parse(host).map_err(|_| wrong())?;
+        let port = parse_port(port).map_err(|why| format!("{}: {why}", wrong()))?;
+        let host = Host::parse(host).map_err(|why| format!("{}: {why}", wrong()))?;
         Ok(Self::new(&host, port))
     }
 
-    fn new<S: AsRef<str>>(host: &Host<S>, port: u16) -> Self {
+    fn new(host: &Host, port: u16) -> Self {
         match host {
-            Host::Domain(name) => Self {
-                host: name.as_ref().to_owned(),
+            Host::Name(name) => Self {
+                host: name.clone(),
                 port,
                 is_ip: false,
             },
-            Host::Ipv4(ip) => Self {
-                host: ip.to_string(),
-                port,
-                is_ip: true,
-            },
-            Host::Ipv6(ip) => Self {
-                host: ip.to_string(),
+            Host::Ip(address) => Self {
+                host: address.to_string(),
                 port,
                 is_ip: true,
             },
@@ -214,10 +252,24 @@ mod tests {
             ("api.x.ai", "has no scheme"),
             ("localhost:8000", "has no scheme"),
             ("ftp://a", "not http or https"),
-            ("https://", "empty host"),
+            ("https://", "host is empty"),
             ("https://u:p@a", "user or password"),
             ("https://a?x=1", "query"),
-            ("https://a:0", "port 0"),
+            ("https://a:0", "port \"0\" is not from 1 to 65535"),
+            ("https://a:", "port \"\" is not"),
+            ("https://a:+1", "port \"+1\" is not"),
+            ("https://a:65536/v1", "port \"65536\" is not"),
+            ("https://a\n.example", "not a DNS name or an IP address"),
+            (
+                "https://a/v1\r\nx-evil: 1",
+                "'\\r' cannot stand in a path; write it as %0D",
+            ),
+            ("https://a/v 1", "write it as %20"),
+            ("https://a/ü", "write it as %C3%BC"),
+            ("https://a/100%", "write %25"),
+            ("https://a/v1/../v2", "\"..\" cannot be parts"),
+            ("https://a/%2E%2e/v2", "\"..\" cannot be parts"),
+            ("https://[::1", "not a DNS name or an IP address"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(reason), "{text}: {error}");

@@ -14,14 +14,15 @@ use serde_json::{Map, Value};
 
 use super::error::{ConfigErrors, KeyPath};
 
-/// Parses the text of a configuration: JSON when it starts with `{`, YAML otherwise.
+/// Parses the text of a configuration: JSON if it starts with `{`, YAML otherwise.
 ///
 /// # Errors
 ///
 /// When the text is neither, with line and column (both from 1), or when a key stands twice.
+#[cfg(not(target_os = "wasi"))]
 pub fn parse(text: &str) -> Result<Value, String> {
     if text.trim_start().starts_with('{')
-        && let Ok(Unique(value)) = serde_json::from_str(text)
+        && let Ok(value) = parse_json(text)
     {
         return Ok(value);
     }
@@ -29,6 +30,18 @@ pub fn parse(text: &str) -> Result<Value, String> {
     let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|e| e.to_string())?;
     value.apply_merge().map_err(|e| e.to_string())?;
     serde_json::to_value(value).map_err(|e| e.to_string())
+}
+
+/// Parses a configuration that is JSON.
+///
+/// # Errors
+///
+/// When the text is not JSON, with line and column (both from 1), or when a key stands twice.
+pub fn parse_json(text: &str) -> Result<Value, String> {
+    match serde_json::from_str(text) {
+        Ok(Unique(value)) => Ok(value),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// A JSON value in which no key stands twice. Of two, serde_json would take the last in silence.

@@ -223,7 +223,7 @@ fn named<'n>(names: impl IntoIterator<Item = &'n str>, backend: &Backend) -> Vec
 /// A path segment without its escapes.
 fn decoded(segment: &str) -> String {
     let literal = segment.replace('+', "%2B");
-    let mut pairs = url::form_urlencoded::parse(literal.as_bytes());
+    let mut pairs = form_urlencoded::parse(literal.as_bytes());
     pairs
         .next()
         .map(|(name, _)| name.into_owned())

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::config::value::{BackendType, Template};
 use crate::config::{Environment, KeyPath, file};
+use crate::host::with_ascii_host;
 use crate::provider::ProviderType;
 use crate::secret::Secret;
 
@@ -88,6 +89,33 @@ pub fn expand_texts(gateway: &mut file::Gateway, environment: &dyn Environment) 
                 *template = Template::literal(&text);
             }
         }
+    }
+}
+
+/// Writes host names with letters outside ASCII as punycode: the module does not convert them.
+pub fn write_ascii_hosts(gateway: &mut file::Gateway) {
+    let hosts = |config: &mut file::BackendConfig| {
+        let server_name = config.tls.as_mut().and_then(|tls| tls.server_name.as_mut());
+        let keys = [
+            &mut config.endpoint,
+            &mut config.address,
+            &mut config.token_endpoint,
+        ];
+        let keys = keys.into_iter().flatten().chain(server_name);
+        for template in keys.filter(|it| it.variables().next().is_none()) {
+            if let Ok(text) = template.expand(|_| None) {
+                *template = Template::literal(&with_ascii_host(&text));
+            }
+        }
+    };
+    let configs = gateway
+        .backends
+        .iter_mut()
+        .filter_map(|it| it.config.as_mut());
+    configs.for_each(hosts);
+    let routes = gateway.routes.iter_mut().flat_map(file::List::iter_mut);
+    for host in routes.filter_map(|route| route.hosts.as_mut()).flatten() {
+        *host = with_ascii_host(host).into_owned();
     }
 }
 

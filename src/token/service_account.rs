@@ -122,7 +122,7 @@ impl ServiceAccount {
             .sign(&self.private_key.expose(), signed.as_bytes())
             .map_err(|why| format!("the service account's private key cannot sign: {why}"))?;
         let assertion = format!("{signed}.{}", base64::encode_url(&signature));
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", GRANT_TYPE);
         form.append_pair("assertion", &assertion);
         Ok(form.finish())

@@ -13,7 +13,7 @@
 //!   (elem …)                    (elem …) (elem (offset N) $large …)
 //! ```
 //!
-//! `docs/performance.md` has what it gains. The same module in gives the same bytes out.
+//! `docs/start-up.md` has what it gains. The same module in gives the same bytes out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;

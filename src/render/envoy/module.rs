@@ -18,8 +18,9 @@ pub fn filter(source: &Source, machine: &Machine, what: &str, plugin: &Value) ->
         let variables = json!({"host_env_keys": names});
         vm.insert("environment_variables".to_owned(), variables);
     }
-    // As text and not as a `Struct`, which would make every number of `defaults` a double.
-    let plugin = serde_yaml::to_string(plugin).unwrap_or_default();
+    // As text and not as a `Struct`, which would make every number of `defaults` a double. Over
+    // several lines, so that a person can read it and a `diff` shows what has changed.
+    let plugin = format!("{plugin:#}\n");
     let config = json!({"config": {
         "name": format!("{NAME}.{what}"),
         "vm_config": vm,
