@@ -13,7 +13,7 @@ use super::{
     Auth, Backend, Destination, Gateway, KeyHeader, LIMITS, MemberRule, Placement, Plugin, Query,
     Tls, file,
 };
-use crate::host::InvalidHost;
+use crate::host::{Host, InvalidHost};
 use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
@@ -23,7 +23,7 @@ use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
 use crate::provider::vertex::{self, Location};
 use crate::provider::{Dialects, KeyPlace, Paths, ProviderType};
-use crate::route::{Host, Route};
+use crate::route::{self, Route};
 use crate::secret::Secret;
 use crate::token::{self, Credential, ServiceAccount};
 
@@ -832,9 +832,15 @@ impl Build<'_> {
         }
         Tls {
             ca_file: self.text(tls.ca_file.as_ref(), &at.key("caFile")),
-            server_name: self.text(tls.server_name.as_ref(), &at.key("serverName")),
+            server_name: self.server_name(tls.server_name.as_ref(), &at.key("serverName")),
             insecure,
         }
+    }
+
+    fn server_name(&mut self, template: Option<&Template>, at: &KeyPath) -> Option<String> {
+        let text = self.text(template, at)?;
+        let host = Host::parse(&text).map_err(|why| format!("{text:?}: {why}"));
+        Some(self.noted(host, at)?.to_string())
     }
 
     fn routes(
@@ -1019,10 +1025,10 @@ impl Build<'_> {
         headers
     }
 
-    fn hosts(&mut self, route: &file::Route, at: &KeyPath) -> Vec<Host> {
+    fn hosts(&mut self, route: &file::Route, at: &KeyPath) -> Vec<route::Host> {
         let mut hosts = Vec::new();
         for (index, text) in route.hosts.iter().flatten().enumerate() {
-            let host = Host::new(text).map_err(|why| match why {
+            let host = route::Host::new(text).map_err(|why| match why {
                 InvalidHost::NotAscii => format!("{text:?}: {why}"),
                 InvalidHost::Empty | InvalidHost::Malformed => {
                     format!("{text:?} is not a host name such as a.example or *.example")
