@@ -119,7 +119,7 @@ pub struct Backend {
     /// What to do about other members of the body, without `model` and `stream`.
     pub members: Vec<MemberRule>,
     /// The members of a body to look at: `model`, `stream`, those of `members`, in order, and
-    /// [`LIMITS`] where a model may refuse the first of them.
+    /// the names of [`crate::provider::LimitName`] where one may have to be replaced.
     pub watched: Watched,
     /// Who authenticates, and how.
     pub auth: Auth,
@@ -136,9 +136,6 @@ pub struct Backend {
     /// TLS, where the endpoint uses it.
     pub tls: Tls,
 }
-
-/// The two names of the limit of an answer: the old one, and the one that some models insist on.
-pub const LIMITS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
 /// Who authenticates at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]

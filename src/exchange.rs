@@ -24,6 +24,7 @@ mod asked;
 mod body;
 mod chat;
 pub mod choose;
+mod foreign;
 mod metadata;
 pub mod models;
 mod original;
@@ -924,7 +925,7 @@ impl Exchange {
             needs_model,
         );
         let edit = match operation.is_chat_completions() {
-            true => edit.with_limits(),
+            true => edit.with_limits().without_foreign_members(),
             false => edit,
         };
         if holds {

@@ -74,6 +74,29 @@ impl Dialects {
     }
 }
 
+/// By which of its two names, `max_tokens` and `max_completion_tokens`, a provider takes the limit of
+/// an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitName {
+    /// Some models take `max_completion_tokens` alone: see [`openai::insists_on_completion_tokens`].
+    ByModel,
+    /// Both, or nothing is known.
+    Either,
+    /// `max_tokens` alone.
+    Old,
+}
+
+impl LimitName {
+    /// The name that is replaced, and the one that takes its place; `None`: both stay.
+    pub fn names(self) -> Option<[&'static str; 2]> {
+        match self {
+            Self::ByModel => Some(["max_tokens", "max_completion_tokens"]),
+            Self::Either => None,
+            Self::Old => Some(["max_completion_tokens", "max_tokens"]),
+        }
+    }
+}
+
 /// Where the API key of a provider goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyPlace {
@@ -158,9 +181,44 @@ impl ProviderType {
         self == Self::Openai
     }
 
-    /// Whether it has models that refuse `max_tokens`: see [`openai::insists_on_completion_tokens`].
-    pub fn has_insisting_models(self) -> bool {
-        matches!(self, Self::Openai | Self::AzureOpenai)
+    /// By which name it takes the limit of an answer.
+    pub fn limit_name(self) -> LimitName {
+        match self {
+            Self::Openai | Self::AzureOpenai => LimitName::ByModel,
+            // Mistral answers 422 `extra_forbidden` to the new name (`mistralai` 3.7.0,
+            // ChatCompletionRequest); DeepSeek and Ollama ignore it:
+            // https://api-docs.deepseek.com/api/create-chat-completion and
+            // https://docs.ollama.com/api/openai-compatibility, read 2026-11-28.
+            Self::Deepseek | Self::Mistral | Self::Ollama => LimitName::Old,
+            _ => LimitName::Either,
+        }
+    }
+
+    /// The members of a message that only translated replies bring, and that it refuses or does not
+    /// read.
+    ///
+    /// Groq: "property 'reasoning_content' is unsupported"; Mistral: 422 `extra_forbidden`; OpenAI:
+    /// "Additional properties are not allowed". DeepSeek and the inference servers read
+    /// `reasoning_content`: <https://api-docs.deepseek.com/guides/thinking_mode>, read 2026-11-28.
+    pub fn foreign_members(self) -> &'static [&'static str] {
+        match self {
+            Self::AzureOpenai | Self::Cohere | Self::Groq | Self::Mistral | Self::Openai => {
+                &["reasoning_content", "reasoning_signature"]
+            }
+            Self::Anthropic | Self::Google => &[],
+            _ => &["reasoning_signature"],
+        }
+    }
+
+    /// The members of a chat completion that it refuses and that change no answer.
+    ///
+    /// Cohere: `stream_options` is not supported,
+    /// <https://docs.cohere.com/docs/compatibility-api>, read 2026-11-28.
+    pub fn refused_members(self) -> &'static [&'static str] {
+        match self {
+            Self::Cohere => &["stream_options"],
+            _ => &[],
+        }
     }
 
     /// Where a key goes.

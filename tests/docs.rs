@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use llm_proxy::provider::adapt::{Outcome, Rule};
-use llm_proxy::provider::{anthropic, gemini};
+use llm_proxy::provider::{LimitName, ProviderType, anthropic, gemini};
 
 /// A page about one dialect.
 fn page(title: &str, introduction: &str, rules: &[&Rule]) -> String {
@@ -103,6 +103,45 @@ fn the_page_about_gemini_is_fresh() {
         google` gets it: Gemini on AI Studio and on Vertex AI. Claude on Vertex AI follows \
         [anthropic.md](anthropic.md).";
     is_fresh("gemini.md", &page("Gemini", introduction, gemini::RULES));
+}
+
+#[test]
+fn the_page_about_openais_dialect_is_fresh() {
+    let mut page = "# Providers that speak OpenAI's dialect\n\n<!-- Generated from the tables in \
+        src/provider.rs; UPDATE=1 cargo test --test docs -->\n\nA chat completion passes as the client \
+        sent it, but for these members. They are overwritten with spaces, or renamed, while the body \
+        passes.\n\n| type | limit of the answer | left out of messages | left out of the request |\n\
+        | --- | --- | --- | --- |\n"
+        .to_owned();
+    let list = |names: &[&str]| {
+        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    for provider in ProviderType::ALL {
+        if provider.dialects().is_some() {
+            continue;
+        }
+        let limit = match provider.limit_name() {
+            LimitName::ByModel => "`max_completion_tokens` for models that reason",
+            LimitName::Either => "as sent",
+            LimitName::Old => "`max_tokens`",
+        };
+        let mut members = provider.foreign_members().to_vec();
+        members.push("tool_calls[].extra_content");
+        let _ = writeln!(
+            page,
+            "| `{}` | {limit} | {} | {} |",
+            provider.as_str(),
+            list(&members),
+            list(provider.refused_members()),
+        );
+    }
+    page.push_str(
+        "\nA backend whose host ends in `.googleapis.com` gets the messages as they are: Google's own \
+         API in OpenAI's dialect reads the signatures that it has sent. A rule for `messages` in \
+         `overrides` or `defaults` turns this off, too.\n",
+    );
+    is_fresh("openai.md", &page);
 }
 
 #[test]

@@ -466,6 +466,43 @@ tests! {
         becomes_at("openai", "", "/v1/completions", body, Ok(body));
     }
 
+    fn max_completion_tokens_goes_by_its_old_name_where_no_other_is_taken() {
+        const CHAT: &str = "/v1/chat/completions";
+        for provider in ["mistral", "deepseek", "ollama"] {
+            for (config, body, expected) in [
+                ("", r#"{"model":"m","max_completion_tokens": 5}"#, Ok(r#"{"model":"m","max_tokens": 5}"#)),
+                ("", r#"{"max_completion_tokens":5,"model":"m"}"#, Ok(r#"{"max_tokens":5,"model":"m"}"#)),
+                ("", r#"{"model":"m","max_tokens":5}"#, Ok(r#"{"model":"m","max_tokens":5}"#)),
+                ("defaults: {max_completion_tokens: 9}", r#"{"model":"m"}"#, Ok(r#"{"model":"m","max_tokens":9}"#)),
+            ] {
+                becomes_at(provider, &format!("models: ['*'], {config}"), CHAT, body, expected);
+            }
+        }
+        let body = r#"{"model":"m","max_completion_tokens":5}"#;
+        becomes_at("groq", "", CHAT, body, Ok(body));
+    }
+
+    fn members_that_only_another_provider_brings_are_overwritten() {
+        const CHAT: &str = "/v1/chat/completions";
+        let body = r#"{"model":"m","messages":[{"role":"assistant","reasoning_content":"r","reasoning_signature":"anthropic:S","content":null,"tool_calls":[{"id":"c","extra_content":{"google":{"thought_signature":"T"}},"type":"function"}]}],"max_completion_tokens":5}"#;
+        let member = |text: &str| " ".repeat(text.len());
+        let without = |body: &str, texts: &[&str]| {
+            texts.iter().fold(body.to_owned(), |body, text| body.replacen(text, &member(text), 1))
+        };
+        let signature = r#","reasoning_signature":"anthropic:S""#;
+        let extra = r#","extra_content":{"google":{"thought_signature":"T"}}"#;
+        let reasoning = r#","reasoning_content":"r""#;
+        let all = without(body, &[signature, extra, reasoning]);
+        for provider in ["openai", "groq"] {
+            becomes_at(provider, "models: ['*']", CHAT, body, Ok(&all));
+        }
+        let renamed = all.replace("max_completion_tokens", "max_tokens");
+        becomes_at("mistral", "models: ['*']", CHAT, body, Ok(&renamed));
+        let some = without(body, &[signature, extra]);
+        becomes_at("openrouter", "", CHAT, body, Ok(&some));
+        becomes_at("openrouter", "", "/v1/completions", body, Ok(body));
+    }
+
     fn max_tokens_waits_for_the_model_but_not_for_ever() {
         for plugin in ["placement: upstream\nholdHeaders: true", "placement: upstream"] {
             let gateway = backend_of("openai", plugin, "");

@@ -10,8 +10,7 @@ use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
 use super::value::{BackendType, Failure, Role, Span, Template, WebSearch};
 use super::{
-    Auth, Backend, Destination, Gateway, KeyHeader, LIMITS, MemberRule, Placement, Plugin, Query,
-    Tls, file,
+    Auth, Backend, Destination, Gateway, KeyHeader, MemberRule, Placement, Plugin, Query, Tls, file,
 };
 use crate::host::{Host, InvalidHost};
 use crate::json::Watched;
@@ -185,11 +184,7 @@ impl Build<'_> {
         let query = self.query(config, at);
         let members = self.members(config, at);
         let rules = members.iter().map(|rule| rule.name.as_str());
-        let limits = match provider.has_insisting_models() {
-            true => &LIMITS[..],
-            false => &[],
-        };
-        let limits = limits.iter().copied();
+        let limits = provider.limit_name().names().into_iter().flatten();
         let watched = ["model", "stream"].into_iter().chain(rules).chain(limits);
         let watched = Watched::new(watched);
         Some(Backend {

@@ -23,8 +23,8 @@
 //!
 //! # `max_tokens`
 //!
-//! Some models take it only by its new name, `max_completion_tokens`: see
-//! [`insists_on_completion_tokens`]. Its key is then replaced, its value stays. Which model goes
+//! Some models take it only by its new name, `max_completion_tokens`, and some providers only by the
+//! old one: see [`LimitName`]. Its key is then replaced, its value stays. Which model goes
 //! upstream may be told only after the key: then what comes from the key on waits, up to
 //! [`MAX_HELD_BYTES`], also where headers do not; beyond, the key stays what it was. A request
 //! that has both names is refused, as OpenAI itself does it; where one of them is the
@@ -33,11 +33,13 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::config::{Backend, LIMITS};
+use super::foreign::ForeignMembers;
+use crate::config::Backend;
 use crate::headers::HeaderEdit;
 use crate::json::{self, Event, Scanner, Splice, ValueText};
 use crate::model::{Asked, Choice, ModelRule, Renaming, Unusable};
 use crate::operation::ModelMember;
+use crate::provider::LimitName;
 use crate::provider::openai::insists_on_completion_tokens;
 use crate::refusal::Refusal;
 
@@ -51,6 +53,10 @@ pub struct BodyEdit {
     decided: Vec<bool>,
     /// What becomes of `max_tokens`; `None`: it stays.
     limits: Option<Limits>,
+    /// Members of messages that are another provider's; `None`: they stay.
+    foreign: Option<ForeignMembers>,
+    /// Where those are overwritten in the bytes at hand, in order.
+    overwritten: Vec<Splice>,
     /// Where the bytes at hand begin: what stands before has gone on.
     base: u64,
     /// The value that is open where the bytes at hand end, and has to wait for its end.
@@ -111,11 +117,15 @@ impl OfRoute {
 /// `max_tokens` and `max_completion_tokens`, where a model may insist on the latter.
 #[derive(Debug)]
 struct Limits {
+    /// The name that is replaced, and the one that takes its place.
+    names: [&'static str; 2],
     /// Their positions in [`Backend::watched`].
     old: usize,
     new: usize,
     /// Whether the model that goes upstream insists; `None`: it is not known yet.
     insists: Option<bool>,
+    /// Whether every model of the provider insists.
+    is_fixed: bool,
     /// Where the key `max_tokens` stands, if it says something.
     old_key: Option<Range<u64>>,
     is_renamed: bool,
@@ -166,6 +176,8 @@ impl BodyEdit {
             of_route,
             member,
             limits: None,
+            foreign: None,
+            overwritten: Vec::new(),
             base: 0,
             open: None,
             splices: Vec::new(),
@@ -180,15 +192,25 @@ impl BodyEdit {
 
     /// The same for a chat completion, where a model may insist on the new name of `max_tokens`.
     pub fn with_limits(mut self) -> Self {
-        let [old, new] = LIMITS.map(|name| self.backend.watched.position(name));
+        let limit_name = self.backend.provider.limit_name();
+        let Some(names) = limit_name.names() else {
+            return self;
+        };
+        let [old, new] = names.map(|name| self.backend.watched.position(name));
+        let is_fixed = limit_name == LimitName::Old;
         let always = self.of_route.model.as_deref();
         let always = always.or(self.backend.model.always.as_deref());
-        let insists = always.map(insists_on_completion_tokens);
+        let insists = match is_fixed {
+            true => Some(true),
+            false => always.map(insists_on_completion_tokens),
+        };
         self.limits = match (old, new) {
             (Some(old), Some(new)) if insists != Some(false) => Some(Limits {
+                names,
                 old,
                 new,
                 insists,
+                is_fixed,
                 old_key: None,
                 is_renamed: false,
                 has_new: false,
@@ -196,6 +218,19 @@ impl BodyEdit {
             }),
             _ => None,
         };
+        self
+    }
+
+    /// The same for a chat completion, whose messages may have another provider's members.
+    pub fn without_foreign_members(mut self) -> Self {
+        let names = self.backend.provider.foreign_members();
+        let top = self.backend.provider.refused_members();
+        // What the configuration says about the messages counts.
+        let has_rule = self.backend.members.iter().any(|it| it.name == "messages");
+        // Google's own API in OpenAI's dialect reads the signatures that it has sent.
+        let is_google = self.backend.endpoint.authority.ends_with(".googleapis.com");
+        let is_clean = names.is_empty() || has_rule || is_google;
+        self.foreign = (!is_clean).then(|| ForeignMembers::new(top, names));
         self
     }
 
@@ -227,11 +262,15 @@ impl BodyEdit {
     /// When the body is not a JSON object, or its `model` cannot be used.
     pub fn push(&mut self, bytes: &[u8], ends: bool) -> Result<Pushed, Refusal> {
         self.scan(bytes)?;
+        if let Some(foreign) = &mut self.foreign {
+            foreign.push(bytes, &mut self.overwritten);
+        }
         if ends {
             self.scanner.finish().map_err(Refusal::InvalidBody)?;
         }
         let length = self.new_length(ends);
         let headers = match (self.holds, length) {
+            _ if !ends && self.waits_for_a_key() => return Ok(Pushed::Hold),
             (false, _) if self.waits_for_limit() => return Ok(Pushed::Hold),
             (false, _) => Vec::new(),
             (true, Some(length)) => match self.declared == Some(length) {
@@ -249,10 +288,26 @@ impl BodyEdit {
                 with: Vec::new(),
             });
         }
-        Ok(Pushed::Pass {
-            headers,
-            splices: std::mem::take(&mut self.splices),
-        })
+        let mut splices = std::mem::take(&mut self.splices);
+        if let Some(foreign) = &mut self.foreign {
+            foreign.pass(&mut self.overwritten);
+            if !self.overwritten.is_empty() {
+                splices.append(&mut self.overwritten);
+                splices.sort_by_key(|it| it.range.start);
+            }
+        }
+        Ok(Pushed::Pass { headers, splices })
+    }
+
+    /// Whether the bytes at hand end where a foreign member may begin.
+    fn waits_for_a_key(&self) -> bool {
+        // White space before a key may be endless.
+        let held = self.scanner.position() - self.base;
+        held <= 2 * MAX_HELD_BYTES
+            && self
+                .foreign
+                .as_ref()
+                .is_some_and(ForeignMembers::is_at_a_key)
     }
 
     fn scan(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
@@ -397,7 +452,7 @@ impl BodyEdit {
         let Some((limits, other)) = limits.and_then(|it| Some((it, it.other(member)?))) else {
             return Some(name);
         };
-        let [_, new_name] = LIMITS;
+        let [_, new_name] = limits.names;
         match limits.old_key.is_some() || limits.has_new {
             // What the client sent is there, or has been replaced.
             true => None,
@@ -409,7 +464,7 @@ impl BodyEdit {
     /// The model that goes upstream is known.
     fn settle_limits(&mut self, insists: bool) {
         match &mut self.limits {
-            Some(limits) if insists => limits.insists = Some(true),
+            Some(limits) if insists || limits.is_fixed => limits.insists = Some(true),
             limits => *limits = None,
         }
     }
@@ -422,7 +477,7 @@ impl BodyEdit {
         if limits.insists != Some(true) {
             return Ok(());
         }
-        let [old_name, new_name] = LIMITS;
+        let [old_name, new_name] = limits.names;
         if limits.old_key.is_some() && limits.has_new {
             return Err(Refusal::Parameter {
                 param: Some(old_name.to_owned()),
