@@ -129,11 +129,11 @@ e2e-func-e: $(if $(HAS_GO),build wasm mock $(INSTALLED) $(FUNC_E)) ## Run the co
 
 .PHONY: e2e-istio
 e2e-istio: $(if $(HAS_GO),$(NEEDED) $(ISTIO)) ## Run the manifests for Istio by Istio itself (Go, namespaces; 20 min of CPU to build it, 2 to run)
-	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_istio.py,$(LEFT_OUT))
+	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_istio*.py,$(LEFT_OUT))
 
 .PHONY: e2e-envoy-gateway
 e2e-envoy-gateway: $(if $(HAS_GO),$(NEEDED) $(ENVOY_GATEWAY) $(OLD_ENVOY_GATEWAY) $(MIDDLE_ENVOY)) ## Run those for Envoy Gateway by itself (Go, namespaces; 20 min of CPU to build it, 3 to run)
-	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_envoy_gateway.py,$(LEFT_OUT))
+	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_envoy_gateway*.py,$(LEFT_OUT))
 
 .PHONY: e2e-apiserver
 e2e-apiserver: $(if $(HAS_GO),build mock $(INSTALLED) $(APISERVER) $(CRDS)) ## Run the commands of envoy/README.md against an API server (Go, etcd, namespaces; 12 min of CPU to build it, 1 to run)

@@ -209,18 +209,22 @@ def test_a_configuration_that_is_wrong_is_not_taken(start, plain, mock):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_sidecar_routes_whatever_host_is_called_at_its_port(start, output, mock, version):
+def test_a_sidecar_routes_by_path_what_calls_a_providers_host(start, output, mock, version):
     file = KUBERNETES / "plain.gateway.yaml"
     directory = output / "istio" / "sidecar"
     documents = manifests("istio", file, directory, "--sidecar", "10000", "--selector", "app=chat")
     _, sidecar = start(documents, version)
-    for host in ("api.mistral.ai:10000", "llm.apps.svc.cluster.local", "api.deepseek.com:10000"):
+    for host in ("api.mistral.ai:10000", "api.deepseek.com:10000", "api.deepseek.com"):
         for name, authority in (("mistral", "api.mistral.ai"), ("deepseek", "api.deepseek.com")):
             mock.forget()
             assert sidecar.post(f"/{name}", CHAT, [("host", host)]).status == 200
             arrived = mock.only()
             assert (arrived.authority, arrived.sni) == (authority, authority)
             assert arrived.all("authorization") == [f"Bearer sk-{name}"]
+    # Another host is another service's: the module leaves it alone.
+    mock.forget()
+    assert sidecar.post("/mistral", CHAT, [("host", "llm.apps.svc.cluster.local")]).status == 418
+    assert mock.none_came()
 
 
 @pytest.fixture(scope="module", params=VERSIONS)

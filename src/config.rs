@@ -68,6 +68,17 @@ pub struct Plugin {
     pub route_metadata: bool,
     /// For which backend it speaks where no metadata says so.
     pub backend: Option<Rc<Backend>>,
+    /// How it follows Envoy's choice of route, in a listener; `None`: it chooses by itself.
+    pub envoy_routes: Option<EnvoyRoutes>,
+}
+
+/// What the module knows of Envoy's routes, beside their names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvoyRoutes {
+    /// The path below which internal paths stand: it starts with a `/` and does not end with one.
+    pub internal_path: Rc<str>,
+    /// The end of `config` in the `istio` metadata of a route that is ours.
+    pub owner: Option<String>,
 }
 
 /// Where a route leads.

@@ -54,7 +54,8 @@ use crate::pool::health::{self, Outcome};
 use crate::provider::dialect::Encoded;
 use crate::provider::{Dialects, PathError};
 use crate::refusal::{ErrorBody, JSON, LocalReply, Refusal};
-use crate::route::{Model, Route};
+use crate::rewrite::{self, Rewrite};
+use crate::route::{Model, Route, path_is_below};
 use crate::shared::Shared;
 
 /// What the host can be asked while it handles a request; and what the workers share.
@@ -64,6 +65,13 @@ pub trait Surroundings: Shared {
 
     /// The backend that the metadata of the picked endpoint names, else of the cluster.
     fn backend_name(&self) -> Option<String>;
+
+    /// The name of Envoy's route; `None`: no route matches.
+    fn route_name(&self) -> Option<String>;
+
+    /// The resource of Istio's that Envoy's route was made of: the path of a `VirtualService` in the
+    /// Kubernetes API.
+    fn route_origin(&self) -> Option<String>;
 
     /// The cluster of Envoy's route: for a pool the aggregate one.
     fn cluster_name(&self) -> Option<String>;
@@ -141,6 +149,10 @@ pub struct Exchange {
     reply: Reply,
     /// Where the request went, once that is known.
     backend: Option<Rc<Backend>>,
+    /// Of our routes, the one that Envoy has chosen, where the module follows it.
+    envoy_route: Option<usize>,
+    /// The internal path that the provider's is written below, where it waits for the body.
+    internal_path: Option<String>,
     /// As one of how many attempts, in a pool.
     series: Option<Series>,
     /// Upstream, on the first attempt: what another one would need, as long as there may be one.
@@ -178,6 +190,16 @@ enum Request {
     Refused(LocalReply),
 }
 
+/// What Envoy's choice of a route means for the module.
+enum Followed {
+    /// No route matches, or none that a client may choose.
+    Nowhere,
+    /// The route of somebody else.
+    Other,
+    /// One of ours, or the module chooses by itself.
+    Ours,
+}
+
 /// A request whose route is chosen when its model is known.
 struct Unrouted {
     reader: ModelReader,
@@ -199,6 +221,8 @@ impl Exchange {
             request: Request::ExpectHeaders,
             reply: Reply::default(),
             backend: None,
+            envoy_route: None,
+            internal_path: None,
             series: None,
             original: None,
             is_head: false,
@@ -219,6 +243,15 @@ impl Exchange {
         ends: bool,
         surroundings: &dyn Surroundings,
     ) -> Step {
+        match self.follow_envoy(headers, surroundings) {
+            Followed::Ours => {}
+            Followed::Other => {
+                // Neither the request nor its reply concern us.
+                self.request = Request::Answered;
+                return Step::default();
+            }
+            Followed::Nowhere => return self.refuse(&Refusal::UnknownRoute),
+        }
         if let Some(list) = self.model_list(headers) {
             self.request = Request::Answered;
             return Step {
@@ -275,6 +308,34 @@ impl Exchange {
             next: Next::Reply(reply),
             ..Step::default()
         }
+    }
+
+    /// Finds the route that Envoy has chosen, where the module does not choose by itself.
+    fn follow_envoy(&mut self, headers: &Headers<'_>, surroundings: &dyn Surroundings) -> Followed {
+        let Some(envoy) = &self.gateway.plugin.envoy_routes else {
+            return Followed::Ours;
+        };
+        let Some(name) = surroundings.route_name() else {
+            return Followed::Nowhere;
+        };
+        let mut routes = self.gateway.routes.iter();
+        let Some(index) = routes.position(|route| route.is_envoys(&name)) else {
+            return Followed::Other;
+        };
+        if let Some(owner) = &envoy.owner
+            && !surroundings
+                .route_origin()
+                .is_some_and(|origin| origin.ends_with(owner))
+        {
+            return Followed::Other;
+        }
+        // What only the module may write would make the choice without the route's own path.
+        let path = headers.text(":path").unwrap_or_default();
+        if path_is_below(path, &envoy.internal_path) {
+            return Followed::Nowhere;
+        }
+        self.envoy_route = Some(index);
+        Followed::Ours
     }
 
     /// The answer to a request for models that no provider can give, where Envoy's routes do not
@@ -447,7 +508,9 @@ impl Exchange {
                 if let (Some((asked, base)), Some(backend)) = (self.asked.take(), &self.backend) {
                     let model = edit.chosen_model();
                     match address::late_path(backend, &asked, base.as_deref(), model) {
-                        Ok(path) => headers.push(HeaderEdit::set(":path", path)),
+                        Ok(path) => {
+                            headers.push(HeaderEdit::set(":path", self.below_internal(path)))
+                        }
                         Err(refusal) => return self.refuse(&refusal),
                     }
                 }
@@ -523,6 +586,7 @@ impl Exchange {
         let path = [&*backend.endpoint.base_path, &encoded.head.suffix].concat();
         // The client's query was for OpenAI's call, and Google has words of its own there.
         let path = address::with_queries(path, "", backend);
+        let path = self.below_internal(path);
         let length = encoded.body.len().to_string();
         let mut headers = Vec::with_capacity(encoded.head.headers.len() + 2);
         for (name, value) in encoded.head.headers {
@@ -535,6 +599,14 @@ impl Exchange {
             headers,
             body: BodyChange::Replace(encoded.body),
             next: Next::Continue,
+        }
+    }
+
+    /// A provider's path that waited for the body, as Envoy's route expects it.
+    fn below_internal(&self, path: String) -> String {
+        match &self.internal_path {
+            Some(internal) => [internal.as_str(), &path].concat(),
+            None => path,
         }
     }
 
@@ -855,7 +927,9 @@ impl Exchange {
             return Err(Refusal::TooLarge(self.gateway.max_request_bytes));
         }
 
-        let target = match Target::of(&self.gateway, headers, path, model, surroundings)? {
+        let followed = self.envoy_route;
+        let gateway = &self.gateway;
+        let target = match Target::of(gateway, headers, path, model, followed, surroundings)? {
             address::Found::Target(target) => target,
             address::Found::NeedsModel => return Ok(self.wait_for_model(headers)),
         };
@@ -865,12 +939,21 @@ impl Exchange {
         let backend = Rc::clone(&target.backend);
         self.backend = Some(target.backend);
         self.series = target.series;
+        let route = target.route.and_then(|index| gateway.routes.get(index));
+        let envoy = gateway.plugin.envoy_routes.as_ref().zip(route);
+        let in_place = target.route == followed;
+        let envoy = envoy.map(|(envoy, route)| {
+            let rewrite = Rewrite::of(route, &backend);
+            let internal = rewrite::internal_path(&envoy.internal_path, route, &backend);
+            (rewrite, internal)
+        });
 
         if let Some(dialects) = backend.dialects {
             let mut edits = address::edits(&self.gateway, &backend, None, headers, surroundings)?;
             if headers.get("content-type") != Some(JSON.as_bytes()) {
                 edits.push(HeaderEdit::set("content-type", JSON));
             }
+            self.internal_path = envoy.map(|(_, internal)| internal);
             let waiting = Waiting {
                 backend,
                 of_route: target.of_route,
@@ -885,9 +968,15 @@ impl Exchange {
         let model = target.of_route.model.as_deref();
         let model = model.or(backend.model.always.as_deref());
         let upstream = match address::path(&backend, &operation, path, model) {
-            Ok(path) => Some(path),
+            Ok(upstream) => Some(match &envoy {
+                Some((rewrite, internal)) => {
+                    rewrite::envoy_path(rewrite.as_ref(), in_place, internal, path, &upstream)
+                }
+                None => upstream,
+            }),
             Err(PathError::NeedsModel) if has_json && !ends && holds => {
                 self.asked = Some((path.to_owned(), base.clone()));
+                self.internal_path = envoy.map(|(_, internal)| internal);
                 None
             }
             Err(error) => return Err(address::unaddressable(error, model)),

@@ -488,6 +488,21 @@ impl Surroundings for Host {
         named("upstream_host_metadata").or_else(|| named("cluster_metadata"))
     }
 
+    fn route_name(&self) -> Option<String> {
+        host::property(&["xds", "route_name"]).and_then(|bytes| String::from_utf8(bytes).ok())
+    }
+
+    fn route_origin(&self) -> Option<String> {
+        let path = [
+            "xds",
+            "route_metadata",
+            "filter_metadata",
+            "istio",
+            "config",
+        ];
+        host::property(&path).and_then(|bytes| String::from_utf8(bytes).ok())
+    }
+
     fn cluster_name(&self) -> Option<String> {
         host::property(&["xds", "cluster_name"]).and_then(|bytes| String::from_utf8(bytes).ok())
     }

@@ -61,6 +61,12 @@ pub fn withhold_trailers_from_provider<'n>(
     });
 }
 
+/// Whether a request's header with this name, which the configuration does not set, reaches every
+/// provider. `name` is lower case.
+pub fn reaches_providers(name: &str) -> bool {
+    passes_to_provider(names::header(name.as_bytes()), true)
+}
+
 fn passes_to_provider(row: Option<&Header>, is_translated: bool) -> bool {
     match row.map(|row| row.applies) {
         None | Some(Applies::Replies) => true,

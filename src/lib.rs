@@ -66,6 +66,7 @@ pub mod usage;
 pub mod config;
 pub mod exchange;
 pub mod pool;
+pub mod rewrite;
 pub mod route;
 pub mod token;
 

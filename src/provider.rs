@@ -422,6 +422,20 @@ impl Paths {
         }
     }
 
+    /// What every path of the provider starts with, where the rest is the operation's suffix alone.
+    /// `base` is the endpoint's own path.
+    pub fn fixed_base<'b>(&self, base: &'b str) -> Option<Cow<'b, str>> {
+        match self {
+            Self::Azure(ApiVersion::V1 | ApiVersion::Preview) => {
+                Some(Cow::Owned([base, azure::V1].concat()))
+            }
+            Self::OpenAi { chat: None } => Some(Cow::Borrowed(base)),
+            Self::Azure(ApiVersion::Dated(_)) | Self::Dialect | Self::OpenAi { chat: Some(_) } => {
+                None
+            }
+        }
+    }
+
     /// Whether the model can be part of a path.
     pub fn name_models(&self) -> bool {
         matches!(self, Self::Azure(ApiVersion::Dated(_)))

@@ -23,6 +23,7 @@ use crate::config::{
     parse_file,
 };
 use crate::pool::Pool;
+use crate::route::Route;
 use crate::token;
 
 /// A configuration that is ready to be rendered.
@@ -197,12 +198,42 @@ impl Source {
         plugin
     }
 
-    /// The configuration of the plugin that sits among a listener's filters and routes by itself.
-    pub fn listener_plugin(&self, holds: bool) -> Value {
+    /// The configuration of the plugin that sits among a listener's filters and follows Envoy's
+    /// routes: `envoy_route` gives the name of a route's. `internal_path` is theirs, too;
+    /// `virtual_service` is the resource that they come from, where the module has to look.
+    pub fn listener_plugin(
+        &self,
+        holds: bool,
+        internal_path: &str,
+        virtual_service: Option<String>,
+        envoy_route: &dyn Fn(&Route) -> Option<String>,
+    ) -> Value {
         let names: Vec<&str> = self.backends().map(|it| it.name.as_str()).collect();
         let mut plugin = self.any_plugin(Placement::Listener, &names);
-        plugin.hold_headers = Some(holds);
+        plugin.hold_headers = holds.then_some(true);
+        plugin.max_request_bytes = self.written.max_request_bytes;
+        plugin.internal_path = Some(internal_path.to_owned());
+        plugin.virtual_service = virtual_service;
+        let routes = plugin
+            .routes
+            .take()
+            .unwrap_or_else(|| self.implied_routes());
+        let mut routes = routes;
+        for (route, meant) in routes.iter_mut().zip(&self.gateway.routes) {
+            route.envoy_route = envoy_route(meant);
+        }
+        plugin.routes = Some(routes);
         in_order(&plugin)
+    }
+
+    /// The routes as they would be written.
+    fn implied_routes(&self) -> file::List<file::Route> {
+        let routes = self.gateway.routes.iter().map(|route| file::Route {
+            name: Some(route.name.to_string()),
+            backend: route.to.name().to_string(),
+            ..file::Route::default()
+        });
+        routes.collect()
     }
 
     /// What that plugin would say of the backends that it asks alone: everything that cannot work
@@ -247,6 +278,8 @@ fn in_order(plugin: &file::Gateway) -> Value {
         "role",
         "holdHeaders",
         "routeMetadata",
+        "internalPath",
+        "virtualService",
         "backend",
     ];
     ordered(plugin.to_json(), &first)

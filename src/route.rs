@@ -34,6 +34,8 @@ pub struct Route {
     pub deadline: Option<Duration>,
     /// The model that is always written.
     pub model: Option<Rc<str>>,
+    /// The name of Envoy's route for these requests, or what it begins with, before a `*`.
+    pub envoy_route: Option<Rc<str>>,
 }
 
 /// A host name, or every name below one.
@@ -72,7 +74,7 @@ impl Host {
     }
 
     /// Whether this matches every host that `other` matches.
-    fn covers(&self, other: &Self) -> bool {
+    pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Exact(a), Self::Exact(b)) => a == b,
             (Self::Below(a), Self::Exact(b) | Self::Below(b)) => b.ends_with(a.as_str()),
@@ -149,6 +151,18 @@ pub fn choose<'r>(routes: &'r [Route], request: &Request<'_>) -> Routed<'r> {
     }
 }
 
+/// The same for a route that Envoy has chosen by everything but the method, and which does not go by
+/// the model. The path has to be the route's all the same: Envoy may take others to it.
+pub fn chosen<'r>(route: &'r Route, request: &Request<'_>) -> Routed<'r> {
+    if !path_is_below(request.path, &route.path) {
+        return Routed::Nowhere;
+    }
+    match route.methods.iter().any(|it| it == request.method) || route.methods.is_empty() {
+        true => Routed::Route(route),
+        false => Routed::WrongMethod(route.methods.iter().map(String::as_str).collect()),
+    }
+}
+
 /// Pairs of routes (later, earlier) where every request of the later one matches the earlier.
 pub fn unreachable(routes: &[Route]) -> Vec<(&Route, &Route)> {
     let mut pairs = Vec::new();
@@ -163,6 +177,15 @@ pub fn unreachable(routes: &[Route]) -> Vec<(&Route, &Route)> {
 }
 
 impl Route {
+    /// Whether Envoy's route with this name is the one for these requests.
+    pub fn is_envoys(&self, name: &str) -> bool {
+        let own = self.envoy_route.as_deref();
+        own.is_some_and(|own| match own.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => name == own,
+        })
+    }
+
     /// Whether the body's model decides if and where a request goes from here.
     pub fn needs_model(&self) -> bool {
         self.backend_from_model || !self.models.is_empty()

@@ -36,6 +36,8 @@ use self::header_map::Pairs;
 /// What Envoy would say when asked.
 #[derive(Default)]
 struct Host {
+    envoy_route: Option<&'static str>,
+    origin: Option<&'static str>,
     route: Option<Vec<u8>>,
     backend: Option<&'static str>,
     cluster: Option<&'static str>,
@@ -65,6 +67,14 @@ impl Surroundings for Host {
 
     fn backend_name(&self) -> Option<String> {
         self.backend.map(str::to_owned)
+    }
+
+    fn route_name(&self) -> Option<String> {
+        self.envoy_route.map(str::to_owned)
+    }
+
+    fn route_origin(&self) -> Option<String> {
+        self.origin.map(str::to_owned)
     }
 
     fn cluster_name(&self) -> Option<String> {
@@ -1441,6 +1451,95 @@ routes:
             assert_eq!(reply.status, status, "{method} {path}");
             let found = reply.headers.iter().find(|(name, _)| name == "allow");
             assert_eq!(found.map(|(_, value)| value.as_str()), allow, "{method} {path}");
+        }
+    }
+
+    fn the_module_follows_the_route_that_envoy_has_chosen() {
+        let gateway = gateway(
+            "holdHeaders: true
+internalPath: /~ns.gw
+backends:
+- {name: a, type: xai, config: {apiKey: a, model: ma}}
+- {name: b, type: google, config: {apiKey: b}}
+routes:
+- {name: a, path: /a, methods: [POST], backend: a, envoyRoute: 'httproute/ns/gw-a/*'}
+- {name: b, path: /b, backend: b, envoyRoute: 'httproute/ns/gw-b/*'}
+- {name: by-model, path: /v1, models: ['gem*'], backend: b, envoyRoute: waiting}
+- {name: rest, path: /v1, backend: a}",
+        );
+        let body: &[u8] = br#"{"model":"gem","messages":[{"role":"user","content":"x"}]}"#;
+        let other: &[u8] = br#"{"model":"x"}"#;
+        let ask = |envoy_route: Option<&'static str>, path: &'static str, body| {
+            let host = Host { envoy_route, ..Host::default() };
+            let mut headers = post(path);
+            headers.extend([("x-forwarded-proto", "https"), ("authorization", "Bearer client")]);
+            send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &host, &[body])
+        };
+        let (a, b) = (Some("httproute/ns/gw-a/rule/0/match/0/*"), Some("httproute/ns/gw-b/rule/1/match/0/*"));
+        let waiting = Some("waiting");
+        for (envoy_route, path, body, sent, key) in [
+            // Nothing but the path decides: it stays.
+            (a, "/a/v1/chat/completions?q=1", other, "/a/v1/chat/completions?q=1", Some("Bearer a")),
+            (a, "/a/v1/files", other, "/a/v1/files", Some("Bearer a")),
+            (a, "/a", other, "/~ns.gw/a/chat/completions", Some("Bearer a")),
+            (b, "/b/v1/chat/completions", body, "/~ns.gw/b/v1beta/models/gem:generateContent", None),
+            (waiting, "/v1/chat/completions", body, "/~ns.gw/by-model/v1beta/models/gem:generateContent", None),
+            (waiting, "/v1/chat/completions", other, "/~ns.gw/rest/chat/completions", Some("Bearer a")),
+        ] {
+            let wire = ask(envoy_route, path, body);
+            assert_eq!(wire.reply, None, "{path}");
+            assert_eq!(wire.header(":path"), Some(sent), "{path}");
+            assert_eq!(wire.header("authorization"), key, "{path}");
+            assert_eq!(wire.header(":authority"), Some("gateway.example"), "{path}");
+            assert_eq!(wire.header("x-forwarded-proto"), Some("https"));
+            assert!(wire.headers.iter().all(|(name, _)| !name.starts_with("x-llm-proxy")));
+        }
+        // A route of somebody else's: nothing is read, changed or answered.
+        for path in ["/a/v1/chat/completions", "/b", "/~ns.gw/a/x"] {
+            let wire = ask(Some("httproute/other/gw-a/rule/0"), path, other);
+            assert_eq!((wire.reply.is_none(), &*wire.passed), (true, other));
+            assert_eq!(wire.header(":path"), Some(path));
+            assert_eq!(wire.header("authorization"), Some("Bearer client"));
+        }
+        for (envoy_route, path, status) in [
+            // No route, one that a client's internal path has chosen, and a path that is not the route's.
+            (None, "/a/v1/chat/completions", 404),
+            (a, "/~ns.gw/a/chat/completions", 404),
+            (a, "/~ns.gw/a?x", 404),
+            (a, "/b", 404),
+        ] {
+            let reply = ask(envoy_route, path, other).reply.expect("refused");
+            assert_eq!(reply.status, status, "{path}");
+        }
+        let host = Host { envoy_route: a, ..Host::default() };
+        let headers = [(":method", "GET"), (":path", "/a/v1/files"), (":authority", "g")];
+        let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &host, &[]);
+        assert_eq!(wire.reply.map(|reply| reply.status), Some(405));
+    }
+
+    fn in_istio_a_route_is_ours_by_its_virtual_service() {
+        let gateway = gateway(
+            "internalPath: /~ns.gw
+virtualService: ns/gw
+backends: [{name: a, type: xai, config: {apiKey: a, model: ma}}]
+routes: [{path: /a, backend: a}]",
+        );
+        let ask = |name: &'static str, origin: Option<&'static str>| {
+            let host = Host { envoy_route: Some(name), origin, ..Host::default() };
+            let headers = [(":method", "GET"), (":path", "/a/v1/files"), (":authority", "g")];
+            let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &host, &[]);
+            wire.header("authorization").map(str::to_owned)
+        };
+        let ours = Some("/apis/networking.istio.io/v1/namespaces/ns/virtual-service/gw");
+        assert_eq!(ask("route-1", ours).as_deref(), Some("Bearer a"));
+        for (name, origin) in [
+            ("route-1", Some("/apis/networking.istio.io/v1/namespaces/other/virtual-service/gw")),
+            ("route-1", Some("/apis/networking.istio.io/v1/namespaces/ns/virtual-service/gw2")),
+            ("route-1", None),
+            ("route-2", ours),
+            ("", ours),
+        ] {
+            assert_eq!(ask(name, origin), None, "{name} {origin:?}");
         }
     }
 

@@ -62,6 +62,14 @@ impl Surroundings for Host {
         self.backend.borrow().clone()
     }
 
+    fn route_name(&self) -> Option<String> {
+        None
+    }
+
+    fn route_origin(&self) -> Option<String> {
+        None
+    }
+
     fn cluster_name(&self) -> Option<String> {
         self.cluster.borrow().clone()
     }

@@ -57,13 +57,13 @@ class Istio:
         rules = {it["spec"]["host"]: it["spec"] for it in kinds.pop("DestinationRule", [])}
         entries = [it["spec"] for it in kinds.pop("ServiceEntry", [])]
         if service["spec"]["gateways"] == ["mesh"]:
-            table = _sidecar_routes(service["spec"], entries)
+            table = _sidecar_routes(service, entries)
         else:
             [gateway] = kinds.pop("Gateway")
             assert service["spec"]["gateways"] == [gateway["metadata"]["name"]]
             [server] = gateway["spec"]["servers"]
             assert service["spec"]["hosts"] == server["hosts"] == ["*"]
-            table = _gateway_routes(service["spec"], server)
+            table = _gateway_routes(service, server)
         self.bootstrap = {
             "node": {"id": "router~10.0.0.1~llm-gateway.istio-ingress", "cluster": "llm-gateway"},
             "static_resources": {
@@ -163,13 +163,11 @@ class Istio:
                 assert value["name"] not in [it["name"] for it in clusters]
                 clusters.append(value)
             case ("ROUTE_CONFIGURATION", "MERGE"):
-                _assert_own_table(match)
+                assert match == {"context": "GATEWAY"}
                 _merge(table, value)
-            case ("VIRTUAL_HOST", "MERGE"):
-                _assert_own_table(match)
-                _merge(host, value)
             case ("HTTP_ROUTE", "INSERT_BEFORE"):
-                _assert_own_table(match)
+                # By a Gateway only tables of HTTPS servers are found: their names have it.
+                assert list(match["routeConfiguration"]) == ["vhost"]
                 named = match["routeConfiguration"]["vhost"]["route"]["name"]
                 _insert_before(host["routes"], named, value)
             case ("HTTP_FILTER", "INSERT_BEFORE"):
@@ -193,10 +191,6 @@ def _proxy_headers() -> dict:
     [pods] = [it for it in yaml.safe_load_all(file.read_text()) if it["kind"] == "Deployment"]
     annotations = pods["spec"]["template"]["metadata"]["annotations"]
     return yaml.safe_load(annotations["proxy.istio.io/config"])["proxyHeaders"]
-
-
-def _assert_own_table(match: dict):
-    assert match["routeConfiguration"]["gateway"] == "istio-ingress/llm-proxy"
 
 
 def _sub_filter(match: dict) -> str:
@@ -256,10 +250,17 @@ def _gateway_routes(service: dict, server: dict) -> dict:
             {
                 "name": f"*:{port}",
                 "domains": ["*"],
-                "routes": [_virtual_route(it) for it in service["http"]],
+                "routes": _virtual_routes(service),
             }
         ],
     }
+
+
+def _virtual_routes(service: dict) -> list:
+    metadata = service["metadata"]
+    owner = f"/namespaces/{metadata['namespace']}/virtual-service/{metadata['name']}"
+    owner = f"/apis/networking.istio.io/v1{owner}"
+    return [_virtual_route(it, owner) for it in service["spec"]["http"]]
 
 
 def _sidecar_routes(service: dict, entries: list) -> dict:
@@ -267,12 +268,12 @@ def _sidecar_routes(service: dict, entries: list) -> dict:
     [port] = {port["number"] for entry in entries for port in entry["ports"]}
     assert all(port["protocol"] == "HTTP" for entry in entries for port in entry["ports"])
     known = [host for entry in entries for host in entry["hosts"]]
-    assert known == service["hosts"]
+    assert known == service["spec"]["hosts"]
     hosts = [
         {
             "name": f"{host}:{port}",
             "domains": [host, f"{host}:{port}"],
-            "routes": [_virtual_route(it) for it in service["http"]],
+            "routes": _virtual_routes(service),
         }
         for host in known
     ]
@@ -281,17 +282,36 @@ def _sidecar_routes(service: dict, entries: list) -> dict:
     return {"name": str(port), "virtual_hosts": hosts}
 
 
-def _virtual_route(http: dict) -> dict:
+def _virtual_route(http: dict, owner: str) -> dict:
     http = json.loads(json.dumps(http))
-    route = {"name": http.pop("name"), "match": {"prefix": "/"}}
+    route = {
+        "name": http.pop("name"),
+        "match": {"prefix": "/"},
+        # Where it comes from, as Istio says it of each route.
+        "metadata": {"filter_metadata": {"istio": {"config": owner}}},
+        "decorator": {"operation": "llm-gateway:80/*"},
+    }
     if "directResponse" in http:
         direct = http.pop("directResponse")
-        assert not http and list(direct) == ["status"]
-        return {**route, "direct_response": direct}
+        headers = http.pop("headers", {"response": {"set": {}}})["response"]["set"]
+        assert not http
+        body = {"inline_string": direct["body"]["string"]} if "body" in direct else None
+        response = {"status": direct["status"], **({"body": body} if body else {})}
+        added = [_added(name, value) for name, value in headers.items()]
+        return {**route, "direct_response": response, "response_headers_to_add": added}
     [match] = http.pop("match")
-    route["match"]["headers"] = [
-        {"name": name, "string_match": how} for name, how in match.pop("headers").items()
-    ]
+    [(how, path)] = match.pop("uri").items()
+    headers = [{"name": name, "string_match": how} for name, how in match.pop("headers", {}).items()]
+    for name in ("method", "authority"):
+        if name in match:
+            [(kind, text)] = match.pop(name).items()
+            assert kind == "regex"
+            headers.append({"name": f":{name}", "string_match": {"safe_regex": {"regex": text}}})
+    route["match"] = {
+        **({"safe_regex": {"regex": path}} if how == "regex" else {how: path}),
+        **({"headers": headers} if headers else {}),
+    }
+    rewrite = http.pop("rewrite")
     [destination] = http.pop("route")
     destination = destination["destination"]
     retries = http.pop("retries")
@@ -301,9 +321,12 @@ def _virtual_route(http: dict) -> dict:
     if codes:
         conditions.append("retriable-status-codes")
     route["request_headers_to_remove"] = http.pop("headers")["request"]["remove"]
+    regex = rewrite.pop("uriRegexRewrite")
     route["route"] = {
         "cluster": f"outbound|{destination['port']['number']}||{destination['host']}",
         "timeout": "0s",
+        "host_rewrite_literal": rewrite.pop("authority"),
+        "regex_rewrite": {"pattern": {"regex": regex["match"]}, "substitution": regex["rewrite"]},
         "retry_policy": {
             "retry_on": ",".join(conditions),
             "retriable_status_codes": codes,
@@ -321,8 +344,15 @@ def _virtual_route(http: dict) -> dict:
             "host_selection_retry_max_attempts": "5",
         },
     }
-    assert not match and not http and not retries
+    assert not match and not http and not retries and not rewrite
     return route
+
+
+def _added(name: str, value: str) -> dict:
+    return {
+        "header": {"key": name, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
 
 
 def _istio_cluster(entry: dict, host: str, port: dict, rule: dict) -> dict:
@@ -352,6 +382,8 @@ class EnvoyGateway:
         [self._namespace] = names
         [(self._gateway, gateway)] = kinds.pop("Gateway").items()
         [proxy] = kinds.pop("EnvoyProxy").values()
+        order = [(it["name"].rsplit(".", 1)[1], it["after"].rsplit(".", 1)[1]) for it in proxy["filterOrder"]]
+        assert order == [("wasm", "rbac"), ("wasm", "local_ratelimit"), ("wasm", "ratelimit")]
         container = proxy["provider"]["kubernetes"]["envoyDeployment"]["container"]
         self.environment = [it["name"] for it in container["env"]]
         [client] = kinds.pop("ClientTrafficPolicy").values()
@@ -362,30 +394,29 @@ class EnvoyGateway:
 
         traffic = {}
         for it in kinds.pop("BackendTrafficPolicy").values():
-            [target] = it["targetRefs"]
-            traffic[target["name"]] = it
-        trust = {}
-        for it in kinds.pop("BackendTLSPolicy").values():
-            [target] = it["targetRefs"]
-            trust[target["name"]] = it["validation"]
+            assert it["mergeType"] == "StrategicMerge"
+            traffic.update({target["name"]: it for target in it["targetRefs"]})
         backends = kinds.pop("Backend")
+        rewrites = kinds.pop("HTTPRouteFilter", {})
         routes, clusters = [], []
         for route, spec in kinds.pop("HTTPRoute").items():
             assert [it["name"] for it in spec["parentRefs"]] == [self._gateway]
-            [rule] = spec["rules"]
-            cluster = f"httproute/{self._namespace}/{route}/rule/0"
-            [reference] = rule["backendRefs"]
-            target = reference["name"]
-            clusters.append(_backend_cluster(cluster, backends[target], trust.get(target)))
-            for match in rule["matches"]:
-                routes.append(_rule_route(match, rule, cluster, traffic[route]))
-                if route in enabled:
-                    routes[-1]["typed_per_filter_config"] = {
-                        f"envoy.filters.http.wasm/{name}": {
-                            "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
-                            "config": {},
+            for number, rule in enumerate(spec["rules"]):
+                name_of_rule = f"httproute/{self._namespace}/{route}/rule/{number}"
+                [reference] = rule["backendRefs"]
+                policy = traffic[route]
+                cluster = f"{name_of_rule}/backend/0"
+                clusters.append(_backend_cluster(cluster, backends[reference["name"]], policy))
+                for at, match in enumerate(rule["matches"]):
+                    routes.append(_rule_route(match, rule, cluster, policy, rewrites))
+                    routes[-1]["name"] = f"{name_of_rule}/match/{at}/*"
+                    if route in enabled:
+                        routes[-1]["typed_per_filter_config"] = {
+                            f"envoy.filters.http.wasm/{name}": {
+                                "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
+                                "config": {},
+                            }
                         }
-                    }
         # The longest path first, then the most headers.
         routes.sort(key=_precedence, reverse=True)
         table = {
@@ -395,6 +426,7 @@ class EnvoyGateway:
         listener = _listener(table)
         [port] = gateway["listeners"]
         listener["name"] = f"{self._namespace}/{self._gateway}/{port['name']}"
+        assert client["headers"] == {"withUnderscoresAction": "Allow"}
         size = re.fullmatch(r"([0-9]+)Ki", client["connection"]["bufferLimit"])
         listener["per_connection_buffer_limit_bytes"] = int(size[1]) << 10
         self.bootstrap = {"static_resources": {"listeners": [listener], "clusters": clusters}}
@@ -420,8 +452,10 @@ class EnvoyGateway:
         [listener] = self.bootstrap["static_resources"]["listeners"]
         assert patch["name"] == listener["name"]
         operation = patch["operation"]
-        name = re.fullmatch(r"\.\.http_filters\[\?\(@\.name=='(.+)'\)\]", operation["jsonPath"])[1]
-        [found] = [it for it in _manager(self.bootstrap)["http_filters"] if it["name"] == name]
+        path = r"\.\.http_filters\[\?\(@\.typed_config\.config\.name=='(.+)'\)\]"
+        name = re.fullmatch(path, operation["jsonPath"])[1]
+        filters = _manager(self.bootstrap)["http_filters"]
+        [found] = [it for it in filters if it["typed_config"].get("config", {}).get("name") == name]
         *keys, last = operation["path"].removeprefix("/").split("/")
         assert operation["op"] == "add"
         for key in keys:
@@ -451,21 +485,28 @@ def _gateway_wasm(wasm: dict, name: str) -> dict:
     }
 
 
-def _rule_route(match: dict, rule: dict, cluster: str, traffic: dict) -> dict:
-    path = match.get("path", {"type": "PathPrefix", "value": "/"})
+def _rule_route(match: dict, rule: dict, cluster: str, traffic: dict, rewrites: dict) -> dict:
+    path = match["path"]
     assert path["type"] == "PathPrefix"
     matched = {"prefix": "/"} if path["value"] == "/" else {"path_separated_prefix": path["value"]}
-    headers = [
-        {"name": it["name"], "string_match": {"exact": it["value"]}} for it in match.get("headers", [])
-    ]
-    [modifier] = rule["filters"]
+    headers = []
+    for it in match.get("headers", []):
+        how = {"Exact": "exact", "RegularExpression": "safe_regex"}[it.get("type", "Exact")]
+        value = it["value"] if how == "exact" else {"regex": it["value"]}
+        headers.append({"name": it["name"], "string_match": {how: value}})
+    if "method" in match:
+        headers.append({"name": ":method", "string_match": {"exact": match["method"]}})
     retry = traffic["retry"]
-    return {
+    # One destination with filters of its own is a list of one.
+    weighted = {"name": cluster, "weight": 1}
+    for it in rule["backendRefs"][0].get("filters", []):
+        assert it["type"] == "URLRewrite"
+        weighted["host_rewrite_literal"] = it["urlRewrite"]["hostname"]
+    route = {
         "match": {**matched, **({"headers": headers} if headers else {})},
-        "request_headers_to_remove": modifier["requestHeaderModifier"]["remove"],
         "route": {
-            "cluster": cluster,
-            "timeout": rule["timeouts"]["request"],
+            "weighted_clusters": {"clusters": [weighted]},
+            "timeout": traffic["timeout"]["http"]["requestTimeout"],
             "retry_policy": {
                 "retry_on": ",".join(retry["retryOn"]["triggers"]),
                 "retriable_status_codes": retry["retryOn"].get("httpStatusCodes", []),
@@ -474,6 +515,20 @@ def _rule_route(match: dict, rule: dict, cluster: str, traffic: dict) -> dict:
             },
         },
     }
+    for it in rule.get("filters", []):
+        if it["type"] == "RequestHeaderModifier":
+            route["request_headers_to_remove"] = it["requestHeaderModifier"]["remove"]
+            continue
+        if it["type"] == "URLRewrite":
+            assert it["urlRewrite"]["path"] == {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
+            assert len(rule["matches"]) == 1
+            pattern, substitution = f"^{re.escape(path['value'])}/*", "/"
+        else:
+            found = rewrites[it["extensionRef"]["name"]]["urlRewrite"]["path"]["replaceRegexMatch"]
+            pattern, substitution = found["pattern"], found["substitution"]
+        rewritten = {"pattern": {"regex": pattern}, "substitution": substitution}
+        route["route"]["regex_rewrite"] = rewritten
+    return route
 
 
 def _precedence(route: dict):
@@ -488,16 +543,27 @@ def _seconds(duration: str) -> str:
     return f"{sum(int(number) * units[unit] for number, unit in parts):g}s"
 
 
-def _backend_cluster(name: str, backend: dict, validation: dict | None) -> dict:
+def _backend_cluster(name: str, backend: dict, traffic: dict) -> dict:
     [endpoint] = backend["endpoints"]
     if "fqdn" in endpoint:
         where, kind, address = endpoint["fqdn"], "STRICT_DNS", endpoint["fqdn"]["hostname"]
     else:
         where, kind, address = endpoint["ip"], "STATIC", endpoint["ip"]["address"]
     cluster = _cluster(name, kind, [address], where["port"])
-    if validation:
-        assert validation["wellKnownCACertificates"] == "System"
-        host = validation["hostname"]
+    limits = traffic["circuitBreaker"]
+    cluster["circuit_breakers"] = {
+        "thresholds": [
+            {
+                "max_connections": limits["maxConnections"],
+                "max_pending_requests": limits["maxPendingRequests"],
+                "max_requests": limits["maxParallelRequests"],
+                "max_retries": limits["maxParallelRetries"],
+            }
+        ]
+    }
+    if "tls" in backend:
+        assert backend["tls"]["wellKnownCACertificates"] == "System"
+        host = backend["tls"]["sni"]
         cluster["transport_socket"] = _tls(host, [host], "/etc/ssl/certs/ca-certificates.crt")
     return cluster
 

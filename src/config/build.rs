@@ -10,7 +10,8 @@ use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
 use super::value::{BackendType, Failure, Role, Span, Template, WebSearch};
 use super::{
-    Auth, Backend, Destination, Gateway, KeyHeader, MemberRule, Placement, Plugin, Query, Tls, file,
+    Auth, Backend, Destination, EnvoyRoutes, Gateway, KeyHeader, MemberRule, Placement, Plugin,
+    Query, Tls, file,
 };
 use crate::host::{Host, InvalidHost};
 use crate::json::Watched;
@@ -852,10 +853,7 @@ impl Build<'_> {
         let mut built = Vec::new();
         for (index, route) in routes.iter() {
             let at = at.index(index);
-            let name = route
-                .name
-                .clone()
-                .unwrap_or_else(|| format!("route-{}", index + 1));
+            let name = name_of(route, index);
             if !seen.insert(name.clone()) {
                 let message = format!("{name:?} is the name of another route, too");
                 self.errors.push(&at.key("name"), message);
@@ -891,12 +889,24 @@ impl Build<'_> {
                     aliases: Rc::new(aliases),
                     deadline: route.deadline.map(|Span(deadline)| deadline),
                     model,
+                    envoy_route: self.envoy_route(file, route, index),
                 });
             }
         }
         self.routes_by_model(file);
         self.deadlines(file);
         built
+    }
+
+    fn envoy_route(
+        &self,
+        file: &file::Gateway,
+        route: &file::Route,
+        index: usize,
+    ) -> Option<Rc<str>> {
+        let own = route.envoy_route.as_deref().map(Rc::from);
+        let is_named = file.virtual_service.is_some();
+        own.or_else(|| is_named.then(|| Rc::from(name_of(route, index))))
     }
 
     fn route_models(&mut self, route: &file::Route, at: &KeyPath) -> Vec<Glob> {
@@ -1052,7 +1062,58 @@ impl Build<'_> {
             hold_headers: file.hold_headers.unwrap_or(false),
             route_metadata: file.route_metadata.unwrap_or(true),
             backend,
+            envoy_routes: self.envoy_routes(file, placement, role),
         }
+    }
+
+    /// How the plugin follows Envoy's routes. What is missing would be found out by the first
+    /// request only.
+    fn envoy_routes(
+        &mut self,
+        file: &file::Gateway,
+        placement: Placement,
+        role: Role,
+    ) -> Option<EnvoyRoutes> {
+        let routes = || file.routes.iter().flat_map(file::List::iter);
+        let followed = |route: &file::Route| route.envoy_route.is_some();
+        let at = KeyPath::root().key("internalPath");
+        let path = file.internal_path.as_deref();
+        if file.virtual_service.is_none() && !routes().any(|(_, route)| followed(route)) {
+            if path.is_some() {
+                let message = "only with virtualService, or with envoyRoute in a route";
+                self.errors.push(&at, message);
+            }
+            return None;
+        }
+        if placement == Placement::Upstream || role == Role::Choose {
+            let message = "only with placement: listener and role: send";
+            self.errors.push(&at, message);
+        }
+        let is_path = |path: &&str| {
+            path.starts_with('/')
+                && !path.ends_with('/')
+                && Operation::of(path, None).is_ok()
+                && !path.contains(['?', '#', '*'])
+        };
+        let Some(path) = path.filter(is_path) else {
+            let message = match path {
+                Some(path) => format!("{path:?} is not a path such as /~llm-proxy"),
+                None => "required with virtualService or envoyRoute".to_owned(),
+            };
+            self.errors.push(&at, message);
+            return None;
+        };
+        let owner = file.virtual_service.as_deref();
+        let owner = owner.and_then(|owner| owner.split_once('/'));
+        if file.virtual_service.is_some() && owner.is_none() {
+            let at = KeyPath::root().key("virtualService");
+            self.errors.push(&at, "is not NAMESPACE/NAME");
+        }
+        Some(EnvoyRoutes {
+            internal_path: Rc::from(path),
+            owner: owner
+                .map(|(namespace, name)| format!("/namespaces/{namespace}/virtual-service/{name}")),
+        })
     }
 
     /// A backend or a pool.
@@ -1168,6 +1229,12 @@ impl Build<'_> {
     }
 }
 
+/// The name of the route at a 0-based place.
+fn name_of(route: &file::Route, index: usize) -> String {
+    let own = route.name.clone();
+    own.unwrap_or_else(|| format!("route-{}", index + 1))
+}
+
 fn everything(name: RouteName, to: Destination) -> Route {
     Route {
         name,
@@ -1181,6 +1248,7 @@ fn everything(name: RouteName, to: Destination) -> Route {
         aliases: Rc::default(),
         deadline: None,
         model: None,
+        envoy_route: None,
     }
 }
 

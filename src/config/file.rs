@@ -46,6 +46,14 @@ keys! {
         /// Plugin configuration only: the backend for which this plugin speaks, where neither the
         /// route's nor the endpoint's metadata names one.
         "backend" => backend: Option<String>,
+        /// Plugin configuration only, in the listener, with `envoyRoute`: the path below which Envoy's
+        /// routes expect what the module alone can tell of a provider's path. No client's request may
+        /// have it. The native command sets it in what it renders.
+        "internalPath" => internal_path: Option<String>,
+        /// Plugin configuration only, in Istio: the VirtualService from which a route of Envoy's has to
+        /// come, as `NAMESPACE/NAME`. Its routes have the names of the routes here, where those have no
+        /// `envoyRoute`; others of the proxy are left alone, whatever their names.
+        "virtualService" => virtual_service: Option<String>,
     }
 }
 
@@ -213,6 +221,7 @@ keys! {
 
 keys! {
     /// Which requests go to a backend. Everything that is given must match.
+    #[derive(Default)]
     pub struct Route {
         /// A name for logs. Default: `route-N`, from 1.
         "name" => name: Option<String>,
@@ -240,6 +249,11 @@ keys! {
         /// Time to the first byte of the reply over all attempts, for example `90s`: then the
         /// client gets 504. A stream that has started is not cut. Default: none.
         "deadline" => deadline: Option<Span>,
+        /// Plugin configuration only, in the listener: the name of the route of Envoy's whose requests
+        /// these are, or what that begins with, before a `*`. Envoy has then chosen by path, method,
+        /// headers and hosts, and requests of other routes are left alone. The native command sets it
+        /// in what it renders.
+        "envoyRoute" => envoy_route: Option<String>,
     }
 }
 

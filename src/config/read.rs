@@ -248,6 +248,12 @@ impl<T> List<T> {
     }
 }
 
+impl<T> FromIterator<T> for List<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        Self(items.into_iter().map(Some).collect())
+    }
+}
+
 impl<T: FromValue> FromValue for List<T> {
     fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
         let Value::Array(items) = value else {

@@ -25,6 +25,8 @@ pub struct Target {
     pub of_route: OfRoute,
     /// The path of the route, where it is known.
     pub path: Option<String>,
+    /// Which of the gateway's routes led here, where one of them did. A 0-based index.
+    pub route: Option<usize>,
     /// Time to the first byte of the reply, over all attempts.
     pub deadline: Option<Duration>,
     /// As one of how many attempts, in a pool.
@@ -96,7 +98,8 @@ pub enum Found {
 
 impl Target {
     /// What Envoy's route says, else where we sit, else our own routes. `path` is the one that the
-    /// client asked for; `model` is asked for where routes may go by it.
+    /// client asked for; `model` is asked for where routes may go by it. `followed` is the route that
+    /// Envoy has chosen, where the module follows it.
     ///
     /// # Errors
     ///
@@ -106,9 +109,10 @@ impl Target {
         headers: &Headers<'_>,
         path: &str,
         model: &dyn Fn() -> route::Model<'m>,
+        followed: Option<usize>,
         surroundings: &dyn Surroundings,
     ) -> Result<Found, Refusal> {
-        let has_metadata = gateway.plugin.route_metadata;
+        let has_metadata = gateway.plugin.route_metadata && followed.is_none();
         let metadata = has_metadata
             .then(|| surroundings.route_metadata())
             .flatten();
@@ -129,6 +133,7 @@ impl Target {
                 backend,
                 of_route,
                 path: metadata.path,
+                route: None,
                 series,
                 deadline: None,
             }));
@@ -142,7 +147,12 @@ impl Target {
             header: &|name| headers.get(name),
             model: asked,
         };
-        let target = match route::choose(&gateway.routes, &request) {
+        let routed = match followed.and_then(|index| gateway.routes.get(index)) {
+            // Envoy has looked at everything but the methods.
+            Some(route) if !route.needs_model() => route::chosen(route, &request),
+            _ => route::choose(&gateway.routes, &request),
+        };
+        let target = match routed {
             Routed::NeedsModel => return Ok(Found::NeedsModel),
             Routed::Route(route) => {
                 let (to, prefix) = gateway.destination(route, asked);
@@ -159,6 +169,7 @@ impl Target {
                         },
                     },
                     path: Some(route.path.clone()),
+                    route: gateway.routes.iter().position(|it| it.name == route.name),
                     series: None,
                     deadline: route.deadline,
                 }
@@ -175,6 +186,7 @@ impl Target {
                     backend: Rc::clone(backend),
                     of_route,
                     path: metadata.path,
+                    route: None,
                     series: None,
                     deadline: None,
                 },
@@ -275,10 +287,14 @@ pub fn edits(
         key.chain(extra).chain(kept),
         &mut edits,
     );
-    edits.push(HeaderEdit::set(
-        ":authority",
-        Rc::clone(&backend.endpoint.authority),
-    ));
+    // Where Envoy's routes have been chosen, they write the host as well: another one could make Envoy
+    // choose again.
+    if gateway.plugin.envoy_routes.is_none() {
+        edits.push(HeaderEdit::set(
+            ":authority",
+            Rc::clone(&backend.endpoint.authority),
+        ));
+    }
     let asked = headers.get(":path");
     let path = path.filter(|path| asked != Some(path.as_bytes()));
     edits.extend(path.map(|path| HeaderEdit::set(":path", path)));
@@ -286,7 +302,7 @@ pub fn edits(
     for (name, value) in &backend.headers {
         edits.push(HeaderEdit::set(Rc::clone(name), value.expose()));
     }
-    if is_listener {
+    if is_listener && gateway.plugin.envoy_routes.is_none() {
         edits.push(HeaderEdit::set(BACKEND_HEADER, backend.name.to_shared()));
     }
     Ok(edits)

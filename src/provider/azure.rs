@@ -55,8 +55,8 @@ impl ApiVersion {
     ) -> Result<String, PathError> {
         let suffix = operation.suffix();
         match self {
-            Self::V1 => Ok(format!("/openai/v1{suffix}")),
-            Self::Preview => Ok(format!("/openai/v1{suffix}?api-version=preview")),
+            Self::V1 => Ok(format!("{V1}{suffix}")),
+            Self::Preview => Ok(format!("{V1}{suffix}?api-version=preview")),
             Self::Dated(version) if is_about_a_deployment(operation) => {
                 let deployment = super::segment(deployment.ok_or(PathError::NeedsModel)?)?;
                 Ok(format!(
@@ -86,6 +86,9 @@ fn is_about_a_deployment(operation: &Operation<'_>) -> bool {
         Kind::Models | Kind::Moderations | Kind::Rerank | Kind::Responses => false,
     }
 }
+
+/// The base of what is not dated.
+pub const V1: &str = "/openai/v1";
 
 /// A text that is no version.
 #[derive(Clone, Debug, PartialEq, Eq)]

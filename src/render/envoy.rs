@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 pub(super) use self::cluster::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
 pub use self::route::has_metadata;
+pub(super) use self::route::hosts;
 use super::Source;
 use super::yaml::document;
 use crate::config::Address;
@@ -113,7 +114,7 @@ const MAX_CONNECTIONS: u32 = 50_000;
 
 /// Model requests take long, so there are many at once. Envoy's default, 1024, is too few, and its
 /// default of retries, 3, even more so.
-const MAX_CONCURRENCY: u32 = 16_384;
+pub(super) const MAX_CONCURRENCY: u32 = 16_384;
 
 /// The name of whatever has no better one, and the namespace of our metadata.
 const NAME: &str = "llm-proxy";

@@ -1,24 +1,28 @@
 //! A gateway as manifests for Envoy Gateway.
 //!
-//! An `EnvoyExtensionPolicy` loads the module among the listener's filters. Envoy Gateway switches it on
-//! for the routes that the policy names, by the route that a request matches as it comes; the
-//! module then rewrites host and path, Envoy matches again, and finds the route by the header that
-//! the module has set. So each backend's `HTTPRoute` has both: the paths by which clients come, and
-//! the header.
+//! An `EnvoyExtensionPolicy` loads the module among the listener's filters, and switches it on for the
+//! `HTTPRoute`s of the gateway: one for each of its routes, with the route's conditions. What they
+//! choose stays chosen, whatever the client's headers say; host and path are written after the last
+//! filter.
+//!
+//! Envoy Gateway puts a `Wasm` filter before limits and authorization; in the order that is rendered it
+//! comes after them, so that they see what the client has sent.
 //!
 //! Source: the CRDs of Envoy Gateway 1.7 to 1.9 and of Gateway API 1.4 to 1.6, and
 //! <https://gateway.envoyproxy.io/docs/api/extension_types/>, read 2026-11-21.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::Source;
-use super::envoy::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
+use super::envoy::{MAX_CONCURRENCY, PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
 use super::istio::MAX_CONNECT_TIMEOUT;
-use super::kubernetes::{self, GATEWAY_API, Module, NAME, Origin, accepted, resource, with};
+use super::kubernetes::routing::{self, Choice, Way, literal};
+use super::kubernetes::{
+    self, GATEWAY_API, Module, Origin, accepted, http_matches, prefix, removed, resource, with,
+};
 use crate::config::{Backend, ConfigErrors, KeyPath};
-use crate::route::Route;
 
 /// What the configuration of the gateway does not say, since it concerns the cluster.
 #[derive(Clone, Debug)]
@@ -58,15 +62,38 @@ pub fn resources(source: &Source, cluster: &Cluster) -> Result<Vec<Value>, Confi
     let mut errors = ConfigErrors::default();
     kubernetes::check_names(source, &cluster.name, &mut errors);
     accepted::check_for_envoy_gateway(source, &mut errors);
-    let plugin = kubernetes::listener_plugin(source, cluster.holds, REMEDY, &mut errors);
+    kubernetes::check_listener(source, cluster.holds, REMEDY, &mut errors);
+    routing::check_order(source, &mut errors);
+    let internal = kubernetes::internal_root(&cluster.name, &cluster.namespace);
+    let ways = routing::ways(source, &internal);
+    let routes = http_routes(source, &ways, cluster);
     let mut resources = Vec::new();
     if let Gateway::Own { class, secret } = &cluster.gateway {
         resources.extend(own_gateway(source, cluster, class, secret));
     }
     for backend in source.backends() {
         resources.extend(backend_resources(source, backend, cluster, &mut errors));
+        let own = routes
+            .iter()
+            .filter(|it| it.way.backend.name == backend.name);
+        let own: Vec<&HttpRoute<'_>> = own.collect();
+        resources.extend(own.iter().map(|it| it.resource(cluster)));
+        resources.push(traffic_policy(backend, &own, cluster));
     }
-    resources.push(extension_policy(source, plugin, cluster, &mut errors));
+    resources.extend(rewrites(&ways, cluster, &internal, &mut errors));
+    let plugin = source.listener_plugin(cluster.holds, &internal, None, &|route| {
+        let chosen = routes
+            .iter()
+            .find(|it| it.is_chosen && it.way.route.name == route.name);
+        chosen.map(|it| format!("httproute/{}/{}/*", cluster.namespace, it.name))
+    });
+    resources.push(extension_policy(
+        source,
+        plugin,
+        &routes,
+        cluster,
+        &mut errors,
+    ));
     resources.push(client_policy(source, cluster));
     if cluster.holds {
         resources.push(patch_policy(cluster));
@@ -93,45 +120,48 @@ pub fn yaml(source: &Source, cluster: &Cluster, file: &str) -> Result<String, Co
 fn own_gateway(source: &Source, cluster: &Cluster, class: &str, secret: &str) -> Vec<Value> {
     let (name, namespace) = (&cluster.name, &cluster.namespace);
     let names = source.variable_names();
-    let mut resources = Vec::new();
-    let mut parameters = None;
-    if !names.is_empty() {
-        let environment = kubernetes::from_secret(&names, secret);
-        let container = json!({"container": {"env": environment}});
-        let spec = json!({"provider": {
+    let environment = (!names.is_empty()).then(|| {
+        json!({
             "type": "Kubernetes",
-            "kubernetes": {"envoyDeployment": container},
-        }});
-        resources.push(resource(ENVOY_GATEWAY, "EnvoyProxy", name, namespace, spec));
-        parameters = Some(json!({"parametersRef": {
-            "group": "gateway.envoyproxy.io",
-            "kind": "EnvoyProxy",
-            "name": name,
-        }}));
-    }
-    let spec = with(
-        json!({"gatewayClassName": class}),
-        [
-            ("infrastructure", parameters),
-            (
-                "listeners",
-                Some(json!([{"name": LISTENER, "protocol": "HTTP", "port": 80}])),
-            ),
-        ],
+            "kubernetes": {"envoyDeployment": {
+                "container": {"env": kubernetes::from_secret(&names, secret)},
+            }},
+        })
+    });
+    // Each moves the module behind one of them, if it is there: the last one counts.
+    let order = AFTER_CLIENT.map(|after| json!({"name": WASM_FILTER, "after": after}));
+    let proxy = with(
+        json!({
+            "filterOrder": order,
+            // A change of the configuration ends the streams that run longer than this.
+            "shutdown": {"drainTimeout": DRAIN_TIMEOUT},
+        }),
+        [("provider", environment)],
     );
-    resources.push(resource(GATEWAY_API, "Gateway", name, namespace, spec));
-    resources
+    let reference = json!({
+        "group": "gateway.envoyproxy.io",
+        "kind": "EnvoyProxy",
+        "name": name,
+    });
+    let gateway = json!({
+        "gatewayClassName": class,
+        "infrastructure": {"parametersRef": reference},
+        "listeners": [{"name": LISTENER, "protocol": "HTTP", "port": 80}],
+    });
+    vec![
+        resource(ENVOY_GATEWAY, "EnvoyProxy", name, namespace, proxy),
+        resource(GATEWAY_API, "Gateway", name, namespace, gateway),
+    ]
 }
 
-/// Where a provider is, how it is trusted, which requests go to it, and how often.
+/// Where a provider is, and how it is trusted.
 fn backend_resources(
     source: &Source,
     backend: &Backend,
     cluster: &Cluster,
     errors: &mut ConfigErrors,
-) -> Vec<Value> {
-    let name = kubernetes::name_of(&cluster.name, backend);
-    let namespace = &cluster.namespace;
+) -> Option<Value> {
+    let name = backend_name(backend, cluster);
     let address = kubernetes::address_of(source, backend, errors);
     let endpoint = match address.is_ip {
         true => {
@@ -140,123 +170,228 @@ fn backend_resources(
         }
         false => json!({"fqdn": {"hostname": address.host, "port": address.port}}),
     };
-    let unchecked = backend.endpoint.is_tls && backend.tls.insecure;
-    let spec = with(
-        json!({"endpoints": [endpoint]}),
-        [(
-            "tls",
-            unchecked.then(|| json!({"insecureSkipVerify": true})),
-        )],
-    );
-    let mut resources = vec![resource(ENVOY_GATEWAY, "Backend", &name, namespace, spec)];
-    if backend.endpoint.is_tls && !backend.tls.insecure {
-        let spec = tls(source, backend, &name, errors);
-        resources.push(resource(
-            GATEWAY_API,
-            "BackendTLSPolicy",
-            &name,
-            namespace,
-            spec,
-        ));
+    let tls = backend
+        .endpoint
+        .is_tls
+        .then(|| tls(source, backend, errors));
+    let spec = with(json!({"endpoints": [endpoint]}), [("tls", tls)]);
+    Some(resource(
+        ENVOY_GATEWAY,
+        "Backend",
+        &name,
+        &cluster.namespace,
+        spec,
+    ))
+}
+
+/// TLS to a provider, whose certificate has to be for the name that is asked for.
+fn tls(source: &Source, backend: &Backend, errors: &mut ConfigErrors) -> Value {
+    let at = kubernetes::place(source, backend).key("config");
+    let endpoint = &backend.endpoint.address;
+    let host = backend.tls.server_name.as_ref().unwrap_or(&endpoint.host);
+    if backend.tls.ca_file.is_some() {
+        let message = "a Backend takes certificates from a ConfigMap, not from a file; render \
+                       without it and write caCertificateRefs by hand";
+        errors.push(&at.key("tls").key("caFile"), message);
     }
-    let spec = http_route(source, backend, &name, cluster, errors);
-    resources.push(resource(GATEWAY_API, "HTTPRoute", &name, namespace, spec));
+    let is_ip = endpoint.is_ip && backend.tls.server_name.is_none();
+    if is_ip && !backend.tls.insecure {
+        let message = "a Backend needs a name for the certificate of an address: tls.serverName";
+        errors.push(&at.key("endpoint"), message);
+    }
+    let trust = match backend.tls.insecure {
+        true => json!({"insecureSkipVerify": true}),
+        false => json!({"wellKnownCACertificates": "System"}),
+    };
+    with(
+        trust,
+        [("sni", (!is_ip).then(|| host.to_ascii_lowercase().into()))],
+    )
+}
+
+/// An `HTTPRoute`.
+struct HttpRoute<'a> {
+    name: String,
+    way: &'a Way<'a>,
+    /// Whether clients' requests come to it.
+    is_chosen: bool,
+    rules: Vec<Value>,
+}
+
+/// What leads to each backend: for each way an `HTTPRoute`, and one more where requests wait for
+/// their body.
+fn http_routes<'a>(
+    source: &'a Source,
+    ways: &'a [Way<'a>],
+    cluster: &Cluster,
+) -> Vec<HttpRoute<'a>> {
+    let mut routes = Vec::new();
+    for way in ways {
+        let name = kubernetes::name_of(&cluster.name, &way.name);
+        let conditions = routing::conditions(source, way.route);
+        let chosen = http_matches(&conditions);
+        let internal = json!({"path": prefix(&way.internal)});
+        let plain = json!({"matches": chosen, "backendRefs": [reference(way, cluster)]});
+        let strip = json!({"type": "URLRewrite", "urlRewrite": {"path": {
+            "type": "ReplacePrefixMatch",
+            "replacePrefixMatch": "/",
+        }}});
+        let served = |matches: Vec<Value>| {
+            let rewrite = match &way.to {
+                Some(to) => json!({"type": "ExtensionRef", "extensionRef": {
+                    "group": "gateway.envoyproxy.io",
+                    "kind": "HTTPRouteFilter",
+                    "name": rewrite_name(&to.to, cluster),
+                }}),
+                None => strip,
+            };
+            let mut reference = reference(way, cluster);
+            if let Value::Object(reference) = &mut reference {
+                let host = json!({"hostname": host(&way.backend, cluster)});
+                let filter = json!({"type": "URLRewrite", "urlRewrite": host});
+                // At the route itself Envoy Gateway would add the client's host as x-forwarded-host.
+                reference.insert("filters".to_owned(), json!([filter]));
+            }
+            json!({
+                "matches": matches,
+                "filters": [rewrite, removed(&REMOVED_HEADERS)],
+                "backendRefs": [reference],
+            })
+        };
+        let mut add = |name: String, is_chosen: bool, rules: Vec<Value>| {
+            routes.push(HttpRoute {
+                name,
+                way,
+                is_chosen,
+                rules,
+            });
+        };
+        match (way.choice, &way.to) {
+            (Choice::Direct, Some(_)) => {
+                let matches = chosen.into_iter().chain([internal]).collect();
+                add(name, true, vec![served(matches)]);
+            }
+            // The module moves every request to the second.
+            (Choice::Direct, None) => add(name, true, vec![plain, served(vec![internal])]),
+            (Choice::Internal, _) => add(name, false, vec![served(vec![internal])]),
+            (Choice::Waiting, _) => {
+                add(format!("{name}-waiting"), true, vec![plain]);
+                add(name, false, vec![served(vec![internal])]);
+            }
+        }
+    }
+    routes
+}
+
+fn reference(way: &Way<'_>, cluster: &Cluster) -> Value {
+    json!({
+        "group": "gateway.envoyproxy.io",
+        "kind": "Backend",
+        "name": backend_name(&way.backend, cluster),
+    })
+}
+
+/// The host that a provider sees: without a port, and a name in any case, since the Gateway API takes
+/// nothing else.
+fn host(backend: &Backend, cluster: &Cluster) -> String {
+    let endpoint = &backend.endpoint.address;
+    match (&backend.tls.server_name, endpoint.is_ip) {
+        (_, false) => endpoint.host.clone(),
+        (Some(name), true) => name.clone(),
+        (None, true) => format!("{}.internal", backend_name(backend, cluster)),
+    }
+}
+
+fn backend_name(backend: &Backend, cluster: &Cluster) -> String {
+    kubernetes::name_of(&cluster.name, backend.name.as_str())
+}
+
+/// What turns clients' paths into providers': one filter for all ways to the same start of a path.
+fn rewrites(
+    ways: &[Way<'_>],
+    cluster: &Cluster,
+    internal: &str,
+    errors: &mut ConfigErrors,
+) -> Vec<Value> {
+    let mut starts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for way in ways {
+        if let Some(to) = &way.to {
+            let all = starts
+                .entry(&to.to)
+                .or_insert_with(|| vec![format!("{}/[^/]+", literal(internal))]);
+            let start = to.start();
+            if way.choice == Choice::Direct && !all.contains(&start) {
+                all.push(start);
+            }
+        }
+    }
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    for to in starts.keys() {
+        let name = rewrite_name(to, cluster);
+        if let Some(other) = names.insert(name.clone(), (*to).to_owned()) {
+            let message = format!("providers' paths {other:?} and {to:?} would be one {name:?}");
+            errors.push(&KeyPath::root().key("backends"), message);
+        }
+    }
+    let filter = |(to, starts): (&&str, &Vec<String>)| {
+        let name = rewrite_name(to, cluster);
+        let spec = json!({"urlRewrite": {"path": {
+            "type": "ReplaceRegexMatch",
+            "replaceRegexMatch": {
+                "pattern": format!("^(?:{})/", starts.join("|")),
+                "substitution": format!("{to}/"),
+            },
+        }}});
+        resource(
+            ENVOY_GATEWAY,
+            "HTTPRouteFilter",
+            &name,
+            &cluster.namespace,
+            spec,
+        )
+    };
+    starts.iter().map(filter).collect()
+}
+
+fn rewrite_name(to: &str, cluster: &Cluster) -> String {
+    kubernetes::name_of(&cluster.name, to.trim_start_matches('/'))
+}
+
+/// How often a provider is tried, how long that takes, and how many requests there are at once.
+fn traffic_policy(backend: &Backend, routes: &[&HttpRoute<'_>], cluster: &Cluster) -> Value {
     let idle_timeout = match backend.endpoint.is_tls {
         true => TLS_IDLE_TIMEOUT,
         false => PLAIN_IDLE_TIMEOUT,
     };
     let connect_timeout = backend.timeout.min(MAX_CONNECT_TIMEOUT);
+    let targets = routes.iter().map(|it| http_route_reference(&it.name));
     let spec = json!({
-        "targetRefs": [http_route_reference(&name)],
+        "targetRefs": targets.collect::<Vec<_>>(),
+        // What another policy says of the whole Gateway, a limit for example, stays in force.
+        "mergeType": "StrategicMerge",
         "timeout": {
             "tcp": {"connectTimeout": kubernetes::duration(connect_timeout)},
-            "http": {"connectionIdleTimeout": kubernetes::duration(idle_timeout)},
+            "http": {
+                "connectionIdleTimeout": kubernetes::duration(idle_timeout),
+                // No limit on the whole: a stream lasts as long as it lasts.
+                "requestTimeout": "0s",
+            },
+        },
+        "circuitBreaker": {
+            "maxConnections": MAX_CONCURRENCY,
+            "maxPendingRequests": MAX_CONCURRENCY,
+            "maxParallelRequests": MAX_CONCURRENCY,
+            "maxParallelRetries": MAX_CONCURRENCY,
         },
         "retry": retry(backend),
     });
-    resources.push(resource(
+    resource(
         ENVOY_GATEWAY,
         "BackendTrafficPolicy",
-        &name,
-        namespace,
+        &backend_name(backend, cluster),
+        &cluster.namespace,
         spec,
-    ));
-    resources
-}
-
-fn tls(source: &Source, backend: &Backend, name: &str, errors: &mut ConfigErrors) -> Value {
-    let at = kubernetes::place(source, backend).key("config");
-    let endpoint = &backend.endpoint.address;
-    let host = backend.tls.server_name.as_ref().unwrap_or(&endpoint.host);
-    if backend.tls.ca_file.is_some() {
-        let message = "a BackendTLSPolicy takes certificates from a ConfigMap, not from a file; \
-                       render without it and write caCertificateRefs by hand";
-        errors.push(&at.key("tls").key("caFile"), message);
-    }
-    if endpoint.is_ip && backend.tls.server_name.is_none() {
-        let message = "a BackendTLSPolicy needs a name for the certificate of an address: \
-                       tls.serverName";
-        errors.push(&at.key("endpoint"), message);
-    }
-    json!({
-        "targetRefs": [{
-            "group": "gateway.envoyproxy.io",
-            "kind": "Backend",
-            "name": name,
-        }],
-        "validation": {"hostname": host.to_ascii_lowercase(), "wellKnownCACertificates": "System"},
-    })
-}
-
-/// The paths by which clients come, and the header by which the module says where they go.
-fn http_route(
-    source: &Source,
-    backend: &Backend,
-    name: &str,
-    cluster: &Cluster,
-    errors: &mut ConfigErrors,
-) -> Value {
-    let of_route = |route: &Route| match route.path.as_str() {
-        "" => "/".to_owned(),
-        path => path.to_owned(),
-    };
-    let routes = &source.gateway().routes;
-    // A longer path goes before a header, and the provider's path may begin as a client's does: so
-    // the header stands beside every path that there is, and there it decides.
-    let paths: BTreeSet<String> = routes.iter().map(of_route).collect();
-    let mut matches = vec![kubernetes::chosen(backend)];
-    for path in paths.iter().filter(|path| *path != "/") {
-        matches.push(with(
-            kubernetes::chosen(backend),
-            [("path", Some(prefix(path)))],
-        ));
-    }
-    // Headers, methods and hosts are the module's: it sees whatever comes below the path.
-    let own = routes.iter().filter(|it| *it.to.name() == backend.name);
-    for path in own.map(of_route).collect::<BTreeSet<String>>() {
-        matches.push(json!({"path": prefix(&path)}));
-    }
-    if matches.len() > MAX_MATCHES {
-        let message = format!(
-            "its HTTPRoute would have {} matches, one for each path of the gateway and of its own, \
-             and can have {MAX_MATCHES}",
-            matches.len()
-        );
-        errors.push(&kubernetes::place(source, backend), message);
-    }
-    let reference = json!({
-        "group": "gateway.envoyproxy.io",
-        "kind": "Backend",
-        "name": name,
-    });
-    json!({
-        "parentRefs": [{"name": cluster.gateway_name()}],
-        "rules": [kubernetes::http_rule(matches, reference)],
-    })
-}
-
-fn prefix(path: &str) -> Value {
-    json!({"type": "PathPrefix", "value": path})
+    )
 }
 
 fn retry(backend: &Backend) -> Value {
@@ -284,6 +419,7 @@ fn retry(backend: &Backend) -> Value {
 fn extension_policy(
     source: &Source,
     plugin: Value,
+    routes: &[HttpRoute<'_>],
     cluster: &Cluster,
     errors: &mut ConfigErrors,
 ) -> Value {
@@ -307,7 +443,7 @@ fn extension_policy(
     let environment = (!names.is_empty()).then(|| json!({"hostKeys": names}));
     let wasm = with(
         json!({
-            "name": NAME,
+            "name": wasm_name(cluster),
             "code": code,
             // A request that the module did not see must not leave.
             "failOpen": false,
@@ -315,10 +451,8 @@ fn extension_policy(
         }),
         [("env", environment)],
     );
-    let targets: Vec<Value> = source
-        .backends()
-        .map(|backend| http_route_reference(&kubernetes::name_of(&cluster.name, backend)))
-        .collect();
+    let targets = routes.iter().map(|it| http_route_reference(&it.name));
+    let targets: Vec<Value> = targets.collect();
     resource(
         ENVOY_GATEWAY,
         "EnvoyExtensionPolicy",
@@ -343,6 +477,8 @@ fn client_policy(source: &Source, cluster: &Cluster) -> Value {
             "name": cluster.gateway_name(),
         }],
         "connection": {"bufferLimit": kibibytes(limit)},
+        // As in OpenAI's own API; what must not pass the module removes.
+        "headers": {"withUnderscoresAction": "Allow"},
         // `%2F`, as model names have it, stays as it is.
         "path": {"escapedSlashesAction": "KeepUnchanged"},
         // Silence, not length, ends a request. OpenAI's SDKs wait ten minutes.
@@ -363,9 +499,8 @@ fn client_policy(source: &Source, cluster: &Cluster) -> Value {
 /// `envoy.filters.http.wasm/envoyextensionpolicy/NAMESPACE/NAME/wasm/0`, as in its repository's
 /// `internal/xds/translator/testdata`, read 2026-11-21.
 fn patch_policy(cluster: &Cluster) -> Value {
-    let (name, namespace) = (&cluster.name, &cluster.namespace);
+    let namespace = &cluster.namespace;
     let gateway = cluster.gateway_name();
-    let filter = format!("envoy.filters.http.wasm/envoyextensionpolicy/{namespace}/{name}/wasm/0");
     let spec = json!({
         "targetRef": {
             "group": "gateway.networking.k8s.io",
@@ -378,13 +513,21 @@ fn patch_policy(cluster: &Cluster) -> Value {
             "name": format!("{namespace}/{gateway}/{LISTENER}"),
             "operation": {
                 "op": "add",
-                "jsonPath": format!("..http_filters[?(@.name=='{filter}')]"),
+                "jsonPath": format!(
+                    "..http_filters[?(@.typed_config.config.name=='{}')]", wasm_name(cluster)
+                ),
                 "path": "/typed_config/config/allow_on_headers_stop_iteration",
                 "value": true,
             },
         }],
     });
-    resource(ENVOY_GATEWAY, "EnvoyPatchPolicy", name, namespace, spec)
+    resource(
+        ENVOY_GATEWAY,
+        "EnvoyPatchPolicy",
+        &cluster.name,
+        namespace,
+        spec,
+    )
 }
 
 fn http_route_reference(name: &str) -> Value {
@@ -394,6 +537,27 @@ fn http_route_reference(name: &str) -> Value {
 /// A size as Kubernetes writes it.
 fn kibibytes(bytes: u64) -> String {
     format!("{}Ki", bytes.div_ceil(1 << 10))
+}
+
+impl HttpRoute<'_> {
+    fn resource(&self, cluster: &Cluster) -> Value {
+        let spec = json!({
+            "parentRefs": [{"name": cluster.gateway_name()}],
+            "rules": self.rules,
+        });
+        resource(
+            GATEWAY_API,
+            "HTTPRoute",
+            &self.name,
+            &cluster.namespace,
+            spec,
+        )
+    }
+}
+
+/// The name of the module among the Gateway's filters.
+fn wasm_name(cluster: &Cluster) -> &str {
+    &cluster.name
 }
 
 impl Cluster {
@@ -415,5 +579,18 @@ const LISTENER: &str = "http";
 const REMEDY: &str = "; an EnvoyExtensionPolicy cannot hold headers, `render envoy-gateway --hold` \
      can, with an EnvoyPatchPolicy";
 
-/// The matches of a rule, by the CRD.
-const MAX_MATCHES: usize = 64;
+/// The kind of filter that the module is.
+const WASM_FILTER: &str = "envoy.filters.http.wasm";
+
+/// What goes by what clients send, and has to come before the module.
+const AFTER_CLIENT: [&str; 3] = [
+    "envoy.filters.http.rbac",
+    "envoy.filters.http.local_ratelimit",
+    "envoy.filters.http.ratelimit",
+];
+
+/// Envoy needs it to find a route.
+const REMOVED_HEADERS: [&str; 1] = ["x-forwarded-proto"];
+
+/// Longer than models think: by default it is a minute.
+const DRAIN_TIMEOUT: &str = "30m";

@@ -9,11 +9,12 @@
 //! Source: the CRDs of Istio 1.29 to 1.32, and
 //! <https://istio.io/latest/docs/reference/config/>, read 2026-11-21.
 //!
-//! # What Envoy's own route matching asks for
+//! # Routes
 //!
-//! The module rewrites `:authority` and `:path` before Envoy routes, and Envoy matches again on
-//! what they are then. So the `VirtualService` has to match the provider's host, not the client's:
-//! at a gateway it has the host `*`; in sidecars the providers' hosts, on a port of their own.
+//! The `VirtualService` has the conditions of the gateway's routes, in file order, and writes host and
+//! path after the last filter. So the client's own host counts: at a gateway any, in sidecars one of the
+//! providers', on a port of their own. The module looks at the name of the route and at the
+//! `VirtualService` that it came from, and leaves every other route of the proxy alone.
 
 mod envoy_filter;
 mod service;
@@ -22,11 +23,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use self::service::Service;
+use self::service::{Service, Services};
 use super::Source;
-use super::envoy::seconds;
-use super::kubernetes::{self, BACKEND_HEADER, Module, REMOVED_HEADERS, accepted, resource, with};
+use super::envoy::{hosts as hosts_regex, seconds};
+use super::kubernetes::routing::{self, Way, literal};
+use super::kubernetes::{self, Module, accepted, http_matches, prefix, removed, resource, with};
 use crate::config::{Backend, ConfigErrors, KeyPath};
+use crate::refusal::{LocalReply, Refusal};
 
 /// What the configuration of the gateway does not say, since it concerns the mesh.
 #[derive(Clone, Debug)]
@@ -108,23 +111,34 @@ pub fn yaml(source: &Source, mesh: &Mesh, file: &str) -> Result<String, ConfigEr
 
 fn plain(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec<Value> {
     accepted::check_for_istio(source, errors);
-    let plugin = kubernetes::listener_plugin(source, false, REMEDY, errors);
+    kubernetes::check_listener(source, false, REMEDY, errors);
     let services = service::of(source, mesh, errors);
+    let internal = kubernetes::internal_root(&mesh.name, &mesh.namespace);
+    let ways = routing::ways(source, &internal);
+    let (routes, plugin) = match &mesh.proxies {
+        Proxies::GatewayApi(name) => {
+            refuse_retries(source, errors);
+            routing::check_order(source, errors);
+            let routes = http_routes(source, &ways, &services, name, mesh);
+            let plugin = source.listener_plugin(false, &internal, None, &|route| {
+                let way = ways.iter().find(|way| way.route.name == route.name)?;
+                // Istio numbers the rules of a route.
+                Some(format!("{}.{}.*", mesh.namespace, route_name(way, mesh)))
+            });
+            (routes, plugin)
+        }
+        Proxies::Gateways { .. } | Proxies::Sidecars { .. } => {
+            let entries = virtual_routes(source, &ways, &services, mesh);
+            let routes = vec![virtual_service(services.hosts(), entries, mesh)];
+            let owner = format!("{}/{}", mesh.namespace, mesh.name);
+            let plugin = source.listener_plugin(false, &internal, Some(owner), &|_| None);
+            (routes, plugin)
+        }
+    };
     let mut resources = vec![extension(source, plugin, mesh, errors)];
     resources.extend(own_gateway(mesh));
     resources.extend(services.resources(mesh));
-    let route = |(backend, service): (&Backend, &Service)| match &mesh.proxies {
-        Proxies::GatewayApi(name) => http_route(backend, service, name, mesh),
-        _ => virtual_route(backend, service),
-    };
-    let routes: Vec<Value> = services.by_backend().map(route).collect();
-    match &mesh.proxies {
-        Proxies::GatewayApi(_) => {
-            refuse_retries(source, errors);
-            resources.extend(routes);
-        }
-        _ => resources.push(virtual_service(services.hosts(), routes, mesh)),
-    }
+    resources.extend(routes);
     resources
 }
 
@@ -227,7 +241,6 @@ fn own_gateway(mesh: &Mesh) -> Option<Value> {
         "selector": kubernetes::labels(selector),
         "servers": [{
             "port": {"number": 80, "name": "http", "protocol": "HTTP"},
-            // Once the module has seen a request its host is the provider's.
             "hosts": ["*"],
         }],
     });
@@ -249,12 +262,10 @@ fn virtual_service(hosts: Vec<String>, routes: Vec<Value>, mesh: &Mesh) -> Value
         }
         Proxies::GatewayApi(name) => (hosts, name.clone()),
     };
-    let spec = json!({
-        "exportTo": ["."],
-        "hosts": hosts,
-        "gateways": [gateway],
-        "http": routes,
-    });
+    let spec = json!({"hosts": hosts, "gateways": [gateway], "http": routes});
+    // A gateway sees what is bound to it; sidecars see everything of the mesh.
+    let only_here = matches!(mesh.proxies, Proxies::Sidecars { .. }).then(|| json!(["."]));
+    let spec = with(spec, [("exportTo", only_here)]);
     resource(
         NETWORKING,
         "VirtualService",
@@ -264,14 +275,83 @@ fn virtual_service(hosts: Vec<String>, routes: Vec<Value>, mesh: &Mesh) -> Value
     )
 }
 
-/// The route to one backend. Without a `timeout` Istio's is 0s: none, which `0s` itself is not
-/// allowed to say.
-fn virtual_route(backend: &Backend, service: &Service) -> Value {
+/// The routes, and what a gateway of our own answers where none of them matches.
+fn virtual_routes(
+    source: &Source,
+    ways: &[Way<'_>],
+    services: &Services,
+    mesh: &Mesh,
+) -> Vec<Value> {
+    let routes = ways.iter().filter_map(|way| {
+        let service = services.of(&way.backend)?;
+        Some(virtual_route(source, way, service))
+    });
+    let is_own = matches!(mesh.proxies, Proxies::Gateways { gateway: None, .. });
+    let unknown = is_own.then(|| {
+        let reply = LocalReply::from(&Refusal::UnknownRoute);
+        let headers: Map<String, Value> = reply
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string().into()))
+            .collect();
+        json!({
+            "name": "unknown",
+            "directResponse": {"status": reply.status, "body": {"string": reply.body}},
+            "headers": {"response": {"set": headers}},
+        })
+    });
+    routes.chain(unknown).collect()
+}
+
+/// One route. Without a `timeout` Istio's is 0s: none, which `0s` itself is not allowed to say.
+fn virtual_route(source: &Source, way: &Way<'_>, service: &Service) -> Value {
+    let conditions = routing::conditions(source, way.route);
+    let path = match conditions.path {
+        // Istio keeps such a route behind those of others.
+        "/" => json!({"prefix": "/"}),
+        path => {
+            let lists = conditions.lists.iter().map(String::as_str);
+            let chosen = [path].into_iter().chain(lists);
+            let chosen = chosen.map(|path| format!("{}(?:/.*)?", literal(path)));
+            let internal = format!("{}/.*", literal(&way.internal));
+            json!({"regex": chosen.chain([internal]).collect::<Vec<_>>().join("|")})
+        }
+    };
+    let headers = conditions.headers.iter();
+    let headers: Map<String, Value> = headers
+        .map(|(name, value)| (name.clone(), json!({"exact": value})))
+        .collect();
+    let some = |is_there: bool, value: Value| is_there.then_some(value);
+    let chosen = with(
+        json!({"uri": path}),
+        [
+            (
+                "method",
+                some(
+                    !conditions.methods.is_empty(),
+                    json!({"regex": conditions.methods.join("|")}),
+                ),
+            ),
+            ("headers", some(!headers.is_empty(), headers.into())),
+            (
+                "authority",
+                some(
+                    !conditions.hosts.is_empty(),
+                    json!({"regex": hosts_regex(conditions.hosts)}),
+                ),
+            ),
+        ],
+    );
+    let (pattern, substitution) = way.substitution();
     json!({
-        "name": backend.name.as_str(),
-        "match": [{"headers": {BACKEND_HEADER: {"exact": backend.name.as_str()}}}],
+        "name": way.route.name.as_str(),
+        "match": [chosen],
+        "rewrite": {
+            "authority": &*way.backend.endpoint.authority,
+            "uriRegexRewrite": {"match": pattern, "rewrite": substitution},
+        },
         "route": [{"destination": {"host": service.host, "port": {"number": service.number}}}],
-        "retries": retries(backend),
+        "retries": retries(&way.backend),
         "headers": {"request": {"remove": REMOVED_HEADERS}},
     })
 }
@@ -290,24 +370,97 @@ fn retries(backend: &Backend) -> Value {
     })
 }
 
-fn http_route(backend: &Backend, service: &Service, gateway: &str, mesh: &Mesh) -> Value {
+/// The same as `HTTPRoute`s, whose rules cut off one start of a path each.
+fn http_routes(
+    source: &Source,
+    ways: &[Way<'_>],
+    services: &Services,
+    gateway: &str,
+    mesh: &Mesh,
+) -> Vec<Value> {
+    let route = |way: &Way<'_>| {
+        let service = services.of(&way.backend)?;
+        let spec = json!({
+            "parentRefs": [{"name": gateway}],
+            "rules": http_rules(source, way, service),
+        });
+        Some(resource(
+            kubernetes::GATEWAY_API,
+            "HTTPRoute",
+            &route_name(way, mesh),
+            &mesh.namespace,
+            spec,
+        ))
+    };
+    ways.iter().filter_map(route).collect()
+}
+
+fn http_rules(source: &Source, way: &Way<'_>, service: &Service) -> Vec<Value> {
     let reference = json!({
         "group": "networking.istio.io",
         "kind": "Hostname",
         "name": service.host,
         "port": service.number,
     });
-    let spec = json!({
-        "parentRefs": [{"name": gateway}],
-        "rules": [kubernetes::http_rule(vec![kubernetes::chosen(backend)], reference)],
-    });
-    resource(
-        kubernetes::GATEWAY_API,
-        "HTTPRoute",
-        &kubernetes::name_of(&mesh.name, backend),
-        &mesh.namespace,
-        spec,
-    )
+    let served = |matches: Vec<Value>, replacement: &str| {
+        let replacement = if replacement.is_empty() {
+            "/"
+        } else {
+            replacement
+        };
+        json!({
+            "matches": matches,
+            "filters": [
+                {"type": "URLRewrite", "urlRewrite": {
+                    "hostname": way.backend.endpoint.address.host,
+                    "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": replacement},
+                }},
+                removed(&REMOVED_HEADERS),
+            ],
+            "backendRefs": [reference],
+        })
+    };
+    let mut conditions = routing::conditions(source, way.route);
+    let mut rules = Vec::new();
+    match &way.to {
+        Some(to) => {
+            // A rule that cuts off has one path, and one match.
+            let lists = std::mem::take(&mut conditions.lists);
+            let below = way.route.path.strip_prefix(&*to.from).unwrap_or_default();
+            let replacement = [&*to.to, below].concat();
+            let versioned = format!("{}/v1", way.route.path);
+            for (path, replacement) in [(&*versioned, &*to.to), (conditions.path, &*replacement)] {
+                if path != versioned || to.version {
+                    let conditions = routing::Conditions {
+                        path,
+                        ..conditions.clone()
+                    };
+                    for matched in http_matches(&conditions) {
+                        rules.push(served(vec![matched], replacement));
+                    }
+                }
+            }
+            for list in &lists {
+                let matched = json!({"path": prefix(list)});
+                rules.push(json!({"matches": [matched], "backendRefs": [reference]}));
+            }
+        }
+        // The module moves every request to the last rule.
+        None => rules.push(json!({
+            "matches": http_matches(&conditions),
+            "backendRefs": [reference],
+        })),
+    }
+    let replacement = way.to.as_ref().map_or("", |to| &*to.to);
+    rules.push(served(
+        vec![json!({"path": prefix(&way.internal)})],
+        replacement,
+    ));
+    rules
+}
+
+fn route_name(way: &Way<'_>, mesh: &Mesh) -> String {
+    kubernetes::name_of(&mesh.name, &way.name)
 }
 
 /// Notes what an `HTTPRoute` of the standard channel cannot say.
@@ -350,6 +503,14 @@ fn check_numbers(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) {
 
 /// The group and version of most of Istio's resources.
 const NETWORKING: &str = "networking.istio.io/v1";
+
+/// What is removed when a request has got its route: Envoy adds it before, or needs it until then.
+const REMOVED_HEADERS: [&str; 4] = [
+    "x-forwarded-proto",
+    "x-envoy-attempt-count",
+    "x-envoy-decorator-operation",
+    "x-envoy-expected-rq-timeout-ms",
+];
 
 /// How what a plain plugin cannot do can be done.
 const REMEDY: &str = "; a WasmPlugin cannot hold headers, `render istio --hold` can";

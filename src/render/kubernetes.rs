@@ -1,7 +1,10 @@
 //! What the manifests for Istio and for Envoy Gateway have in common.
 //!
-//! In both homes a plugin is loaded among the listener's filters: the module routes by itself, says
-//! in `x-llm-proxy-backend` which backend it chose, and the home's routes match on that.
+//! In both homes a plugin is loaded among the listener's filters. The home's routes are chosen before
+//! any filter runs, and write host and path after the last one; the module in between follows their
+//! choice: see [`routing`].
+
+pub mod routing;
 
 pub mod accepted;
 
@@ -10,9 +13,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use self::routing::Conditions;
+use super::envoy::hosts;
 use super::{Source, yaml};
 use crate::config::{Address, Auth, Backend, ConfigErrors, KeyPath};
-pub use crate::exchange::BACKEND_HEADER;
 
 /// Where a home gets the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,17 +169,17 @@ pub fn labelled(mut resources: Vec<Value>, name: &str) -> Vec<Value> {
     resources
 }
 
-/// The name of the resources of a backend of the gateway `name`: what Kubernetes allows of the
-/// backend's own name.
+/// The name of the resource of the gateway `name` for a part of it, a backend or a route: what
+/// Kubernetes allows of the part's own name.
 ///
 /// Source: RFC 1123 labels, <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>.
-pub fn name_of(name: &str, backend: &Backend) -> String {
+pub fn name_of(name: &str, part: &str) -> String {
     let allowed = |c: char| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9') => c,
         _ => '-',
     };
-    let backend: String = backend.name.as_str().chars().map(allowed).collect();
-    let full = format!("{name}-{backend}");
+    let part: String = part.chars().map(allowed).collect();
+    let full = format!("{name}-{part}");
     let end = full.len().min(accepted::MAX_LABEL_BYTES);
     let short = full.get(..end).unwrap_or(&full);
     short.trim_end_matches('-').to_owned()
@@ -185,7 +189,7 @@ pub fn name_of(name: &str, backend: &Backend) -> String {
 pub fn check_names(source: &Source, name: &str, errors: &mut ConfigErrors) {
     let mut taken = BTreeSet::new();
     for backend in source.backends() {
-        let name = name_of(name, backend);
+        let name = name_of(name, backend.name.as_str());
         if !taken.insert(name.clone()) {
             let message = format!("in Kubernetes this is {name:?}, and so is another backend");
             errors.push(&place(source, backend).key("name"), message);
@@ -198,14 +202,10 @@ pub fn place(source: &Source, backend: &Backend) -> KeyPath {
     source.place(backend.name.as_str())
 }
 
-/// The plugin among the listener's filters; notes why it cannot be there. `remedy` says how what
-/// needs held headers can work.
-pub fn listener_plugin(
-    source: &Source,
-    holds: bool,
-    remedy: &str,
-    errors: &mut ConfigErrors,
-) -> Value {
+/// Notes why a gateway cannot have the module among a listener's filters alone. `remedy` says how
+/// what needs held headers can work.
+pub fn check_listener(source: &Source, holds: bool, remedy: &str, errors: &mut ConfigErrors) {
+    routing::check_headers(source, errors);
     for pool in source.pools() {
         let message = "a pool needs the module on each cluster, where it sees every attempt; \
                        `render istio --hold` and `render envoy` put it there";
@@ -222,7 +222,65 @@ pub fn listener_plugin(
         let remedy = if holds { "" } else { remedy };
         errors.push(&error.at, format!("{}{remedy}", error.message));
     }
-    source.listener_plugin(holds)
+}
+
+/// The path below which the internal paths of a gateway stand: its own in all of a cluster.
+pub fn internal_root(name: &str, namespace: &str) -> String {
+    format!("/~{namespace}.{name}")
+}
+
+/// The match of an `HTTPRoute` for one path and what else a route demands, once for each method.
+///
+/// Source: Gateway API v1.
+pub fn http_matches(conditions: &Conditions<'_>) -> Vec<Value> {
+    let mut headers: Vec<Value> = conditions
+        .headers
+        .iter()
+        .map(|(name, value)| json!({"name": name, "value": value}))
+        .collect();
+    if !conditions.hosts.is_empty() {
+        // In `hostnames` they would hide the routes that are for every host.
+        headers.push(json!({
+            "type": "RegularExpression",
+            "name": "host",
+            "value": hosts(conditions.hosts),
+        }));
+    }
+    let methods = conditions.methods.iter().map(Some);
+    let methods: Vec<Option<&String>> = match conditions.methods {
+        [] => vec![None],
+        _ => methods.collect(),
+    };
+    let matches = |path: &str| {
+        let path = prefix(path);
+        let headers = (!headers.is_empty()).then(|| json!(headers));
+        let one = |method: &Option<&String>| {
+            with(
+                json!({"path": path}),
+                [
+                    ("headers", headers.clone()),
+                    ("method", method.map(|it| it.as_str().into())),
+                ],
+            )
+        };
+        methods.iter().map(one).collect::<Vec<_>>()
+    };
+    let lists = conditions.lists.iter().map(String::as_str);
+    let paths = [conditions.path].into_iter().chain(lists);
+    paths.flat_map(matches).collect()
+}
+
+/// The path of an `HTTPRoute`'s match, with what is below it.
+pub fn prefix(path: &str) -> Value {
+    json!({"type": "PathPrefix", "value": path})
+}
+
+/// What is removed when a request has got its route: Envoy adds it before, or needs it until then.
+pub fn removed(headers: &[&str]) -> Value {
+    json!({
+        "type": "RequestHeaderModifier",
+        "requestHeaderModifier": {"remove": headers},
+    })
 }
 
 /// Where to connect to, and whether that is in the pod itself, which is hardly meant.
@@ -244,27 +302,6 @@ pub fn address_of<'a>(
         errors.push(&place(source, backend).key("config").key(key), message);
     }
     address
-}
-
-/// An `HTTPRoute` rule: requests that match go to one backend, without what only told the way.
-///
-/// `reference` names the backend. Source: Gateway API v1.
-pub fn http_rule(matches: Vec<Value>, reference: Value) -> Value {
-    json!({
-        "matches": matches,
-        "filters": [{
-            "type": "RequestHeaderModifier",
-            "requestHeaderModifier": {"remove": REMOVED_HEADERS},
-        }],
-        "backendRefs": [reference],
-        // No limit on the whole: a stream lasts as long as it lasts.
-        "timeouts": {"request": "0s"},
-    })
-}
-
-/// The match of an `HTTPRoute` by the header that the module sets.
-pub fn chosen(backend: &Backend) -> Value {
-    json!({"headers": [{"name": BACKEND_HEADER, "value": backend.name.as_str()}]})
 }
 
 /// The variables by name, each taken from a secret's key of the same name.
@@ -308,15 +345,6 @@ pub fn labels(labels: &[(String, String)]) -> Value {
     });
     Value::Object(labels.collect::<Map<_, _>>())
 }
-
-/// What a request no longer needs once Envoy has routed it: the module cannot remove the second,
-/// which routing needs, and the others come after it.
-pub const REMOVED_HEADERS: [&str; 4] = [
-    BACKEND_HEADER,
-    "x-forwarded-proto",
-    "x-envoy-attempt-count",
-    "x-envoy-expected-rq-timeout-ms",
-];
 
 /// The group and version of the Gateway API.
 pub const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";

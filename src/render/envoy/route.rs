@@ -377,7 +377,7 @@ fn regex(regex: &str) -> Value {
 }
 
 /// Host names in any case, with or without a port.
-fn hosts(hosts: &[Host]) -> String {
+pub fn hosts(hosts: &[Host]) -> String {
     let alternatives: Vec<String> = hosts
         .iter()
         .map(|host| match host {

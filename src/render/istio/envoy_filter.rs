@@ -17,13 +17,13 @@ use serde_json::{Map, Value, json};
 
 use super::super::Source;
 use super::super::envoy::{self, Machine};
-use super::super::kubernetes::{self, Module, NAME, Origin, resource, with};
+use super::super::kubernetes::{self, Module, Origin, resource, with};
 use super::{Mesh, Proxies, own_gateway, targets, virtual_service};
 use crate::config::{ConfigErrors, KeyPath};
 
 /// The resources.
 pub fn resources(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec<Value> {
-    let Proxies::Gateways { gateway, .. } = &mesh.proxies else {
+    let Proxies::Gateways { .. } = &mesh.proxies else {
         let message = "--hold patches gateways that --selector chooses, not sidecars and not \
                        those of --gateway-api";
         errors.push(&KeyPath::root(), message);
@@ -36,17 +36,12 @@ pub fn resources(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec
     for backend in source.backends() {
         kubernetes::address_of(source, backend, errors);
     }
-    let gateway = gateway.clone().unwrap_or_else(|| mesh.name.clone());
-    let gateway = match gateway.contains('/') {
-        true => gateway,
-        false => format!("{}/{gateway}", mesh.namespace),
-    };
+    // In whichever table of routes Istio keeps it, by this it is found: a server of plain HTTP shares
+    // its table with those of other Gateways, and the table's name has no Gateway in it.
+    let anchor = format!("{}.{}", mesh.namespace, mesh.name);
     let spec = with(
         targets(mesh, "labels"),
-        [(
-            "configPatches",
-            Some(patches(source, mesh, &gateway).into()),
-        )],
+        [("configPatches", Some(patches(source, mesh, &anchor).into()))],
     );
     let filter = resource(
         "networking.istio.io/v1alpha3",
@@ -57,14 +52,14 @@ pub fn resources(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec
     );
     let mut resources = Vec::from_iter(own_gateway(mesh));
     // Something has to make the virtual host, and our routes a place before it.
-    let anchor = json!({"name": NAME, "directResponse": {"status": 404}});
+    let anchor = json!({"name": anchor, "directResponse": {"status": 404}});
     resources.push(virtual_service(Vec::new(), vec![anchor], mesh));
     resources.push(filter);
     resources
 }
 
 /// The patches, in the order in which they have to be applied.
-fn patches(source: &Source, mesh: &Mesh, gateway: &str) -> Vec<Value> {
+fn patches(source: &Source, mesh: &Mesh, anchor: &str) -> Vec<Value> {
     let machine = Machine {
         module: mesh.module.rest.clone(),
         roots: mesh.roots.clone(),
@@ -82,29 +77,18 @@ fn patches(source: &Source, mesh: &Mesh, gateway: &str) -> Vec<Value> {
     let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
     let mut manager = members(taken(manager));
     let mut table = members(manager.remove("route_config").unwrap_or_default());
-    let mut host = table
-        .get_mut("virtual_hosts")
-        .and_then(|it| it.get_mut(0))
-        .map(Value::take)
-        .map(members)
-        .unwrap_or_default();
+    let host = table.get_mut("virtual_hosts").and_then(|it| it.get_mut(0));
+    let mut host = host.map(Value::take).map(members).unwrap_or_default();
     let routes = items(host.remove("routes").unwrap_or_default());
     let mut filters = items(manager.remove("http_filters").unwrap_or_default());
     let router = filters.pop().unwrap_or_default();
 
-    let in_table = |rest: Value| {
-        let Value::Object(mut rest) = rest else {
-            return json!({});
-        };
-        rest.insert("gateway".to_owned(), gateway.into());
-        json!({"routeConfiguration": rest})
-    };
     let in_manager = |rest: Value| {
         let filter = with(json!({"name": MANAGER}), [("subFilter", Some(rest))]);
         json!({"listener": {"filterChain": {"filter": filter}}})
     };
     let before_router = || in_manager(json!({"name": ROUTER}));
-    let before_anchor = || in_table(json!({"vhost": {"route": {"name": NAME}}}));
+    let before_anchor = || json!({"routeConfiguration": {"vhost": {"route": {"name": anchor}}}});
 
     let mut patches = Vec::new();
     let mut patch = |apply_to: &str, place: Value, operation: &str, value: Value| {
@@ -122,21 +106,18 @@ fn patches(source: &Source, mesh: &Mesh, gateway: &str) -> Vec<Value> {
     for cluster in items(clusters) {
         patch("CLUSTER", json!({}), "ADD", cluster);
     }
-    for key in ["name", "virtual_hosts"] {
-        table.remove(key);
+    // It only keeps clients from sending what the module says, so every table may have it.
+    if let Some(headers) = table.get("internal_only_headers") {
+        let headers = json!({"internal_only_headers": headers});
+        patch("ROUTE_CONFIGURATION", json!({}), "MERGE", headers);
     }
-    if !table.is_empty() {
-        let table = Value::Object(table);
-        patch("ROUTE_CONFIGURATION", in_table(json!({})), "MERGE", table);
-    }
-    for key in ["name", "domains"] {
-        host.remove(key);
-    }
-    if !host.is_empty() {
-        let host = Value::Object(host);
-        patch("VIRTUAL_HOST", in_table(json!({})), "MERGE", host);
-    }
-    for route in routes {
+    for mut route in routes {
+        // The virtual host may be shared.
+        if let (Some(limit), Some(route)) = (host.get(BUFFER_LIMIT), route.as_object_mut())
+            && route.contains_key("route")
+        {
+            route.insert(BUFFER_LIMIT.to_owned(), limit.clone());
+        }
         patch("HTTP_ROUTE", before_anchor(), "INSERT_BEFORE", route);
     }
     for filter in filters {
@@ -218,6 +199,9 @@ fn items(value: Value) -> Vec<Value> {
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 const MANAGER: &str = "envoy.filters.network.http_connection_manager";
 const ROUTER: &str = "envoy.filters.http.router";
+
+/// How much of a body may wait.
+const BUFFER_LIMIT: &str = "request_body_buffer_limit";
 
 /// What of the connection manager is the gateway's own: the shape of Envoy's errors, and the scheme,
 /// which is the provider's. The rest is for Istio to say.

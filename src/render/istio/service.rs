@@ -74,7 +74,10 @@ fn service(source: &Source, backend: &Backend, mesh: &Mesh, errors: &mut ConfigE
     }
     let host = match endpoint.address.is_ip {
         // An address is no name.
-        true => format!("{}.internal", kubernetes::name_of(&mesh.name, backend)),
+        true => format!(
+            "{}.internal",
+            kubernetes::name_of(&mesh.name, backend.name.as_str())
+        ),
         false => endpoint.address.host.clone(),
     };
     let differs = *target != endpoint.address || endpoint.address.is_ip;
@@ -129,6 +132,13 @@ impl Services {
         self.0
             .iter()
             .map(|(backend, service)| (&**backend, service))
+    }
+
+    /// The service of a backend.
+    pub fn of(&self, backend: &Backend) -> Option<&Service> {
+        let mut services = self.0.iter();
+        let found = services.find(|(other, _)| other.name == backend.name);
+        found.map(|(_, service)| service)
     }
 
     /// The hosts of all services, each once.
@@ -206,13 +216,12 @@ fn service_entry(host: &str, ports: &[(&Backend, &Service)], mesh: &Mesh) -> Opt
         json!({
             "exportTo": ["."],
             "hosts": [host],
-            "location": "MESH_EXTERNAL",
             "ports": listed,
             "resolution": resolution,
         }),
         [("endpoints", endpoints)],
     );
-    let name = kubernetes::name_of(&mesh.name, first);
+    let name = kubernetes::name_of(&mesh.name, first.name.as_str());
     Some(resource(
         NETWORKING,
         "ServiceEntry",
@@ -252,7 +261,7 @@ fn destination_rule(host: &str, ports: &[(&Backend, &Service)], mesh: &Mesh) -> 
         "host": host,
         "trafficPolicy": {"portLevelSettings": settings},
     });
-    let name = kubernetes::name_of(&mesh.name, first);
+    let name = kubernetes::name_of(&mesh.name, first.name.as_str());
     Some(resource(
         NETWORKING,
         "DestinationRule",

@@ -1,0 +1,194 @@
+"""Other people's policies beside ours, by Envoy Gateway: what a route or the Gateway demands is demanded of
+every request that reaches a provider, whatever headers a client sends."""
+
+import base64
+
+import pytest
+import yaml
+
+from harness import artefacts
+from harness.control_planes.policies import AUTHORIZER, ISSUER, POLICIES, Authorizer, htpasswd, jwks
+from harness.process import until
+
+from test_on_envoy_gateway import start  # noqa: F401, a fixture
+
+CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
+ENVOY_GATEWAY = "gateway.envoyproxy.io/v1alpha1"
+# One route for each policy, and one that has none.
+NAMES = (*POLICIES, "open")
+# What of ours a client could think of: names of routes and backends, then internal paths.
+FORGED = [
+    ("x-llm-proxy-backend", "open"),
+    ("x-llm-proxy-route", "open"),
+    ("x-llm-proxy-cluster", "httproute/default/llm-proxy-open/rule/0"),
+    ("x-envoy-original-path", "/open/v1/chat/completions"),
+    ("x-rewrite-url", "/open/v1/chat/completions"),
+    (":path", "/~default.llm-proxy/open/chat/completions"),
+    (":path", "/~default.llm-proxy/open"),
+]
+
+
+def gateway(tmp_path):
+    """A gateway of routes `/jwt`, `/api-key`, … to backends of the same names."""
+    config = {
+        "backends": [
+            {"name": name, "type": "mistral", "config": {"apiKey": "${MISTRAL_API_KEY}", "model": name}}
+            for name in NAMES
+        ],
+        "routes": [{"name": name, "path": f"/{name}", "backend": name} for name in NAMES],
+    }
+    file = tmp_path / "policies.gateway.yaml"
+    file.write_text(yaml.safe_dump(config, sort_keys=False))
+    return file
+
+
+def resource(kind: str, name: str, spec: dict, version=ENVOY_GATEWAY) -> dict:
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def secret(name: str, data: dict) -> dict:
+    metadata = {"name": name, "namespace": "default"}
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}
+
+
+def target(name: str | None) -> dict:
+    """A policy's target: a route, or the Gateway."""
+    kind = "HTTPRoute" if name else "Gateway"
+    named = f"llm-proxy-{name}" if name else "llm-proxy"
+    return {"group": "gateway.networking.k8s.io", "kind": kind, "name": named}
+
+
+def policy(name: str, route: str | None) -> list[dict]:
+    """A policy on a route, or on the Gateway, and what it refers to."""
+    where = f"{name}-{'route' if route else 'gateway'}"
+    if name == "lua":
+        code = """
+        function envoy_on_request(handle)
+          if handle:headers():get("x-guard") ~= "good" then
+            handle:respond({[":status"] = "403"}, "guarded")
+          end
+        end
+        """
+        spec = {"targetRefs": [target(route)], "lua": [{"type": "Inline", "inline": code}]}
+        return [resource("EnvoyExtensionPolicy", where, spec)]
+    header = {"name": "x-team", "values": ["red"]}
+    rule = {"action": "Allow", "principal": {"headers": [header]}}
+    backend = {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": "authorizer"}
+    service = {"backendRefs": [backend]}
+    specs = {
+        "jwt": {
+            "jwt": {
+                "providers": [
+                    {"name": "issuer", "issuer": ISSUER, "localJWKS": {"type": "Inline", "inline": jwks()}}
+                ]
+            }
+        },
+        "api-key": {
+            "apiKeyAuth": {
+                "credentialRefs": [{"group": "", "kind": "Secret", "name": "clients"}],
+                "extractFrom": [{"headers": ["x-api-key"]}],
+            }
+        },
+        "basic": {"basicAuth": {"users": {"name": "users"}}},
+        "ext-authz": {"extAuth": {"headersToExtAuth": ["x-token"], "http": service}},
+        "rbac": {"authorization": {"defaultAction": "Deny", "rules": [rule]}},
+    }
+    spec = {"targetRefs": [target(route)], **specs[name]}
+    return [resource("SecurityPolicy", where, spec)]
+
+
+def surroundings() -> list[dict]:
+    host, port = AUTHORIZER
+    endpoint = {"ip": {"address": host, "port": port}}
+    return [
+        secret("clients", {"team": "team-key"}),
+        secret("users", {".htpasswd": htpasswd("alice", "secret")}),
+        resource("Backend", "authorizer", {"endpoints": [endpoint]}),
+    ]
+
+
+@pytest.fixture(scope="module")
+def authorizer(world):
+    running = Authorizer()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def started(start, authorizer, tmp_path_factory):  # noqa: F811
+    running = start(gateway(tmp_path_factory.mktemp("policies")))
+    file = running.directory.parent / "envoy-gateway.yaml"
+    running.rendered = file.read_text()
+    return running
+
+
+def apply(started, policies: list[dict]):
+    """Has these policies beside what is rendered."""
+    beside = yaml.safe_dump_all([*surroundings(), *policies])
+    started.apply(f"{started.rendered}---\n{beside}")
+
+
+def switch(started, name: str, route: str, policies: list[dict]):
+    """Has these policies, and none of those before, in force on a route."""
+    apply(started, [])
+    until(lambda: ask(started, route).status == 200)
+    apply(started, policies)
+    until(lambda: ask(started, route).status == POLICIES[name].status)
+
+
+def ask(started, name: str, headers=(), path=None):
+    return started.post(path or f"/{name}/v1/chat/completions", CHAT, list(headers))
+
+
+def assert_guarded(started, mock, name: str, guard):
+    """Without the credential nothing arrives, whatever else a client sends; with it the request does."""
+    for forged in [None, *FORGED]:
+        mock.forget()
+        if forged and forged[0] == ":path":
+            reply = ask(started, name, path=forged[1])
+            assert reply.status in (guard.status, 404), (name, forged, reply.body)
+        else:
+            reply = ask(started, name, [forged] if forged else [])
+            assert reply.status == guard.status, (name, forged, reply.body)
+        assert mock.none_came(), (name, forged)
+        assert "mistral" not in str(reply.headers) + reply.body.decode()
+    for path in (f"/{name}/v1/chat/completions", f"/{name}/chat/completions", f"/{name}"):
+        for forged in [None, *(it for it in FORGED if it[0] != ":path")]:
+            mock.forget()
+            headers = [*guard.credential, *([forged] if forged else [])]
+            reply = ask(started, name, headers, path)
+            assert reply.status == 200, (name, path, forged, reply.body)
+            arrived = mock.only()
+            assert (arrived.authority, arrived.path) == ("api.mistral.ai", "/v1/chat/completions")
+            # The backend of this route, with its own key, and nothing of the client's.
+            assert arrived.json()["model"] == name
+            assert arrived.all("authorization") == ["Bearer sk-mistral"]
+            assert not [it for it, _ in arrived.headers if it in ("x-api-key", "x-forwarded-host")]
+
+
+def test_a_policy_of_a_route_is_asked_for_every_request_of_it(started, mock):
+    # A second EnvoyExtensionPolicy of a route would be in conflict with ours.
+    guards = {name: guard for name, guard in POLICIES.items() if name != "lua"}
+    apply(started, [it for name in guards for it in policy(name, name)])
+    for name, guard in guards.items():
+        until(lambda: ask(started, name).status == guard.status)
+        assert_guarded(started, mock, name, guard)
+    assert ask(started, "open").status == 200
+
+
+@pytest.mark.parametrize("name", [name for name in POLICIES])
+def test_a_policy_of_the_gateway_is_asked_for_every_route(started, mock, name):
+    guard = POLICIES[name]
+    switch(started, name, "open", policy(name, None))
+    for route in ("open", "jwt"):
+        assert_guarded(started, mock, route, guard)
+
+
+@pytest.mark.parametrize("name", ["jwt", "ext-authz"])
+def test_a_policy_of_both_is_asked_for_every_route(started, mock, name):
+    guard = POLICIES[name]
+    switch(started, name, "basic", [*policy(name, None), *policy(name, "open")])
+    for route in ("open", "basic"):
+        assert_guarded(started, mock, route, guard)
