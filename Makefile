@@ -79,6 +79,10 @@ pack: $(PACK)
 $(PACK): ALWAYS
 	$(CARGO) build --package pack
 
+.PHONY: reentry
+reentry: $(TARGETS)
+	$(CARGO) build --profile quick --target wasm32-wasip1 --package reentry-filter
+
 .PHONY: mock
 mock:
 	$(CARGO) build --package mock-provider
@@ -93,7 +97,7 @@ check: lint deny ## Check formatting, lints, and the licences and sources of dep
 lint: $(TARGETS) ## Check formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
-	$(CARGO) clippy --target wasm32-wasip1 --lib --package llm-proxy-wasm --package echo-filter -- --deny warnings
+	$(CARGO) clippy --target wasm32-wasip1 --lib --package llm-proxy-wasm --package echo-filter --package reentry-filter -- --deny warnings
 
 .PHONY: deny
 deny: $(DENY)
@@ -113,7 +117,7 @@ test-wasm: $(RUNNER) $(TARGETS)
 	    $(CARGO) test --target wasm32-unknown-unknown
 
 .PHONY: e2e
-e2e: build wasm mock pack $(INSTALLED) $(if $(HAS_GO),$(CRDCHECK) $(CRDS) $(FUNC_E)) ## Run the tests behind Envoy; ARGS="-k streams" runs some
+e2e: build wasm mock reentry pack $(INSTALLED) $(if $(HAS_GO),$(CRDCHECK) $(CRDS) $(FUNC_E)) ## Run the tests behind Envoy; ARGS="-k streams" runs some
 	@$(if $(HAS_GO),,echo "e2e: without Go, manifests are not checked as an API server does it, and func-e does not run" >&2)
 	$(VENV)/bin/python -m pytest e2e $(ARGS)
 
@@ -140,7 +144,7 @@ e2e-apiserver: $(if $(HAS_GO),build mock $(INSTALLED) $(APISERVER) $(CRDS)) ## R
 	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_apiserver.py,$(LEFT_OUT))
 
 .PHONY: attack
-attack: build wasm mock pack $(INSTALLED) ## Run the attacks behind Envoy, also those that take long
+attack: build wasm mock reentry pack $(INSTALLED) ## Run the attacks behind Envoy, also those that take long
 	$(VENV)/bin/python -m pytest e2e -k attack -m "long or not long" --numprocesses=1 $(ARGS)
 
 # Compose 2 is a part of the docker command, Compose 1 a command of its own.

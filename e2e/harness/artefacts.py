@@ -22,6 +22,10 @@ def module() -> pathlib.Path:
     return _existing((ROOT / path).resolve(), "make wasm")
 
 
+def reentry() -> pathlib.Path:
+    return _existing(TARGET / "wasm32-wasip1/quick/reentry_filter.wasm", "make reentry")
+
+
 def command() -> pathlib.Path:
     return _existing(TARGET / "debug/llm-proxy", "make build")
 
