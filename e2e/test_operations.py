@@ -123,7 +123,7 @@ def test_a_form_passes_untouched(gateway, mock):
         ('name="file"; filename="a.wav"', EVERY_BYTE + b'{"model":"x"}'),
         ('name="response_format"', b"text"),
     )
-    for backend in ("plain", "forced", "members"):
+    for backend in ("plain", "filled", "members"):
         mock.forget()
         path = f"/{backend}/v1/audio/transcriptions"
         reply = gateway.post(path, body, [FORM_TYPE])

@@ -26,6 +26,7 @@ pub use self::value::{Placement, Role};
 use crate::json::Watched;
 use crate::model::ModelRule;
 use crate::name::BackendName;
+use crate::operation::table::Definition;
 use crate::patience::MAX_ERROR_PAUSE;
 use crate::pool::{Order, Pool};
 use crate::provider::dialect::Options;
@@ -127,6 +128,8 @@ pub struct Backend {
     pub options: Options,
     /// What to do about the body's `model`.
     pub model: ModelRule,
+    /// The operations that pass although their model cannot be checked.
+    pub unchecked: Vec<&'static Definition>,
     /// What to do about other members of the body, without `model` and `stream`.
     pub members: Vec<MemberRule>,
     /// The members of a body to look at: `model`, `stream`, those of `members`, in order, and

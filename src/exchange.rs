@@ -20,11 +20,13 @@
 //! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`](crate::config::Auth).
 
 mod address;
+mod admission;
 mod asked;
 mod body;
 mod chat;
 pub mod choose;
 mod foreign;
+mod form;
 mod metadata;
 pub mod models;
 mod original;
@@ -34,10 +36,12 @@ mod reply;
 use std::rc::Rc;
 
 pub use self::address::BACKEND_HEADER;
-use self::address::{Series, Target};
+use self::address::{DeferredPath, ModelInQuery, Series, Target};
+use self::admission::Body;
 use self::asked::ModelReader;
-use self::body::{BodyEdit, OfRoute, Pushed};
+use self::body::{BodyEdit, Edit, OfRoute, Pushed};
 use self::chat::{Asked, Call, ChatRequest};
+use self::form::FormEdit;
 pub use self::metadata::{RouteMetadata, aliases_text};
 use self::models::Listing;
 use self::original::Original;
@@ -47,7 +51,8 @@ use crate::config::{Auth, Backend, Gateway, Placement, Role};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::Splice;
-use crate::operation::{Kind, ModelMember, Operation};
+use crate::operation::table::Definition;
+use crate::operation::{Kind, ModelMember, Operation, check_path};
 use crate::patience::{Event, Limit, MAX_BODY_PAUSE, MAX_ERROR_PAUSE};
 use crate::pool::Turns;
 use crate::pool::health::{self, Outcome};
@@ -162,8 +167,8 @@ pub struct Exchange {
     waits_for: Option<Limit>,
     /// What the reply to a translated request needs.
     chat: Option<Asked>,
-    /// The path that was asked for and the route's own, while the provider's waits for the model.
-    asked: Option<(String, Option<String>)>,
+    /// The path that was asked for, while the provider's waits for the model.
+    asked: Option<DeferredPath>,
     /// Bytes of the request's body that have gone on.
     passed: u64,
     /// Bytes of it that have been seen and wait.
@@ -179,7 +184,9 @@ enum Request {
     ExpectHeaders,
     /// The body passes unread.
     ExpectNothing,
-    ExpectBody(Box<BodyEdit>),
+    /// No body: the first byte of one ends the exchange.
+    ExpectEmpty(&'static Definition),
+    ExpectBody(Box<dyn Edit>),
     /// The end of a body that is going to be translated.
     ExpectChat(Box<ChatRequest>),
     /// The model, by which the route is chosen.
@@ -486,7 +493,18 @@ impl Exchange {
                     chat.translate(read(0), longest_translation(self.gateway.max_request_bytes));
                 return self.translated(translated);
             }
+            Request::ExpectEmpty(definition) if at_hand > 0 => {
+                let refusal = admission::wrong_method(definition);
+                return self.refuse(&refusal);
+            }
+            Request::ExpectEmpty(_) if !ends => {
+                return Step {
+                    next: Next::Hold,
+                    ..Step::default()
+                };
+            }
             Request::ExpectHeaders
+            | Request::ExpectEmpty(_)
             | Request::ExpectModel(_)
             | Request::ExpectNothing
             | Request::Answered
@@ -505,9 +523,8 @@ impl Exchange {
                 mut headers,
                 mut splices,
             }) => {
-                if let (Some((asked, base)), Some(backend)) = (self.asked.take(), &self.backend) {
-                    let model = edit.chosen_model();
-                    match address::late_path(backend, &asked, base.as_deref(), model) {
+                if let (Some(deferred), Some(backend)) = (self.asked.take(), &self.backend) {
+                    match deferred.path_with(edit.chosen_model(), backend) {
                         Ok(path) => {
                             headers.push(HeaderEdit::set(":path", self.below_internal(path)))
                         }
@@ -564,7 +581,10 @@ impl Exchange {
         let waits = match &self.request {
             Request::ExpectBody(edit) => self.held > 0 || !edit.is_closed(),
             Request::ExpectChat(_) | Request::ExpectModel(_) => true,
-            Request::ExpectHeaders | Request::ExpectNothing | Request::Answered => false,
+            Request::ExpectHeaders
+            | Request::ExpectEmpty(_)
+            | Request::ExpectNothing
+            | Request::Answered => false,
             Request::Refused(_) => return self.no_room(),
         };
         self.is_whole = true;
@@ -585,7 +605,7 @@ impl Exchange {
         };
         let path = [&*backend.endpoint.base_path, &encoded.head.suffix].concat();
         // The client's query was for OpenAI's call, and Google has words of its own there.
-        let path = address::with_queries(path, "", backend);
+        let path = address::with_queries(path, "", backend, ModelInQuery::Withheld);
         let path = self.below_internal(path);
         let length = encoded.body.len().to_string();
         let mut headers = Vec::with_capacity(encoded.head.headers.len() + 2);
@@ -763,7 +783,7 @@ impl Exchange {
                     ..Step::default()
                 })
             }
-            choose::Chosen::NeedsModel => Ok(self.wait_for_model(headers)),
+            choose::Chosen::NeedsModel => self.wait_for_model(headers),
         }
     }
 
@@ -773,24 +793,29 @@ impl Exchange {
         let path = headers.text(":path").unwrap_or_default();
         let is_incidental = |base: Option<&str>| {
             let operation = Operation::of(path, base);
-            operation.is_ok_and(|it| it.kind().model_member() == ModelMember::Incidental)
+            operation.is_ok_and(|it| !it.kind().is_always_read())
         };
         let mut routes = self.gateway.routes.iter();
         is_incidental(None) || routes.any(|route| is_incidental(Some(&route.path)))
     }
 
     /// Holds the request until its body has told the model.
-    fn wait_for_model(&mut self, headers: &Headers<'_>) -> Step {
+    ///
+    /// # Errors
+    ///
+    /// When the body cannot be read.
+    fn wait_for_model(&mut self, headers: &Headers<'_>) -> Result<Step, Refusal> {
+        admission::check_encoding(headers)?;
         let length = headers.text("content-length");
         self.declared = length.and_then(|length| length.parse().ok());
         self.request = Request::ExpectModel(Box::new(Unrouted {
             reader: ModelReader::new(self.reads_all(headers)),
             headers: headers.to_kept(),
         }));
-        Step {
+        Ok(Step {
             next: Next::Hold,
             ..Step::default()
-        }
+        })
     }
 
     /// The attempt is over. Where no reply has come, its pool has to know, and there may be another.
@@ -926,12 +951,14 @@ impl Exchange {
         if content_length.is_some_and(too_large) {
             return Err(Refusal::TooLarge(self.gateway.max_request_bytes));
         }
+        // Before a route is looked for: what servers read in different ways, routes do, too.
+        check_path(path).map_err(|_| Refusal::InvalidPath)?;
 
         let followed = self.envoy_route;
         let gateway = &self.gateway;
         let target = match Target::of(gateway, headers, path, model, followed, surroundings)? {
             address::Found::Target(target) => target,
-            address::Found::NeedsModel => return Ok(self.wait_for_model(headers)),
+            address::Found::NeedsModel => return self.wait_for_model(headers),
         };
         self.waits_for = target.deadline.map(|limit| (Event::FirstByte, limit));
         let base = target.path;
@@ -949,6 +976,9 @@ impl Exchange {
         });
 
         if let Some(dialects) = backend.dialects {
+            if !ends {
+                admission::check_encoding(headers)?;
+            }
             let mut edits = address::edits(&self.gateway, &backend, None, headers, surroundings)?;
             if headers.get("content-type") != Some(JSON.as_bytes()) {
                 edits.push(HeaderEdit::set("content-type", JSON));
@@ -962,20 +992,39 @@ impl Exchange {
             return self.start_chat(waiting, &operation, method, ends, edits);
         }
 
-        let says_json = is_json(headers);
-        let has_json = can_be_json(headers, operation.kind()) && takes_body(method);
         let holds = self.gateway.plugin.hold_headers;
+        let is_restricted = target.of_route.is_restricted() || backend.model.is_restricted();
+        let request = admission::Request {
+            operation: &operation,
+            headers,
+            ends,
+            reads_forms: backend.paths.name_models(),
+        };
+        let body = match is_restricted {
+            true => request.restricted(&backend)?,
+            false => request.unrestricted(),
+        };
+        let is_unchecked = admission::is_unchecked(&backend, operation.definition());
+        let model_in_query = match is_restricted && !is_unchecked {
+            true => ModelInQuery::Withheld,
+            false => ModelInQuery::Passes,
+        };
         let model = target.of_route.model.as_deref();
         let model = model.or(backend.model.always.as_deref());
-        let upstream = match address::path(&backend, &operation, path, model) {
+        let may_name_model = matches!(body, Body::Json | Body::Form(_)) && !ends;
+        let upstream = match address::path(&backend, &operation, path, model, model_in_query) {
             Ok(upstream) => Some(match &envoy {
                 Some((rewrite, internal)) => {
                     rewrite::envoy_path(rewrite.as_ref(), in_place, internal, path, &upstream)
                 }
                 None => upstream,
             }),
-            Err(PathError::NeedsModel) if has_json && !ends && holds => {
-                self.asked = Some((path.to_owned(), base.clone()));
+            Err(PathError::NeedsModel) if may_name_model && holds => {
+                self.asked = Some(DeferredPath {
+                    path: path.to_owned(),
+                    base,
+                    model_in_query,
+                });
                 self.internal_path = envoy.map(|(_, internal)| internal);
                 None
             }
@@ -987,13 +1036,34 @@ impl Exchange {
             ..Step::default()
         };
 
-        let member = operation.kind().model_member();
+        let member = operation.model_member();
         let has_rules =
             !target.of_route.is_empty() || !backend.model.is_empty() || !backend.members.is_empty();
-        let is_read = has_rules || needs_model || member != ModelMember::Incidental;
+        let is_read = has_rules || needs_model || operation.kind().is_always_read();
         self.request = Request::ExpectNothing;
-        if !has_json || !is_read {
-            return Ok(step);
+        match body {
+            Body::Empty if !ends => {
+                self.request = Request::ExpectEmpty(operation.definition());
+                if holds {
+                    step.next = Next::Hold;
+                }
+                return Ok(step);
+            }
+            Body::Form(boundary) => {
+                admission::check_encoding(headers)?;
+                let of_route = target.of_route;
+                let edit =
+                    FormEdit::new(backend, of_route, member, &boundary, content_length, holds);
+                if holds {
+                    step.next = Next::Hold;
+                } else {
+                    step.headers.push(HeaderEdit::remove("content-length"));
+                }
+                self.request = Request::ExpectBody(Box::new(edit));
+                return Ok(step);
+            }
+            Body::Json if is_read => {}
+            Body::Empty | Body::Json | Body::Unread => return Ok(step),
         }
         if ends {
             // Without a body nothing can be filled in: a call that needs one is refused.
@@ -1002,7 +1072,8 @@ impl Exchange {
                 ModelMember::Optional | ModelMember::Incidental => Ok(step),
             };
         }
-        if !says_json {
+        admission::check_encoding(headers)?;
+        if !is_json(headers) {
             step.headers.push(HeaderEdit::set("content-type", JSON));
         }
         let edit = BodyEdit::new(

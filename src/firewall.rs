@@ -7,6 +7,7 @@ pub mod names;
 
 use self::names::{Applies, Header, Reason, fold};
 use crate::headers::{HeaderEdit, Headers, Text};
+use crate::percent;
 
 /// Removes what a client must not see in the headers of a provider's reply.
 pub fn withhold_from_client(headers: &Headers<'_>, edits: &mut Vec<HeaderEdit>) {
@@ -141,36 +142,12 @@ fn pairs(query: &str) -> impl Iterator<Item = &str> {
 /// The name of a pair as it is compared.
 fn parameter_name(pair: &str) -> Vec<u8> {
     let name = pair.split('=').next().unwrap_or_default();
-    let decoded = percent_decoded(name);
+    let decoded = percent::decode(name.replace('+', " ").as_bytes());
     // `a[]=1` and `a[b]=1` are about `a`; what is blank before it is not.
     let whole = decoded.trim_ascii();
     let end = whole.iter().skip(1).position(|&byte| byte == b'[');
     let name = end.and_then(|end| whole.get(..=end)).unwrap_or(whole);
     name.iter().copied().map(fold).collect()
-}
-
-/// The bytes that a part of a query stands for. What is no escape stays.
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        let escape = after.first_chunk().filter(|_| byte == b'%');
-        let value = escape.and_then(|digits: &[u8; 2]| {
-            let text = std::str::from_utf8(digits).ok()?;
-            let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
-            u8::from_str_radix(text, 16).ok().filter(|_| is_hex)
-        });
-        match value {
-            Some(value) => {
-                decoded.push(value);
-                rest = rest.get(2..).unwrap_or_default();
-            }
-            None if byte == b'+' => decoded.push(b' '),
-            None => decoded.push(byte),
-        }
-    }
-    decoded
 }
 
 /// The client's own credential: the key alone, wherever a client's SDK puts it.

@@ -42,12 +42,14 @@
 // Leaves: they know nothing of the rest.
 pub mod base64;
 pub mod budget;
+pub mod form;
 pub mod headers;
 pub mod host;
 pub mod json;
 pub mod name;
 pub mod pairs;
 pub mod patience;
+pub mod percent;
 pub mod protobuf;
 pub mod secret;
 pub mod shared;

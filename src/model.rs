@@ -164,6 +164,9 @@ pub struct ModelRule {
     pub aliases: Aliases,
     /// The only models that may be asked for; `None`: any.
     pub serves: Option<Vec<Glob>>,
+    /// Whether the configuration has `serves`, and not only the type, whose families say which member
+    /// of a pool is better for a request.
+    pub restricts_to_served: bool,
     /// Whether `default` is written in place of a model that is not among these, too: in a pool.
     pub replaces_unserved: bool,
 }
@@ -207,6 +210,12 @@ impl ModelRule {
         *self == Self::default()
     }
 
+    /// Whether the configuration leaves the model to the client only within limits: a request whose
+    /// model cannot be read must not get past them.
+    pub fn is_restricted(&self) -> bool {
+        self.always.is_some() || !self.aliases.is_empty() || self.restricts_to_served
+    }
+
     /// The models that can be named: the client's names, without those that stand for many.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let fixed = [self.always.as_deref(), self.default.as_deref()];
@@ -242,9 +251,11 @@ impl ModelRule {
         }
         match asked {
             Asked::Nothing => match (&self.default, member) {
-                (_, ModelMember::Incidental) | (None, ModelMember::Optional) => Choice::Keep,
+                (_, ModelMember::Incidental) => Choice::Keep,
                 (Some(model), _) => Choice::Write(Rc::clone(model)),
-                (None, ModelMember::Required) => Choice::Refuse(Unusable::Missing),
+                // The provider's own default could be one that is not served.
+                (None, ModelMember::Optional) if !self.restricts_to_served => Choice::Keep,
+                (None, _) => Choice::Refuse(Unusable::Missing),
             },
             Asked::NotText => Choice::Refuse(Unusable::NotText),
             Asked::Model(name) => match self.aliases.resolve(name) {
@@ -382,6 +393,11 @@ mod tests {
             serves: Some(vec![Glob::new("s*")]),
             ..fill.clone()
         };
+        let served = ModelRule {
+            serves: Some(vec![Glob::new("s*")]),
+            restricts_to_served: true,
+            ..empty.clone()
+        };
         for (rule, asked, member, expected) in [
             (&empty, Nothing, Required, Choice::Refuse(Unusable::Missing)),
             (&empty, Nothing, Optional, Choice::Keep),
@@ -400,6 +416,13 @@ mod tests {
             (&force, Nothing, Incidental, Choice::Keep),
             (&force, Model("x"), Incidental, write("m")),
             (&force, NotText, Required, write("m")),
+            (
+                &served,
+                Nothing,
+                Optional,
+                Choice::Refuse(Unusable::Missing),
+            ),
+            (&served, Nothing, Incidental, Choice::Keep),
             (&alias, Model("a"), Required, write("b")),
             (&alias, Model("s1"), Required, Choice::Keep),
             (

@@ -6,18 +6,26 @@
 //!
 //! Source: <https://platform.openai.com/docs/api-reference>, read 2026-11-21.
 
+pub mod table;
+
+use std::borrow::Cow;
 use std::fmt;
 
-/// An API call: its kind, and the suffix that is appended to a provider's base path.
+use self::table::{Definition, ModelPlace};
+use crate::percent;
+
+/// An API call: its definition, and the suffix that is appended to a provider's base path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operation<'a> {
-    kind: Kind,
+    definition: &'static Definition,
     suffix: &'a str,
 }
 
 /// What is asked for, as far as it matters to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// `POST /audio/transcriptions` and `/audio/translations`.
+    Audio,
     /// `POST /chat/completions`.
     ChatCompletions,
     /// `POST /completions`.
@@ -30,7 +38,7 @@ pub enum Kind {
     Models,
     /// `POST /moderations`.
     Moderations,
-    /// Anything else under the base path: files, batches, transcriptions, a stored response.
+    /// Anything else under the base path: files, batches, a stored response.
     Other,
     /// `POST /rerank`.
     Rerank,
@@ -59,13 +67,10 @@ impl<'a> Operation<'a> {
     ///
     /// # Errors
     ///
-    /// When the path is not one, or could leave the provider's base path (`..`).
+    /// When the path is not one, or a server could read it as another: see [`check_path`].
     pub fn of(path: &'a str, base: Option<&str>) -> Result<Self, InvalidPath> {
-        let end = path.bytes().position(|byte| matches!(byte, b'?' | b'#'));
-        let path = end.and_then(|end| path.get(..end)).unwrap_or(path);
-        if !path.starts_with('/') || climbs(path) {
-            return Err(InvalidPath);
-        }
+        check_path(path)?;
+        let path = without_query(path);
         let base = base
             .map(|base| base.trim_end_matches('/'))
             .filter(|base| !base.is_empty());
@@ -81,10 +86,14 @@ impl<'a> Operation<'a> {
                 None => path,
             },
         };
-        Ok(Self {
-            kind: kind_of(suffix),
+        Ok(Self::with_suffix(suffix))
+    }
+
+    fn with_suffix(suffix: &'a str) -> Self {
+        Self {
+            definition: Definition::of(suffix),
             suffix,
-        })
+        }
     }
 
     /// The suffixes of the calls that name a model.
@@ -116,25 +125,49 @@ impl<'a> Operation<'a> {
     /// What a route's own path asks for: the suffix it has, else chat completions.
     fn alone(path: &'a str) -> Self {
         let path = path.trim_end_matches('/');
-        match suffix_of(path) {
-            Some(suffix) => Self {
-                kind: kind_of(suffix),
-                suffix,
-            },
-            None if path.ends_with(VERSION) => Self {
-                kind: Kind::Other,
-                suffix: "",
-            },
-            None => Self {
-                kind: Kind::ChatCompletions,
-                suffix: CHAT_COMPLETIONS,
-            },
+        Self::with_suffix(match suffix_of(path) {
+            Some(suffix) => suffix,
+            None if path.ends_with(VERSION) => "",
+            None => CHAT_COMPLETIONS,
+        })
+    }
+
+    /// What is known about the call.
+    pub fn definition(&self) -> &'static Definition {
+        self.definition
+    }
+
+    /// What the absence of `model` means in a body.
+    pub fn model_member(&self) -> ModelMember {
+        match self.definition.model {
+            ModelPlace::Body(_, member) => member,
+            ModelPlace::Nowhere | ModelPlace::Path | ModelPlace::Unreadable => {
+                ModelMember::Incidental
+            }
         }
+    }
+
+    /// Whether some server could take the call for another one: it ignores the case of letters,
+    /// resolves escapes of letters, or drops empty segments.
+    ///
+    /// <https://www.rfc-editor.org/rfc/rfc3986#section-6.2.2>
+    pub fn is_disguised(&self) -> bool {
+        let plain = |byte: &u8| byte.is_ascii_lowercase() || matches!(byte, b'/' | b'_' | b'-');
+        let has_empty_segment = self.suffix.contains("//");
+        if !has_empty_segment && self.suffix.as_bytes().iter().all(plain) {
+            return false;
+        }
+        let decoded = percent::decode(self.suffix.as_bytes());
+        let text = String::from_utf8_lossy(&decoded).to_ascii_lowercase();
+        let segments: Vec<&str> = text.split('/').filter(|it| !it.is_empty()).collect();
+        let plain = format!("/{}", segments.join("/"));
+        let plain = if segments.is_empty() { "" } else { &plain };
+        Definition::of(plain) != self.definition
     }
 
     /// What is asked for.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.definition.kind
     }
 
     /// The path below the base, starting with `/`, or empty for the base itself.
@@ -144,7 +177,7 @@ impl<'a> Operation<'a> {
 
     /// Whether this is `POST /chat/completions`.
     pub fn is_chat_completions(&self) -> bool {
-        self.kind == Kind::ChatCompletions
+        self.definition.kind == Kind::ChatCompletions
     }
 }
 
@@ -159,32 +192,27 @@ impl Kind {
             | Self::Rerank
             | Self::Responses
             | Self::Speech => true,
-            Self::Images | Self::Models | Self::Other => false,
+            Self::Audio | Self::Images | Self::Models | Self::Other => false,
         }
     }
 
-    /// What the absence of `model` means in a JSON body.
-    pub fn model_member(self) -> ModelMember {
-        match self {
-            Self::ChatCompletions
-            | Self::Completions
-            | Self::Embeddings
-            | Self::Rerank
-            | Self::Speech => ModelMember::Required,
-            // A response may name a prompt that has the model.
-            Self::Images | Self::Moderations | Self::Responses => ModelMember::Optional,
-            Self::Models | Self::Other => ModelMember::Incidental,
-        }
+    /// Whether a JSON body is read even where no rule of the configuration is about it: a call without
+    /// its model, or with two of them, is refused before it is sent.
+    pub fn is_always_read(self) -> bool {
+        !matches!(self, Self::Audio | Self::Models | Self::Other)
     }
 }
 
-/// A request path that is not one, or that climbs.
+/// A request path that is not one, or that servers read in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidPath;
 
 impl fmt::Display for InvalidPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the path must start with '/' and have no '.' or '..' segment")
+        f.write_str(
+            "the path must start with '/', and have neither '.' or '..' segments nor escaped slashes \
+             or control characters; only the name of a model after /models/ may have %2F",
+        )
     }
 }
 
@@ -207,21 +235,6 @@ fn path_has_suffix(base: Option<&str>) -> bool {
     base.is_some_and(|base| suffix_of(base).is_some())
 }
 
-fn kind_of(suffix: &str) -> Kind {
-    match suffix.trim_end_matches('/') {
-        CHAT_COMPLETIONS => Kind::ChatCompletions,
-        "/completions" => Kind::Completions,
-        "/embeddings" => Kind::Embeddings,
-        "/moderations" => Kind::Moderations,
-        "/responses" => Kind::Responses,
-        "/rerank" => Kind::Rerank,
-        "/audio/speech" => Kind::Speech,
-        suffix if is_below(suffix, "/images") => Kind::Images,
-        suffix if is_below(suffix, "/models") => Kind::Models,
-        _ => Kind::Other,
-    }
-}
-
 /// Whether `path` is `root` or continues it after a `/`.
 fn is_below(path: &str, root: &str) -> bool {
     path.strip_prefix(root)
@@ -237,19 +250,75 @@ fn is_one_segment(path: &str) -> bool {
     !segment.is_empty() && !segment.contains('/')
 }
 
-/// Whether a server could find a `.` or `..` segment in a path, also where it is escaped.
-fn climbs(path: &str) -> bool {
-    // Most paths have none of these, without which nobody climbs.
-    if !path.bytes().any(|byte| matches!(byte, b'.' | b'%' | b'\\')) {
-        return false;
+/// Refuses a request's path that servers read in different ways, so that a rule about what one of
+/// them reads does not hold for the next.
+///
+/// These are `.` and `..` segments, escaped or not; escaped slashes and backslashes, but in the name of
+/// a model, as SDKs send it in `/models/meta-llama%2FLlama-3`; and control characters.
+///
+/// # Errors
+///
+/// When it is one of them, or does not start with a `/`.
+pub fn check_path(path: &str) -> Result<(), InvalidPath> {
+    let path = without_query(path);
+    if !path.starts_with('/') {
+        return Err(InvalidPath);
     }
-    let is_dots = |segment: &str| matches!(segment, "." | "..");
-    let path = path
-        .to_ascii_lowercase()
-        .replace("%2e", ".")
-        .replace("%2f", "/");
-    path.replace("%5c", "/").split(['/', '\\']).any(is_dots)
+    // Most paths have none of these, without which nothing else can be there.
+    let is_plain = |byte: u8| !matches!(byte, b'.' | b'%' | b'\\' | 0..=0x1f | 0x7f);
+    if path.bytes().all(is_plain) {
+        return Ok(());
+    }
+    let may_have_slashes = |at: usize| path.get(..at).is_some_and(|it| it.contains("/models/"));
+    let slash = path.bytes().position(|byte| byte == b'\\');
+    let mut bytes = Cow::Borrowed(path.as_bytes());
+    // What a server decodes twice, the next one may, too.
+    for _ in 0..MAX_DECODINGS {
+        let is_dots = |segment: &[u8]| {
+            let segment = segment.split(|&byte| byte == b';').next();
+            matches!(segment, Some(b"." | b".."))
+        };
+        let mut segments = bytes.split(|byte| matches!(byte, b'/' | b'\\'));
+        if segments.any(is_dots) || bytes.iter().any(u8::is_ascii_control) {
+            return Err(InvalidPath);
+        }
+        let next = percent::decode(&bytes);
+        if next.len() == bytes.len() {
+            let escaped = escaped_slash(path);
+            let slashes = [slash, escaped].into_iter().flatten();
+            return match slashes.into_iter().all(may_have_slashes) {
+                true => Ok(()),
+                false => Err(InvalidPath),
+            };
+        }
+        bytes = Cow::Owned(next);
+    }
+    Err(InvalidPath)
 }
+
+/// Where the first escaped slash or backslash of a path stands, however often it is escaped.
+fn escaped_slash(path: &str) -> Option<usize> {
+    let escapes = path.bytes().enumerate().filter(|(_, byte)| *byte == b'%');
+    let mut places = escapes.map(|(at, _)| at);
+    places.find(|&at| {
+        let digits = path.get(at + 1..).unwrap_or_default();
+        // `%252F` is an escaped `%2F`.
+        let mut digits = digits;
+        while let Some(rest) = digits.strip_prefix("25") {
+            digits = rest;
+        }
+        let digits = digits.get(..2).unwrap_or_default();
+        digits.eq_ignore_ascii_case("2f") || digits.eq_ignore_ascii_case("5c")
+    })
+}
+
+fn without_query(path: &str) -> &str {
+    let end = path.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+    end.and_then(|end| path.get(..end)).unwrap_or(path)
+}
+
+/// How often a path may be escaped. Unit: times.
+const MAX_DECODINGS: usize = 4;
 
 const VERSION: &str = "/v1";
 const CHAT_COMPLETIONS: &str = "/chat/completions";
@@ -387,7 +456,7 @@ mod tests {
             (
                 "/v1/audio/transcriptions",
                 None,
-                Kind::Other,
+                Kind::Audio,
                 "/audio/transcriptions",
             ),
             ("/v1/rerank", None, Kind::Rerank, "/rerank"),
@@ -424,6 +493,27 @@ mod tests {
     }
 
     #[test]
+    fn a_call_is_disguised_where_a_server_could_take_it_for_another() {
+        for (path, expected) in [
+            ("/v1/chat/completions", false),
+            ("/v1/chat/completions/", false),
+            ("/v1/files/file-Abc123", false),
+            ("/v1/models/a%2FB", false),
+            ("/v1/brand/New", false),
+            ("/v1/Chat/Completions", true),
+            ("/v1/chat//completions", true),
+            ("/v1//batches", true),
+            ("/v1/%62atches", true),
+            ("/v1/x/..", false),
+        ] {
+            let Ok(operation) = Operation::of(path, None) else {
+                continue;
+            };
+            assert_eq!(operation.is_disguised(), expected, "{path}");
+        }
+    }
+
+    #[test]
     fn a_path_that_could_climb_is_refused() {
         for path in [
             "",
@@ -437,10 +527,28 @@ mod tests {
             "/v1/..%2f..%2Fadmin",
             "/v1/x%5C..%5cadmin",
             "/a\\..\\b",
+            "/v1/..;x=1/admin",
+            "/v1/%252e%252e/x",
+            "/v1/%25252e%2e/x",
+            "/v1/models/a%2f..",
+            "/v1/models/a%252F%252e.",
+            "/v1/chat%2fcompletions",
+            "/v1/chat%252Fcompletions",
+            "/v1/chat%5ccompletions",
+            "/v1/chat\\completions",
+            "/v1/files%00",
+            "/v1/files%0d%0a",
+            "/v1/files%250a",
+            "/v1/%2525252525252e%2e",
         ] {
             assert_eq!(Operation::of(path, None), Err(InvalidPath), "{path}");
         }
-        for path in ["/v1/files/..a", "/v1/models/...", "/v1/models/a%2Fgpt-4.1"] {
+        for path in [
+            "/v1/files/..a",
+            "/v1/models/...",
+            "/v1/models/a%2Fgpt-4.1",
+            "/v1/files/a%20b",
+        ] {
             assert!(Operation::of(path, None).is_ok(), "{path}");
         }
     }

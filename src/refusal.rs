@@ -9,9 +9,11 @@ use serde::Serialize;
 
 use crate::chat::openai::InvalidRequest;
 use crate::firewall::passes_to_client;
+use crate::form::InvalidForm;
 use crate::headers::Headers;
 use crate::json::{InvalidJson, TooLong, Unwritten};
 use crate::name::BackendName;
+use crate::operation::table::Definition;
 use crate::provider::dialect::Unsupported;
 
 /// Why a request is not sent on, or waited for no longer. All are the client's doing, unless they
@@ -26,6 +28,12 @@ pub enum Refusal {
     InvalidBody(InvalidJson),
     /// A member of the body stands there twice, so the provider could read the other one.
     DuplicateMember(String),
+    /// The body is compressed, with this coding, and has to be read.
+    ContentEncoding(String),
+    /// The path could be that of another call than of this one, and rules depend on which it is.
+    DisguisedPath,
+    /// The body is a form that is not valid, or ambiguous.
+    InvalidForm(InvalidForm),
     /// The path is not one.
     InvalidPath,
     /// There is no body, and the operation takes one.
@@ -39,6 +47,8 @@ pub enum Refusal {
     MissingModel,
     /// The provider has the model in its path, where this name does not fit.
     ModelNotInPath(String),
+    /// The path chooses a model, which is the configuration's to choose.
+    ModelInPath,
     /// Routing goes by the model, and the request does not tell it in JSON.
     ModelNotRouted,
     /// `model` is not a string.
@@ -57,10 +67,15 @@ pub enum Refusal {
     TooLargeTranslated(usize),
     /// Trailers follow a body that is changed by its end, which they hide.
     Trailers,
+    /// The model of this call cannot be read, and the configuration restricts the models.
+    UncheckedOperation(&'static str),
     /// The backend does not serve this model.
     UnknownModel(String),
     /// The same of a model in the path of a request for models.
     UnknownModelInPath,
+    /// The body is of a media type of which the model of this call cannot be read, and the configuration
+    /// restricts the models.
+    UnsupportedMediaType(&'static Definition),
     /// The provider's dialect has no such call.
     UnsupportedOperation(&'static str),
     /// A parameter that is wrong, or that the provider's dialect cannot express: its name, if it is
@@ -167,9 +182,17 @@ impl From<Unwritten<Unsupported>> for Refusal {
 impl From<&Refusal> for LocalReply {
     fn from(refusal: &Refusal) -> Self {
         let mut reply = Self::json(refusal.status(), refusal.body());
-        if let Refusal::WrongMethod(allowed) = refusal {
-            reply.headers.push(("allow".to_owned(), allowed.clone()));
-        }
+        let header = match refusal {
+            Refusal::WrongMethod(allowed) => Some(("allow", allowed.clone())),
+            // <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.16>
+            Refusal::ContentEncoding(_) => Some(("accept-encoding", "identity".to_owned())),
+            Refusal::UnsupportedMediaType(definition) => {
+                Some(("accept", accepted(definition).replace(" or ", ", ")))
+            }
+            _ => None,
+        };
+        let header = header.map(|(name, value)| (name.to_owned(), value));
+        reply.headers.extend(header);
         // Unit: seconds.
         let retry_after = match refusal {
             // As soon as there is a token, all is well.
@@ -206,6 +229,8 @@ impl Refusal {
         match self {
             Self::InvalidBody(_)
             | Self::DuplicateMember(_)
+            | Self::DisguisedPath
+            | Self::InvalidForm(_)
             | Self::InvalidPath
             | Self::MissingBody
             | Self::MissingModel
@@ -215,6 +240,7 @@ impl Refusal {
             | Self::ModelNotTold
             | Self::Parameter { .. }
             | Self::Trailers => 400,
+            Self::ModelInPath | Self::UncheckedOperation(_) => 403,
             Self::UnknownModel(_)
             | Self::UnknownModelInPath
             | Self::UnknownRoute
@@ -222,6 +248,7 @@ impl Refusal {
             Self::WrongMethod(_) => 405,
             Self::BodyTimeout => 408,
             Self::TooLarge(_) | Self::TooLargeTranslated(_) => 413,
+            Self::ContentEncoding(_) | Self::UnsupportedMediaType(_) => 415,
             Self::Gateway(_) => 500,
             Self::Redirected(_) => 502,
             Self::NoCredential(_) | Self::NoRoom => 503,
@@ -252,7 +279,12 @@ impl Refusal {
             Self::TooLarge(_) | Self::TooLargeTranslated(_) => (None, Some("request_too_large")),
             Self::BodyTimeout => (None, Some("request_timeout")),
             Self::NoRoom => (None, Some("gateway_overloaded")),
-            Self::InvalidPath => (None, Some("invalid_url")),
+            Self::InvalidPath | Self::DisguisedPath => (None, Some("invalid_url")),
+            Self::ContentEncoding(_) => (None, Some("unsupported_content_encoding")),
+            Self::InvalidForm(_) => (None, Some("invalid_form")),
+            Self::ModelInPath => (Some("model"), Some("model_not_allowed")),
+            Self::UncheckedOperation(_) => (None, Some("operation_not_allowed")),
+            Self::UnsupportedMediaType(_) => (None, Some("unsupported_media_type")),
             Self::Deadline => (None, Some("deadline_exceeded")),
             Self::Redirected(_) => (None, Some("provider_redirect")),
             Self::Silence => (None, Some("stream_idle_timeout")),
@@ -283,6 +315,30 @@ impl Refusal {
             Self::BodyTimeout => "the request body stopped arriving".to_owned(),
             Self::NoRoom => NO_ROOM.to_owned(),
             Self::InvalidPath => crate::operation::InvalidPath.to_string(),
+            Self::ContentEncoding(coding) => format!(
+                "the gateway reads the body of this operation, and it is encoded ({coding:?} in \
+                 content-encoding); send it without content-encoding, uncompressed"
+            ),
+            Self::DisguisedPath => {
+                "the path must name the operation in lower case, without escapes and without empty \
+                 segments"
+                    .to_owned()
+            }
+            Self::InvalidForm(invalid) => format!("the request body is not a valid form: {invalid}"),
+            Self::ModelInPath => {
+                "the gateway restricts the models here, and this path would choose one by itself; send \
+                 model in the body"
+                    .to_owned()
+            }
+            Self::UncheckedOperation(name) => format!(
+                "the gateway restricts the models here, and cannot read which one the operation \
+                 {name:?} uses; its backend has to list it under operations"
+            ),
+            Self::UnsupportedMediaType(definition) => format!(
+                "the gateway reads the model from the body of the operation {:?}, which must be {}",
+                definition.name,
+                accepted(definition),
+            ),
             Self::Gateway(reason) => (*reason).to_owned(),
             Self::NoCredential(reason) => reason.clone(),
             Self::Pausing(pool, pause) => format!(
@@ -369,6 +425,12 @@ impl<'a> ErrorBody<'a> {
         // Strings and nulls alone: serialisation has nothing to fail on.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// The media types of which the model of a call can be read, as a list for readers.
+fn accepted(definition: &Definition) -> String {
+    let names: Vec<&str> = definition.media().iter().map(|it| it.as_str()).collect();
+    names.join(" or ")
 }
 
 /// Whole seconds, rounded up.

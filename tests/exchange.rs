@@ -398,8 +398,11 @@ tests! {
             ("/v1/responses", "defaultModel: d", r#"{}"#, Ok(r#"{"model":"d"}"#)),
             ("/v1/moderations", "", r#"{"input":"x"}"#, Ok(r#"{"input":"x"}"#)),
             ("/v1/images/generations", "model: m", r#"{"model":"a"}"#, Ok(r#"{"model":"m"}"#)),
-            ("/v1/batches", "model: m", r#"{"x":1}"#, Ok(r#"{"x":1}"#)),
-            ("/v1/fine_tuning/jobs", "modelAliases: {a: b}", r#"{"model":"a"}"#, Ok(r#"{"model":"b"}"#)),
+            ("/v1/batches", "model: m, operations: [batches]", r#"{"x":1}"#, Ok(r#"{"x":1}"#)),
+            ("/v1/fine_tuning/jobs", "modelAliases: {a: b}, operations: [fine-tuning]",
+             r#"{"model":"a"}"#, Ok(r#"{"model":"b"}"#)),
+            ("/v1/responses", "models: [m]", "{}", Err((400, "model"))),
+            ("/v1/responses", "models: [m], defaultModel: m", "{}", Ok(r#"{"model":"m"}"#)),
         ] {
             becomes(config, path, body, expected);
         }
@@ -607,18 +610,20 @@ tests! {
 
     fn bodies_that_are_not_json_pass_untouched() {
         let gateway = held("model: m");
-        for (method, media_type) in [
-            ("POST", "multipart/form-data; boundary=x"),
-            ("POST", "application/octet-stream"),
-            ("DELETE", "application/json"),
+        for (gateway, method, path, media_type) in [
+            (&held("defaultModel: m"), "POST", "/v1/audio/transcriptions", "multipart/form-data; boundary=x"),
+            (&held("defaultModel: m"), "POST", "/v1/audio/transcriptions", "application/octet-stream"),
+            (&held("defaultModel: m"), "DELETE", "/v1/audio/transcriptions", "application/json"),
+            (&gateway, "POST", "/v1/files", "multipart/form-data; boundary=x"),
+            (&gateway, "PUT", "/v1/uploads/u/parts", "application/octet-stream"),
         ] {
             let headers = [
                 (":method", method),
-                (":path", "/v1/audio/transcriptions"),
+                (":path", path),
                 ("content-type", media_type),
                 ("content-length", "11"),
             ];
-            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let mut exchange = Exchange::new(Rc::clone(gateway));
             let wire = send(&mut exchange, &headers, &Host::default(), &[b"\xff\x00--x", b"{oh}"]);
             assert_eq!(wire.reply, None);
             assert_eq!(wire.passed, b"\xff\x00--x{oh}");
@@ -674,6 +679,311 @@ tests! {
             let wire = send(&mut exchange, &headers, &Host::default(), &[body]);
             assert_eq!(wire.passed, br#"{"model":"m"}"#, "{media_type}");
             assert_eq!(wire.header("content-type"), Some("application/json"), "{media_type}");
+        }
+    }
+
+    fn a_request_that_a_rule_cannot_check_is_refused() {
+        const JSON_BODY: &str = r#"{"model":"expensive"}"#;
+        let rules = [
+            "model: m", "models: [m]", "modelAliases: {a: m}", "model: m, defaultModel: d",
+        ];
+        /// Method, path, media type, body; status and code.
+        type Row = (&'static str, &'static str, Option<&'static str>, &'static str, u16, &'static str);
+        let rows: &[Row] = &[
+            // Media types.
+            ("POST", "/v1/chat/completions", Some("multipart/mixed"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/chat/completions", Some("multipart/form-data; boundary=x"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/embeddings", Some("Multipart/Related; boundary=x"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/responses/compact", Some("text/plain"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/images/generations", Some("text/plain"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/images/edits", Some("application/x-www-form-urlencoded"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/images/edits", Some("multipart/mixed; boundary=x"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/images/edits", Some("multipart/form-data"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/audio/transcriptions", Some("multipart/form-data; boundary=x; boundary=y"), "", 415, "unsupported_media_type"),
+            ("POST", "/v1/audio/transcriptions", Some("application/octet-stream"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/messages", Some("text/plain"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/videos", Some(""), JSON_BODY, 415, "unsupported_media_type"),
+            // Methods.
+            ("GET", "/v1/chat/completions", Some("application/json"), JSON_BODY, 405, "method_not_allowed"),
+            ("DELETE", "/v1/chat/completions", Some("application/json"), JSON_BODY, 405, "method_not_allowed"),
+            ("OPTIONS", "/v1/completions", None, JSON_BODY, 405, "method_not_allowed"),
+            ("HEAD", "/v1/files", None, JSON_BODY, 405, "method_not_allowed"),
+            ("PUT", "/v1/chat/completions", Some("application/json"), JSON_BODY, 405, "method_not_allowed"),
+            ("PATCH", "/v1/responses", Some("application/json"), JSON_BODY, 405, "method_not_allowed"),
+            ("post", "/v1/chat/completions", Some("application/json"), JSON_BODY, 405, "method_not_allowed"),
+            ("QUERY", "/v1/chat/completions", Some("application/json"), JSON_BODY, 405, "method_not_allowed"),
+            ("PROPFIND", "/v1/files", None, "", 405, "method_not_allowed"),
+            ("POST", "/v1/models/m:generateContent", Some("application/json"), JSON_BODY, 405, "method_not_allowed"),
+            // Calls whose model cannot be read.
+            ("POST", "/v1/batches", Some("application/json"), JSON_BODY, 403, "operation_not_allowed"),
+            ("POST", "/v1/batches/", Some("text/plain"), JSON_BODY, 403, "operation_not_allowed"),
+            ("GET", "/v1/realtime?model=expensive", None, "", 403, "operation_not_allowed"),
+            ("POST", "/v1/threads/t/runs", Some("application/json"), JSON_BODY, 403, "operation_not_allowed"),
+            ("POST", "/v1/fine_tuning/jobs", Some("application/json"), JSON_BODY, 403, "operation_not_allowed"),
+            ("POST", "/v1/brand/new", Some("application/json"), JSON_BODY, 403, "operation_not_allowed"),
+            ("GET", "/v1/x/v1/chat/completions", None, "", 403, "operation_not_allowed"),
+            ("POST", "/v1", Some("application/json"), JSON_BODY, 403, "operation_not_allowed"),
+            ("POST", "/v1/deployments/expensive/chat/completions", Some("application/json"), JSON_BODY, 403, "model_not_allowed"),
+            ("POST", "/v1/engines/expensive/completions", Some("application/json"), JSON_BODY, 403, "model_not_allowed"),
+            ("POST", "/v1/openai/deployments/expensive/x", Some("application/json"), JSON_BODY, 403, "model_not_allowed"),
+            // Paths that are another call to some server.
+            ("POST", "/v1/Chat/Completions", Some("application/json"), JSON_BODY, 400, "invalid_url"),
+            ("POST", "/v1/chat//completions", Some("application/json"), JSON_BODY, 400, "invalid_url"),
+            ("POST", "/v1/%64eployments/expensive/chat/completions", Some("application/json"), JSON_BODY, 400, "invalid_url"),
+            ("POST", "/v1//deployments/expensive/chat/completions", Some("application/json"), JSON_BODY, 400, "invalid_url"),
+            // No body, and so no model.
+            ("POST", "/v1/responses", Some("application/json"), "", 400, "invalid_json"),
+            ("POST", "/v1/audio/transcriptions", None, "", 400, "invalid_json"),
+        ];
+        for plugin in ["placement: upstream\nholdHeaders: true", "placement: upstream", "holdHeaders: true", ""] {
+            for rule in rules {
+                let gateway = one_backend(plugin, rule);
+                for &(method, path, media_type, body, status, code) in rows {
+                    let length = body.len().to_string();
+                    let mut headers = vec![(":method", method), (":path", path), (":authority", "g")];
+                    headers.extend(media_type.map(|it| ("content-type", it)));
+                    if !body.is_empty() {
+                        headers.push(("content-length", &length));
+                    }
+                    let chunks: &[&[u8]] = if body.is_empty() && media_type.is_none_or(|it| !it.contains("form")) {
+                        &[]
+                    } else {
+                        &[body.as_bytes()]
+                    };
+                    let what = format!("{plugin} {rule} {method} {path} {media_type:?}");
+                    let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &Host::default(), chunks);
+                    let reply = wire.reply.expect(&what);
+                    assert_eq!((reply.status, error(&reply)["code"].as_str()), (status, Some(code)), "{what}");
+                    assert!(wire.passed.is_empty(), "{what}");
+                    let accepted = reply.headers.iter().find(|(name, _)| name == "accept");
+                    assert_eq!(accepted.is_some(), status == 415, "{what}");
+                }
+            }
+        }
+        // Without a rule all of them pass, but for a call that is never sent without its model.
+        let free = held("");
+        for &(method, path, media_type, body, _, _) in rows {
+            let mut headers = vec![(":method", method), (":path", path), (":authority", "g")];
+            headers.extend(media_type.map(|it| ("content-type", it)));
+            let chunks: &[&[u8]] = if body.is_empty() { &[] } else { &[body.as_bytes()] };
+            let wire = send(&mut Exchange::new(Rc::clone(&free)), &headers, &Host::default(), chunks);
+            assert_eq!(wire.reply, None, "{method} {path} {media_type:?}");
+            assert_eq!(wire.passed, body.as_bytes(), "{method} {path} {media_type:?}");
+        }
+    }
+
+    fn a_call_that_is_listed_passes_although_its_model_cannot_be_read() {
+        let listed = "operations: [batches, realtime, other]";
+        for rule in ["model: m", "models: [m]", "modelAliases: {a: m}"] {
+            let gateway = held(&format!("{rule}, {listed}"));
+            for (method, path, body) in [
+                ("POST", "/v1/batches", r#"{"input_file_id":"f"}"#),
+                ("GET", "/v1/realtime?model=x", ""),
+                ("POST", "/v1/brand/new", "{}"),
+            ] {
+                let headers = [(":method", method), (":path", path), ("content-type", "application/json")];
+                let chunks: &[&[u8]] = if body.is_empty() { &[] } else { &[body.as_bytes()] };
+                let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &Host::default(), chunks);
+                assert_eq!((wire.reply.as_ref(), wire.passed.as_slice()), (None, body.as_bytes()), "{rule} {path}");
+                assert_eq!(wire.header(":path"), Some(path.replace("/v1", "/base").as_str()), "{rule} {path}");
+            }
+            // What is listed opens no other call.
+            for (path, status) in [
+                ("/v1/threads", 403), ("/v1/deployments/x/chat/completions", 403), ("/v1/Deployments/x/y", 400),
+                ("/v1/Chat/completions", 400), ("/v1/%62atches", 400),
+            ] {
+                let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &post(path), &Host::default(), &[b"{}"]);
+                assert_eq!(wire.reply.map(|it| it.status), Some(status), "{rule} {path}");
+            }
+        }
+    }
+
+    fn a_restricted_route_is_checked_like_a_restricted_backend() {
+        for route in ["model: m", "modelAliases: {a: m}"] {
+            let gateway = gateway(&format!(
+                "holdHeaders: true\nbackends: [{{name: b, type: xai, config: {{}}}}]\n\
+                 routes: [{{path: /v1, backend: b, {route}}}]"
+            ));
+            for (path, media_type, status) in [
+                ("/v1/batches", "application/json", 403),
+                ("/v1/chat/completions", "multipart/mixed", 415),
+                ("/v1/files", "text/plain", 0),
+            ] {
+                let headers = [(":method", "POST"), (":path", path), ("content-type", media_type)];
+                let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &Host::default(), &[b"{}"]);
+                assert_eq!(wire.reply.map_or(0, |it| it.status), status, "{route} {path}");
+            }
+        }
+    }
+
+    fn a_body_that_nobody_declared_does_not_pass_where_none_may_be() {
+        for (plugin, is_held) in [("placement: upstream\nholdHeaders: true", true), ("placement: upstream", false)] {
+            let gateway = one_backend(plugin, "model: m");
+            let headers = [(":method", "GET"), (":path", "/v1/chat/completions"), (":authority", "g")];
+            let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &Host::default(), &[b"", b"{}"]);
+            assert_eq!(wire.reply.map(|it| it.status), Some(405));
+            assert!(wire.passed.is_empty());
+            assert_eq!(wire.started, !is_held);
+            // Over HTTP/2 the end may come by itself.
+            let wire = send(&mut Exchange::new(gateway), &headers, &Host::default(), &[b"", b""]);
+            assert_eq!((wire.reply, wire.started), (None, true));
+        }
+    }
+
+    fn the_model_rules_hold_for_forms() {
+        let form = |parts: &[(&str, &str)]| {
+            let part = |(name, content): &(&str, &str)| {
+                format!("--x y\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n")
+            };
+            format!("{}--x y--\r\n", parts.iter().map(part).collect::<String>())
+        };
+        let file = ("file\"; filename=\"a.wav", "RIFF\r\n--x\r\n{\"model\":\"no\"}--");
+        let (first, last) = ([("model", "a"), file], [file, ("model", "a")]);
+        type Row<'a> = (&'a str, String, Result<String, (u16, &'a str)>);
+        let rows: Vec<Row<'_>> = vec![
+            ("model: other", form(&first), Ok(form(&[("model", "other"), file]))),
+            ("model: other", form(&last), Ok(form(&[file, ("model", "other")]))),
+            ("model: a", form(&last), Ok(form(&last))),
+            ("model: other", form(&[file]), Ok(form(&[file, ("model", "other")]))),
+            ("model: other", form(&[file, ("model", " ")]), Ok(form(&[file, ("model", "other")]))),
+            ("model: other", form(&[]), Ok(form(&[("model", "other")]))),
+            ("modelAliases: {a: b}", form(&first), Ok(form(&[("model", "b"), file]))),
+            ("modelAliases: {x: b}", form(&first), Ok(form(&first))),
+            ("models: [a]", form(&last), Ok(form(&last))),
+            ("models: [b]", form(&last), Err((404, "model_not_found"))),
+            ("models: [b]", form(&[file]), Err((400, "missing_required_parameter"))),
+            ("models: [b], defaultModel: b", form(&[file]), Ok(form(&[file, ("model", "b")]))),
+            ("model: m", form(&[("model", "a"), file, ("model", "b")]), Err((400, "duplicate_parameter"))),
+            ("model: m", form(&[("model[]", "a"), file]), Err((400, "invalid_form"))),
+            ("model: m", form(&last).replace("--x y--", ""), Err((400, "invalid_form"))),
+            ("model: m", r#"{"model":"a"}"#.to_owned(), Err((400, "invalid_form"))),
+        ];
+        for plugin in ["placement: upstream\nholdHeaders: true", "placement: upstream"] {
+            for (config, body, expected) in &rows {
+                let gateway = one_backend(plugin, config);
+                for chunks in chunkings(body.as_bytes()) {
+                    let length = body.len().to_string();
+                    let mut headers = post("/v1/audio/transcriptions");
+                    headers.retain(|(name, _)| *name != "content-type");
+                    headers.push(("content-type", "multipart/form-data; boundary=\"x y\""));
+                    headers.push(("content-length", &length));
+                    let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &Host::default(), &chunks);
+                    let what = format!("{plugin} {config} {chunks:?}");
+                    match expected {
+                        Ok(expected) => {
+                            assert_eq!(wire.reply, None, "{what}");
+                            assert_eq!(&String::from_utf8(wire.passed.clone()).unwrap(), expected, "{what}");
+                            let exact = expected.len().to_string();
+                            let length = wire.header("content-length");
+                            assert_eq!(length, gateway.plugin.hold_headers.then_some(&*exact), "{what}");
+                            let media_type = wire.header("content-type");
+                            assert_eq!(media_type, Some("multipart/form-data; boundary=\"x y\""), "{what}");
+                        }
+                        Err((status, code)) => {
+                            let reply = wire.reply.as_ref().unwrap_or_else(|| panic!("{what}"));
+                            assert_eq!((reply.status, error(reply)["code"].as_str()), (*status, Some(*code)), "{what}");
+                            assert!(wire.passed.len() < body.len(), "{what}");
+                            let may_have_started = !gateway.plugin.hold_headers || *code == "duplicate_parameter"
+                                || *code == "invalid_form";
+                            assert!(may_have_started || !wire.started, "{what}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn a_compressed_body_passes_only_where_it_is_not_read() {
+        let form = "multipart/form-data; boundary=x";
+        for (config, path, media_type, is_read) in [
+            ("", "/v1/chat/completions", "application/json", true),
+            ("model: m", "/v1/responses", "application/json", true),
+            ("model: m", "/v1/audio/transcriptions", form, true),
+            ("model: m", "/v1/files", form, false),
+            ("", "/v1/audio/transcriptions", form, false),
+            ("", "/v1/batches", "application/json", false),
+        ] {
+            for coding in ["gzip", "zstd", "GZIP", "identity, br", "identity", ""] {
+                let mut headers = post(path);
+                headers.retain(|(name, _)| *name != "content-type");
+                headers.extend([("content-type", media_type), ("content-encoding", coding)]);
+                let body: &[u8] = match media_type == form {
+                    true => b"--x\r\nContent-Disposition: form-data; name=model\r\n\r\nd\r\n--x--",
+                    false => br#"{"model":"d"}"#,
+                };
+                let mut exchange = Exchange::new(held(config));
+                let wire = send(&mut exchange, &headers, &Host::default(), &[body]);
+                let is_encoded = !matches!(coding, "identity" | "");
+                let what = format!("{config} {path} {coding}");
+                assert_eq!(wire.reply.is_some(), is_read && is_encoded, "{what}");
+                let Some(reply) = wire.reply else { continue };
+                assert_eq!(reply.status, 415, "{what}");
+                assert_eq!(error(&reply)["code"], "unsupported_content_encoding");
+                let message = error(&reply)["message"].as_str().unwrap().to_owned();
+                assert!(message.contains(coding) && message.contains("uncompressed"), "{message}");
+            }
+        }
+        for plugin in [
+            "backends: [{name: b, type: anthropic, config: {}}]",
+            "backends: [{name: b, type: xai}]\nroutes: [{models: [a], backend: b}]",
+            "backends: [{name: b, type: xai}]\nroutes: [{models: [a], backend: b}]\nrole: choose",
+        ] {
+            let mut headers = CHAT.to_vec();
+            headers.push(("content-encoding", "zstd"));
+            let gateway = gateway(&format!("holdHeaders: true\n{plugin}"));
+            let wire = send(&mut Exchange::new(gateway), &headers, &Host::default(), &[b"\x28"]);
+            assert_eq!(wire.reply.map(|it| it.status), Some(415), "{plugin}");
+        }
+    }
+
+    fn a_path_that_servers_read_in_different_ways_is_a_400_in_every_placement() {
+        let backends = "backends: [{name: b, type: xai}, {name: c, type: xai}, \
+                        {name: p, type: pool, backends: [{name: b}, {name: c}]}]";
+        for plugin in [
+            "holdHeaders: true\nrole: choose\nroutes: [{path: /v1, backend: p}]",
+            "placement: upstream\nholdHeaders: true",
+            "holdHeaders: true\nroutes: [{path: /v1, backend: b}]",
+            "routes: [{path: /elsewhere, backend: b}]",
+        ] {
+            let backends = match plugin.contains("choose") {
+                true => backends,
+                false => "backends: [{name: b, type: xai}]",
+            };
+            let gateway = gateway(&format!("{plugin}\n{backends}"));
+            for path in ["/v1/..%2fx", "/v1/../x", "/v1/%2e%2e/x", "/v1/chat%2Fcompletions", "/v1/%252e%252e/x", "/v1/models/..%2fx"] {
+                for method in ["GET", "POST"] {
+                    let headers = [(":method", method), (":path", path), (":authority", "g")];
+                    let chunks: &[&[u8]] = if method == "POST" { &[b"{}"] } else { &[] };
+                    let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &Host::default(), chunks);
+                    let reply = wire.reply.unwrap_or_else(|| panic!("{plugin} {path}"));
+                    assert_eq!((reply.status, &error(&reply)["code"]), (400, &"invalid_url".into()), "{plugin} {path}");
+                }
+            }
+        }
+    }
+
+    fn a_clients_query_cannot_repeat_or_override_what_the_gateway_writes() {
+        let path_of = |kind: &str, config: &str, path: &str| {
+            let gateway = backend_of(kind, "placement: upstream\nholdHeaders: true", config);
+            let wire = send(&mut Exchange::new(gateway), &post(path), &Host::default(), &[br#"{"model":"m"}"#]);
+            assert_eq!(wire.reply, None, "{kind} {config} {path}");
+            wire.header(":path").unwrap().to_owned()
+        };
+        let chat = "/v1/chat/completions";
+        for (kind, config, query, expected) in [
+            ("azure-openai", "apiVersion: 2024-10-21, deploymentName: p",
+             "?api-version=2020-01-01&API-Version=1&api%2dversion=2&api_version=3&x=1",
+             "/base/openai/deployments/p/chat/completions?api-version=2024-10-21&x=1"),
+            ("azure-openai", "apiVersion: 2024-10-21", "?api-version=1&x=1",
+             "/base/openai/deployments/m/chat/completions?api-version=2024-10-21&x=1"),
+            ("azure-openai", "deploymentName: p", "?api-version=preview&x=1", "/base/openai/v1/chat/completions?x=1"),
+            ("openai-compatible", "path: '/p?version=1'", "?Version=2&x=1&ver%73ion=3", "/p?version=1&x=1"),
+            ("openai-compatible", "auth: {query: {Code: k}}", "?code=a&c%6fde=b&CODE=c&x=1;code=d&y=2",
+             "/base/chat/completions?y=2&Code=k"),
+            ("openai-compatible", "", "?model=a&x=1&key=K&access_token=T", "/base/chat/completions?model=a&x=1"),
+            ("openai-compatible", "model: m", "?model=a&Deployment=b&x=1", "/base/chat/completions?x=1"),
+        ] {
+            assert_eq!(path_of(kind, config, &[chat, query].concat()), expected, "{kind} {config}");
         }
     }
 
@@ -820,20 +1130,26 @@ backends:
         for body in [r#"{"model":"../x"}"#, r#"{"model":"a/b"}"#, r#"{"model":"a%2fb"}"#, "{}"] {
             assert_eq!(ask(dated, "/v1/chat/completions", body), Err(400), "{body}");
         }
-        // A body without a model in JSON needs the deployment from the configuration.
+        // A form names the deployment as JSON does.
         let upload = [
             (":method", "POST"),
             (":path", "/v1/audio/transcriptions"),
             ("content-type", "multipart/form-data; boundary=x"),
         ];
-        for (config, expected) in [(dated, None), ("apiVersion: 2024-10-21, deploymentName: p", Some(
-            "/openai/deployments/p/audio/transcriptions?api-version=2024-10-21"
-        ))] {
+        let form: &[u8] = b"--x\r\nContent-Disposition: form-data; name=model\r\n\r\nd\r\n--x--";
+        for (config, body, expected) in [
+            (dated, &b"--x--"[..], None),
+            (dated, form, Some("/openai/deployments/d/audio/transcriptions?api-version=2024-10-21")),
+            ("apiVersion: 2024-10-21, deploymentName: p", &b"--x--"[..],
+             Some("/openai/deployments/p/audio/transcriptions?api-version=2024-10-21")),
+            ("apiVersion: 2024-10-21, deploymentName: p", form,
+             Some("/openai/deployments/p/audio/transcriptions?api-version=2024-10-21")),
+        ] {
             let gateway = gateway(&format!(
                 "placement: upstream\nholdHeaders: true\nbackends: [{{name: b, type: azure-openai, \
                  config: {{endpoint: 'https://r.example', {config}}}}}]"
             ));
-            let wire = send(&mut Exchange::new(gateway), &upload, &Host::default(), &[b"--x"]);
+            let wire = send(&mut Exchange::new(gateway), &upload, &Host::default(), &[body]);
             assert_eq!(wire.reply.map(|it| it.status), expected.is_none().then_some(400));
             let path = wire.headers.iter().find(|(name, _)| name == ":path");
             assert_eq!(expected, expected.and(path.map(|(_, path)| path.as_str())));

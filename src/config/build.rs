@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::endpoint::{Address, Endpoint};
 use super::error::{ConfigErrors, KeyPath};
-use super::value::{BackendType, Failure, Role, Span, Template, WebSearch};
+use super::value::{BackendType, Failure, Role, Span, Template, UncheckedOperation, WebSearch};
 use super::{
     Auth, Backend, Destination, EnvoyRoutes, Gateway, KeyHeader, MemberRule, Placement, Plugin,
     Query, Tls, file,
@@ -18,6 +18,7 @@ use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
 use crate::name::{BackendName, RouteName};
 use crate::operation::Operation;
+use crate::operation::table::Definition;
 use crate::pool::{self, FallbackOn, MAX_MEMBERS, Pool};
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
@@ -197,6 +198,7 @@ impl Build<'_> {
             dialects,
             options: self.options(config, provider, dialects, at),
             model: self.model(config, provider, at),
+            unchecked: unchecked(config),
             members,
             watched,
             auth,
@@ -757,6 +759,7 @@ impl Build<'_> {
             always,
             default,
             aliases,
+            restricts_to_served: serves.is_some(),
             serves,
             replaces_unserved: false,
         }
@@ -1266,6 +1269,13 @@ fn in_pool(backend: &Backend) -> Backend {
         rule.serves = Some(families.iter().map(|family| Glob::new(family)).collect());
     }
     member
+}
+
+fn unchecked(config: &file::BackendConfig) -> Vec<&'static Definition> {
+    let listed = config.operations.iter().flatten();
+    listed
+        .map(|UncheckedOperation(operation)| *operation)
+        .collect()
 }
 
 fn fallback_on(failures: &[Failure]) -> FallbackOn {

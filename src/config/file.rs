@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::read::{FromValue, keys};
-use super::value::{BackendType, ByteSize, Failure, Role, Span, Strategy, Template};
+use super::value::{
+    BackendType, ByteSize, Failure, Role, Span, Strategy, Template, UncheckedOperation,
+};
 
 keys! {
     /// An LLM gateway: which requests go to which provider.
@@ -160,6 +162,10 @@ keys! {
         /// What the backend serves, as names with `*` for any text. A model that none of them
         /// matches is answered with 404.
         "models" => models: Option<Vec<String>>,
+        /// Operations that pass although `model`, `models`, `modelAliases` or `deploymentName` restrict
+        /// the models and the gateway cannot read which one these would use, for example `[batches]`.
+        /// Default: none, such an operation is answered with 403.
+        "operations" => operations: Option<Vec<UncheckedOperation>>,
         /// The header that carries `apiKey`. Default: `Authorization: Bearer `, or the type's own.
         "authHeader" => auth_header: Option<AuthHeader>,
         /// Further headers and query parameters that authenticate.

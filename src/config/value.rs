@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::error::{ConfigErrors, KeyPath};
 use super::read::{FromValue, expected, nearest};
+use crate::operation::table::{Definition, ModelPlace};
 use crate::provider::ProviderType;
 use crate::provider::adapt::Policy;
 
@@ -261,6 +262,49 @@ impl FromValue for Policy {
     }
 }
 
+/// An operation whose model cannot be read, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UncheckedOperation(pub &'static Definition);
+
+impl UncheckedOperation {
+    /// Every one of them.
+    fn all() -> impl Iterator<Item = &'static Definition> {
+        Definition::all().filter(|it| it.is_unreadable())
+    }
+}
+
+impl FromValue for UncheckedOperation {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        let Some(text) = value.as_str() else {
+            return expected("the name of an operation", value, at, errors);
+        };
+        let message = match Definition::all().find(|it| it.name == text) {
+            Some(definition) if definition.is_unreadable() => return Some(Self(definition)),
+            Some(definition) if definition.model == ModelPlace::Path => format!(
+                "{text:?} names its model in the path, which would choose another one than the \
+                 configuration"
+            ),
+            Some(_) => format!("{text:?} needs no entry: its model can be read, or it uses none"),
+            None => {
+                let names: Vec<&str> = Self::all().map(|it| it.name).collect();
+                match nearest(text, &names) {
+                    Some(near) => format!("unknown operation {text:?}; did you mean {near:?}?"),
+                    None => format!(
+                        "unknown operation {text:?}; known here are {}",
+                        names.join(", ")
+                    ),
+                }
+            }
+        };
+        errors.push(at, message);
+        None
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(Value::from(self.0.name))
+    }
+}
+
 /// What one instance of the module does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
@@ -448,7 +492,7 @@ mod schema {
 
     use super::{
         BackendType, ByteSize, Failure, Placement, Policy, Role, Span, Strategy, Template,
-        WebSearch,
+        UncheckedOperation, WebSearch,
     };
 
     macro_rules! schema {
@@ -499,6 +543,11 @@ mod schema {
         WebSearch,
         "WebSearch",
         json_schema!({"enum": WebSearch::ALL.map(|(name, _)| name)})
+    );
+    schema!(
+        UncheckedOperation,
+        "UncheckedOperation",
+        json_schema!({"enum": UncheckedOperation::all().map(|it| it.name).collect::<Vec<_>>()})
     );
     schema!(
         Role,

@@ -325,18 +325,30 @@ pub fn path(
     operation: &Operation<'_>,
     asked: &str,
     model: Option<&str>,
+    model_in_query: ModelInQuery,
 ) -> Result<String, PathError> {
     let base = &backend.endpoint.base_path;
-    Ok(with_queries(
-        backend.paths.path(base, operation, model)?,
-        asked,
-        backend,
-    ))
+    let path = backend.paths.path(base, operation, model)?;
+    Ok(with_queries(path, asked, backend, model_in_query))
+}
+
+/// What becomes of a model or a deployment that the client's query names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelInQuery {
+    /// It is the provider's business.
+    Passes,
+    /// It would step around the rules.
+    Withheld,
 }
 
 /// A provider's path with the queries of the client, whose path was `asked`, and of the
 /// configuration.
-pub fn with_queries(mut path: String, asked: &str, backend: &Backend) -> String {
+pub fn with_queries(
+    mut path: String,
+    asked: &str,
+    backend: &Backend,
+    model_in_query: ModelInQuery,
+) -> String {
     if path.is_empty() {
         path.push('/');
     }
@@ -349,7 +361,7 @@ pub fn with_queries(mut path: String, asked: &str, backend: &Backend) -> String 
     let ours = ours.as_deref().unwrap_or_default();
     let reserved = backend.paths.reserved_query();
     let written = [query_of(&path), ours, reserved];
-    let client = firewall::client_query(client, &written, true);
+    let client = firewall::client_query(client, &written, model_in_query == ModelInQuery::Passes);
     let pairs: Vec<&str> = client
         .chain(Some(ours).filter(|it| !it.is_empty()))
         .collect();
@@ -366,15 +378,28 @@ fn query_of(path: &str) -> &str {
     path.split_once('?').map_or("", |(_, query)| query)
 }
 
-/// The same for a path that waited for the model.
-pub fn late_path(
-    backend: &Backend,
-    asked: &str,
-    base: Option<&str>,
-    model: Option<&str>,
-) -> Result<String, Refusal> {
-    let operation = Operation::of(asked, base).map_err(|_| Refusal::InvalidPath)?;
-    path(backend, &operation, asked, model).map_err(|error| unaddressable(error, model))
+/// A path that waits for the model.
+pub struct DeferredPath {
+    /// The one that the client asked for, with its query.
+    pub path: String,
+    /// The route's own.
+    pub base: Option<String>,
+    /// What becomes of a model in its query.
+    pub model_in_query: ModelInQuery,
+}
+
+impl DeferredPath {
+    /// The path at the backend with this model.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn path_with(&self, model: Option<&str>, backend: &Backend) -> Result<String, Refusal> {
+        let operation = Operation::of(&self.path, self.base.as_deref());
+        let operation = operation.map_err(|_| Refusal::InvalidPath)?;
+        path(backend, &operation, &self.path, model, self.model_in_query)
+            .map_err(|error| unaddressable(error, model))
+    }
 }
 
 /// What a client sees of a path that cannot be made.

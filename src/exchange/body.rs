@@ -87,6 +87,13 @@ pub struct OfRoute {
 }
 
 impl OfRoute {
+    /// Whether the model is not the client's to choose freely. The name of a backend before it is no
+    /// limit: it says where the request goes.
+    pub fn is_restricted(&self) -> bool {
+        let aliases = self.renaming.aliases.as_ref();
+        self.model.is_some() || aliases.is_some_and(|aliases| !aliases.is_empty())
+    }
+
     /// Whether the client's model is left to the backend's rules.
     pub fn is_empty(&self) -> bool {
         self.model.is_none() && self.renaming.is_empty()
@@ -143,6 +150,22 @@ impl Limits {
             _ => None,
         }
     }
+}
+
+/// A body that changes while it passes.
+pub trait Edit {
+    /// Takes the next bytes. `ends`: they are the last.
+    ///
+    /// # Errors
+    ///
+    /// When the body is not what it has to be, or its `model` cannot be used.
+    fn push(&mut self, bytes: &[u8], ends: bool) -> Result<Pushed, Refusal>;
+
+    /// The model that goes upstream, once it is decided.
+    fn chosen_model(&self) -> Option<&str>;
+
+    /// Whether the body has ended, by what stands in it: no rule has anything left to do.
+    fn is_closed(&self) -> bool;
 }
 
 /// What becomes of the bytes at hand.
@@ -243,60 +266,6 @@ impl BodyEdit {
             || rule.default.is_some()
             || !rule.aliases.is_empty()
             || !self.backend.members.is_empty()
-    }
-
-    /// Whether the root object has ended: no rule has anything left to do.
-    pub fn is_closed(&self) -> bool {
-        self.is_closed
-    }
-
-    /// The model that goes upstream, once it is decided.
-    pub fn chosen_model(&self) -> Option<&str> {
-        self.chosen.as_deref()
-    }
-
-    /// Takes the next bytes. `ends`: they are the last.
-    ///
-    /// # Errors
-    ///
-    /// When the body is not a JSON object, or its `model` cannot be used.
-    pub fn push(&mut self, bytes: &[u8], ends: bool) -> Result<Pushed, Refusal> {
-        self.scan(bytes)?;
-        if let Some(foreign) = &mut self.foreign {
-            foreign.push(bytes, &mut self.overwritten);
-        }
-        if ends {
-            self.scanner.finish().map_err(Refusal::InvalidBody)?;
-        }
-        let length = self.new_length(ends);
-        let headers = match (self.holds, length) {
-            _ if !ends && self.waits_for_a_key() => return Ok(Pushed::Hold),
-            (false, _) if self.waits_for_limit() => return Ok(Pushed::Hold),
-            (false, _) => Vec::new(),
-            (true, Some(length)) => match self.declared == Some(length) {
-                true => Vec::new(),
-                false => vec![HeaderEdit::set("content-length", length.to_string())],
-            },
-            (true, None) if self.must_hold() || self.waits_for_limit() => return Ok(Pushed::Hold),
-            (true, None) => vec![HeaderEdit::remove("content-length")],
-        };
-        self.holds = false;
-        let base = std::mem::replace(&mut self.base, self.scanner.position());
-        if let Some(open) = self.open {
-            self.splices.push(Splice {
-                range: open.max(base)..self.base,
-                with: Vec::new(),
-            });
-        }
-        let mut splices = std::mem::take(&mut self.splices);
-        if let Some(foreign) = &mut self.foreign {
-            foreign.pass(&mut self.overwritten);
-            if !self.overwritten.is_empty() {
-                splices.append(&mut self.overwritten);
-                splices.sort_by_key(|it| it.range.start);
-            }
-        }
-        Ok(Pushed::Pass { headers, splices })
     }
 
     /// Whether the bytes at hand end where a foreign member may begin.
@@ -601,6 +570,55 @@ impl BodyEdit {
             }
             error => Refusal::InvalidBody(error),
         }
+    }
+}
+
+impl Edit for BodyEdit {
+    fn push(&mut self, bytes: &[u8], ends: bool) -> Result<Pushed, Refusal> {
+        self.scan(bytes)?;
+        if let Some(foreign) = &mut self.foreign {
+            foreign.push(bytes, &mut self.overwritten);
+        }
+        if ends {
+            self.scanner.finish().map_err(Refusal::InvalidBody)?;
+        }
+        let length = self.new_length(ends);
+        let headers = match (self.holds, length) {
+            _ if !ends && self.waits_for_a_key() => return Ok(Pushed::Hold),
+            (false, _) if self.waits_for_limit() => return Ok(Pushed::Hold),
+            (false, _) => Vec::new(),
+            (true, Some(length)) => match self.declared == Some(length) {
+                true => Vec::new(),
+                false => vec![HeaderEdit::set("content-length", length.to_string())],
+            },
+            (true, None) if self.must_hold() || self.waits_for_limit() => return Ok(Pushed::Hold),
+            (true, None) => vec![HeaderEdit::remove("content-length")],
+        };
+        self.holds = false;
+        let base = std::mem::replace(&mut self.base, self.scanner.position());
+        if let Some(open) = self.open {
+            self.splices.push(Splice {
+                range: open.max(base)..self.base,
+                with: Vec::new(),
+            });
+        }
+        let mut splices = std::mem::take(&mut self.splices);
+        if let Some(foreign) = &mut self.foreign {
+            foreign.pass(&mut self.overwritten);
+            if !self.overwritten.is_empty() {
+                splices.append(&mut self.overwritten);
+                splices.sort_by_key(|it| it.range.start);
+            }
+        }
+        Ok(Pushed::Pass { headers, splices })
+    }
+
+    fn chosen_model(&self) -> Option<&str> {
+        self.chosen.as_deref()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed
     }
 }
 

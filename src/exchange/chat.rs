@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::body::{self, BodyEdit, OfRoute, Pushed};
+use super::body::{self, BodyEdit, Edit as _, OfRoute, Pushed};
 use crate::chat::openai::{self, ChunkWriter, Stamp};
 use crate::chat::{CallStyle, Request};
 use crate::config::Backend;

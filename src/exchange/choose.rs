@@ -10,7 +10,7 @@ use super::Surroundings;
 use crate::config::{Destination, Gateway};
 use crate::headers::{HeaderEdit, Headers};
 use crate::model::Renaming;
-use crate::operation::{Kind, ModelMember, Operation};
+use crate::operation::{Kind, ModelMember, Operation, check_path};
 use crate::pool::health::{self, Record};
 use crate::pool::{Order, Pool};
 use crate::refusal::Refusal;
@@ -43,6 +43,7 @@ pub fn choose(
         }
     }
     let path = headers.text(":path").unwrap_or_default();
+    check_path(path).map_err(|_| Refusal::InvalidPath)?;
     let request = route::Request {
         path,
         method: headers.text(":method").unwrap_or_default(),
@@ -62,10 +63,7 @@ pub fn choose(
         // What matches no route is answered by Envoy's routes.
         Routed::Nowhere | Routed::WrongMethod(_) => return Ok(Chosen::Edits(edits, None)),
     };
-    // What is no path is refused by whoever would send it.
-    let Ok(operation) = Operation::of(path, Some(&route.path)) else {
-        return Ok(Chosen::Edits(edits, None));
-    };
+    let operation = Operation::of(path, Some(&route.path)).map_err(|_| Refusal::InvalidPath)?;
     let (to, prefix) = gateway.destination(route, model);
     if route.needs_model() {
         edits.push(HeaderEdit::set(ROUTE_HEADER, said(route, &to)));
@@ -110,7 +108,7 @@ pub fn choose(
 /// Whether the body has the model, or has none although it should.
 fn is_json(headers: &Headers<'_>, operation: &Operation<'_>) -> bool {
     let method = headers.text(":method").unwrap_or_default();
-    let needs_model = operation.kind().model_member() == ModelMember::Required;
+    let needs_model = operation.model_member() == ModelMember::Required;
     needs_model && super::takes_body(method) && super::can_be_json(headers, operation.kind())
 }
 

@@ -77,7 +77,8 @@ pub fn resource_path(path: &str) -> &str {
 /// Responses, files, batches, models belong to the resource, the rest to a deployment.
 fn is_about_a_deployment(operation: &Operation<'_>) -> bool {
     match operation.kind() {
-        Kind::ChatCompletions
+        Kind::Audio
+        | Kind::ChatCompletions
         | Kind::Completions
         | Kind::Embeddings
         | Kind::Images

@@ -165,6 +165,7 @@ impl<'a> Templates<'a> {
             default_model,
             model_aliases,
             models: _,
+            operations: _,
             auth_header: _,
             auth,
             headers,
