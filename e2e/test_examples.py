@@ -27,7 +27,7 @@ PROVIDERS = {
         "CO_API_KEY",
         {"model": "command-a-03-2025"},
     ),
-    "deepseek": ("api.deepseek.com", "/v1", "DEEPSEEK_API_KEY", {"model": "deepseek-reasoner"}),
+    "deepseek": ("api.deepseek.com", "/v1", "DEEPSEEK_API_KEY", {"model": "deepseek-v4-flash"}),
     "groq": ("api.groq.com", "/openai/v1", "GROQ_API_KEY", {"model": "llama-3.3-70b-versatile"}),
     "mistral": (
         "api.mistral.ai",
@@ -43,7 +43,7 @@ PROVIDERS = {
         {"model": "meta-llama/Llama-3.3-70B-Instruct-Turbo"},
     ),
     "vllm": ("localhost:8000", "/v1", "VLLM_API_KEY", {"model": "Qwen/Qwen2.5-7B-Instruct"}),
-    "xai": ("api.x.ai", "/v1", "XAI_API_KEY", {"model": "grok-4"}),
+    "xai": ("api.x.ai", "/v1", "XAI_API_KEY", {"model": "grok-4.6"}),
 }
 
 # The same for providers with a dialect, or paths, of their own: authority, path, the header that
@@ -65,7 +65,7 @@ DIALECTS = {
     ),
     "google": (
         "generativelanguage.googleapis.com",
-        "/v1beta/models/gemini-2.5-flash:generateContent",
+        "/v1beta/models/gemini-3.8-flash:generateContent",
         "x-goog-api-key",
         "GOOGLE_AI_API_KEY",
         "reply.gemini.json",
@@ -251,9 +251,9 @@ def test_the_pool_answers_as_long_as_one_of_its_members_does(run_example, mock, 
     text = comment(artefacts.EXAMPLES / "pool.gateway.yaml")
     [(target, body)] = re.findall(r"curl http://127\.0\.0\.1:10000(\S+) .*?-d '(.*?)'", text, re.S)
     keys = {
-        "api.openai.com": ("authorization", "Bearer sk-openai_api_key", "gpt-4o"),
-        "api.anthropic.com": ("x-api-key", "sk-anthropic_api_key", "claude-3-5-sonnet-20241022"),
-        "api.x.ai": ("authorization", "Bearer sk-xai_api_key", "grok-2-latest"),
+        "api.openai.com": ("authorization", "Bearer sk-openai_api_key", "gpt-6-sol"),
+        "api.anthropic.com": ("x-api-key", "sk-anthropic_api_key", "claude-sonnet-5-5"),
+        "api.x.ai": ("authorization", "Bearer sk-xai_api_key", "grok-4.6"),
     }
     well = list(keys)
     while well:

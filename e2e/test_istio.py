@@ -95,7 +95,7 @@ def test_the_requests_of_the_walk_through_are_answered(gateway, mock):
         mock.forget()
         name = path.split("/")[1]
         authority = {"mistral": "api.mistral.ai", "deepseek": "api.deepseek.com"}[name]
-        model = {"mistral": "mistral-small-latest", "deepseek": "deepseek-chat"}[name]
+        model = {"mistral": "mistral-small-latest", "deepseek": "deepseek-v4-flash"}[name]
         reply = gateway.post(path, body, [("authorization", "Bearer client"), ("cookie", "a=b")])
         assert reply.status == 200, reply.body
         arrived = mock.only()
@@ -286,7 +286,7 @@ BY_MODEL = {
 
 def assert_routed_by_model(gateway, mock):
     for model, authority in (
-        ("deepseek-chat", "api.deepseek.com"),
+        ("deepseek-v4-flash", "api.deepseek.com"),
         ("mistral-small-latest", "api.mistral.ai"),
     ):
         mock.forget()

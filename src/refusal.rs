@@ -383,6 +383,45 @@ impl Refusal {
     }
 }
 
+/// Whether a provider's message says that the conversation is longer than the model's context. Clients
+/// look for the code [`CONTEXT_OVERFLOW`] to shorten it.
+pub fn is_context_overflow(status: u16, message: &str) -> bool {
+    matches!(status, 400 | 413 | 422 | 500) && {
+        let beginning: String = message.chars().take(1_000).collect();
+        let beginning = beginning.to_ascii_lowercase();
+        CONTEXT_OVERFLOW_WORDS
+            .iter()
+            .any(|words| words.iter().all(|word| beginning.contains(word)))
+    }
+}
+
+/// OpenAI's code for it.
+pub const CONTEXT_OVERFLOW: &str = "context_length_exceeded";
+
+/// What the messages have in common, provider by provider. Source: the messages as users have
+/// reported them, read 2026-11-28.
+const CONTEXT_OVERFLOW_WORDS: [&[&str]; 11] = [
+    // Anthropic.
+    &["prompt is too long"],
+    &["exceed context limit"],
+    // Google.
+    &["input token count", "exceeds"],
+    // OpenAI, vLLM, OpenRouter, Together, DeepSeek, Fireworks.
+    &["maximum context length"],
+    // Groq.
+    &["reduce the length of the messages"],
+    // Mistral.
+    &["too large for model", "context"],
+    // xAI.
+    &["maximum prompt length"],
+    // Cohere.
+    &["too many tokens"],
+    // llama.cpp, LM Studio, Ollama.
+    &["exceeds the available context"],
+    &["greater than the context length"],
+    &["exceeds the context window"],
+];
+
 impl<'a> ErrorBody<'a> {
     /// An error with the type that goes with `status`.
     pub fn new(status: u16, message: impl Into<Cow<'a, str>>) -> Self {

@@ -157,3 +157,58 @@ fn every_rule_is_readable() {
         assert!(!rule.reason.contains('|') && !rule.param.contains('|'));
     }
 }
+
+/// Models whose end is announced, as prefixes. Source: the providers' pages on deprecations, read
+/// 2026-11-28: <https://platform.claude.com/docs/en/about-claude/model-deprecations>,
+/// <https://ai.google.dev/gemini-api/docs/deprecations>,
+/// <https://platform.openai.com/docs/deprecations>, <https://docs.x.ai/docs/models>,
+/// <https://api-docs.deepseek.com/updates>.
+const ENDS: &[(&str, &str)] = &[
+    ("claude-2", "2025-07-21"),
+    ("claude-3", "2026-10-28"),
+    ("claude-opus-4-2", "2026-06-15"),
+    ("claude-sonnet-4-2", "2026-06-15"),
+    ("claude-opus-4-5", "2026-11-24"),
+    ("claude-sonnet-4-5", "2026-11-24"),
+    ("deepseek-chat", "2026-07-24"),
+    ("deepseek-reasoner", "2026-07-24"),
+    ("gemini-1", "2025-09-24"),
+    ("gemini-2.0", "2026-06-01"),
+    ("gemini-2.5-flash", "2026-12-01"),
+    ("gpt-3.5", "2026-10-23"),
+    ("gpt-4o", "2027-01-14"),
+    ("grok-2", "2026-02-28"),
+];
+
+/// A year from the day on which [`ENDS`] was last compared with the providers' pages.
+const EXAMPLES_WORK_UNTIL: &str = "2027-11-28";
+
+#[test]
+fn no_example_names_a_model_whose_end_is_announced() {
+    let envoy = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy");
+    let files = [envoy.clone(), envoy.join("kubernetes")]
+        .into_iter()
+        .flat_map(|directory| std::fs::read_dir(directory).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(".gateway.yaml"));
+    let mut seen = 0;
+    for path in files {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for line in text.lines() {
+            // A deployment has a name of its own.
+            let Some((_, models)) = line.split_once("odel: ") else {
+                continue;
+            };
+            seen += 1;
+            let model = models.split([',', '}', ' ']).next().unwrap();
+            for (name, end) in ENDS {
+                assert!(
+                    !model.starts_with(name) || *end >= EXAMPLES_WORK_UNTIL,
+                    "{}: {model} ends on {end}; name another model",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(seen > 10, "{seen}");
+}

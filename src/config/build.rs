@@ -1341,7 +1341,7 @@ const MOST_HELD_BYTES: u64 = 640 << 20;
 /// 2026-11-21.
 const METADATA_SERVER: &str =
     "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 const DEFAULT_FALLBACK_ON: [Failure; 2] = [Failure::Status(429), Failure::ServerErrors];
 
 /// So that sums of weights stay far from any limit.

@@ -176,8 +176,9 @@ keys! {
         "defaults" => defaults: Option<BTreeMap<String, Value>>,
         /// Body members that are always written, whatever the client sent.
         "overrides" => overrides: Option<BTreeMap<String, Value>>,
-        /// Time to the first byte of the reply, per attempt, for example `30s`. Default: `60s`. A
-        /// stream that has started is not cut.
+        /// Time to the first byte of the reply, per attempt, for example `30s`. Default: `600s`, as
+        /// OpenAI's SDKs have it: a long answer that is not streamed begins when it is complete. A stream
+        /// that has started is not cut.
         "timeout" => timeout: Option<Span>,
         /// Time between two bytes of a reply that has started, for example `30s`: after more
         /// silence the reply is cut off. Default: no limit but Envoy's.

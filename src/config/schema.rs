@@ -96,7 +96,7 @@ fn additions() -> Vec<(&'static str, Value)> {
         ),
         (
             "/definitions/BackendConfig/properties/timeout",
-            json!({"default": "60s"}),
+            json!({"default": "600s"}),
         ),
         (
             "/definitions/BackendConfig/properties/maxRetries",

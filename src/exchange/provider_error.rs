@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::json::{Event, Kind, Scanner, Watched};
-use crate::refusal::{ErrorBody, type_of};
+use crate::refusal::{CONTEXT_OVERFLOW, ErrorBody, is_context_overflow, type_of};
 
 /// The OpenAI-shaped body for a provider's error, or `None` where `body` already is one: then it
 /// passes byte for byte.
@@ -37,8 +37,16 @@ fn reshape_object(status: u16, mut members: Map<String, Value>) -> Option<String
     if let Some(Value::Object(error)) = members.get_mut("error")
         && error.get("message").is_some_and(Value::is_string)
     {
-        if MEMBERS.iter().all(|name| error.contains_key(*name)) {
+        let message = error.get("message").and_then(Value::as_str);
+        let overflows = message.is_some_and(|message| is_context_overflow(status, message));
+        let is_named = error
+            .get("code")
+            .is_some_and(|code| code == CONTEXT_OVERFLOW);
+        if MEMBERS.iter().all(|name| error.contains_key(*name)) && (is_named || !overflows) {
             return None;
+        }
+        if overflows {
+            error.insert("code".to_owned(), CONTEXT_OVERFLOW.into());
         }
         // Only what is missing is added: the rest may tell more than OpenAI's shape has room for.
         for name in MEMBERS {
@@ -61,10 +69,14 @@ fn reshape_object(status: u16, mut members: Map<String, Value>) -> Option<String
         .unwrap_or_else(|| Value::Object(source.clone()).to_string());
     // `{"type": "error"}` says what the object is, not which error.
     let r#type = text("type").filter(|it| it != "error");
+    let code = match is_context_overflow(status, &message) {
+        true => Some(CONTEXT_OVERFLOW.into()),
+        false => text("code"),
+    };
     let reshaped = ErrorBody::new(status, worded(status, &message))
         .with_type(r#type)
         .with_param(text("param"))
-        .with_code(text("code"));
+        .with_code(code);
     Some(reshaped.to_json())
 }
 
@@ -257,6 +269,26 @@ mod tests {
         ] {
             assert_eq!(begins_well(beginning.as_bytes()), expected, "{beginning}");
         }
+    }
+
+    #[test]
+    fn a_conversation_that_is_too_long_has_openais_code() {
+        for body in [
+            r#"{"error":{"message":"This model's maximum context length is 8192 tokens","type":"x","param":null,"code":null}}"#,
+            r#"{"object":"error","message":"Prompt contains 70000 tokens, too large for model with 32768 maximum context length","type":"invalid_request_error","code":"3051"}"#,
+            r#"{"message":"too many tokens: size limit exceeded"}"#,
+            r#"{"error":{"message":"Please reduce the length of the messages or completion.","type":"invalid_request_error"}}"#,
+        ] {
+            assert_eq!(
+                error(400, body)["code"],
+                "context_length_exceeded",
+                "{body}"
+            );
+        }
+        let body = r#"{"error":{"message":"maximum context length","type":"x","param":null,"code":"context_length_exceeded"}}"#;
+        assert_eq!(reshape(400, body.as_bytes()), None);
+        let other = r#"{"error":{"message":"bad","type":"x","param":null,"code":"y"}}"#;
+        assert_eq!(reshape(400, other.as_bytes()), None);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use super::dialect::{
 };
 use crate::chat::{CallStyle, Reply, Request};
 use crate::json::{self, Items, Writer, object};
-use crate::refusal::ErrorBody;
+use crate::refusal::{CONTEXT_OVERFLOW, ErrorBody, is_context_overflow};
 
 /// The dialect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,6 +158,7 @@ impl ProviderError<'_> {
                 // > model: claude-x
                 "not_found_error" if message.starts_with("model:") => "model_not_found",
                 "rate_limit_error" => "rate_limit_exceeded",
+                _ if is_context_overflow(self.status(), &message) => CONTEXT_OVERFLOW,
                 other => other,
             },
         };
@@ -211,6 +212,12 @@ mod tests {
                 r#"{"type":"error","error":{"type":"not_found_error","message":"model: claude-0"}}"#,
                 404,
                 r#"{"error":{"message":"model: claude-0","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#,
+            ),
+            (
+                400,
+                r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens > 200000 maximum"}}"#,
+                400,
+                r#"{"error":{"message":"prompt is too long: 210000 tokens > 200000 maximum","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}"#,
             ),
             (
                 429,

@@ -17,8 +17,28 @@ object! {
         model: Cow<'a, str> = b"model",
         content: Items<'a, Block<'a>> = b"content",
         stop_reason: Text<'a> = b"stop_reason",
+        stop_details: StopDetails<'a> = b"stop_details",
         usage: Counts = b"usage",
         error: ProviderError<'a> = b"error",
+    }
+}
+
+object! {
+    /// Why a reply ended with `refusal`. Source: `anthropic` 2.14.0, `RefusalStopDetails`.
+    pub(super) StopDetails<'a> {
+        explanation: Text<'a> = b"explanation",
+        category: Text<'a> = b"category",
+    }
+}
+
+impl StopDetails<'_> {
+    /// What OpenAI's `refusal` says; `None`: there is nothing to say.
+    pub(super) fn refusal(self) -> Option<String> {
+        if let Some(explanation) = self.explanation.filter(|it| !it.is_empty()) {
+            return Some(explanation.decode().into_owned());
+        }
+        let category = self.category.filter(|it| !it.is_empty())?.decode();
+        Some(format!("the provider refused to answer: {category}"))
     }
 }
 
@@ -60,19 +80,30 @@ object! {
 impl Counts {
     /// > The token counts shown in the usage field of the message_delta event are cumulative.
     ///
-    /// So a later one replaces, and what it does not say stays.
+    /// So a count never falls, and what a later one does not say stays.
     pub(super) fn update(&mut self, later: Self) {
-        let details = self.output_tokens_details;
+        // A later 0 is a count that is not said: some servers send it.
+        let most = |later: Option<u64>, earlier: Option<u64>| later.max(earlier);
+        let thinking = most(
+            later
+                .output_tokens_details
+                .and_then(|it| it.thinking_tokens),
+            self.output_tokens_details.and_then(|it| it.thinking_tokens),
+        );
         *self = Self {
-            input_tokens: later.input_tokens.or(self.input_tokens),
-            cache_creation_input_tokens: later
-                .cache_creation_input_tokens
-                .or(self.cache_creation_input_tokens),
-            cache_read_input_tokens: later
-                .cache_read_input_tokens
-                .or(self.cache_read_input_tokens),
-            output_tokens: later.output_tokens.or(self.output_tokens),
-            output_tokens_details: later.output_tokens_details.or(details),
+            input_tokens: most(later.input_tokens, self.input_tokens),
+            cache_creation_input_tokens: most(
+                later.cache_creation_input_tokens,
+                self.cache_creation_input_tokens,
+            ),
+            cache_read_input_tokens: most(
+                later.cache_read_input_tokens,
+                self.cache_read_input_tokens,
+            ),
+            output_tokens: most(later.output_tokens, self.output_tokens),
+            output_tokens_details: thinking.map(|count| OutputDetails {
+                thinking_tokens: Some(count),
+            }),
         };
     }
 
@@ -157,14 +188,15 @@ pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, BrokenReply> {
             _ => {}
         }
     }
-    if !says_something {
+    let refusal = message.stop_details.and_then(StopDetails::refusal);
+    if !says_something && refusal.is_none() {
         tape.push(Kind::Text, b"");
     }
     Ok(Reply {
         id: message.id.unwrap_or_default(),
         model: message.model.unwrap_or_default(),
         choices: Choices(tape),
-        refusal: None,
+        refusal,
         write_signature: thinking::write_signature,
         usage: message.usage.unwrap_or_default().usage(),
     })
@@ -234,6 +266,38 @@ mod tests {
             let word = Text::checked(word.as_bytes());
             assert_eq!(stop_reason(word), expected, "{word:?}");
         }
+    }
+
+    #[test]
+    fn a_count_never_falls() {
+        let mut counts = Counts {
+            input_tokens: Some(11),
+            output_tokens: Some(1),
+            ..Counts::default()
+        };
+        counts.update(Counts {
+            input_tokens: Some(0),
+            output_tokens: Some(7),
+            ..Counts::default()
+        });
+        let usage = counts.usage();
+        assert_eq!((usage.prompt, usage.completion), (Some(11), Some(7)));
+    }
+
+    #[test]
+    fn a_refusal_says_why() {
+        let reply = |details: &str| {
+            let body = format!(
+                r#"{{"type":"message","content":[],"stop_reason":"refusal","stop_details":{details}}}"#
+            );
+            read(body.as_bytes()).map(|reply| reply.refusal).unwrap()
+        };
+        let told = r#"{"type":"refusal","category":"cyber","explanation":"No exploits."}"#;
+        assert_eq!(reply(told).as_deref(), Some("No exploits."));
+        let category = r#"{"type":"refusal","category":"bio","explanation":null}"#;
+        let expected = "the provider refused to answer: bio";
+        assert_eq!(reply(category).as_deref(), Some(expected));
+        assert_eq!(reply("null"), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@
 use std::borrow::Cow;
 
 use super::ProviderError;
-use super::reply::{Block, Counts, arguments, stop_reason, untyped_block};
+use super::reply::{Block, Counts, StopDetails, arguments, stop_reason, untyped_block};
 use super::thinking::Thinking;
 use crate::chat::Delta;
 use crate::json::{self, Text, object};
@@ -75,6 +75,7 @@ object! {
         signature: Cow<'a, str> = b"signature",
         partial_json: Cow<'a, str> = b"partial_json",
         stop_reason: Text<'a> = b"stop_reason",
+        stop_details: StopDetails<'a> = b"stop_details",
     }
 }
 
@@ -159,10 +160,14 @@ impl Decoder {
             }
             "message_delta" => {
                 self.counts.update(it.usage.unwrap_or_default());
-                let stop = it.delta.and_then(|delta| delta.stop_reason);
-                if let Some(stop) = stop
+                let change = it.delta.unwrap_or_default();
+                if let Some(stop) = change.stop_reason
                     && !std::mem::replace(&mut self.has_stopped, true)
                 {
+                    let refusal = change.stop_details.and_then(StopDetails::refusal);
+                    if let Some(text) = refusal.as_deref() {
+                        say(Delta::Refusal { choice: 0, text });
+                    }
                     self.stop(stop, say);
                 }
             }

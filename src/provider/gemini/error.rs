@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::json::{self, Ignored, Items, Read, Reader, Text, Unread, object};
 use crate::provider::dialect::{MAX_MESSAGE_CHARS, error_message, plain_error};
-use crate::refusal::ErrorBody;
+use crate::refusal::{CONTEXT_OVERFLOW, ErrorBody, is_context_overflow};
 
 /// Google's error.
 ///
@@ -55,6 +55,7 @@ impl GoogleError {
             (401, _) => "invalid_api_key",
             (404, _) => "model_not_found",
             (429, _) => "rate_limit_exceeded",
+            _ if is_context_overflow(status, &self.message) => CONTEXT_OVERFLOW,
             (_, "") => return None,
             (_, status) => return Some(Cow::Owned(status.to_owned())),
         };
