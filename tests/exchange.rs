@@ -701,6 +701,7 @@ tests! {
             ("POST", "/v1/images/edits", Some("multipart/form-data"), JSON_BODY, 415, "unsupported_media_type"),
             ("POST", "/v1/audio/transcriptions", Some("multipart/form-data; boundary=x; boundary=y"), "", 415, "unsupported_media_type"),
             ("POST", "/v1/audio/transcriptions", Some("application/octet-stream"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/chat/completions/x", Some("text/plain"), JSON_BODY, 415, "unsupported_media_type"),
             ("POST", "/v1/messages", Some("text/plain"), JSON_BODY, 415, "unsupported_media_type"),
             ("POST", "/v1/videos", Some(""), JSON_BODY, 415, "unsupported_media_type"),
             // Methods.

@@ -8,8 +8,8 @@ use super::{can_be_json, media_type, takes_body};
 use crate::config::Backend;
 use crate::form::Boundary;
 use crate::headers::Headers;
-use crate::operation::Operation;
 use crate::operation::table::{Definition, Media, ModelPlace};
+use crate::operation::{ModelMember, Operation};
 use crate::refusal::Refusal;
 
 /// What becomes of the body.
@@ -82,11 +82,14 @@ impl Request<'_> {
                 false => Ok(Body::Empty),
             };
         }
-        let ModelPlace::Body(media, _) = definition.model else {
+        let ModelPlace::Body(media, member) = definition.model else {
             return Ok(Body::Unread);
         };
         if self.ends {
-            return Err(Refusal::MissingBody);
+            return match member {
+                ModelMember::Incidental => Ok(Body::Unread),
+                ModelMember::Optional | ModelMember::Required => Err(Refusal::MissingBody),
+            };
         }
         if can_be_json(self.headers, self.operation.kind()) {
             return Ok(Body::Json);

@@ -117,7 +117,8 @@ use ModelPlace::{Body, Nowhere, Path, Unreadable};
 #[rustfmt::skip]
 const DEFINITIONS: [Definition; 42] = [
     call("chat-completions", "/chat/completions", Kind::ChatCompletions, POST, Body(JSON, Required)),
-    call("stored-chat-completions", "/chat/completions/*", Kind::Other, WRITE, Nowhere),
+    // Some servers answer all that is below a path like the path itself.
+    call("stored-chat-completions", "/chat/completions/*", Kind::Other, POST, Body(JSON, Incidental)),
     call("completions", "/completions", Kind::Completions, POST, Body(JSON, Required)),
     call("embeddings", "/embeddings", Kind::Embeddings, POST, Body(JSON, Required)),
     call("moderations", "/moderations", Kind::Moderations, POST, Body(JSON, Optional)),
@@ -125,7 +126,7 @@ const DEFINITIONS: [Definition; 42] = [
     call("responses", "/responses", Kind::Responses, POST, Body(JSON, Optional)),
     call("responses-compact", "/responses/compact", Kind::Other, POST, Body(JSON, Optional)),
     call("responses-input-tokens", "/responses/input_tokens", Kind::Other, POST, Body(JSON, Optional)),
-    call("stored-responses", "/responses/*", Kind::Other, WRITE, Nowhere),
+    call("stored-responses", "/responses/*", Kind::Other, POST, Body(JSON, Incidental)),
     call("conversations", "/conversations/*", Kind::Other, WRITE, Nowhere),
     call("images-generations", "/images/generations", Kind::Images, POST, Body(JSON, Optional)),
     call("images", "/images/*", Kind::Images, POST, Body(FORM_OR_JSON, Optional)),
