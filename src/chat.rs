@@ -13,7 +13,7 @@ pub(crate) mod tape;
 use std::borrow::Cow;
 
 use self::tape::{Kind, Span, Tape};
-use crate::json::{self, Quoted, Raw, Text, Writer};
+use crate::json::{self, Items, Quoted, Raw, Read, Reader, Text, Unread, Writer};
 use crate::usage::Usage;
 
 /// A chat completion that a client asks for.
@@ -73,13 +73,21 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// About how long it becomes in any dialect, where it was read from so many bytes. Unit: bytes.
+    /// About how long it becomes in any dialect, where it was read from so many bytes; 0: it is long
+    /// and of small parts, and should be counted first. What a dialect notes about each part then has
+    /// the memory that a wrong guess would take. Unit: bytes.
     pub fn size_hint(&self, length: usize) -> usize {
         // What stands around a text is longer in some dialects.
         let around = 32 * self.messages.0.len();
+        if length > MAX_GUESSED_BYTES && around > length / 4 {
+            return 0;
+        }
         length + around.min(length / 4) + 1024
     }
 }
+
+/// How long a request of small parts may be whose length is guessed. Unit: bytes.
+const MAX_GUESSED_BYTES: usize = 64 << 10;
 
 /// The messages of a [`Request`], which are made of its text one by one.
 #[derive(Debug)]
@@ -379,14 +387,31 @@ impl<'r> IntoIterator for &'r Messages<'_> {
 }
 
 /// The stop sequences of a [`Request`].
-#[derive(Debug)]
-pub struct Stops<'a>(Tape<'a>);
+#[derive(Debug, Default)]
+pub struct Stops<'a> {
+    /// Where it is no list.
+    one: Option<Text<'a>>,
+    several: Items<'a, Text<'a>>,
+}
 
-impl Stops<'_> {
-    /// The sequences, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Text<'_>> {
-        let entries = self.0.all().entries();
-        entries.map(|(_, place)| Text::checked(place))
+impl<'a> Stops<'a> {
+    /// The sequences, in order. None is empty.
+    pub fn iter(&self) -> impl Iterator<Item = Text<'a>> {
+        let all = self.one.into_iter().chain(self.several.iter());
+        // An empty sequence requests nothing.
+        all.filter(|stop| !stop.is_empty())
+    }
+}
+
+impl<'a> Read<'a> for Stops<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Unread> {
+        let mut stops = Self::default();
+        match reader.peek() {
+            Some(b'"') => stops.one = Some(reader.value()?),
+            Some(b'[' | b'{') => stops.several = reader.value()?,
+            _ => return Err(reader.unfit("a string or an array of strings")),
+        }
+        Ok(stops)
     }
 }
 

@@ -39,7 +39,7 @@ use number::Number;
 pub use quoted::{Quoted, Text};
 pub use raw::Raw;
 pub(crate) use read::object;
-pub use read::{Ignored, Items, Key, Read, Reader, Seen, Unread, read, read_into};
+pub use read::{Ignored, Items, Key, Read, Reader, Seen, Unread, has_at_most, read, read_into};
 pub use splice::{InvalidSplices, Splice, apply, pieces};
 pub(crate) use string::decode_text;
 use string::{Fault, Within};

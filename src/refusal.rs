@@ -422,6 +422,14 @@ const CONTEXT_OVERFLOW_WORDS: [&[&str]; 11] = [
     &["exceeds the context window"],
 ];
 
+/// As much of a client's text as a message quotes.
+pub fn quotable(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_QUOTED_BYTES))
+        .unwrap_or_default()
+}
+
+const MAX_QUOTED_BYTES: usize = 200;
+
 impl<'a> ErrorBody<'a> {
     /// An error with the type that goes with `status`.
     pub fn new(status: u16, message: impl Into<Cow<'a, str>>) -> Self {

@@ -38,7 +38,7 @@ const MAX_EVENT_BYTES: usize = 1 << 20;
 /// A stream through a dialect.
 fn relay(dialect: &dyn Dialect, chunks: &[&[u8]], include_usage: bool) -> String {
     let writer = ChunkWriter::new("asked", STAMP, include_usage);
-    let mut relay = Relay::new(dialect.stream(), writer, MAX_EVENT_BYTES);
+    let mut relay = Relay::new(dialect.stream(), writer, MAX_EVENT_BYTES, usize::MAX);
     let mut out = Vec::new();
     for chunk in chunks {
         relay.push(chunk, &mut out);

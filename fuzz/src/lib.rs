@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Everything is called with bytes alone, so what was found by one way is a regression test for the
-//! other. Bounded memory is shown by the size of what comes out, in proportion to what went in.
+//! other. Bounded memory is shown by the size of what comes out, in proportion to what went in, and by
+//! counting what a translation has at once.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -30,6 +31,25 @@ use llm_proxy::provider::relay::Relay;
 use llm_proxy::sse::{self, Item};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+#[path = "../../tests/support/allocator.rs"]
+pub mod allocator;
+
+/// What a translation may take at once: natively five times the body, beside what comes out, and what
+/// does not depend on the body; where there is a schema, that is its tree. Unit: bytes. Nothing is
+/// counted where the program has no [`allocator::Counting`].
+fn assert_bounded(most: usize, body: &[u8], out: usize) {
+    let is_schema = |at: &[u8]| at == b"schema\"" || at == b"ameters";
+    let slack = match body.windows(7).any(is_schema) {
+        true => 12 << 20,
+        false => 128 << 10,
+    };
+    assert!(
+        most <= 5 * body.len() + 3 * out + slack,
+        "{most} bytes for {} and {out}",
+        body.len()
+    );
+}
 
 const STAMP: Stamp = Stamp {
     created: 1_763_700_000,
@@ -146,7 +166,16 @@ fn request(dialect: &dyn Dialect, bytes: &[u8]) {
         let options = Options {
             max_tokens: None,
             unsupported,
+            ..Options::default()
         };
+        let translate = || {
+            let request = openai::read(bytes).ok()?;
+            let length = bytes.len();
+            let encoded = dialect.encode_within(&request, &options, length, usize::MAX);
+            Some(encoded.map_or(0, |it| it.body.len()))
+        };
+        let (most, out) = allocator::most_of(translate);
+        assert_bounded(most, bytes, out.unwrap_or(0));
         if let Ok(encoded) = dialect.encode(&request, &options) {
             assert!(serde_json::from_slice::<&RawValue>(&encoded.body).is_ok());
             assert!(encoded.head.suffix.starts_with('/'));
@@ -188,6 +217,7 @@ pub fn embeddings(bytes: &[u8]) {
         let options = Options {
             max_tokens: None,
             unsupported,
+            ..Options::default()
         };
         if let Ok(encoded) = embeddings.encode(bytes, "m", &options, usize::MAX) {
             assert!(serde_json::from_slice::<&RawValue>(&encoded.request.body).is_ok());
@@ -203,6 +233,13 @@ pub fn embeddings(bytes: &[u8]) {
 }
 
 fn reply(dialect: &dyn Dialect, bytes: &[u8]) {
+    let translate = || {
+        let reply = dialect.decode(bytes).ok()?;
+        let length = bytes.len();
+        openai::write_reply_within(&reply, "asked", STAMP, length, usize::MAX).ok()
+    };
+    let (most, out) = allocator::most_of(translate);
+    assert_bounded(most, bytes, out.map_or(0, |it| it.len()));
     if let Ok(reply) = dialect.decode(bytes) {
         let out = openai::write_reply(&reply, "asked", STAMP);
         assert!(serde_json::from_slice::<&RawValue>(&out).is_ok());
@@ -238,6 +275,7 @@ fn stream(dialect: &dyn Dialect, bytes: &[u8]) {
             dialect.stream(),
             ChunkWriter::new("asked", STAMP, true),
             1 << 20,
+            usize::MAX,
         );
         let mut out = Vec::new();
         for chunk in chunks {

@@ -15,6 +15,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+#[global_allocator]
+static ALLOCATOR: llm_proxy_fuzz::allocator::Counting = llm_proxy_fuzz::allocator::Counting;
+
 /// The files of `tests/` whose names end in this, each with a first byte that says how to cut it.
 fn seeds(ending: &str, is_cut: bool) -> Vec<Vec<u8>> {
     let mut files = Vec::new();

@@ -91,8 +91,6 @@ kinds! {
     IsStrict,
     Parameters,
     ToolCache,
-    // Stop sequences.
-    Stop,
     // Choices of a reply, by why they ended.
     ChoiceCalls,
     ChoiceFiltered,
@@ -300,14 +298,14 @@ mod tests {
             tape.push(kind, &text[index..index * 2]);
             assert_eq!(tape.len(), index + 1);
         }
-        tape.replace(9_999, Kind::Stop, &text[7..9]);
+        tape.replace(9_999, Kind::User, &text[7..9]);
         tape.replace(0, Kind::User, b"elsewhere");
         tape.replace(4_096, Kind::Tool, &text[text.len()..]);
         for index in 0..10_000 {
             let expected = match index {
                 0 => (Kind::User, &b""[..]),
                 4_096 => (Kind::Tool, &b""[..]),
-                9_999 => (Kind::Stop, &text[7..9]),
+                9_999 => (Kind::User, &text[7..9]),
                 _ => (KINDS[index % KINDS.len()], &text[index..index * 2]),
             };
             assert_eq!(tape.get(index), Some(expected));

@@ -255,7 +255,12 @@ impl Asked {
             }
         );
         let chunks = ChunkWriter::new(self.model.clone(), stamp, include_usage);
-        Relay::new(self.dialect.stream(), chunks, MAX_EVENT_BYTES)
+        Relay::new(
+            self.dialect.stream(),
+            chunks,
+            MAX_EVENT_BYTES,
+            MAX_CHUNKS_BYTES,
+        )
     }
 }
 
@@ -297,6 +302,9 @@ const BROKEN_REPLY: &str = "broken_reply";
 
 /// An event carries at most a part of an answer, or an image.
 const MAX_EVENT_BYTES: usize = 16 << 20;
+
+/// What one call may make of the events at hand. Unit: bytes.
+const MAX_CHUNKS_BYTES: usize = 2 * MAX_EVENT_BYTES;
 
 #[cfg(test)]
 mod tests {

@@ -29,6 +29,9 @@ const MAX_DEPTH: usize = 127;
 /// The most members that one object may have which its shape does not know, and which are kept.
 const MAX_UNKNOWN: usize = 64;
 
+/// The longest name of such a member. Unit: bytes.
+const MAX_UNKNOWN_NAME_BYTES: usize = 256;
+
 /// Reads the values of a text, from the front.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
@@ -148,6 +151,14 @@ pub fn read_into<'a, T: Read<'a>>(text: &'a [u8], place: &mut Option<T>) -> Resu
     let mut reader = Reader::new(text);
     T::read_into(place, &mut reader)?;
     reader.end()
+}
+
+/// Whether a text has at most so many values, those within others included. Text that is not JSON has
+/// as many as there are before what is wrong.
+pub fn has_at_most(values: usize, text: &[u8]) -> bool {
+    let mut left = values;
+    let skipped = Reader::new(text).skip_counted(&mut left);
+    skipped.is_ok() || left > 0
 }
 
 /// Declares a shape: a struct of optional members, and what reads it. `null` is absence.
@@ -397,6 +408,10 @@ impl<'a> Reader<'a> {
         if members.len() >= MAX_UNKNOWN {
             return Err(self.unfit("taken: its object has too many members that are not known"));
         }
+        // It stands in messages.
+        if key.bytes().len() > MAX_UNKNOWN_NAME_BYTES {
+            return Err(self.unfit("taken: its name is too long"));
+        }
         members.push((key.to_name(), self.value()?));
         Ok(())
     }
@@ -425,6 +440,19 @@ impl<'a> Reader<'a> {
         }
         self.rest = before;
         Ok(Key(self.quoted()?.to_bytes()))
+    }
+
+    /// Skips one value, and takes it and every value in it off `left`.
+    fn skip_counted(&mut self, left: &mut usize) -> Result<(), Unread> {
+        match left.checked_sub(1) {
+            Some(fewer) => *left = fewer,
+            None => return Err(self.unfit("taken: there are too many values before")),
+        }
+        match self.peek() {
+            Some(b'{') => self.object(&mut |reader, _| reader.skip_counted(left)),
+            Some(b'[') => self.array(&mut |reader| reader.skip_counted(left)),
+            _ => self.skip().map(drop),
+        }
     }
 
     /// Skips one value. Gives its text.

@@ -241,6 +241,12 @@ pub(super) fn error_message(status: u16, message: &str) -> String {
     message.chars().take(MAX_MESSAGE_CHARS).collect()
 }
 
+/// The most values, of any kind, that a schema may have which is read as a tree.
+///
+/// A tree is a hundred times as large as the smallest values: this bounds it to some megabytes, one at
+/// a time, whatever the body. Tools and answers of real applications have some thousand.
+pub const MAX_SCHEMA_VALUES: usize = 20_000;
+
 /// How much of a provider's message is passed on.
 pub(super) const MAX_MESSAGE_CHARS: usize = 4_000;
 

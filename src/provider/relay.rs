@@ -6,8 +6,8 @@ use crate::sse::{self, Item};
 
 /// Bytes of the provider in, bytes for the client out, in the same call.
 ///
-/// Memory: one event of the provider, at most `max_event_bytes`, beside what is being written, and
-/// maybe one short event that came before it.
+/// Memory: one event of the provider, at most `max_event_bytes`, beside what is being written, which is
+/// not much more than `max_out_bytes`, and maybe one short event that came before it.
 pub struct Relay {
     events: sse::Decoder,
     translation: Translation,
@@ -17,6 +17,9 @@ pub struct Relay {
 struct Translation {
     stream: Box<dyn StreamDecoder>,
     chunks: ChunkWriter,
+    /// How much may be written in one call: a part of an event can be a tenth of the chunk that it
+    /// becomes.
+    max_out_bytes: usize,
 }
 
 impl Relay {
@@ -25,10 +28,15 @@ impl Relay {
         stream: Box<dyn StreamDecoder>,
         chunks: ChunkWriter,
         max_event_bytes: usize,
+        max_out_bytes: usize,
     ) -> Self {
         Self {
             events: sse::Decoder::new(max_event_bytes),
-            translation: Translation { stream, chunks },
+            translation: Translation {
+                stream,
+                chunks,
+                max_out_bytes,
+            },
         }
     }
 
@@ -86,24 +94,33 @@ impl Relay {
 
 impl Translation {
     fn item(&mut self, item: &Item<'_>, out: &mut Vec<u8>) {
-        let Self { stream, chunks } = self;
+        let Self { stream, chunks, .. } = self;
         if chunks.is_finished() {
             return;
         }
+        let max = self.max_out_bytes;
         match item {
-            Item::Comment(comment) => sse::write_comment(comment, out),
+            Item::Comment(comment) if out.len() < max => sse::write_comment(comment, out),
+            Item::Comment(_) => {}
             Item::Event(event) => {
-                let said = stream.event(event, &mut |delta| chunks.write(delta, out));
+                let said = stream.event(event, &mut |delta| {
+                    if out.len() < max {
+                        chunks.write(delta, out);
+                    }
+                });
                 if let Err(broken) = said {
                     self.fail(&broken.0, out);
                 }
             }
         }
+        if out.len() >= max {
+            self.fail(&format!("it becomes more than {max} bytes at once"), out);
+        }
     }
 
     #[cold]
     fn finish(&mut self, out: &mut Vec<u8>) {
-        let Self { stream, chunks } = self;
+        let Self { stream, chunks, .. } = self;
         if let Err(broken) = stream.finish(&mut |delta| chunks.write(delta, out)) {
             self.fail(&broken.0, out);
         }
@@ -115,5 +132,37 @@ impl Translation {
     fn fail(&mut self, what: &str, out: &mut Vec<u8>) {
         let error = BrokenReply(what.to_owned()).to_error();
         self.chunks.fail(&error, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::openai::Stamp;
+    use crate::provider::dialect::Dialect;
+    use crate::provider::gemini::Gemini;
+
+    #[test]
+    fn an_event_that_becomes_too_much_ends_the_stream_with_an_error() {
+        const MAX: usize = 4096;
+        let relayed = |count: usize| {
+            let parts = vec![r#"{"text":"a"},{"functionCall":{"name":"f"}}"#; count].join(",");
+            let event = format!(
+                r#"{{"candidates":[{{"content":{{"parts":[{parts}]}},"finishReason":"STOP"}}]}}"#
+            );
+            let chunks = ChunkWriter::new("m", Stamp::default(), false);
+            let mut relay = Relay::new(Gemini.stream(), chunks, 1 << 20, MAX);
+            let mut out = Vec::new();
+            relay.push(format!("data: {event}\n\n").as_bytes(), &mut out);
+            relay.finish(&mut out);
+            assert!(relay.is_finished() && out.len() < MAX + 1024);
+            String::from_utf8(out).unwrap()
+        };
+        assert!(relayed(3).ends_with("data: [DONE]\n\n"));
+        let cut = relayed(1000);
+        assert!(
+            !cut.contains("[DONE]") && cut.contains("more than 4096 bytes at once"),
+            "{cut}"
+        );
     }
 }

@@ -5,9 +5,9 @@ use std::fmt;
 
 use super::wire;
 use crate::chat::tape::{Kind, MAX_TEXT_BYTES, Tape};
-use crate::chat::{HostedTool, Messages, Request, ResponseFormat, Stops, ToolChoice, Tools};
+use crate::chat::{HostedTool, Messages, Request, ResponseFormat, ToolChoice, Tools};
 use crate::json::{Key, Quoted, Raw, Reader, Seen, Unread};
-use crate::refusal::ErrorBody;
+use crate::refusal::{ErrorBody, quotable};
 
 /// A body that is no chat completion request. Caused by the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,6 @@ pub fn read(body: &[u8]) -> Result<Request<'_>, InvalidRequest> {
         seen_lists: Seen::default(),
         has_messages: false,
         messages: Tape::new(body),
-        stops: Tape::new(body),
         tools: Tape::new(body),
         hosted_tools: Vec::new(),
         uses_functions: false,
@@ -126,7 +125,6 @@ struct Reading<'a> {
     seen_lists: Seen,
     has_messages: bool,
     messages: Tape<'a>,
-    stops: Tape<'a>,
     tools: Tape<'a>,
     hosted_tools: Vec<HostedTool<'a>>,
     uses_functions: bool,
@@ -139,9 +137,8 @@ struct Reading<'a> {
 
 /// The members that [`wire::Body`] and [`wire::Message`] have not, by number.
 const MESSAGES: u32 = 0;
-const STOP: u32 = 1;
-const TOOLS: u32 = 2;
-const FUNCTIONS: u32 = 3;
+const TOOLS: u32 = 1;
+const FUNCTIONS: u32 = 2;
 const CONTENT: u32 = 0;
 const TOOL_CALLS: u32 = 1;
 
@@ -150,7 +147,6 @@ impl<'a> Reading<'a> {
     fn member(&mut self, reader: &mut Reader<'a>, key: &Key<'a>) -> Result<(), Unread> {
         let number = match key.bytes() {
             b"messages" => MESSAGES,
-            b"stop" => STOP,
             b"tools" => TOOLS,
             b"functions" => FUNCTIONS,
             _ => return self.body.read_member(&mut self.seen, reader, key),
@@ -168,7 +164,6 @@ impl<'a> Reading<'a> {
                     self.message(reader, index - 1)
                 })
             }
-            STOP => self.stop(reader),
             FUNCTIONS => reader.array(&mut |reader| {
                 index += 1;
                 self.uses_functions = true;
@@ -195,22 +190,6 @@ impl<'a> Reading<'a> {
                 expected: "valid",
             }
         })
-    }
-
-    fn stop(&mut self, reader: &mut Reader<'a>) -> Result<(), Unread> {
-        let mut one = |reader: &mut Reader<'a>| {
-            let stop: crate::json::Text<'a> = reader.value()?;
-            // An empty sequence requests nothing.
-            if !stop.is_empty() {
-                self.stops.push(Kind::Stop, stop.quoted().text());
-            }
-            Ok(())
-        };
-        match reader.peek() {
-            Some(b'"') => one(reader),
-            Some(b'[' | b'{') => reader.array(&mut one),
-            _ => Err(reader.unfit("a string or an array of strings")),
-        }
     }
 
     fn message(&mut self, reader: &mut Reader<'a>, index: usize) -> Result<(), Unread> {
@@ -363,7 +342,8 @@ impl<'a> Reading<'a> {
                 return Err(InvalidRequest::at(
                     format!("{}.role", path()),
                     format!(
-                        "{other:?} is none of \"assistant\", \"developer\", \"system\", \"tool\", \"user\""
+                        "{:?} is none of \"assistant\", \"developer\", \"system\", \"tool\", \"user\"",
+                        quotable(other)
                     ),
                 ));
             }
@@ -435,7 +415,7 @@ impl<'a> Reading<'a> {
             max_tokens: body.max_completion_tokens.or(body.max_tokens),
             temperature: body.temperature,
             top_p: body.top_p,
-            stop: Stops(self.stops),
+            stop: body.stop.unwrap_or_default(),
             stream: body.stream.unwrap_or_default(),
             include_usage: stream_options.include_usage.unwrap_or_default(),
             tools: Tools(self.tools),
@@ -576,7 +556,7 @@ impl<'a> Reading<'a> {
         {
             return Err(InvalidRequest::at(
                 path(".type"),
-                format!("{kind:?} is not \"function\""),
+                format!("{:?} is not \"function\"", quotable(&kind)),
             ));
         }
         let missing = |member: &str| InvalidRequest::missing(path(member));
@@ -702,7 +682,10 @@ impl Allowed {
             return Ok(());
         }
         let allowed = self.list().join("\", \"");
-        let message = format!("{kind:?} is not taken in this role; use one of \"{allowed}\"");
+        let message = format!(
+            "{:?} is not taken in this role; use one of \"{allowed}\"",
+            quotable(kind)
+        );
         Err(InvalidRequest::at(path(), message))
     }
 
@@ -729,7 +712,7 @@ fn function_choice(it: wire::FunctionChoice<'_>) -> Result<Option<ToolChoice<'_>
             "none" => Ok(Some(ToolChoice::None)),
             other => Err(InvalidRequest::at(
                 "function_call",
-                format!("{other:?} is none of \"auto\", \"none\""),
+                format!("{:?} is none of \"auto\", \"none\"", quotable(other)),
             )),
         },
     }
@@ -748,7 +731,10 @@ fn tool_choice<'a>(
                 "required" => Ok(Some(ToolChoice::Required)),
                 other => Err(InvalidRequest::at(
                     "tool_choice",
-                    format!("{other:?} is none of \"auto\", \"none\", \"required\""),
+                    format!(
+                        "{:?} is none of \"auto\", \"none\", \"required\"",
+                        quotable(other)
+                    ),
                 )),
             };
         }
@@ -819,7 +805,10 @@ fn response_format<'a>(
         }
         Some(other) => Err(InvalidRequest::at(
             "response_format.type",
-            format!("{other:?} is none of \"json_object\", \"json_schema\", \"text\""),
+            format!(
+                "{:?} is none of \"json_object\", \"json_schema\", \"text\"",
+                quotable(other)
+            ),
         )),
         None => Err(InvalidRequest::missing("response_format.type")),
     }

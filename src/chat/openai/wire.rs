@@ -7,16 +7,18 @@
 
 use std::borrow::Cow;
 
+use crate::chat::Stops;
 use crate::json::{Ignored, Items, Quoted, Raw, Read, Reader, Text, Unread, object};
 
 object! {
-    /// The whole body, but for `functions`, `messages`, `stop` and `tools`.
+    /// The whole body, but for `functions`, `messages` and `tools`.
     pub(super) Body<'a> {
         model: Cow<'a, str> = b"model",
         max_tokens: u64 = b"max_tokens",
         max_completion_tokens: u64 = b"max_completion_tokens",
         temperature: f64 = b"temperature",
         top_p: f64 = b"top_p",
+        stop: Stops<'a> = b"stop",
         stream: bool = b"stream",
         stream_options: StreamOptions<'a> = b"stream_options",
         tool_choice: ToolChoice<'a> = b"tool_choice",

@@ -15,6 +15,7 @@ use crate::chat::{Message, Request, ResponseFormat, Tool, ToolChoice};
 use crate::json::{Raw, Text, Writer};
 use crate::provider::adapt::{Adapter, HINTS, SAMPLER_EXTENSIONS};
 use crate::provider::dialect::{Options, Unsupported};
+use crate::refusal::quotable;
 
 /// > Requires a minimum budget of 1,024 tokens.
 const MIN_BUDGET_TOKENS: u64 = 1024;
@@ -118,7 +119,7 @@ pub(super) fn vertex_suffix(request: &Request<'_>) -> Result<String, Unsupported
     if model.is_empty() || model.starts_with('.') || !model.bytes().all(is_safe) {
         return Err(Unsupported {
             param: "model".to_owned(),
-            message: format!("{model:?} cannot be part of a URL"),
+            message: format!("{:?} cannot be part of a URL", quotable(model)),
         });
     }
     let method = if request.stream {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::provider::dialect::Unsupported;
+use crate::refusal::quotable;
 
 /// A model's name, fit to be one segment of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl<'a> Model<'a> {
         if matches!(name, "" | "." | "..") || (!needs_no_escape && name.contains(leaves)) {
             return Err(Unsupported {
                 param: "model".to_owned(),
-                message: format!("{name:?} is not a name of a Gemini model"),
+                message: format!("{:?} is not a name of a Gemini model", quotable(name)),
             });
         }
         let segment = if needs_no_escape {

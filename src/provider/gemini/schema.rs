@@ -29,6 +29,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::json;
+use crate::provider::dialect::MAX_SCHEMA_VALUES as MAX_VALUES;
+
 /// A schema that Gemini takes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cleaned {
@@ -45,8 +48,9 @@ pub enum Cleaned {
 pub enum InvalidSchema {
     /// It is not a JSON object, or nested deeper than 127.
     NotAnObject,
-    /// With its references replaced it has more than [`MAX_NODES`] schemas, is nested deeper
-    /// than [`MAX_DEPTH`], or has grown by more than [`MAX_BYTES`].
+    /// It is longer than [`MAX_BYTES`] or has more than [`MAX_SCHEMA_VALUES`](MAX_VALUES) values; or with its references
+    /// replaced it has more than [`MAX_NODES`] schemas, is nested deeper than [`MAX_DEPTH`], or has
+    /// grown by more than [`MAX_BYTES`].
     TooLarge,
 }
 
@@ -56,8 +60,9 @@ impl std::fmt::Display for InvalidSchema {
             Self::NotAnObject => write!(f, "the schema is not a JSON object"),
             Self::TooLarge => write!(
                 f,
-                "the schema has more than {MAX_NODES} parts, is nested deeper than {MAX_DEPTH}, or \
-                 says too much with its references replaced"
+                "the schema has more than {MAX_NODES} parts or {MAX_VALUES} values, is nested deeper \
+                 than {MAX_DEPTH}, or is longer than {MAX_BYTES} bytes, maybe with its references \
+                 replaced"
             ),
         }
     }
@@ -66,7 +71,8 @@ impl std::fmt::Display for InvalidSchema {
 /// The most schemas that one may consist of.
 pub const MAX_NODES: usize = 10_000;
 
-/// How much longer a schema may become: what a reference refers to is written once for each.
+/// How long a schema may be, and how much longer it may become: what a reference refers to is written
+/// once for each.
 ///
 /// Unit: bytes of texts and values.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -83,6 +89,9 @@ const CONTAINERS: [&str; 9] = [
     "prefixItems",
     "properties",
 ];
+
+/// There are seven types.
+const MAX_TYPES: usize = 16;
 
 /// The deepest nesting of schemas.
 pub const MAX_DEPTH: usize = 100;
@@ -101,6 +110,10 @@ pub fn clean(
     description: Option<&str>,
     is_answer: bool,
 ) -> Result<Cleaned, InvalidSchema> {
+    let length = schema.len() + description.map_or(0, str::len);
+    if length > MAX_BYTES || !json::has_at_most(MAX_VALUES, schema.as_bytes()) {
+        return Err(InvalidSchema::TooLarge);
+    }
     let mut root: Value = serde_json::from_str(schema).map_err(|_| InvalidSchema::NotAnObject)?;
     if let (Some(members), Some(description)) = (root.as_object_mut(), description) {
         members
@@ -441,7 +454,7 @@ impl Node {
     fn add_type(&mut self, kind: &str) {
         if kind.eq_ignore_ascii_case("null") {
             self.nullable = true;
-        } else if !self.types.iter().any(|known| known == kind) {
+        } else if self.types.len() < MAX_TYPES && !self.types.iter().any(|known| known == kind) {
             self.types.push(kind.to_ascii_lowercase());
         }
     }
@@ -665,6 +678,22 @@ mod tests {
                 Ok(_) => assert!(is_cleaned),
                 Err(error) => assert_eq!((error, is_cleaned), (InvalidSchema::TooLarge, false)),
             }
+        }
+    }
+
+    #[test]
+    fn what_would_become_a_large_tree_is_not_read() {
+        let alternatives = |count: usize| {
+            let many = vec![r#"{"type":"string"}"#; count].join(",");
+            format!(r#"{{"type":"object","properties":{{"a":{{"anyOf":[{many}]}}}}}}"#)
+        };
+        assert!(cleaned(&alternatives(5_000)).starts_with("open"));
+        for schema in [
+            alternatives(MAX_VALUES / 2),
+            format!(r#"{{"enum":[{}1]}}"#, "1,".repeat(MAX_VALUES)),
+            format!(r#"{{"description":"{}"}}"#, "a".repeat(MAX_BYTES)),
+        ] {
+            assert_eq!(cleaned(&schema), "TooLarge");
         }
     }
 

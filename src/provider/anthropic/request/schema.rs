@@ -24,6 +24,9 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::json;
+use crate::provider::dialect::MAX_SCHEMA_VALUES;
+
 /// A schema that cannot be sent. Caused by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InvalidSchema {
@@ -37,7 +40,8 @@ impl fmt::Display for InvalidSchema {
             Self::NotAnObject => f.write_str("the schema is not a JSON object"),
             Self::TooLarge => write!(
                 f,
-                "the schema is longer than {MAX_BYTES} bytes or nested deeper than {MAX_DEPTH}"
+                "the schema is longer than {MAX_BYTES} bytes, has more than {MAX_SCHEMA_VALUES} \
+                 values, or is nested deeper than {MAX_DEPTH}"
             ),
         }
     }
@@ -191,7 +195,7 @@ fn modernise(schema: &mut Value, depth: usize) -> Result<(), InvalidSchema> {
 }
 
 fn parse(schema: &str) -> Result<Map<String, Value>, InvalidSchema> {
-    if schema.len() > MAX_BYTES {
+    if schema.len() > MAX_BYTES || !json::has_at_most(MAX_SCHEMA_VALUES, schema.as_bytes()) {
         return Err(InvalidSchema::TooLarge);
     }
     match serde_json::from_str(schema) {

@@ -144,6 +144,11 @@ fn data_uri(uri: &str) -> Option<(&str, &str)> {
 /// RFC 4648, section 4, with or without padding.
 fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=');
+    // Memory is taken only for what can be decoded.
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    if !text.bytes().all(is_base64) {
+        return None;
+    }
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
     let (mut bits, mut count) = (0_u32, 0);
     for byte in text.bytes() {

@@ -11,6 +11,7 @@ use crate::provider::adapt::{Adapter, Rule};
 use crate::provider::dialect::Unsupported;
 use crate::provider::gemini::model::Model;
 use crate::provider::gemini::{Host, SIGNATURE_PREFIX, media, rules};
+use crate::refusal::quotable;
 
 /// Writes `contents`, and `systemInstruction` where there are instructions. Returns which detail the
 /// images ask for.
@@ -432,6 +433,7 @@ impl<'r> Contents<'_, 'r> {
     ) -> Result<(), Unsupported> {
         let Some((_, name)) = self.called.get(&Id(id)).copied() else {
             let id = id.decode();
+            let id = quotable(&id);
             return Err(unsupported(
                 format!("messages[{message}].tool_call_id"),
                 format!("no earlier assistant message has a tool call with the id {id:?}"),
