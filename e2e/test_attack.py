@@ -34,6 +34,11 @@ def claude(**members) -> dict:
     return {**attack.ASK, "model": "claude-x", "max_tokens": 5, **members}
 
 
+def padded_with(size: int) -> bytes:
+    """A request whose text is so long. Unit: bytes."""
+    return json.dumps(claude(messages=[{"role": "user", "content": "x" * size}])).encode()
+
+
 def anthropic_reply(length: int) -> bytes:
     """A message whose text is so long. Unit: bytes."""
     message = {
@@ -137,7 +142,7 @@ def tight(stage, provider, hostile, request):
 def test_uploads_that_do_not_end_share_one_budget(tight, mock, hostile):
     """What has no room gets 503 at once; what has, goes on, and can still end."""
     hostile.behave = lambda connection, request, _: connection.sendall(head() + anthropic_reply(1))
-    padded = json.dumps(claude(pad="x" * 3 * MIB)).encode()
+    padded = padded_with(3 * MIB)
 
     def upload():
         exchanges = [
@@ -157,8 +162,9 @@ def test_uploads_that_do_not_end_share_one_budget(tight, mock, hostile):
         for reply in refused:
             assert_openai_error(reply, 503, "server_error", code="gateway_overloaded")
             assert reply.header("retry-after") == "1"
-        first.send(b" }")
-        assert first.reply().status in (200, 400, 503)
+        # What misses is its last brace.
+        first.send(b"}")
+        assert first.reply().status in (200, 503)
         first.close()
 
     tight.survives(upload)
@@ -242,7 +248,7 @@ def test_unfinished_events_share_one_budget(tight, mock, hostile):
 @pytest.mark.long
 def test_a_body_that_stops_arriving_is_a_408(gateway, mock):
     def stalled():
-        with unfinished(json.dumps(claude(pad="x" * MIB)).encode(), gateway.port,
+        with unfinished(padded_with(MIB), gateway.port,
                         f"/hostile-anthropic{CHAT}") as exchange:
             assert_openai_error(exchange.reply(), 408, "invalid_request_error", code="request_timeout")
 
@@ -254,7 +260,7 @@ def test_two_hundred_large_requests_and_replies_at_once(gateway, mock, hostile):
     """With the default limits. Each is served or refused, and none of them is cut."""
     body = anthropic_reply(20 * MIB)
     hostile.behave = lambda connection, request, _: connection.sendall(head() + body)
-    padded = json.dumps(claude(pad="x" * 20 * MIB)).encode()
+    padded = padded_with(20 * MIB)
 
     def asked():
         def one(number: int):
@@ -272,7 +278,7 @@ def test_two_hundred_large_requests_and_replies_at_once(gateway, mock, hostile):
 @pytest.mark.long
 def test_a_hundred_uploads_of_30_mb_that_do_not_end(gateway, mock):
     """With the default limits: the memory of the process stays within what the documentation says."""
-    padded = json.dumps(claude(pad="x" * 30 * MIB)).encode()
+    padded = padded_with(30 * MIB)
     before = gateway.resident_bytes()
 
     def upload():

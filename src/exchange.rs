@@ -390,6 +390,10 @@ impl Exchange {
             _ => self.more_of_the_body(at_hand, ends, &read),
         };
         match step.next {
+            Next::Hold if at_hand as u64 > MAX_HELD_BYTES => {
+                self.held = 0;
+                return self.refuse(&Refusal::TooLarge(MAX_HELD_BYTES));
+            }
             Next::Hold => self.held = at_hand,
             Next::Continue | Next::Reply(_) | Next::Take => {
                 self.passed = self.passed.saturating_add(at_hand as u64);
@@ -1159,6 +1163,10 @@ impl Exchange {
                 .is_some_and(|attempt| attempt <= retries)
     }
 }
+
+/// How much of one request's body is held, whatever the limit for bodies that pass: what is read as a
+/// whole has to fit into the VM several times. Unit: bytes.
+const MAX_HELD_BYTES: u64 = 64 << 20;
 
 /// How long a body may become when it is translated. A conversation of one-letter messages becomes
 /// 1.4 times as long; what becomes far longer was made for that. Unit: bytes.

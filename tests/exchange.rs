@@ -2179,6 +2179,24 @@ backends:
         assert_eq!(wire.reply.map(|it| it.status), Some(404));
     }
 
+    fn a_body_that_passes_may_be_larger_than_one_that_is_held() {
+        let plugin = "placement: upstream\nholdHeaders: true\nmaxRequestBytes: 1GiB";
+        let length = 65 << 20;
+        for (kind, path, status) in [("anthropic", CHAT[1].1, Some(413)), ("openai", "/v1/files", None)] {
+            let mut exchange = Exchange::new(backend_of(kind, plugin, "model: m"));
+            let mut headers = post(path);
+            headers[4] = ("content-type", if kind == "openai" { "multipart/form-data; boundary=x" } else { "application/json" });
+            let wire = Wire::new(&headers);
+            exchange.request_headers(&wire.list(), false, &Host::default());
+            let step = exchange.request_body(length, false, |_| panic!("read"), &Host::default());
+            let replied = match step.next {
+                Next::Reply(reply) => Some(reply.status),
+                _ => None,
+            };
+            assert_eq!(replied, status, "{kind}");
+        }
+    }
+
     fn replies_and_events_share_one_budget() {
         let host = Host::default();
         let of = |kind: &str, stream: bool| {

@@ -1332,8 +1332,8 @@ const DEFAULT_MAX_REQUEST_BYTES: u64 = 32 << 20;
 
 /// Envoy ends a VM that grows to 1 GiB. The rest is for the translation of one body, which happens
 /// within one call, and for what the allocator cannot use.
-const DEFAULT_MAX_HELD_BYTES: u64 = 384 << 20;
-const MOST_HELD_BYTES: u64 = 640 << 20;
+const DEFAULT_MAX_HELD_BYTES: u64 = 256 << 20;
+const MOST_HELD_BYTES: u64 = 512 << 20;
 
 /// Where a machine of Google Cloud gets a token of its own service account.
 ///

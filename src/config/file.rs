@@ -24,7 +24,7 @@ keys! {
         /// answered with 413.
         "maxRequestBytes" => max_request_bytes: Option<ByteSize>,
         /// The memory that one Envoy worker may hold for all its requests and replies together, for
-        /// example `384MiB` (the default). What finds no room gets 503 with `retry-after`. See
+        /// example `256MiB` (the default). What finds no room gets 503 with `retry-after`. See
         /// docs/memory.md.
         "maxHeldBytes" => max_held_bytes: Option<ByteSize>,
         /// The provider accounts and servers.

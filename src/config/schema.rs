@@ -43,7 +43,7 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("/properties/listen", json!({"default": "127.0.0.1:10000"})),
         ("/properties/admin", json!({"default": "127.0.0.1:9901"})),
         ("/properties/maxRequestBytes", json!({"default": "32MiB"})),
-        ("/properties/maxHeldBytes", json!({"default": "384MiB"})),
+        ("/properties/maxHeldBytes", json!({"default": "256MiB"})),
         ("/properties/backends", json!({"minItems": 1})),
         ("/properties/placement", json!({"default": "listener"})),
         ("/properties/holdHeaders", json!({"default": false})),
