@@ -1,15 +1,28 @@
 """The manifests for Envoy Gateway, by Envoy Gateway: it serves them and the module, Envoy answers."""
 
 import pytest
+import yaml
 
 from harness import artefacts
 from harness.control_planes.envoy_gateway import EnvoyGateway
-from harness.control_planes.world import render
+from harness.control_planes.world import ARTIFACT, IMAGE, image_digest, render
+from harness.process import until
+from harness.recording import Recording
 
 from conftest import KEYS
 
 KUBERNETES = artefacts.EXAMPLES / "kubernetes"
+PLAIN = KUBERNETES / "plain.gateway.yaml"
+HELD = KUBERNETES / "held.gateway.yaml"
 CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
+CLIENT = [("authorization", "Bearer client"), ("cookie", "a=b"), ("x-forwarded-for", "1.2.3.4")]
+ANSWERED = (("/mistral", "api.mistral.ai"), ("/deepseek/v1/chat/completions", "api.deepseek.com"))
+FRAMING = ("content-length", "host", "transfer-encoding")
+
+NEWEST = artefacts.pinned("ENVOY_GATEWAY_VERSION")
+OLDEST = artefacts.pinned("OLD_ENVOY_GATEWAY_VERSION")
+# A release of Envoy Gateway, with a version of Envoy: its own, or the newest.
+PAIRS = [(NEWEST, artefacts.NEWEST_ENVOY), (NEWEST, artefacts.MIDDLE_ENVOY), (OLDEST, artefacts.OLDEST_ENVOY)]
 
 
 @pytest.fixture(scope="module")
@@ -17,13 +30,15 @@ def start(world):
     """Starts Envoy Gateway with what is rendered; one at a time, since its ports are fixed."""
     running = []
 
-    def start(gateway, *options, keys=KEYS, release=None, envoy=artefacts.NEWEST_ENVOY) -> EnvoyGateway:
+    def start(
+        gateway, *options, keys=KEYS, release=NEWEST, envoy=artefacts.NEWEST_ENVOY, name=None,
+        change=lambda manifests: manifests,
+    ) -> EnvoyGateway:
         while running:
             running.pop().stop()
-        release = release or artefacts.pinned("ENVOY_GATEWAY_VERSION")
-        name = "-".join([gateway.stem.partition(".")[0], *options]).replace("/", "-").replace("--", "")
-        directory = world.directory / "envoy-gateway" / name
-        manifests = render("envoy-gateway", gateway, directory, *options)
+        name = name or "-".join([gateway.stem.partition(".")[0], *options]).replace("/", "-").replace("--", "")
+        directory = world.directory / "envoy-gateway" / name[:100]
+        manifests = change(render("envoy-gateway", gateway, directory, *options))
         running.append(EnvoyGateway(directory / "run", manifests, keys, release, envoy))
         running[-1].until_listening()
         return running[-1]
@@ -33,18 +48,100 @@ def start(world):
         running.pop().stop()
 
 
-PLAIN = ("/mistral", "api.mistral.ai"), ("/deepseek/v1/chat/completions", "api.deepseek.com")
-CLIENT = [("authorization", "Bearer client"), ("cookie", "a=b"), ("x-forwarded-for", "1.2.3.4")]
-
-
-def test_plain(start, mock):
-    started = start(KUBERNETES / "plain.gateway.yaml")
-    for path, host in PLAIN:
+def assert_answers(started: EnvoyGateway, mock):
+    for path, host in ANSWERED:
         mock.forget()
         reply = started.post(path, CHAT, CLIENT)
-        assert reply.status == 200, (reply.body, started.log()[-3000:])
+        assert reply.status == 200, (reply, started.log()[-3000:])
         arrived = mock.only()
-        print(arrived)
         assert (arrived.authority, arrived.path, arrived.sni) == (host, "/v1/chat/completions", host)
+        names = sorted(name for name, _ in arrived.headers if name not in FRAMING)
+        # All of them. Envoy Gateway gives each request an id, which is no secret.
+        assert [it for it in names if it != "x-request-id"] == ["authorization", "content-type"]
         assert arrived.all("authorization") == [f"Bearer sk-{host.split('.')[1]}"]
+    assert_sound(started)
+
+
+def assert_sound(started: EnvoyGateway):
+    """Every condition is true, Envoy took everything, and no key stands in a log."""
     assert started.conditions() == []
+    log = started.log()
+    assert "rejected the last update" not in log
+    assert not [key for key in KEYS.values() if key in log]
+
+
+@pytest.mark.parametrize("release, envoy", PAIRS)
+def test_plain_answers(start, mock, release, envoy):
+    started = start(PLAIN, release=release, envoy=envoy, name=f"plain-{release}-{envoy}")
+    assert_answers(started, mock)
+    if (release, envoy) == PAIRS[0]:
+        Recording("envoy-gateway", "plain").check(started, KEYS)
+
+
+@pytest.mark.parametrize("release, envoy", PAIRS)
+def test_held_headers_answer(start, mock, release, envoy):
+    started = start(HELD, "--hold", release=release, envoy=envoy, name=f"held-{release}-{envoy}")
+    mock.profile("api.anthropic.com", auth_header="x-api-key", auth_prefix="", key="required")
+    recorded = artefacts.ROOT / "tests/chat/plain/reply.anthropic.json"
+    # Also what is larger than Envoy Gateway's own limit of 32 KiB.
+    for text in ("Hello", "x" * 3_000_000):
+        mock.forget()
+        mock.reply(headers=[("content-type", "application/json")], body=recorded.read_text())
+        reply = started.post("/claude", {"messages": [{"role": "user", "content": text}]}, CLIENT)
+        assert (reply.status, reply.json()["object"]) == (200, "chat.completion")
+        arrived = mock.only()
+        assert (arrived.authority, arrived.path) == ("api.anthropic.com", "/v1/messages")
+        assert arrived.all("x-api-key") == ["sk-ant"] and arrived.all("authorization") == []
+    assert_sound(started)
+    if (release, envoy) == PAIRS[0]:
+        Recording("envoy-gateway", "held").check(started, KEYS)
+
+
+def test_an_artifact_is_fetched_as_an_image_is(start, mock):
+    started = start(PLAIN, "--wasm", ARTIFACT, "--sha256", image_digest("artifact"), name="artifact")
+    assert started.post("/mistral", CHAT).status == 200
+    assert mock.only().authority == "api.mistral.ai"
+
+
+# === What a client sees when something is wrong, and where to look; `envoy/README.md` has it ===
+
+
+@pytest.mark.parametrize(
+    "options", [("--wasm", IMAGE, "--sha256", "0" * 64), ("--wasm", IMAGE.replace("0.1.0", "none"))],
+    ids=["digest", "tag"],
+)
+def test_a_module_that_cannot_be_fetched_answers_500(start, mock, options):
+    started = start(PLAIN, *options, name=f"unfetched-{len(options)}")
+    reply = started.post("/mistral", CHAT)
+    assert (reply.status, reply.body, mock.none_came()) == (500, b"", True)
+    [condition] = started.conditions()
+    assert condition.startswith("EnvoyExtensionPolicy default/llm-proxy Accepted=False")
+
+
+def test_a_variable_that_is_missing_answers_503(start, mock):
+    started = start(PLAIN, keys={}, name="no-keys")
+    assert (started.post("/mistral", CHAT).status, mock.none_came()) == (503, True)
+    # Envoy Gateway does not know of it: only the proxy's log names the variable.
+    assert started.conditions() == []
+    assert "DEEPSEEK_API_KEY" in started.log()
+
+
+def changed(manifests: str, change) -> str:
+    documents = [it for it in yaml.safe_load_all(manifests) if it]
+    [policy] = [it for it in documents if it["kind"] == "EnvoyExtensionPolicy"]
+    change(policy["spec"]["wasm"][0]["config"])
+    return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def test_a_change_is_taken_while_it_runs(start, mock):
+    started = start(PLAIN, name="changes")
+    manifests = (started.directory / "ours.yaml").read_text()
+
+    def model() -> str:
+        mock.forget()
+        assert started.post("/mistral", CHAT).status == 200
+        return mock.only().json()["model"]
+
+    assert model() == "mistral-small-latest"
+    started.apply(changed(manifests, lambda it: it["backends"][0]["config"].update(defaultModel="second")))
+    until(lambda: model() == "second")

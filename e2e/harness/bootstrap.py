@@ -121,7 +121,7 @@ def redirected(bootstrap: dict, mock) -> dict:
         for group in cluster.get("load_assignment", {}).get("endpoints", []):
             for endpoint in group["lb_endpoints"]:
                 endpoint["endpoint"]["address"] = _address(host, int(port))
-    for holder in _mappings(bootstrap):
+    for holder in mappings(bootstrap):
         if "trusted_ca" in holder:
             holder["trusted_ca"] = {"filename": str(mock.ca)}
         if str(holder.get("filename", "")).endswith("llm_proxy.wasm"):
@@ -129,12 +129,12 @@ def redirected(bootstrap: dict, mock) -> dict:
     return bootstrap
 
 
-def _mappings(value):
+def mappings(value):
     """Every mapping inside `value`."""
     if isinstance(value, dict):
         yield value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _mappings(inner)
+        yield from mappings(inner)
 
 
 def wasm_filter(plugin: dict | str, holds: bool) -> dict:

@@ -67,7 +67,7 @@ class EnvoyGateway:
 
     def apply(self, manifests: str):
         """Makes these the cluster's manifests; Envoy Gateway sees a file that was moved into its place."""
-        # Where the kinds of what it holds are forgotten, names of filters lack them.
+        (self.directory / "ours.yaml").write_text(manifests)
         draft = self.directory / "draft.yaml"
         draft.write_text(self._around + "---\n" + manifests)
         os.replace(draft, self.directory / "resources/all.yaml")

@@ -216,8 +216,10 @@ def gateway_pod() -> Pod:
 
 def sidecar_pod(port: int) -> Pod:
     """The pod of an application, which calls any host at `port` through its sidecar."""
-    # There is no iptables here; requests go to the port's listener itself.
-    return Pod("chat-0", "apps", {"app": "chat"}, "sidecar", port, "NONE")
+    # There is no iptables here; requests go to the port's listener itself. The annotations are those
+    # of the gateway's pod.
+    config = gateway_pod().proxy_config()
+    return Pod("chat-0", "apps", {"app": "chat"}, "sidecar", port, "NONE", config)
 
 
 def gateway_api(name: str, namespace: str, port: int = 80) -> tuple[Pod, list[dict]]:

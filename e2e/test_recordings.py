@@ -1,0 +1,68 @@
+"""Stock Envoy with what the real control planes handed to it: see `harness/recording.py`."""
+
+import subprocess
+
+import pytest
+
+from harness import artefacts
+from harness.envoy import Envoy
+from harness.kubernetes import SHA256
+from harness.recording import FORMS, Recording, bootstrap, gateway_of
+
+IMAGE = "oci://127.0.0.1:5000/llm-proxy:0.1.0"
+KEYS = {
+    "MISTRAL_API_KEY": "sk-mistral",
+    "DEEPSEEK_API_KEY": "sk-deepseek",
+    "ANTHROPIC_API_KEY": "sk-ant",
+}
+CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
+CLIENT = [("authorization", "Bearer client"), ("cookie", "a=b"), ("x-forwarded-for", "1.2.3.4")]
+# Of HTTP/1.1, and how a body is delimited.
+FRAMING = ("content-length", "host", "transfer-encoding")
+
+
+@pytest.fixture(scope="module", params=FORMS, ids="-".join)
+def recorded(request, provider, output):
+    """The Envoy of a form, and the form. A recording of other manifests than are rendered fails here."""
+    home, form = request.param
+    directory = output / "recordings" / f"{home}-{form}"
+    directory.mkdir(parents=True, exist_ok=True)
+    gateway = gateway_of(home, form, directory)
+    command = [artefacts.command(), "render", home, gateway, *FORMS[home, form][1:]]
+    command += ["--wasm", IMAGE, "--sha256", SHA256]
+    done = subprocess.run([str(it) for it in command], env={}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    config = Recording(home, form).config(done.stdout)
+    envoy = Envoy(directory, bootstrap(config, provider), env=KEYS)
+    yield envoy, form
+    envoy.stop()
+
+
+def test_a_provider_sees_its_key_and_nothing_of_the_way(recorded, mock):
+    envoy, form = recorded
+    hosts = {"/mistral": "api.mistral.ai"}
+    if form != "held":
+        hosts["/deepseek/v1/chat/completions"] = "api.deepseek.com"
+    for path, host in hosts.items():
+        mock.forget()
+        reply = envoy.post(path, CHAT, [*CLIENT, ("host", f"{host}:10000")])
+        assert reply.status == 200, reply
+        arrived = mock.only()
+        assert (arrived.authority, arrived.path, arrived.sni) == (host, "/v1/chat/completions", host)
+        names = sorted(name for name, _ in arrived.headers if name not in FRAMING)
+        assert [it for it in names if it != "x-request-id"] == ["authorization", "content-type"]
+        assert arrived.all("authorization") == [f"Bearer sk-{host.split('.')[1]}"]
+
+
+def test_held_headers_carry_a_translated_type(recorded, mock):
+    envoy, form = recorded
+    if form != "held":
+        return
+    mock.profile("api.anthropic.com", auth_header="x-api-key", auth_prefix="", key="required")
+    reply = artefacts.ROOT / "tests/chat/plain/reply.anthropic.json"
+    mock.reply(headers=[("content-type", "application/json")], body=reply.read_text())
+    answer = envoy.post("/claude", CHAT, CLIENT)
+    assert (answer.status, answer.json()["object"]) == (200, "chat.completion")
+    arrived = mock.only()
+    assert (arrived.authority, arrived.path) == ("api.anthropic.com", "/v1/messages")
+    assert arrived.all("x-api-key") == ["sk-ant"] and arrived.all("authorization") == []
