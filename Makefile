@@ -117,7 +117,7 @@ test-wasm: $(RUNNER) $(TARGETS)
 	    $(CARGO) test --target wasm32-unknown-unknown
 
 .PHONY: e2e
-e2e: build wasm mock reentry pack $(INSTALLED) $(if $(HAS_GO),$(CRDCHECK) $(CRDS) $(FUNC_E)) ## Run the tests behind Envoy; ARGS="-k streams" runs some
+e2e: build wasm mock reentry pack $(INSTALLED) $(MIDDLE_ENVOY) $(if $(HAS_GO),$(CRDCHECK) $(CRDS) $(FUNC_E)) ## Run the tests behind Envoy; ARGS="-k streams" runs some
 	@$(if $(HAS_GO),,echo "e2e: without Go, manifests are not checked as an API server does it, and func-e does not run" >&2)
 	$(VENV)/bin/python -m pytest e2e $(ARGS)
 
@@ -146,6 +146,10 @@ e2e-apiserver: $(if $(HAS_GO),build mock $(INSTALLED) $(APISERVER) $(CRDS)) ## R
 .PHONY: attack
 attack: build wasm mock reentry pack $(INSTALLED) ## Run the attacks behind Envoy, also those that take long
 	$(VENV)/bin/python -m pytest e2e -k attack -m "long or not long" --numprocesses=1 $(ARGS)
+
+.PHONY: e2e-pools
+e2e-pools: build wasm mock $(INSTALLED) $(MIDDLE_ENVOY) ## Run the tests of pools in every Envoy, with outages of 60 and 300 s
+	$(VENV)/bin/python -m pytest e2e -k test_pool -m "long or not long" $(ARGS)
 
 # Compose 2 is a part of the docker command, Compose 1 a command of its own.
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)

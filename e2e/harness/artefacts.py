@@ -12,7 +12,7 @@ OUTPUT = TARGET / "e2e"
 
 NEWEST_ENVOY = "1.40.0"
 OLDEST_ENVOY = "1.37.0"
-# What comes with Envoy Gateway 1.9; only the tests of the control planes have it.
+# What comes with Envoy Gateway 1.9.
 MIDDLE_ENVOY = "1.39.3"
 
 # Nothing takes so long. Only what hangs comes here.
