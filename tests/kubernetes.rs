@@ -55,6 +55,7 @@ fn cluster(holds: bool) -> Cluster {
             secret: "llm-keys".to_owned(),
         },
         holds,
+        roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
     }
 }
 
@@ -175,18 +176,20 @@ fn what_a_home_cannot_do_is_refused_with_the_form_that_can() {
           routes: [{path: /v1, backend: a}]}",
     );
     let message = "backends[3].type: a pool needs the module on each cluster, where it sees every \
-                   attempt; `render istio --hold` and `render envoy` put it there";
+                   attempt; `render istio --hold`, `render envoy-gateway --hold` and `render envoy` put it \
+                   there";
     let both = (message.to_owned(), message.to_owned());
     assert_eq!(refused(&pool, false), both);
-    assert_eq!(refused(&pool, true), (String::new(), message.to_owned()));
+    // Envoy cannot read an image by itself.
+    let image = "--wasm: pools and access tokens need the module at an https:// address";
+    let (istio, envoy_gateway) = refused(&pool, true);
+    assert_eq!(istio, "");
+    assert!(envoy_gateway.contains(image), "{envoy_gateway}");
 
     let vertex = "{name: a, type: google, config: {projectId: p, location: us-central1}}";
     let (istio, envoy_gateway) = refused(&one(vertex), true);
     assert_eq!(istio, "");
-    assert!(
-        envoy_gateway.starts_with("backends[0].config: access tokens"),
-        "{envoy_gateway}"
-    );
+    assert!(envoy_gateway.contains(image), "{envoy_gateway}");
 
     let (istio, envoy_gateway) = refused(&one("{name: a, type: ollama}"), false);
     for error in [istio, envoy_gateway] {
@@ -412,6 +415,89 @@ fn held_headers_are_an_envoy_filter() {
         "{filter}"
     );
     assert!(!filter.contains("config_discovery"));
+}
+
+#[test]
+fn envoy_gateway_gets_pools_and_tokens_by_patches() {
+    let pool = "{backends: [{name: b, type: mistral}, {name: c, type: anthropic, \
+                config: {apiKey: $KEY, defaultModel: m}}, \
+                {name: a, type: pool, backends: [{name: b}, {name: c}]}], \
+                routes: [{path: /v1, backend: a}]}";
+    let vertex = "{backends: [{name: a, type: google, config: {projectId: p, location: global}}], \
+                  routes: [{path: /v1, backend: a}]}";
+    let https = ("https://modules.example/llm_proxy.wasm", Some(SHA256));
+    for (text, clusters, (url, sha256)) in [
+        (
+            pool,
+            vec!["b", "c", "a/b", "a/c", "a/b/1", "a/c/2", "llm-proxy-module"],
+            https,
+        ),
+        (
+            pool,
+            vec!["b", "c", "a/b", "a/c", "a/b/1", "a/c/2"],
+            ("file:///llm_proxy.wasm", None),
+        ),
+        (
+            vertex,
+            vec![
+                "a",
+                "llm-token/metadata.google.internal:80",
+                "llm-proxy-module",
+            ],
+            https,
+        ),
+    ] {
+        let cluster = Cluster {
+            module: Module::new(url, sha256).unwrap(),
+            ..cluster(true)
+        };
+        let resources = envoy_gateway::resources(&source(text), &cluster).unwrap();
+        let kinds: Vec<&str> = kinds(&resources);
+        let kinds: Vec<&str> = kinds.into_iter().filter(|it| *it != "EnvoyProxy").collect();
+        let expected = [
+            "Gateway",
+            "ClientTrafficPolicy",
+            "HTTPRouteFilter",
+            "HTTPRoute",
+            "EnvoyPatchPolicy",
+        ];
+        assert_eq!(kinds, expected, "{text}");
+        let patches = &kind(&resources, "EnvoyPatchPolicy")["spec"]["jsonPatches"];
+        let patches = patches.as_array().unwrap();
+        let added: Vec<&str> = patches
+            .iter()
+            .filter(|it| it["type"] == "type.googleapis.com/envoy.config.cluster.v3.Cluster")
+            .map(|it| {
+                assert_eq!(it["name"], it["operation"]["value"]["name"]);
+                it["name"].as_str().unwrap()
+            })
+            .collect();
+        assert_eq!(added, clusters);
+        let paths: Vec<&str> = patches
+            .iter()
+            .filter_map(|it| it["operation"]["path"].as_str())
+            .collect();
+        for path in [
+            "/virtual_hosts/0/routes",
+            "/typed_config/suppress_envoy_headers",
+        ] {
+            assert!(paths.contains(&path), "{path}: {paths:?}");
+        }
+        // No plugin reads a file that is not there.
+        let text = serde_json::to_string(&patches).unwrap();
+        assert_eq!(
+            text.contains("\"filename\":\"/llm_proxy.wasm\""),
+            sha256.is_none()
+        );
+        assert_eq!(text.contains("\"remote\""), sha256.is_some());
+    }
+    let cluster = Cluster {
+        module: Module::new(https.0, https.1).unwrap(),
+        gateway: envoy_gateway::Gateway::Existing("shared".to_owned()),
+        ..cluster(true)
+    };
+    let errors = envoy_gateway::resources(&source(pool), &cluster).unwrap_err();
+    assert!(errors.to_string().contains("--gateway"), "{errors}");
 }
 
 #[test]

@@ -1,14 +1,17 @@
 """The manifests for Envoy Gateway, by Envoy Gateway: it serves them and the module, Envoy answers."""
 
+import hashlib
+
 import pytest
 import yaml
 
 from harness import artefacts
 from harness.control_planes.envoy_gateway import EnvoyGateway
-from harness.control_planes.world import ARTIFACT, IMAGE, image_digest, render
+from harness.control_planes.world import ARTIFACT, FILE, IMAGE, image_digest, render
 from harness.process import until
 from harness.recording import Recording
 
+import pools
 from conftest import KEYS
 
 KUBERNETES = artefacts.EXAMPLES / "kubernetes"
@@ -145,3 +148,26 @@ def test_a_change_is_taken_while_it_runs(start, mock):
     assert model() == "mistral-small-latest"
     started.apply(changed(manifests, lambda it: it["backends"][0]["config"].update(defaultModel="second")))
     until(lambda: model() == "second")
+
+
+@pytest.mark.parametrize("origin", ["https", "file"])
+@pytest.mark.parametrize("release, envoy", PAIRS)
+def test_a_pool_answers(start, mock, release, envoy, origin):
+    module = artefacts.module()
+    options = ["--wasm", f"file://{module}"]
+    if origin == "https":
+        options = ["--wasm", FILE, "--sha256", hashlib.sha256(module.read_bytes()).hexdigest()]
+    name = f"pool-{release}-{envoy}-{origin}"
+    started = start(
+        pools.GATEWAY, "--hold", *options, keys=pools.KEYS, release=release, envoy=envoy, name=name
+    )
+    pools.assert_pool_answers(started, mock)
+    assert started.conditions() == []
+
+
+def test_vertex_ai_answers_with_a_token(start, mock):
+    mock.accounts(pools.ACCOUNT.account())
+    options = ["--wasm", f"file://{artefacts.module()}"]
+    started = start(pools.VERTEX, "--hold", *options, keys=pools.VERTEX_KEYS, name="vertex")
+    pools.assert_vertex_answers(started, mock)
+    assert started.conditions() == []

@@ -14,6 +14,7 @@ from harness.envoy import Envoy
 from harness.process import until
 from harness.recording import Recording, gateway_of
 
+import pools
 from conftest import KEYS
 
 KUBERNETES = artefacts.EXAMPLES / "kubernetes"
@@ -246,3 +247,17 @@ def test_a_configuration_that_is_refused_at_the_start_answers_500(start, mock):
     started = start(PLAIN, *SELECTOR, change=lambda it: changed(it, nobody), name="refused")
     assert (started.post("/mistral", CHAT).status, mock.none_came()) == (500, True)
     assert 'no backend is named "nobody"' in started.log()
+
+
+@pytest.mark.parametrize("version", [artefacts.NEWEST_ENVOY, artefacts.OLDEST_ENVOY])
+def test_a_pool_answers(start, mock, version):
+    started = start(
+        pools.GATEWAY, *SELECTOR, "--hold", keys=pools.KEYS, version=version, name=f"pool-{version}"
+    )
+    pools.assert_pool_answers(started, mock)
+
+
+def test_vertex_ai_answers_with_a_token(start, mock):
+    mock.accounts(pools.ACCOUNT.account())
+    started = start(pools.VERTEX, *SELECTOR, "--hold", keys=pools.VERTEX_KEYS, name="vertex")
+    pools.assert_vertex_answers(started, mock)

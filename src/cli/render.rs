@@ -140,9 +140,12 @@ pub struct ForEnvoyGateway {
     #[arg(long, value_name = "NAME", default_value = "llm-keys", value_parser = accepted::resource_name)]
     secret: String,
     /// Let headers wait for the body, by an EnvoyPatchPolicy: translated types, deployments in
-    /// paths
+    /// paths, pools
     #[arg(long)]
     hold: bool,
+    /// The path of the CA certificates for providers of pools without tls.caFile, in the pods
+    #[arg(long, value_name = "PATH", default_value = envoy::DEBIAN_ROOTS)]
+    ca_file: String,
     /// Where to write instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -218,6 +221,7 @@ fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
         namespace: arguments.namespace.clone(),
         gateway,
         holds: arguments.hold,
+        roots: arguments.ca_file.clone(),
     };
     let file = &arguments.file;
     let text = envoy_gateway::yaml(&source, &cluster, &file.display().to_string());

@@ -20,7 +20,7 @@ pub use self::route::has_metadata;
 pub(super) use self::route::hosts;
 use super::Source;
 use super::yaml::document;
-use crate::config::Address;
+use crate::config::{Address, Endpoint};
 
 /// What the configuration of the gateway does not say, since it concerns the machine.
 #[derive(Clone, Debug)]
@@ -55,6 +55,17 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
             json!({"max_active_downstream_connections": MAX_CONNECTIONS}),
         )]},
     })
+}
+
+/// The cluster of the server of a URL, to which no route leads; `None`: the URL has no host.
+pub(super) fn server_cluster(name: &str, url: &str, machine: &Machine) -> Option<Value> {
+    let endpoint = Endpoint::parse(url, "").ok()?;
+    Some(cluster::server(
+        name,
+        &endpoint.address,
+        endpoint.is_tls,
+        machine,
+    ))
 }
 
 /// The bootstrap configuration as YAML. `file` is the name of what it is rendered from.

@@ -11,6 +11,8 @@
 //! Source: the CRDs of Envoy Gateway 1.7 to 1.9 and of Gateway API 1.4 to 1.6, and
 //! <https://gateway.envoyproxy.io/docs/api/extension_types/>, read 2026-11-21.
 
+mod patched;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -37,6 +39,8 @@ pub struct Cluster {
     pub gateway: Gateway,
     /// Whether headers wait for the body, by an `EnvoyPatchPolicy`.
     pub holds: bool,
+    /// The path of the CA certificates for providers without `tls.caFile`, as Envoy sees it.
+    pub roots: String,
 }
 
 /// The Gateway that carries the routes.
@@ -61,6 +65,18 @@ pub enum Gateway {
 pub fn resources(source: &Source, cluster: &Cluster) -> Result<Vec<Value>, ConfigErrors> {
     let mut errors = ConfigErrors::default();
     kubernetes::check_names(source, &cluster.name, &mut errors);
+    if cluster.holds && patched::is_needed(source) {
+        let mut resources = Vec::new();
+        if let Gateway::Own { class, secret } = &cluster.gateway {
+            resources.extend(own_gateway(source, cluster, class, secret));
+        }
+        resources.push(client_policy(source, cluster));
+        resources.extend(patched::resources(source, cluster, &mut errors));
+        return match errors.is_empty() {
+            true => Ok(kubernetes::labelled(resources, &cluster.name)),
+            false => Err(errors),
+        };
+    }
     accepted::check_for_envoy_gateway(source, &mut errors);
     kubernetes::check_listener(source, cluster.holds, REMEDY, &mut errors);
     routing::check_order(source, &mut errors);

@@ -208,13 +208,13 @@ pub fn check_listener(source: &Source, holds: bool, remedy: &str, errors: &mut C
     routing::check_headers(source, errors);
     for pool in source.pools() {
         let message = "a pool needs the module on each cluster, where it sees every attempt; \
-                       `render istio --hold` and `render envoy` put it there";
+                       `render istio --hold`, `render envoy-gateway --hold` and `render envoy` put it there";
         errors.push(&source.place(pool.name.as_str()).key("type"), message);
     }
     for backend in source.backends() {
         if matches!(backend.auth, Auth::Token(..)) {
-            let message = "access tokens are asked for at a cluster of their own; `render istio \
-                           --hold` and `render envoy` have it";
+            let message = "access tokens come from a cluster of their own; `render istio --hold`, \
+                           `render envoy-gateway --hold` and `render envoy` have it";
             errors.push(&place(source, backend).key("config"), message);
         }
     }

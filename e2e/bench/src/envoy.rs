@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::dialect::Dialect;
 use crate::load::Words;
+use crate::workload::{POOL_HOST, Workload};
 
 /// What sits between the load and the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +42,13 @@ impl Variant {
         }
     }
 
-    /// Whether it is measured with providers that speak this.
-    pub fn serves(&self, dialect: Dialect) -> bool {
-        !matches!((self, dialect), (Self::Transcoder, Dialect::OpenAi))
+    /// Whether it is measured with this workload.
+    pub fn serves(&self, workload: &Workload) -> bool {
+        match self {
+            Self::Bare | Self::Module(_) => true,
+            Self::Echo(_) => !workload.is_pool,
+            Self::Transcoder => workload.dialect != Dialect::OpenAi,
+        }
     }
 
     /// In whose words its clients ask.
@@ -211,12 +216,25 @@ fn bootstrap(variant: &Variant, listen: SocketAddr, provider: SocketAddr) -> Val
     if *variant == Variant::Transcoder {
         filters.push(transcoder());
     }
+    let mut router = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
+        "suppress_envoy_headers": true,
+    });
+    if let Variant::Module(path) = variant {
+        // Only the pool's route uses it.
+        let mut chooser = wasm_filter(path, "llm-proxy", &pool_plugin("listener", Some("choose")));
+        extend(&mut chooser, json!({"name": CHOOSER, "disabled": true}));
+        filters.push(chooser);
+        // For clusters that have no filters of their own.
+        let module = wasm_filter(path, "llm-proxy", &pool_plugin("upstream", None));
+        extend(
+            &mut router,
+            json!({"upstream_http_filters": [module, codec()]}),
+        );
+    }
     filters.push(json!({
         "name": "envoy.filters.http.router",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-            "suppress_envoy_headers": true,
-        },
+        "typed_config": router,
     }));
     let hosts = Dialect::ALL.map(|dialect| {
         json!({
@@ -227,6 +245,8 @@ fn bootstrap(variant: &Variant, listen: SocketAddr, provider: SocketAddr) -> Val
             "routes": [route(variant, dialect)],
         })
     });
+    let mut hosts = hosts.to_vec();
+    hosts.push(pool_host(variant));
     let manager = json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "gateway",
@@ -242,6 +262,8 @@ fn bootstrap(variant: &Variant, listen: SocketAddr, provider: SocketAddr) -> Val
         }]}],
     });
     let clusters = Dialect::ALL.map(|dialect| cluster(variant, dialect, provider));
+    let mut clusters = clusters.to_vec();
+    clusters.extend(pool_clusters(provider));
     json!({"static_resources": {"listeners": [listener], "clusters": clusters}})
 }
 
@@ -309,12 +331,7 @@ fn cluster(variant: &Variant, dialect: Dialect, provider: SocketAddr) -> Value {
         Variant::Echo(path) => filters.push(wasm_filter(path, "echo", &json!({}))),
         Variant::Bare | Variant::Transcoder => {}
     }
-    filters.push(json!({
-        "name": "envoy.filters.http.upstream_codec",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
-        },
-    }));
+    filters.push(codec());
     json!({
         "name": dialect.name(),
         "type": "STATIC",
@@ -330,6 +347,128 @@ fn cluster(variant: &Variant, dialect: Dialect, provider: SocketAddr) -> Value {
             },
         },
     })
+}
+
+/// What ends the filters of an attempt.
+fn codec() -> Value {
+    json!({
+        "name": "envoy.filters.http.upstream_codec",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
+        },
+    })
+}
+
+/// The host of the pool: the module selects the cluster; without it all goes to the first member.
+fn pool_host(variant: &Variant) -> Value {
+    let mut action = json!({"cluster": POOL_MEMBERS[0], "timeout": "0s"});
+    let mut route = json!({"match": {"prefix": "/"}});
+    if matches!(variant, Variant::Module(_)) {
+        action = json!({
+            "cluster_header": "x-llm-proxy-cluster",
+            "timeout": "0s",
+            "retry_policy": {
+                "retry_on": "reset,connect-failure,refused-stream,5xx,retriable-status-codes",
+                "retriable_status_codes": [429],
+                "num_retries": 0,
+                "per_try_timeout": "60s",
+                "retry_priority": {
+                    "name": "envoy.retry_priorities.previous_priorities",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+                        "update_frequency": 1,
+                    },
+                },
+            },
+        });
+        extend(
+            &mut route,
+            json!({"typed_per_filter_config": {CHOOSER: {
+                "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
+                "config": {},
+            }}}),
+        );
+    }
+    extend(&mut route, json!({"route": action}));
+    json!({
+        "name": "pool",
+        "domains": [POOL_HOST],
+        "request_body_buffer_limit": 33 << 20,
+        "routes": [route],
+    })
+}
+
+/// The members, and the pool's clusters. Modules of 0.1.0 before aggregate clusters name composite
+/// ones, so that they can be measured beside newer ones.
+fn pool_clusters(provider: SocketAddr) -> Vec<Value> {
+    let [first, second] = POOL_MEMBERS;
+    let mut clusters = Vec::new();
+    for name in POOL_MEMBERS {
+        clusters.push(json!({
+            "name": name,
+            "type": "STATIC",
+            "load_assignment": {
+                "cluster_name": name,
+                "endpoints": [{"lb_endpoints": [{
+                    "endpoint": {"address": address(provider)},
+                    "metadata": {"filter_metadata": {"llm-proxy": {"backend": name}}},
+                }]}],
+            },
+        }));
+    }
+    let pool = |name: String, kind: &str, children: Value| {
+        json!({
+            "name": name,
+            "lb_policy": "CLUSTER_PROVIDED",
+            "cluster_type": {
+                "name": format!("envoy.clusters.{kind}"),
+                "typed_config": {
+                    "@type": format!("type.googleapis.com/envoy.extensions.clusters.{kind}.v3.ClusterConfig"),
+                    "clusters": children,
+                },
+            },
+        })
+    };
+    for (a, b) in [(first, second), (second, first)] {
+        clusters.push(pool(format!("pool/{a}"), "aggregate", json!([a, b])));
+        let children = json!([{ "name": a }, { "name": b }]);
+        clusters.push(pool(format!("pool/{a},{b}"), "composite", children));
+    }
+    clusters
+}
+
+/// What the module is told of the pool.
+fn pool_plugin(placement: &str, role: Option<&str>) -> Value {
+    let config = json!({
+        "apiKey": format!("${{{KEY_VARIABLE}}}"),
+        "model": MODEL,
+        "endpoint": format!("http://{}", Dialect::OpenAi.provider_host()),
+    });
+    let member = |name: &str| json!({"name": name, "type": "openai-compatible", "config": config});
+    let mut backends = POOL_MEMBERS.map(member).to_vec();
+    backends.push(json!({
+        "name": "pool",
+        "type": "pool",
+        "backends": POOL_MEMBERS.map(|name| json!({ "name": name })),
+    }));
+    let mut plugin = json!({
+        "backends": backends,
+        "placement": placement,
+        "holdHeaders": true,
+        "routeMetadata": false,
+    });
+    if let Some(role) = role {
+        let routes = json!([{"path": "/v1", "backend": "pool"}]);
+        extend(&mut plugin, json!({"role": role, "routes": routes}));
+    }
+    plugin
+}
+
+/// Adds members to an object.
+fn extend(object: &mut Value, members: Value) {
+    if let (Value::Object(object), Value::Object(members)) = (object, members) {
+        object.extend(members);
+    }
 }
 
 /// What the module is told: the common backend, a key of its own, and for OpenAI a model that is
@@ -407,6 +546,12 @@ pub const KEY: &str = "sk-proj-gateway-0123456789abcdefghijklmnopqrstuvwxyz01234
 const KEY_VARIABLE: &str = "GATEWAY_BENCH_KEY";
 
 const OPENAI_PROTOCOL: &str = "OPENAI_CHAT_COMPLETIONS";
+
+/// The members of the pool.
+const POOL_MEMBERS: [&str; 2] = ["pool-first", "pool-second"];
+
+/// The filter that selects the pool's cluster.
+const CHOOSER: &str = "llm-proxy.choose";
 
 const TRANSCODER: &str = "envoy.filters.http.ai_protocol_manager";
 

@@ -102,7 +102,7 @@ fn request(workload: &Workload, words: Words) -> Result<Request<Full<Bytes>>> {
     };
     let mut request = Request::post(dialect.path(is_stream));
     for (name, value) in [
-        ("host", workload.dialect.gateway_host()),
+        ("host", workload.gateway_host()),
         ("accept-encoding", "gzip, deflate"),
         ("accept", "application/json"),
         ("content-type", "application/json"),

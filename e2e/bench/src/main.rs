@@ -157,7 +157,7 @@ async fn times(
     }
     for workload in &workloads {
         for (envoy, variant) in envoys.iter().zip(variants) {
-            if !variant.serves(workload.dialect) {
+            if !variant.serves(workload) {
                 continue;
             }
             proof::check(envoy, variant, workload, provider)
@@ -175,7 +175,7 @@ async fn times(
         for (workload, samples) in workloads.iter().zip(&mut samples) {
             let turns = envoys.iter().zip(variants).zip(samples);
             let mut turns: Vec<_> = turns
-                .filter(|((_, variant), _)| variant.serves(workload.dialect))
+                .filter(|((_, variant), _)| variant.serves(workload))
                 .collect();
             if round % 2 == 1 {
                 turns.reverse();
@@ -204,7 +204,7 @@ async fn times(
             continue;
         };
         for (variant, with) in variants.iter().skip(1).zip(with) {
-            if variant.serves(workload.dialect) {
+            if variant.serves(workload) {
                 lines.push(Line::new(workload, variant, bare, with));
             }
         }
@@ -228,7 +228,7 @@ async fn memory(
     let workload = workload::large();
     let mut lines = Vec::new();
     for variant in variants {
-        if !variant.serves(workload.dialect) {
+        if !variant.serves(&workload) {
             continue;
         }
         let envoy = Envoy::start(

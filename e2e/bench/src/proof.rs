@@ -31,7 +31,7 @@ pub async fn check(
     let sent: Value = serde_json::from_slice(&record.body)?;
     if matches!(variant, Variant::Bare | Variant::Echo(_)) {
         ensure!(record.body == workload.native, "the body was changed");
-        ensure!(header(HOST.as_str()) == Some(dialect.gateway_host()));
+        ensure!(header(HOST.as_str()) == Some(workload.gateway_host()));
         ensure!(header(AUTHORIZATION.as_str()) == Some(load::CREDENTIAL));
         return check_same(&answer, workload);
     }

@@ -23,6 +23,8 @@ pub struct Workload {
     pub requests: usize,
     /// The ratio to aim at.
     pub aim: f64,
+    /// Whether it is sent to a pool of two, whose first member answers.
+    pub is_pool: bool,
 }
 
 /// What the provider answers.
@@ -50,6 +52,16 @@ impl Workload {
             connections: 1,
             requests: 0,
             aim: 0.0,
+            is_pool: false,
+        }
+    }
+
+    /// The host that clients name, by which Envoy finds the provider or the pool.
+    pub fn gateway_host(&self) -> &'static str {
+        if self.is_pool {
+            POOL_HOST
+        } else {
+            self.dialect.gateway_host()
         }
     }
 
@@ -91,6 +103,18 @@ pub fn all() -> Vec<Workload> {
         }
     }
     all.push(stream(Dialect::OpenAi, "stream", 120, 1.1));
+    let conversation = Conversation::new(2 << 10, 0, Place::Last, false);
+    all.push(Workload {
+        connections: 16,
+        requests: 2400,
+        aim: 1.6,
+        is_pool: true,
+        ..Workload::new(
+            "pool, 2 KB, first attempt".to_owned(),
+            Dialect::OpenAi,
+            &conversation,
+        )
+    });
     for (dialect, to) in [
         (Dialect::Anthropic, "to Anthropic"),
         (Dialect::Gemini, "to Gemini"),
@@ -253,6 +277,9 @@ fn data_uri(bytes: usize) -> String {
     }
     uri
 }
+
+/// The host of the pool.
+pub const POOL_HOST: &str = "pool.gateway.example.com";
 
 /// How many events a streamed answer has.
 pub const CHUNKS: usize = 100;

@@ -61,29 +61,13 @@ pub fn cluster(source: &Source, backend: &Backend, machine: &Machine) -> Value {
 
 /// The cluster of a server that gives access tokens. The module calls it, no route leads to it.
 pub fn token_cluster(source: &token::Source, machine: &Machine) -> Value {
-    let name = source.cluster();
     let endpoint = source.endpoint();
-    let mut cluster = json!({"name": name});
-    let mut add = |members: Value| {
-        if let (Value::Object(cluster), Value::Object(mut members)) = (&mut cluster, members) {
-            cluster.append(&mut members);
-        }
-    };
-    add(discovery(&endpoint.address));
-    add(json!({
-        "connect_timeout": seconds(MAX_CONNECT_TIMEOUT),
-        "load_assignment": {
-            "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {
-                "hostname": endpoint.address.host,
-                "address": socket_address(&endpoint.address),
-            }}]}],
-        },
-    }));
-    if endpoint.is_tls {
-        let tls = tls(&endpoint.address, &Tls::default(), machine, &["http/1.1"]);
-        add(json!({"transport_socket": tls}));
-    }
+    let mut cluster = server(
+        &source.cluster(),
+        &endpoint.address,
+        endpoint.is_tls,
+        machine,
+    );
     let options = typed(
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         json!({
@@ -106,9 +90,38 @@ pub fn token_cluster(source: &token::Source, machine: &Machine) -> Value {
             ],
         }),
     );
-    add(json!({"typed_extension_protocol_options": {
-        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options,
-    }}));
+    if let Value::Object(cluster) = &mut cluster {
+        let options = json!({
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options,
+        });
+        cluster.insert("typed_extension_protocol_options".to_owned(), options);
+    }
+    cluster
+}
+
+/// The cluster of a server to which no route leads.
+pub fn server(name: &str, address: &Address, is_tls: bool, machine: &Machine) -> Value {
+    let mut cluster = json!({"name": name});
+    let mut add = |members: Value| {
+        if let (Value::Object(cluster), Value::Object(mut members)) = (&mut cluster, members) {
+            cluster.append(&mut members);
+        }
+    };
+    add(discovery(address));
+    add(json!({
+        "connect_timeout": seconds(MAX_CONNECT_TIMEOUT),
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {
+                "hostname": address.host,
+                "address": socket_address(address),
+            }}]}],
+        },
+    }));
+    if is_tls {
+        let tls = tls(address, &Tls::default(), machine, &["http/1.1"]);
+        add(json!({"transport_socket": tls}));
+    }
     cluster
 }
 
