@@ -165,6 +165,7 @@ fn request(dialect: &dyn Dialect, bytes: &[u8]) {
     for unsupported in [Policy::Adapt, Policy::Drop] {
         let options = Options {
             max_tokens: None,
+            has_web_search: true,
             unsupported,
             ..Options::default()
         };
@@ -216,6 +217,7 @@ pub fn embeddings(bytes: &[u8]) {
     for unsupported in [Policy::Adapt, Policy::Drop] {
         let options = Options {
             max_tokens: None,
+            has_web_search: true,
             unsupported,
             ..Options::default()
         };
