@@ -9,6 +9,7 @@
 )]
 #![cfg(not(target_family = "wasm"))]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -415,6 +416,54 @@ fn held_headers_are_an_envoy_filter() {
         "{filter}"
     );
     assert!(!filter.contains("config_discovery"));
+}
+
+/// The names of all extensions within a value: what has a `typed_config` beside its name.
+fn extensions(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|it| extensions(it, found)),
+        Value::Object(members) => {
+            if members.contains_key("typed_config") {
+                found.extend(
+                    members
+                        .get("name")
+                        .and_then(Value::as_str)
+                        .map(str::to_owned),
+                );
+            }
+            members.values().for_each(|it| extensions(it, found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn istios_own_proxy_has_every_extension_of_a_pool() {
+    let text = "{backends: [{name: b, type: mistral}, \
+                {name: c, type: google, config: {projectId: p, location: global}}, \
+                {name: a, type: pool, backends: [{name: b}, {name: c}]}], \
+                routes: [{path: /v1, backend: a}]}";
+    let mut found = BTreeSet::new();
+    let resources = istio::resources(&source(text), &mesh(true)).unwrap();
+    extensions(kind(&resources, "EnvoyFilter"), &mut found);
+    // Source: <https://github.com/istio/proxy/blob/master/extensions_build_config.bzl>, read
+    // 2026-11-27: it has no `envoy.clusters.composite`. The plugins are the module's, by name.
+    let built = [
+        "envoy.access_loggers.extension_filters.cel",
+        "envoy.cluster.dns",
+        "envoy.clusters.aggregate",
+        "envoy.filters.http.header_mutation",
+        "envoy.filters.http.router",
+        "envoy.filters.http.upstream_codec",
+        "envoy.filters.network.http_connection_manager",
+        "envoy.retry_priorities.previous_priorities",
+        "envoy.transport_sockets.tls",
+    ];
+    let is_other =
+        |name: &&String| !built.contains(&name.as_str()) && !name.starts_with("llm-proxy.");
+    let others: Vec<&String> = found.iter().filter(is_other).collect();
+    assert!(others.is_empty(), "{others:?}");
+    assert!(found.contains("envoy.clusters.aggregate"), "{found:?}");
 }
 
 #[test]

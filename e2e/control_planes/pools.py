@@ -1,5 +1,8 @@
 """Pools and access tokens behind a control plane: the same requests, whatever carries the gateway."""
 
+from harness import google
+from harness.process import until
+
 JSON = ("content-type", "application/json")
 CHAT = {"model": "mistral-small", "messages": [{"role": "user", "content": "Hello"}]}
 KEYS = {"MISTRAL_API_KEY": "sk-mistral", "ANTHROPIC_API_KEY": "sk-ant", "GROQ_API_KEY": "sk-groq"}
@@ -52,3 +55,27 @@ def assert_pool_answers(started, mock):
     # The gateway's own error, in the API's shape.
     reply = started.post("/nowhere", CHAT)
     assert reply.status == 404 and reply.json()["error"]["message"], reply.body
+
+
+ACCOUNT = google.ServiceAccount("control-planes")
+VERTEX_KEYS = {"SERVICE_ACCOUNT": ACCOUNT.json()}
+VERTEX = """
+backends:
+- name: vertex
+  type: google
+  config: {projectId: e2e-project, location: us-central1, serviceAccount: "${SERVICE_ACCOUNT}"}
+routes:
+- {path: /v1, backend: vertex}
+"""
+
+
+def assert_vertex_answers(started, mock):
+    """The module gets a token with the account's key, and Vertex AI takes it."""
+    body = {**CHAT, "model": "gemini-2.5-flash"}
+    until(lambda: started.post("/v1/chat/completions", body).status == 200)
+    mock.forget()
+    reply = started.post("/v1/chat/completions", body)
+    assert reply.status == 200 and reply.json()["choices"][0]["message"]["content"], reply.body
+    arrived = mock.only()
+    assert arrived.authority == arrived.sni == "us-central1-aiplatform.googleapis.com"
+    assert arrived.header("authorization").startswith("Bearer ")
