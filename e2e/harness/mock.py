@@ -23,6 +23,7 @@ class Arrived:
     authority: str
     path: str
     headers: list[tuple[str, str]]
+    trailers: list[tuple[str, str]]
     body: bytes
     body_complete: bool
     refused: str | None
@@ -33,7 +34,8 @@ class Arrived:
     @classmethod
     def from_json(cls, record: dict) -> "Arrived":
         members = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
-        members["headers"] = [tuple(header) for header in record["headers"]]
+        for name in ("headers", "trailers"):
+            members[name] = [tuple(field) for field in record[name]]
         members["body"] = base64.b64decode(record["body_base64"])
         return cls(**members)
 

@@ -249,9 +249,21 @@ async fn receive(
             break;
         };
         // An error says that the client went away, or that its framing was wrong.
-        if let Ok(data) = frame.map_err(|_gone| Reset)?.into_data() {
-            handle.push_body(&data);
-            pieces.push(data);
+        match frame.map_err(|_gone| Reset)?.into_data() {
+            Ok(data) => {
+                handle.push_body(&data);
+                pieces.push(data);
+            }
+            Err(frame) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                let text =
+                    |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+                let trailers = trailers
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), text(value)));
+                let trailers: Vec<_> = trailers.collect();
+                handle.update(|record| record.trailers = trailers);
+            }
         }
     }
     connection.expect_head();

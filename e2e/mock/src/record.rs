@@ -47,6 +47,8 @@ pub struct Request {
     pub path: String,
     /// Names in lower case, in the order received; HTTP/2 pseudo-headers are not among them.
     pub headers: Vec<(String, String)>,
+    /// What came behind the body, as above.
+    pub trailers: Vec<(String, String)>,
     /// The body, up to the limit.
     pub body: Vec<Bytes>,
     /// Length of the body received, also of what is not kept.
@@ -83,6 +85,7 @@ impl Request {
             "authority": self.authority,
             "path": self.path,
             "headers": self.headers,
+            "trailers": self.trailers,
             "body_bytes": self.body_bytes,
             "body_complete": self.body_complete,
             "body_truncated": self.body_truncated,
