@@ -15,7 +15,8 @@ use std::rc::Rc;
 /// The limit belongs to the holder, since plugins of one VM may have different ones: a share grows
 /// as long as the sum of all shares stays within the limit of the one that grows. A share that is
 /// alone always grows: other limits bound what one stream can hold, and a stream that never finds
-/// room would never be served.
+/// room would never be served. Small shares may use a reserve on top of the limit, so that large ones
+/// cannot make ordinary requests fail.
 #[derive(Debug, Default)]
 pub struct Budget {
     /// The sum of all shares.
@@ -74,7 +75,12 @@ impl Share {
         }
         let others = self.budget.taken().saturating_sub(self.bytes);
         let taken = others.saturating_add(bytes);
-        if bytes > self.bytes && others > 0 && taken > self.limit {
+        let reserve = match bytes <= self.limit / LIMITS_OF_SMALL {
+            true => self.limit / RESERVES,
+            false => 0,
+        };
+        let limit = self.limit.saturating_add(reserve);
+        if bytes > self.bytes && others > 0 && taken > limit {
             return Err(NoRoom);
         }
         self.bytes = bytes;
@@ -181,6 +187,12 @@ impl Held {
     }
 }
 
+/// A share is small up to this part of the limit: 256 KiB of 256 MiB.
+const LIMITS_OF_SMALL: u64 = 1024;
+
+/// The reserve for small shares is this part of the limit: 64 MiB of 256 MiB.
+const RESERVES: u64 = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +229,24 @@ mod tests {
         assert_eq!(small.resize(51), Err(NoRoom));
         assert_eq!(small.resize(49), Ok(()));
         assert_eq!(budget.taken(), 549);
+    }
+
+    #[test]
+    fn small_shares_have_a_reserve_that_large_ones_cannot_use() {
+        let budget = Rc::new(Budget::default());
+        let limit = 1 << 20;
+        let mut large = share(&budget, limit);
+        assert_eq!(large.resize(limit), Ok(()));
+        let mut small: Vec<Share> = Vec::new();
+        loop {
+            let mut one = share(&budget, limit);
+            assert_eq!(one.resize(1_025), Err(NoRoom));
+            if one.resize(1_024) == Err(NoRoom) {
+                break;
+            }
+            small.push(one);
+        }
+        assert_eq!((small.len(), budget.taken()), (256, limit + limit / 4));
     }
 
     #[test]
