@@ -447,8 +447,11 @@ def test_embeddings(vertex, models):
     assert vertex.only().path.endswith(":batchEmbedContents")
 
     vertex.forget()
-    reply = models.post("/v1/embeddings", {"model": "gemini-embedding-001", "input": ["a", "b"]})
-    assert_openai_error(reply, 400, "invalid_request_error", says="one text per request")
+    made = sdk(models).embeddings.create(model="gemini-embedding-001", input=["a", "b"])
+    assert len(made.data) == 2
+    assert vertex.only().path.endswith("gemini-embedding-001:batchEmbedContents")
+
+    vertex.forget()
     reply = models.post("/v1/embeddings", {"model": "claude", "input": "a"})
     assert_openai_error(reply, 400, "invalid_request_error", says="has no embeddings")
     assert vertex.none_came()

@@ -42,6 +42,7 @@
 // Leaves: they know nothing of the rest.
 pub mod base64;
 pub mod budget;
+pub mod data_uri;
 pub mod form;
 pub mod headers;
 pub mod host;

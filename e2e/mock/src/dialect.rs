@@ -6,6 +6,7 @@
 //! reports of their users say; where a model's generation matters, its name tells.
 
 pub mod anthropic;
+pub mod claude;
 pub mod gemini;
 pub mod vertex;
 
@@ -443,7 +444,7 @@ mod tests {
                 (json!({"parameters": {"dimensions": 3}}), "dimensions"),
             ],
         );
-        let generate = call("google/models/gemini-x:generateContent").unwrap();
+        let generate = call("google/models/gemini-2.5-flash:generateContent").unwrap();
         let with_id = json!([
             {"role": "user", "parts": [{"text": "a"}]},
             {"role": "model", "parts": [{"functionCall": {"id": "1", "name": "f"}}]},

@@ -1,29 +1,4 @@
-//! What a picture or a file is: `data:` addresses and media types.
-
-/// The parts of a `data:` address whose data is base64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DataUrl<'a> {
-    /// Without parameters; empty where it names none.
-    pub media_type: &'a str,
-    /// Base64.
-    pub data: &'a str,
-}
-
-/// Takes a `data:` address apart; `None` where it is not one, or its data is not base64.
-///
-/// Source: RFC 2397.
-pub(super) fn data_url(url: &str) -> Option<DataUrl<'_>> {
-    let scheme = url.get(..5)?;
-    if !scheme.eq_ignore_ascii_case("data:") {
-        return None;
-    }
-    let (about, data) = url.get(5..)?.split_once(',')?;
-    let mut parameters = about.split(';');
-    let media_type = parameters.next()?;
-    parameters
-        .any(|parameter| parameter.trim().eq_ignore_ascii_case("base64"))
-        .then_some(DataUrl { media_type, data })
-}
+//! What a picture or a file is: media types.
 
 /// Whether Google can fetch it.
 pub(super) fn is_remote(url: &str) -> bool {
@@ -96,26 +71,6 @@ const MEDIA_TYPES: [(&str, &str); 32] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_data_address_is_taken_apart() {
-        let data = |media_type, data| Some(DataUrl { media_type, data });
-        for (url, expected) in [
-            ("data:image/png;base64,AA==", data("image/png", "AA==")),
-            (
-                "DATA:image/png;charset=x;BASE64,AA",
-                data("image/png", "AA"),
-            ),
-            ("data:;base64,AA", data("", "AA")),
-            ("data:text/plain,hello", None),
-            ("data:image/png;base64", None),
-            ("data", None),
-            ("dàta:", None),
-            ("https://x/y.png", None),
-        ] {
-            assert_eq!(data_url(url), expected, "{url}");
-        }
-    }
 
     #[test]
     fn an_extension_tells_the_media_type() {

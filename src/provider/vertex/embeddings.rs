@@ -3,13 +3,12 @@
 //! Sources, read 2026-11-21:
 //! <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api>,
 //! <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/embeddings/get-text-embeddings>, and
-//! the `google-genai` package 3.4.0.
+//! the `google-genai` package 3.6.1 (`t_is_vertex_embed_content_model`).
 //!
 //! | model | call | texts |
 //! | --- | --- | --- |
 //! | `text-embedding-…` and others | `:predict` | up to 250 |
-//! | `gemini-embedding-001`, `gemini-embedding-exp…` | `:predict` | one |
-//! | other `gemini-…` | `:embedContent`, `:batchEmbedContents` | as many as Google takes |
+//! | `gemini-…` | `:embedContent`, `:batchEmbedContents` | as many as Google takes |
 //!
 //! Google would cut a text that is too long, and not say so. It is told to refuse it instead, as
 //! OpenAI does.
@@ -34,9 +33,6 @@ pub(super) fn encode(
 ) -> Result<EncodedEmbeddings, Unwritten<Unsupported>> {
     let path = Model::new(model).map_err(Unwritten::Failed)?;
     let wanted = Wanted::read(body, options).map_err(Unwritten::Failed)?;
-    let takes_one = ["gemini-embedding-001", "gemini-embedding-exp"]
-        .iter()
-        .any(|name| model.starts_with(name));
     let parameters = |json: &mut Writer| {
         json.object(|json| {
             if let Some(dimensions) = wanted.dimensions {
@@ -45,16 +41,7 @@ pub(super) fn encode(
             json.key("autoTruncate").bool(false);
         });
     };
-    if takes_one || !model.starts_with("gemini") {
-        if takes_one && wanted.texts.len() > 1 {
-            // > For gemini-embedding-001, each request can only include a single input text.
-            return Err(Unwritten::Failed(Unsupported {
-                param: "input".to_owned(),
-                message: format!(
-                    "{model:?} embeds one text per request on Vertex AI; send them one by one"
-                ),
-            }));
-        }
+    if !model.starts_with("gemini") {
         return wanted.encoded(path.path("predict"), body.len(), limit, &|json| {
             json.object(|json| {
                 json.key("instances").array(|json| {
@@ -189,8 +176,8 @@ mod tests {
             (
                 "gemini-embedding-001",
                 r#"{"input":["a"]}"#,
-                "/models/gemini-embedding-001:predict",
-                r#"{"instances":[{"content":"a"}],"parameters":{"autoTruncate":false}}"#,
+                "/models/gemini-embedding-001:batchEmbedContents",
+                r#"{"requests":[{"content":{"parts":[{"text":"a"}]},"embedContentConfig":{"autoTruncate":false}}]}"#,
             ),
             (
                 "gemini-embedding-2",
@@ -209,7 +196,7 @@ mod tests {
             assert_eq!(encoded(model, body), expected, "{model}");
         }
         let several = encoded("gemini-embedding-001", r#"{"input":["a","b"]}"#);
-        assert!(several.unwrap_err().contains("one text per request"));
+        assert!(several.unwrap().0.ends_with(":batchEmbedContents"));
     }
 
     #[test]

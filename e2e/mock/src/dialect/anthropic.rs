@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::claude::{self, Claude};
 use super::{Checked, at as value_at, list, number, object, only, required, text, wrong};
 use crate::answer::{self, Answer};
 use crate::payload::check_model;
@@ -18,8 +19,9 @@ use crate::profile::Refusal;
 pub fn refuse(body: &Value) -> Checked {
     let members = object(body, "body")?;
     let model = required(members, "model", "body")?;
-    check_model(text(model, "model")?.to_owned())?;
-    refuse_all_but_the_model(members, &[])
+    let model = text(model, "model")?;
+    check_model(model.to_owned())?;
+    refuse_all_but_the_model(members, model, &[])
 }
 
 /// The same where the model stands in the path. `further`: members that Anthropic itself has not.
@@ -27,7 +29,11 @@ pub fn refuse(body: &Value) -> Checked {
 /// # Errors
 ///
 /// 400.
-pub fn refuse_all_but_the_model(members: &Map<String, Value>, further: &[&str]) -> Checked {
+pub fn refuse_all_but_the_model(
+    members: &Map<String, Value>,
+    model: &str,
+    further: &[&str],
+) -> Checked {
     let known: Vec<&str> = MEMBERS.iter().chain(further).copied().collect();
     only(members, &known, "body")?;
     let max_tokens = required(members, "max_tokens", "body")?.as_u64();
@@ -60,7 +66,18 @@ pub fn refuse_all_but_the_model(members: &Map<String, Value>, further: &[&str]) 
     refuse_tools(members)?;
     refuse_thinking(members, max_tokens)?;
     refuse_output(members)?;
-    refuse_messages(list(required(members, "messages", "body")?, "messages")?)
+    if let Some(claude) = Claude::named(model) {
+        claude.refuse(members)?;
+    }
+    let messages = list(required(members, "messages", "body")?, "messages")?;
+    claude::refuse_prefill(messages)?;
+    // Where instructions may stand in the list, the two sides still take turns around them.
+    let is_turn = |it: &&Value| it.get("role").is_none_or(|role| role != "system");
+    let turns: Vec<Value> = messages.iter().filter(is_turn).cloned().collect();
+    match Claude::named(model).is_some() {
+        true => refuse_messages(&turns),
+        false => refuse_messages(messages),
+    }
 }
 
 fn optional_list<'v>(members: &'v Map<String, Value>, name: &str) -> Result<&'v [Value], Refusal> {
@@ -97,6 +114,18 @@ fn refuse_tools(members: &Map<String, Value>) -> Checked {
                 "Input should be 'object'",
             ));
         }
+        if ["anyOf", "oneOf", "allOf"]
+            .iter()
+            .any(|it| schema.contains_key(*it))
+        {
+            return Err(wrong(
+                &format!("{at}.input_schema"),
+                "input_schema does not support oneOf, allOf, or anyOf at the top level",
+            ));
+        }
+        if tool.get("strict") == Some(&Value::Bool(true)) {
+            claude::refuse_schema(&tool["input_schema"], &format!("{at}.input_schema"))?;
+        }
     }
     let Some(choice) = members.get("tool_choice") else {
         return Ok(());
@@ -130,7 +159,7 @@ fn refuse_thinking(members: &Map<String, Value>, max_tokens: u64) -> Checked {
     only(thinking, &["type", "budget_tokens", "display"], "thinking")?;
     let budget = thinking.get("budget_tokens").and_then(Value::as_u64);
     match (required(thinking, "type", "thinking")?.as_str(), budget) {
-        (Some("adaptive" | "disabled"), None) => Ok(()),
+        (Some("adaptive" | "between_tools" | "disabled"), None) => Ok(()),
         (Some("enabled"), Some(budget)) => {
             if !(1024..max_tokens).contains(&budget) {
                 let what = "must be at least 1024 and less than max_tokens";
@@ -177,7 +206,10 @@ fn refuse_output(members: &Map<String, Value>) -> Checked {
         if required(format, "type", at)? != "json_schema" {
             return Err(wrong(at, "Input should be 'json_schema'"));
         }
-        object(required(format, "schema", at)?, at)?;
+        claude::refuse_schema(
+            required(format, "schema", at)?,
+            "output_config.format.schema",
+        )?;
     }
     Ok(())
 }
@@ -472,12 +504,14 @@ const ASSISTANT_BLOCKS: &[&str] = &["text", "tool_use", "thinking", "redacted_th
 const MEMBERS: &[&str] = &[
     "cache_control",
     "container",
+    "inference_geo",
     "max_tokens",
     "messages",
     "metadata",
     "model",
     "output_config",
     "service_tier",
+    "speed",
     "stop_sequences",
     "stream",
     "system",

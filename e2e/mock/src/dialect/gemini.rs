@@ -102,6 +102,7 @@ fn refuse_generation(members: &Map<String, Value>, model: &str) -> Checked {
             "safetySettings",
             "generationConfig",
             "cachedContent",
+            "serviceTier",
         ],
         "body",
     )?;
@@ -294,7 +295,7 @@ fn refuse_tools(members: &Map<String, Value>) -> Checked {
         };
     };
     let exists = |name: &Value| name.as_str().is_some_and(|name| names.contains(&name));
-    match mode == Some("ANY") && list(allowed, at)?.iter().all(exists) {
+    match matches!(mode, Some("ANY" | "VALIDATED")) && list(allowed, at)?.iter().all(exists) {
         true => Ok(()),
         false => Err(wrong(
             at,
@@ -338,6 +339,22 @@ fn refuse_config(config: &Map<String, Value>, model: &str) -> Checked {
         ("topP", (0.0, 1.0)),
     ] {
         number(config, name, range, at)?;
+    }
+    // > Penalty is not enabled for this model
+    let is_old = ["gemini-1", "gemini-2.0"]
+        .iter()
+        .any(|it| model.starts_with(it));
+    let is_before_3 = is_old || model.starts_with("gemini-2");
+    if !is_old
+        && (config.contains_key("presencePenalty") || config.contains_key("frequencyPenalty"))
+    {
+        return Err(wrong(at, "Penalty is not enabled for this model"));
+    }
+    if !is_before_3 && config.get("candidateCount").is_some_and(|it| it != 1) {
+        return Err(wrong(
+            at,
+            "Multiple candidates is not enabled for this model",
+        ));
     }
     if config.contains_key("logprobs") && config.get("responseLogprobs") != Some(&Value::Bool(true))
     {
@@ -394,6 +411,7 @@ fn refuse_config(config: &Map<String, Value>, model: &str) -> Checked {
     }
     match level.map(|it| it.as_str().unwrap_or_default()) {
         None | Some("MINIMAL" | "LOW" | "MEDIUM" | "HIGH") => Ok(()),
+        Some("XHIGH") if model.contains("neon") || model.contains("hydrogen") => Ok(()),
         Some(_) => Err(wrong(at, "is none of the levels")),
     }
 }

@@ -84,7 +84,7 @@ impl Call {
                 requests.try_for_each(|it| refuse_embedding(object(it, "requests")?))
             }
             (Publisher::Google, _) => {
-                refuse_ids(body)?;
+                refuse_ids(body, model)?;
                 gemini::refuse(&self.call, body)
             }
         }
@@ -116,7 +116,7 @@ impl Call {
         if streams != (self.call.method == "streamRawPredict") {
             return Err(wrong("stream", "does not fit the method"));
         }
-        anthropic::refuse_all_but_the_model(members, &["anthropic_version"])
+        anthropic::refuse_all_but_the_model(members, &self.call.model, &["anthropic_version"])
     }
 
     fn refuse_predict(&self, members: &Map<String, Value>) -> Checked {
@@ -158,8 +158,9 @@ impl Call {
     }
 }
 
-/// Calls and results have ids at AI Studio alone.
-fn refuse_ids(body: &Value) -> Checked {
+/// Calls and results have ids from Gemini 3 on, and none before.
+fn refuse_ids(body: &Value, model: &str) -> Checked {
+    let is_old = model.starts_with("gemini-1") || model.starts_with("gemini-2");
     let contents = value_at(body, "/contents").as_array();
     let parts = contents
         .into_iter()
@@ -167,8 +168,14 @@ fn refuse_ids(body: &Value) -> Checked {
         .filter_map(|content| content.get("parts")?.as_array());
     for part in parts.flatten() {
         for kind in ["functionCall", "functionResponse"] {
-            if part.get(kind).is_some_and(|it| it.get("id").is_some()) {
-                return Err(wrong(kind, "Unknown name \"id\": Cannot find field."));
+            let has_id = part.get(kind).map(|it| it.get("id").is_some());
+            match (is_old, has_id) {
+                (true, Some(true)) => {
+                    return Err(wrong(kind, "Unknown name \"id\": Cannot find field."));
+                }
+                // The real one answers with nothing and STOP.
+                (false, Some(false)) => return Err(wrong(kind, "has no id")),
+                _ => {}
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Images and documents: where their bytes are.
 
 use super::cache_control;
+use crate::data_uri::{self, DataUri};
 use crate::json::{Raw, Writer};
 
 /// Where the bytes of an image or a document are.
@@ -20,12 +21,8 @@ impl<'a> Source<'a> {
         if is_web_url(url) {
             return Ok(Self::Url(url));
         }
-        let Some((media_type, data)) = data_uri(url) else {
+        let Some(DataUri { media_type, data }) = data_uri::parse(url) else {
             return Err("is neither an http(s) URL nor a data URI with base64");
-        };
-        let media_type = match media_type {
-            "image/jpg" => "image/jpeg",
-            other => other,
         };
         match media_type {
             "image/gif" | "image/jpeg" | "image/png" | "image/webp" => {
@@ -45,8 +42,8 @@ impl<'a> Source<'a> {
         if is_web_url(data) {
             return Ok(("document", Self::Url(data)));
         }
-        let (media_type, data) = match data_uri(data) {
-            Some(found) => found,
+        let (media_type, data) = match data_uri::parse(data) {
+            Some(DataUri { media_type, data }) => (media_type, data),
             None if data.starts_with("data:") => return Err("is not a data URI with base64"),
             None if data.starts_with(PDF_IN_BASE64) => (PDF, data),
             None => match name.and_then(|name| name.rsplit_once('.')) {
@@ -129,16 +126,6 @@ pub(super) fn is_image_name(name: Option<&str>) -> bool {
 
 fn is_web_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
-}
-
-/// Media type and base64 of `data:image/png;base64,…`.
-fn data_uri(uri: &str) -> Option<(&str, &str)> {
-    let (head, data) = uri.strip_prefix("data:")?.split_once(',')?;
-    let head = head.strip_suffix(";base64")?;
-    let media_type = head
-        .split_once(';')
-        .map_or(head, |(media_type, _)| media_type);
-    Some((media_type, data))
 }
 
 /// RFC 4648, section 4, with or without padding.

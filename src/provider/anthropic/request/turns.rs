@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use super::cache_control;
 use super::source::{self, Source};
 use crate::chat::{Content, Message, MessageIter, Part, PartKind, Request, ToolCall, ToolCalls};
+use crate::data_uri;
 use crate::json::{self, Ignored, Quoted, Raw, Text, Writer};
 use crate::provider::adapt::Adapter;
 use crate::provider::anthropic::model::Capabilities;
@@ -634,7 +635,7 @@ fn block(
             if detail.is_some_and(|detail| detail.decode() == "low") {
                 adapter.apply_at(&rules::IMAGE_DETAIL, || param(".image_url.detail"));
             }
-            match Source::of_image(&url.decode()) {
+            match Source::of_image(&data_uri::canonical(url.decode())) {
                 Ok(source) => source.write(json, "image", None, cache),
                 Err(_) => adapter.apply_at(&rules::IMAGE, || param(".image_url.url")),
             }
@@ -651,7 +652,7 @@ fn block(
                 Source::Id(&id.decode()).write(json, kind, name, cache);
                 return;
             }
-            let data = data.unwrap_or_default().decode();
+            let data = data_uri::canonical(data.unwrap_or_default().decode());
             match Source::of_file(&data, name) {
                 Ok((kind, source)) => source.write(json, kind, name, cache),
                 Err(_) => adapter.apply_at(&rules::FILE, || param(".file.file_data")),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::unsupported;
 use crate::chat::{Content, Message, MessageIter, PartKind, Request, ToolCall};
+use crate::data_uri;
 use crate::json::{self, Ignored, Quoted, Text, Writer};
 use crate::provider::adapt::{Adapter, Rule};
 use crate::provider::dialect::Unsupported;
@@ -325,7 +326,7 @@ impl<'r> Contents<'_, 'r> {
                 match (data, id) {
                     (Some(data), _) => {
                         let unreadable = (".file.file_data", &rules::FILE);
-                        let url = media::data_url(data);
+                        let url = data_uri::parse(data);
                         let is_url = url.is_some();
                         let (media_type, data) = match url {
                             Some(url) => (url.media_type, url.data),
@@ -366,7 +367,7 @@ impl<'r> Contents<'_, 'r> {
                         Details::Mixed | Details::Same(_) => self.details = Details::Mixed,
                     }
                 }
-                let part = match media::data_url(url) {
+                let part = match data_uri::parse(url) {
                     Some(url) if !url.media_type.is_empty() => {
                         Part::inline(url.media_type, url.data)
                     }
@@ -547,10 +548,10 @@ impl<'r> Decoded<'r> {
             PartKind::File { id, name, data } => Self::File {
                 id: id.map(Text::decode),
                 name: name.map(Text::decode),
-                data: data.map(Text::decode),
+                data: data.map(|data| data_uri::canonical(data.decode())),
             },
             PartKind::Image { url, detail } => Self::Image {
-                url: url.decode(),
+                url: data_uri::canonical(url.decode()),
                 detail: detail.map_or(Cow::Borrowed("auto"), Text::decode),
             },
             PartKind::Text(text) => Self::Text(text),

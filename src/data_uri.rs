@@ -1,0 +1,139 @@
+//! `data:` URIs, and the base64 that clients send in their place.
+//!
+//! Source: RFC 2397. Media types are compared without case; the usual aliases get their registered
+//! names, since providers compare them letter by letter.
+
+use std::borrow::Cow;
+
+/// The parts of a `data:` URI whose data is base64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataUri<'a> {
+    /// Without parameters; empty where it names none.
+    pub media_type: &'a str,
+    /// Base64.
+    pub data: &'a str,
+}
+
+/// Takes a URI apart; `None` where it is none, or its data is not base64.
+///
+/// ```
+/// use llm_proxy::data_uri;
+///
+/// let uri = data_uri::canonical("DATA:image/JPG;Base64,AA\n==".into());
+/// let uri = data_uri::parse(&uri).unwrap();
+/// assert_eq!((uri.media_type, uri.data), ("image/jpeg", "AA=="));
+/// assert_eq!(data_uri::parse("https://example.com/a.png"), None);
+/// ```
+pub fn parse(uri: &str) -> Option<DataUri<'_>> {
+    let (about, data) = after_scheme(uri)?.split_once(',')?;
+    let mut parameters = about.split(';');
+    let media_type = parameters.next()?.trim();
+    parameters
+        .any(|parameter| parameter.trim().eq_ignore_ascii_case("base64"))
+        .then_some(DataUri { media_type, data })
+}
+
+/// The same with a media type in lower case and by its registered name, and without line breaks in
+/// the base64, which may also stand there bare. It stays as it is where nothing has to change.
+pub fn canonical(text: Cow<'_, str>) -> Cow<'_, str> {
+    let Some(uri) = parse(&text) else {
+        // No URL and no base64 has white space in it.
+        let is_broken = after_scheme(&text).is_none() && text.bytes().any(is_space);
+        return match is_broken && !text.contains(':') {
+            true => Cow::Owned(without_space(&text)),
+            false => text,
+        };
+    };
+    let lower = uri.media_type.to_ascii_lowercase();
+    let registered = ALIASES
+        .iter()
+        .find(|(alias, _)| *alias == lower)
+        .map_or(lower.as_str(), |(_, name)| name);
+    if registered == uri.media_type && !uri.data.bytes().any(is_space) {
+        return text;
+    }
+    Cow::Owned(format!(
+        "data:{registered};base64,{}",
+        without_space(uri.data)
+    ))
+}
+
+fn after_scheme(uri: &str) -> Option<&str> {
+    let (scheme, rest) = uri.split_at_checked(5)?;
+    scheme.eq_ignore_ascii_case("data:").then_some(rest)
+}
+
+fn is_space(byte: u8) -> bool {
+    byte.is_ascii_whitespace()
+}
+
+fn without_space(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    plain.extend(text.split_ascii_whitespace());
+    plain
+}
+
+const ALIASES: [(&str, &str); 9] = [
+    ("application/x-pdf", "application/pdf"),
+    ("audio/wave", "audio/wav"),
+    ("audio/x-wav", "audio/wav"),
+    ("audio/vnd.wave", "audio/wav"),
+    ("image/jpg", "image/jpeg"),
+    ("image/pjpeg", "image/jpeg"),
+    ("image/x-png", "image/png"),
+    ("text/x-markdown", "text/markdown"),
+    ("video/x-m4v", "video/mp4"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_is_taken_apart() {
+        let parts = |media_type, data| Some(DataUri { media_type, data });
+        for (uri, expected) in [
+            ("data:image/png;base64,AA==", parts("image/png", "AA==")),
+            (
+                "DATA:image/png;charset=x;BASE64,AA",
+                parts("image/png", "AA"),
+            ),
+            ("data:;base64,AA", parts("", "AA")),
+            ("data:text/plain,hello", None),
+            ("data:image/png;base64", None),
+            ("data", None),
+            ("dàta:", None),
+            ("https://x/y.png", None),
+        ] {
+            assert_eq!(parse(uri), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_not_canonical_is_written_anew() {
+        for (text, expected) in [
+            ("data:image/png;base64,AA==", None),
+            ("data:image/png;name=a;base64,AA==", None),
+            (
+                "data:image/JPG;base64,AA",
+                Some("data:image/jpeg;base64,AA"),
+            ),
+            (
+                "data:image/png;base64,A\r\nA\n",
+                Some("data:image/png;base64,AA"),
+            ),
+            ("AA\nAA", Some("AAAA")),
+            ("https://x/a b", None),
+            ("data:text/plain,a b", None),
+            ("", None),
+        ] {
+            let seen = canonical(Cow::Borrowed(text));
+            assert_eq!(
+                matches!(seen, Cow::Borrowed(_)),
+                expected.is_none(),
+                "{text}"
+            );
+            assert_eq!(seen, expected.unwrap_or(text));
+        }
+    }
+}
