@@ -1559,10 +1559,10 @@ backends:
         };
         let path = format!("{base}/google/models/text-embedding-005:predict");
         assert_eq!(embeddings("text-embedding-005").header(":path"), Some(&*path));
-        for (model, param) in [("c", "model"), ("gemini-embedding-001", "input")] {
-            let reply = embeddings(model).reply.unwrap();
-            assert_eq!((reply.status, &error(&reply)["param"]), (400, &param.into()), "{model}");
-        }
+        let path = format!("{base}/google/models/gemini-embedding-001:batchEmbedContents");
+        assert_eq!(embeddings("gemini-embedding-001").header(":path"), Some(&*path));
+        let reply = embeddings("c").reply.unwrap();
+        assert_eq!((reply.status, &error(&reply)["param"]), (400, &"model".into()));
     }
 
     fn a_clients_own_token_stays_a_bearers() {
