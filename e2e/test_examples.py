@@ -207,7 +207,7 @@ def test_the_one_by_hand_has_per_route_configuration(run_example, mock, version)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_one_for_the_listener_routes_by_itself(run_example, mock, version):
+def test_the_one_for_the_listener_follows_envoys_routes(run_example, mock, version):
     gateway = run_example(artefacts.EXAMPLES / "listener.envoy.yaml", version)
     body = {"messages": MESSAGES, "model": "o3-mini"}
     for path, authority, model, asked in (

@@ -23,6 +23,7 @@ pub use self::build::Environment;
 pub use self::endpoint::{Address, Endpoint};
 pub use self::error::{ConfigError, ConfigErrors, KeyPath};
 pub use self::value::{Placement, Role};
+use crate::firewall::HeaderRules;
 use crate::json::Watched;
 use crate::model::ModelRule;
 use crate::name::BackendName;
@@ -139,6 +140,8 @@ pub struct Backend {
     pub auth: Auth,
     /// Headers to set: lower-case name and value. None of them is in `auth`.
     pub headers: Vec<(Rc<str>, Secret)>,
+    /// Which of a client's headers pass, beside what holds everywhere.
+    pub header_rules: HeaderRules,
     /// Query parameters that authenticate.
     pub query: Option<Query>,
     /// Time to the first byte of the reply, per attempt.

@@ -574,7 +574,9 @@ impl Exchange {
                 Auth::Gateway(key) => key.as_ref().map(|(name, _)| &**name),
                 Auth::Nobody => None,
             };
-            firewall::withhold_trailers_from_provider(trailers, configured.chain(key), &mut edits);
+            let configured = configured.chain(key);
+            let rules = &backend.header_rules;
+            firewall::withhold_trailers_from_provider(trailers, rules, configured, &mut edits);
         }
         edits
     }

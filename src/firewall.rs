@@ -27,11 +27,37 @@ pub fn passes_to_client(name: &[u8]) -> bool {
     !matches!(applies, Some(Applies::Both | Applies::Replies))
 }
 
+/// What the configuration of a backend says of clients' headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderRules {
+    /// Whether those of a [trace](Reason::Trace) pass.
+    pub traces: bool,
+    /// Names that do not pass, lower case; one with a `*` at its end stands for all that begin like it.
+    pub removed: Vec<String>,
+}
+
+impl HeaderRules {
+    /// Whether a request's header that the configuration does not set passes. `name` is lower case.
+    pub fn passes(&self, name: &[u8], is_translated: bool) -> bool {
+        let row = names::header(name);
+        let is_trace = self.traces && row.is_some_and(|row| row.reason == Reason::Trace);
+        let is_removed = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(stem) => {
+                let start = name.get(..stem.len());
+                start.is_some_and(|start| names::is_same(stem.as_bytes(), start))
+            }
+            None => names::is_same(pattern.as_bytes(), name),
+        };
+        (is_trace || passes_to_provider(row, is_translated)) && !self.removed.iter().any(is_removed)
+    }
+}
+
 /// Removes what must not reach a provider from a request's headers, but for what the configuration
 /// sets: that is `configured`, in lower case. `is_translated`: also what tells a browser.
 pub fn withhold_from_provider<'n>(
     headers: &Headers<'_>,
     is_translated: bool,
+    rules: &HeaderRules,
     configured: impl Iterator<Item = &'n str> + Clone,
     edits: &mut Vec<HeaderEdit>,
 ) {
@@ -42,7 +68,7 @@ pub fn withhold_from_provider<'n>(
         match same.next() {
             // Set anew, it has one value. Another spelling would stand beside it.
             Some(it) => it.as_bytes() != name,
-            None => !passes_to_provider(names::header(name), is_translated),
+            None => !rules.passes(name, is_translated),
         }
     });
 }
@@ -51,6 +77,7 @@ pub fn withhold_from_provider<'n>(
 /// headers, and nothing of the configuration stands there.
 pub fn withhold_trailers_from_provider<'n>(
     trailers: &Headers<'_>,
+    rules: &HeaderRules,
     configured: impl Iterator<Item = &'n str> + Clone,
     edits: &mut Vec<HeaderEdit>,
 ) {
@@ -58,14 +85,8 @@ pub fn withhold_trailers_from_provider<'n>(
         let is_configured = configured
             .clone()
             .any(|it| names::is_same(it.as_bytes(), name));
-        is_configured || never_in_trailers(name) || !passes_to_provider(names::header(name), true)
+        is_configured || never_in_trailers(name) || !rules.passes(name, true)
     });
-}
-
-/// Whether a request's header with this name, which the configuration does not set, reaches every
-/// provider. `name` is lower case.
-pub fn reaches_providers(name: &str) -> bool {
-    passes_to_provider(names::header(name.as_bytes()), true)
 }
 
 fn passes_to_provider(row: Option<&Header>, is_translated: bool) -> bool {
@@ -224,11 +245,23 @@ mod tests {
         ];
         let mut edits = Vec::new();
         let all = headers(&[&withheld[..], &passing[..]].concat());
-        withhold_from_provider(&all, false, std::iter::empty(), &mut edits);
+        withhold_from_provider(
+            &all,
+            false,
+            &HeaderRules::default(),
+            std::iter::empty(),
+            &mut edits,
+        );
         assert_eq!(removed(&edits), withheld);
         edits.clear();
         let all = headers(&["origin", "sec-fetch-mode", "accept"]);
-        withhold_from_provider(&all, true, std::iter::empty(), &mut edits);
+        withhold_from_provider(
+            &all,
+            true,
+            &HeaderRules::default(),
+            std::iter::empty(),
+            &mut edits,
+        );
         assert_eq!(removed(&edits), ["origin", "sec-fetch-mode"]);
     }
 
@@ -239,10 +272,44 @@ mod tests {
         withhold_from_provider(
             &all,
             false,
+            &HeaderRules::default(),
             ["x-team", "authorization"].into_iter(),
             &mut edits,
         );
         assert_eq!(removed(&edits), ["x_team"]);
+    }
+
+    #[test]
+    fn a_backend_may_remove_more_and_let_traces_pass() {
+        let sent = [
+            "traceparent",
+            "x-b3-traceid",
+            "x-request-id",
+            "x-user",
+            "x-jwt-payload",
+            "X_Jwt_Sub",
+            "x-set",
+            "authorization",
+        ];
+        let all = headers(&sent);
+        let mut rules = HeaderRules {
+            traces: true,
+            removed: vec![
+                "x-user".to_owned(),
+                "x-jwt-*".to_owned(),
+                "x-set".to_owned(),
+            ],
+        };
+        let mut edits = Vec::new();
+        withhold_from_provider(&all, false, &rules, ["x-set"].into_iter(), &mut edits);
+        assert_eq!(
+            removed(&edits),
+            ["x-user", "x-jwt-payload", "X_Jwt_Sub", "authorization"]
+        );
+        rules.traces = false;
+        edits.clear();
+        withhold_from_provider(&all, false, &rules, std::iter::empty(), &mut edits);
+        assert_eq!(removed(&edits), sent);
     }
 
     #[test]
@@ -256,7 +323,12 @@ mod tests {
             "grpc-status",
             "x-ok",
         ]);
-        withhold_trailers_from_provider(&all, ["x-team"].into_iter(), &mut edits);
+        withhold_trailers_from_provider(
+            &all,
+            &HeaderRules::default(),
+            ["x-team"].into_iter(),
+            &mut edits,
+        );
         assert_eq!(
             removed(&edits),
             ["cookie", "x-team", "content-type", "host"]

@@ -57,6 +57,8 @@ fn cluster(holds: bool) -> Cluster {
         },
         holds,
         roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+        listeners: Vec::new(),
+        merges_extensions: false,
     }
 }
 
@@ -668,4 +670,114 @@ fn types_and_names(value: &Value, found: &mut std::collections::BTreeSet<String>
         Value::Array(items) => items.iter().for_each(|it| types_and_names(it, found)),
         _ => {}
     }
+}
+
+#[test]
+fn listeners_of_a_gateway_that_is_there_are_named_in_routes_and_patches() {
+    let source = one("{name: a, type: anthropic, config: {apiKey: $K}}");
+    let cluster = Cluster {
+        gateway: envoy_gateway::Gateway::Existing("shared".to_owned()),
+        listeners: vec!["http".to_owned(), "https".to_owned()],
+        merges_extensions: true,
+        ..cluster(true)
+    };
+    let resources = envoy_gateway::resources(&source, &cluster).unwrap();
+    assert_eq!(
+        kind(&resources, "HTTPRoute")["spec"]["parentRefs"],
+        json!([
+            {"name": "shared", "sectionName": "http"},
+            {"name": "shared", "sectionName": "https"},
+        ])
+    );
+    let patches = &kind(&resources, "EnvoyPatchPolicy")["spec"]["jsonPatches"];
+    let names: Vec<&Value> = patches
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["name"])
+        .collect();
+    assert_eq!(names, ["default/shared/http", "default/shared/https"]);
+    assert_eq!(
+        kind(&resources, "EnvoyExtensionPolicy")["spec"]["mergeType"],
+        "StrategicMerge"
+    );
+}
+
+#[test]
+fn routes_that_the_module_would_change_or_a_gateway_would_order_are_refused() {
+    let refused = |routes: &str| {
+        let source = source(&format!(
+            "{{backends: [{{name: a, type: mistral}}, {{name: b, type: groq}}], routes: [{routes}]}}"
+        ));
+        let errors = |result: Result<Vec<Value>, llm_proxy::config::ConfigErrors>| {
+            result
+                .err()
+                .map(|errors| errors.to_string())
+                .unwrap_or_default()
+        };
+        (
+            errors(istio::resources(&source, &mesh(false))),
+            errors(envoy_gateway::resources(&source, &cluster(false))),
+        )
+    };
+    let by_key = "{path: /a, headers: {x-api-key: k}, backend: a}, {path: /a, backend: b}";
+    let (istio, envoy_gateway) = refused(by_key);
+    for error in [istio, envoy_gateway] {
+        assert!(
+            error.starts_with("routes[0].headers.x-api-key: the module changes"),
+            "{error}"
+        );
+    }
+    let shorter_first = "{path: /v1, methods: [POST], backend: a}, {path: /v1/files, backend: b}";
+    let (istio, envoy_gateway) = refused(shorter_first);
+    assert_eq!(istio, "", "a VirtualService keeps the order");
+    assert!(
+        envoy_gateway.starts_with("routes[1]: a Gateway takes the longer path"),
+        "{envoy_gateway}"
+    );
+    assert_eq!(
+        refused("{path: /v1/files, backend: b}, {path: /v1, backend: a}"),
+        (String::new(), String::new())
+    );
+}
+
+#[test]
+fn where_the_body_decides_requests_wait_on_a_route_of_their_own() {
+    let source = source(
+        "{backends: [{name: a, type: mistral}, {name: b, type: anthropic}], routes: [\
+          {name: by-model, path: /v1, models: ['claude-*'], backend: b}, \
+          {name: rest, path: /v1, backend: a}, {name: own, path: /own, backend: b}]}",
+    );
+    let resources = envoy_gateway::resources(&source, &cluster(true)).unwrap();
+    let paths = |name: &str| {
+        let route = resources.iter().find(|it| {
+            it["kind"] == "HTTPRoute" && it["metadata"]["name"] == format!("llm-proxy-{name}")
+        });
+        let rules = route.unwrap()["spec"]["rules"].as_array().unwrap();
+        let matches = rules
+            .iter()
+            .flat_map(|it| it["matches"].as_array().unwrap());
+        matches
+            .map(|it| it["path"]["value"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(paths("by-model-waiting"), ["/v1"]);
+    assert_eq!(paths("by-model"), ["/~default.llm-proxy/by-model"]);
+    assert_eq!(paths("rest"), ["/~default.llm-proxy/rest"]);
+    assert_eq!(paths("own"), ["/own", "/~default.llm-proxy/own"]);
+    let config = &kind(&resources, "EnvoyExtensionPolicy")["spec"]["wasm"][0]["config"];
+    let followed: Vec<&Value> = config["routes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["envoyRoute"])
+        .collect();
+    assert_eq!(
+        followed,
+        [
+            &json!("httproute/default/llm-proxy-by-model-waiting/*"),
+            &Value::Null,
+            &json!("httproute/default/llm-proxy-own/*"),
+        ]
+    );
 }

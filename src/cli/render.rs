@@ -139,6 +139,14 @@ pub struct ForEnvoyGateway {
     /// The Secret with the keys, in the namespace of the proxies' pods
     #[arg(long, value_name = "NAME", default_value = "llm-keys", value_parser = accepted::resource_name)]
     secret: String,
+    /// A listener of the Gateway that serves the routes; may be given several times. Without it all of
+    /// its listeners do
+    #[arg(long, value_name = "NAME", requires = "gateway")]
+    listener: Vec<String>,
+    /// The oldest Envoy Gateway that reads the manifests; from 1.9 on, an EnvoyExtensionPolicy of the
+    /// whole Gateway runs beside the module
+    #[arg(long, value_name = "VERSION", value_parser = envoy_gateway_version, default_value = "1.7")]
+    envoy_gateway_version: (u16, u16),
     /// Let headers wait for the body, by an EnvoyPatchPolicy: translated types, deployments in
     /// paths, pools
     #[arg(long)]
@@ -222,6 +230,8 @@ fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
         gateway,
         holds: arguments.hold,
         roots: arguments.ca_file.clone(),
+        listeners: arguments.listener.clone(),
+        merges_extensions: arguments.envoy_gateway_version >= (1, 9),
     };
     let file = &arguments.file;
     let text = envoy_gateway::yaml(&source, &cluster, &file.display().to_string());
@@ -263,4 +273,14 @@ fn write(output: Option<&Path>, text: &str) -> Done {
             .map_err(|error| Failure::new(NOT_WRITTEN, format!("{}: {error}", output.display()))),
         None => print(text),
     }
+}
+
+/// Reads `1.9` or `1.9.1`.
+fn envoy_gateway_version(text: &str) -> Result<(u16, u16), String> {
+    let mut numbers = text.trim_start_matches('v').split('.');
+    let mut next = || numbers.next()?.parse().ok();
+    let version = next().zip(next());
+    version
+        .filter(|version| *version >= (1, 7))
+        .ok_or_else(|| format!("{text:?} is not a version from 1.7 on, such as 1.9.1"))
 }

@@ -13,6 +13,7 @@ use super::{
     Auth, Backend, Destination, EnvoyRoutes, Gateway, KeyHeader, MemberRule, Placement, Plugin,
     Query, Tls, file,
 };
+use crate::firewall::HeaderRules;
 use crate::host::{Host, InvalidHost};
 use crate::json::Watched;
 use crate::model::{Aliases, Glob, ModelRule};
@@ -203,6 +204,7 @@ impl Build<'_> {
             watched,
             auth,
             headers,
+            header_rules: self.header_rules(config, at),
             query,
             timeout: config
                 .timeout
@@ -1200,6 +1202,28 @@ impl Build<'_> {
             return None;
         }
         Some(Secret::new(value))
+    }
+
+    fn header_rules(&mut self, config: &file::BackendConfig, at: &KeyPath) -> HeaderRules {
+        let at = at.key("removeHeaders");
+        let mut removed = Vec::new();
+        for (index, pattern) in config.remove_headers.iter().flatten().enumerate() {
+            let (stem, rest) = match pattern.strip_suffix('*') {
+                Some(stem) => (stem, "*"),
+                None => (pattern.as_str(), ""),
+            };
+            let at = at.index(index);
+            if stem.contains('*') {
+                let message = format!("{pattern:?} has a '*' before its end");
+                self.errors.push(&at, message);
+            }
+            let stem = self.header_name(stem, &at);
+            removed.extend(stem.map(|stem| [&*stem, rest].concat()));
+        }
+        HeaderRules {
+            traces: config.trace_headers.unwrap_or(false),
+            removed,
+        }
     }
 
     fn header_name(&mut self, name: &str, at: &KeyPath) -> Option<Rc<str>> {

@@ -172,6 +172,13 @@ keys! {
         "auth" => auth: Option<Auth>,
         /// Extra request headers.
         "headers" => headers: Option<BTreeMap<String, Template>>,
+        /// Headers of clients that do not reach the provider, beside those that never do: names, and
+        /// beginnings of names with a `*`, such as `x-jwt-*`. For what the authentication before the
+        /// gateway adds.
+        "removeHeaders" => remove_headers: Option<Vec<String>>,
+        /// `true`: headers of clients' traces (`traceparent`, `b3`, `baggage`, `x-request-id`, …) reach
+        /// the provider. Default: `false`.
+        "traceHeaders" => trace_headers: Option<bool>,
         /// Body members that are filled in where the client's are absent or `null`.
         "defaults" => defaults: Option<BTreeMap<String, Value>>,
         /// Body members that are always written, whatever the client sent.

@@ -284,6 +284,7 @@ pub fn edits(
     firewall::withhold_from_provider(
         headers,
         backend.dialects.is_some(),
+        &backend.header_rules,
         key.chain(extra).chain(kept),
         &mut edits,
     );

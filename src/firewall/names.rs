@@ -70,6 +70,8 @@ pub enum Reason {
     /// It steers Envoy, this gateway, or the server behind it: method, path, destination, the form of
     /// the reply.
     Steering,
+    /// It belongs to a trace, or to the logs, of the client's side. A configuration may let it pass.
+    Trace,
 }
 
 /// The header of the table that a name matches.
@@ -194,11 +196,13 @@ const fn query(pattern: &'static str, reason: Reason, source: &'static str) -> P
 }
 
 use Applies::{Both, Replies, Requests, TranslatedRequests};
-use Reason::{Account, Address, Browser, Client, Credential, Model, Origin, Proxy, Steering};
+use Reason::{
+    Account, Address, Browser, Client, Credential, Model, Origin, Proxy, Steering, Trace,
+};
 
 /// The headers, sorted.
 #[rustfmt::skip]
-pub const HEADERS: [Header; 116] = [
+pub const HEADERS: [Header; 129] = [
     name("accept-ch", Replies, Origin, "https://www.rfc-editor.org/rfc/rfc8942"),
     name("accept-encoding", Requests, Steering, "https://www.rfc-editor.org/rfc/rfc9110#section-12.5.3"),
     name("access-token", Both, Credential, "common names of API keys and session tokens"),
@@ -211,6 +215,8 @@ pub const HEADERS: [Header; 116] = [
     name("authorization", Both, Credential, "https://www.rfc-editor.org/rfc/rfc9110#section-11"),
     name("azure-asyncoperation", Replies, Address, "https://learn.microsoft.com/azure/azure-resource-manager/management/async-operations"),
     name("azureml-*", Requests, Steering, "https://learn.microsoft.com/azure/machine-learning/how-to-deploy-online-endpoints"),
+    name("b3", Requests, Trace, "https://github.com/openzipkin/b3-propagation"),
+    name("baggage", Requests, Trace, "https://www.w3.org/TR/baggage/"),
     name("cf-*", Requests, Client, "https://developers.cloudflare.com/fundamentals/reference/http-headers/"),
     name("clear-site-data", Replies, Origin, "https://www.w3.org/TR/clear-site-data/"),
     name("client-cert", Requests, Client, "https://www.rfc-editor.org/rfc/rfc9440"),
@@ -223,6 +229,7 @@ pub const HEADERS: [Header; 116] = [
     name("fastly-client-ip", Requests, Client, "https://www.fastly.com/documentation/reference/http/http-headers/Fastly-Client-IP/"),
     name("fly-client-ip", Requests, Client, "https://fly.io/docs/networking/request-headers/"),
     name("forwarded", Requests, Client, "https://www.rfc-editor.org/rfc/rfc7239"),
+    name("grpc-trace-bin", Requests, Trace, "https://github.com/census-instrumentation/opencensus-specs/blob/master/encodings/BinaryEncoding.md"),
     name("helicone-*", Requests, Steering, "https://docs.helicone.ai/helicone-headers/header-directory"),
     name("link", Replies, Address, "https://www.rfc-editor.org/rfc/rfc8288"),
     name("location", Replies, Address, "https://www.rfc-editor.org/rfc/rfc9110#section-10.2.2"),
@@ -245,13 +252,17 @@ pub const HEADERS: [Header; 116] = [
     name("report-to", Replies, Origin, "https://www.w3.org/TR/reporting-1/"),
     name("reporting-endpoints", Replies, Origin, "https://www.w3.org/TR/reporting-1/"),
     name("sec-fetch-*", TranslatedRequests, Browser, "https://www.w3.org/TR/fetch-metadata/"),
+    name("sentry-trace", Requests, Trace, "https://develop.sentry.dev/sdk/foundations/trace-propagation/"),
     name("service-worker-allowed", Replies, Origin, "https://www.w3.org/TR/service-workers/#service-worker-allowed"),
     name("set-cookie", Both, Credential, "https://www.rfc-editor.org/rfc/rfc6265"),
     name("set-cookie2", Both, Credential, "https://www.rfc-editor.org/rfc/rfc6265"),
     name("sourcemap", Replies, Address, "https://tc39.es/ecma426/"),
     name("ssl-client-*", Requests, Client, "https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/"),
     name("strict-transport-security", Replies, Origin, "https://www.rfc-editor.org/rfc/rfc6797"),
+    name("traceparent", Requests, Trace, "https://www.w3.org/TR/trace-context/"),
+    name("tracestate", Requests, Trace, "https://www.w3.org/TR/trace-context/"),
     name("true-client-ip", Requests, Client, "https://developers.cloudflare.com/fundamentals/reference/http-headers/"),
+    name("uber-trace-id", Requests, Trace, "https://www.jaegertracing.io/sdk-migration/#propagation-format"),
     name("via", Requests, Client, "https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3"),
     name("x-accel-redirect", Replies, Proxy, "https://www.f5.com/company/blog/nginx/x-accel"),
     name("x-access-token", Both, Credential, "common names of API keys and session tokens"),
@@ -268,11 +279,15 @@ pub const HEADERS: [Header; 116] = [
     name("x-auth-token", Both, Credential, "https://docs.openstack.org/api-ref/identity/v3/"),
     name("x-authenticated-*", Requests, Client, "https://developer.konghq.com/plugins/key-auth/"),
     name("x-azure-*", Requests, Client, "https://learn.microsoft.com/azure/frontdoor/front-door-http-headers-protocol"),
+    name("x-b3-*", Requests, Trace, "https://github.com/openzipkin/b3-propagation"),
     name("x-client-ip", Requests, Client, "https://nginx.org/en/docs/http/ngx_http_realip_module.html"),
+    name("x-client-trace-id", Requests, Trace, "https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-client-trace-id"),
+    name("x-cloud-trace-context", Requests, Trace, "https://cloud.google.com/trace/docs/trace-context"),
     name("x-cluster-client-ip", Requests, Client, "https://nginx.org/en/docs/http/ngx_http_realip_module.html"),
     name("x-consumer-*", Requests, Client, "https://developer.konghq.com/plugins/key-auth/"),
     name("x-credential-*", Requests, Client, "https://developer.konghq.com/plugins/key-auth/"),
     name("x-csrf-token", Both, Credential, "https://owasp.org/www-community/attacks/csrf"),
+    name("x-datadog-*", Requests, Trace, "https://docs.datadoghq.com/tracing/trace_collection/trace_context_propagation/"),
     name("x-envoy-*", Both, Steering, "https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter"),
     name("x-forwarded", Requests, Client, "https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/X-Forwarded-For"),
     name("x-forwarded-*", Requests, Client, "https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/X-Forwarded-For"),
@@ -297,12 +312,14 @@ pub const HEADERS: [Header; 116] = [
     name("x-original-uri", Requests, Steering, "https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/"),
     name("x-original-url", Requests, Steering, "https://symfony.com/blog/cve-2018-14773-remove-support-for-legacy-and-risky-http-headers"),
     name("x-originating-ip", Requests, Client, "https://nginx.org/en/docs/http/ngx_http_realip_module.html"),
+    name("x-ot-span-context", Requests, Trace, "https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-ot-span-context"),
     name("x-portkey-*", Requests, Steering, "https://portkey.ai/docs/api-reference/inference-api/headers"),
     name("x-real-ip", Requests, Client, "https://nginx.org/en/docs/http/ngx_http_realip_module.html"),
     name("x-refresh-token", Both, Credential, "common names of API keys and session tokens"),
     name("x-remote-addr", Requests, Client, "https://nginx.org/en/docs/http/ngx_http_realip_module.html"),
     name("x-remote-ip", Requests, Client, "https://nginx.org/en/docs/http/ngx_http_realip_module.html"),
     name("x-remote-user", Requests, Client, "https://oauth2-proxy.github.io/oauth2-proxy/configuration/overview/"),
+    name("x-request-id", Requests, Trace, "https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_conn_man/headers#x-request-id"),
     name("x-rewrite-url", Requests, Steering, "https://symfony.com/blog/cve-2018-14773-remove-support-for-legacy-and-risky-http-headers"),
     name("x-sendfile", Replies, Proxy, "https://redmine.lighttpd.net/projects/lighttpd/wiki/X-LIGHTTPD-send-file"),
     name("x-serverless-authorization", Both, Credential, "https://cloud.google.com/run/docs/authenticating/service-to-service"),

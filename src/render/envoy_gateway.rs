@@ -41,6 +41,11 @@ pub struct Cluster {
     pub holds: bool,
     /// The path of the CA certificates for providers without `tls.caFile`, as Envoy sees it.
     pub roots: String,
+    /// The listeners of the Gateway that serve the routes; none: all of them, and where a name is
+    /// needed the rendered Gateway's.
+    pub listeners: Vec<String>,
+    /// Whether Envoy Gateway merges an `EnvoyExtensionPolicy` with one of the whole Gateway: from 1.9 on.
+    pub merges_extensions: bool,
 }
 
 /// The Gateway that carries the routes.
@@ -474,7 +479,13 @@ fn extension_policy(
         "EnvoyExtensionPolicy",
         &cluster.name,
         &cluster.namespace,
-        json!({"targetRefs": targets, "wasm": [wasm]}),
+        with(
+            json!({"targetRefs": targets, "wasm": [wasm]}),
+            [(
+                "mergeType",
+                cluster.merges_extensions.then(|| "StrategicMerge".into()),
+            )],
+        ),
     )
 }
 
@@ -517,16 +528,15 @@ fn client_policy(source: &Source, cluster: &Cluster) -> Value {
 fn patch_policy(cluster: &Cluster) -> Value {
     let namespace = &cluster.namespace;
     let gateway = cluster.gateway_name();
-    let spec = json!({
-        "targetRef": {
-            "group": "gateway.networking.k8s.io",
-            "kind": "Gateway",
-            "name": gateway,
-        },
-        "type": "JSONPatch",
-        "jsonPatches": [{
+    let own = [LISTENER.to_owned()];
+    let listeners = match cluster.listeners.as_slice() {
+        [] => &own[..],
+        listeners => listeners,
+    };
+    let patch = |listener: &String| {
+        json!({
             "type": "type.googleapis.com/envoy.config.listener.v3.Listener",
-            "name": format!("{namespace}/{gateway}/{LISTENER}"),
+            "name": format!("{namespace}/{gateway}/{listener}"),
             "operation": {
                 "op": "add",
                 "jsonPath": format!(
@@ -535,7 +545,17 @@ fn patch_policy(cluster: &Cluster) -> Value {
                 "path": "/typed_config/config/allow_on_headers_stop_iteration",
                 "value": true,
             },
-        }],
+        })
+    };
+    let patches: Vec<Value> = listeners.iter().map(patch).collect();
+    let spec = json!({
+        "targetRef": {
+            "group": "gateway.networking.k8s.io",
+            "kind": "Gateway",
+            "name": gateway,
+        },
+        "type": "JSONPatch",
+        "jsonPatches": patches,
     });
     resource(
         ENVOY_GATEWAY,
@@ -557,10 +577,15 @@ fn kibibytes(bytes: u64) -> String {
 
 impl HttpRoute<'_> {
     fn resource(&self, cluster: &Cluster) -> Value {
-        let spec = json!({
-            "parentRefs": [{"name": cluster.gateway_name()}],
-            "rules": self.rules,
-        });
+        let gateway = cluster.gateway_name();
+        let parents: Vec<Value> = match cluster.listeners.as_slice() {
+            [] => vec![json!({"name": gateway})],
+            listeners => listeners
+                .iter()
+                .map(|listener| json!({"name": gateway, "sectionName": listener}))
+                .collect(),
+        };
+        let spec = json!({"parentRefs": parents, "rules": self.rules});
         resource(
             GATEWAY_API,
             "HTTPRoute",

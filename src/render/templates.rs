@@ -177,6 +177,8 @@ impl<'a> Templates<'a> {
             timeout: _,
             stream_idle_timeout: _,
             max_retries: _,
+            remove_headers: _,
+            trace_headers: _,
             tls,
         }) = &mut backend.config
         else {

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use super::super::Source;
 use crate::config::{Auth, Backend, ConfigErrors, Destination, KeyPath};
 use crate::exchange::models::{self, Listing};
-use crate::firewall;
 use crate::rewrite::{self, Rewrite};
 use crate::route::{self, Host, Route};
 
@@ -164,18 +163,18 @@ pub fn check_headers(source: &Source, errors: &mut ConfigErrors) {
 }
 
 fn is_changed(source: &Source, route: &Route, name: &str) -> bool {
-    let sets = |backend: &&Rc<Backend>| {
+    let changes = |backend: &&Rc<Backend>| {
         let key = match &backend.auth {
             Auth::Gateway(Some((key, _))) => Some(&**key),
             Auth::Client(key) | Auth::Token(key, _) => Some(&*key.name),
             Auth::Gateway(None) | Auth::Nobody => None,
         };
         let mut set = backend.headers.iter().map(|(set, _)| &**set).chain(key);
-        set.any(|set| set == name)
+        set.any(|set| set == name) || !backend.header_rules.passes(name.as_bytes(), true)
     };
     let leads = source.gateway().leads(route);
     let mut backends = leads.iter().flat_map(Destination::backends);
-    FRAMING.contains(&name) || !firewall::reaches_providers(name) || backends.any(|it| sets(&it))
+    FRAMING.contains(&name) || backends.any(|it| changes(&it))
 }
 
 /// Notes routes whose order in the file is not the one in which the Gateway API chooses.
