@@ -612,6 +612,12 @@ fn a_pool_has_as_many_clusters_as_members() {
         ));
         let clusters = rendered["static_resources"]["clusters"].as_array().unwrap();
         assert_eq!(clusters.len(), 2 * count, "{count}");
+        // Nothing is waited for between different members.
+        let routes = routes(&rendered).iter();
+        let pauses = routes.filter_map(|it| it["route"].get("retry_policy"));
+        for policy in pauses {
+            assert_eq!(policy["retry_back_off"]["max_interval"], "0.025s");
+        }
         for cluster in clusters {
             // An ejected member would not be tried, and another one twice.
             assert!(cluster.get("outlier_detection").is_none(), "{cluster}");

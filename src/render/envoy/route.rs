@@ -320,9 +320,19 @@ fn pool_retry_policy(pool: &Pool) -> Value {
     policy.insert("num_retries".to_owned(), 0.into());
     policy.insert("retry_priority".to_owned(), aggregate::retry_priority());
     policy.insert("per_try_timeout".to_owned(), seconds(pool.timeout).into());
-    // The next attempt goes to another member, so there is nothing to wait for.
-    let max_interval = seconds(MAX_POOL_PAUSE);
-    let pauses = json!({"base_interval": "0.025s", "max_interval": max_interval});
+    // The next attempt goes to another member, so there is nothing to wait for, unless a further round
+    // begins.
+    let mut orders = pool.orders().iter();
+    let repeats = orders.any(|order| order.attempts > order.round.len());
+    let longest = if repeats {
+        MAX_POOL_PAUSE
+    } else {
+        MIN_POOL_PAUSE
+    };
+    let pauses = json!({
+        "base_interval": seconds(MIN_POOL_PAUSE),
+        "max_interval": seconds(longest),
+    });
     policy.insert("retry_back_off".to_owned(), pauses);
     Value::Object(policy)
 }
@@ -482,7 +492,10 @@ const BODY_BUFFER_MARGIN_BYTES: u64 = 1 << 20;
 /// A provider that asks for more patience than this is not waited for.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// Unit: time between two attempts of a pool.
+/// The longest time between two attempts at different members of a pool.
+const MIN_POOL_PAUSE: Duration = Duration::from_millis(25);
+
+/// The longest time between two attempts of a pool that may be at the same member.
 const MAX_POOL_PAUSE: Duration = Duration::from_millis(250);
 
 /// OpenAI's SDKs wait ten minutes.
