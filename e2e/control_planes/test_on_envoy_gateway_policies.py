@@ -118,7 +118,9 @@ def authorizer(world):
 
 @pytest.fixture(scope="module")
 def started(start, authorizer, tmp_path_factory):  # noqa: F811
-    running = start(gateway(tmp_path_factory.mktemp("policies")))
+    # From this version on a guard on the Gateway is merged with ours on the routes.
+    file = gateway(tmp_path_factory.mktemp("policies"))
+    running = start(file, "--envoy-gateway-version", "1.9")
     file = running.directory.parent / "envoy-gateway.yaml"
     running.rendered = file.read_text()
     return running
