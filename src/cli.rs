@@ -4,9 +4,11 @@
 //! standard error.
 
 mod envoy;
+mod memory;
 mod render;
 mod run;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
@@ -15,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ConfigErrors, Environment, schema};
+use crate::config::{ConfigError, ConfigErrors, Environment, Position, schema};
 use crate::render::Source;
 use crate::route;
 
@@ -146,11 +148,18 @@ fn read(file: &Path) -> Result<String, Failure> {
         .map_err(|error| Failure::new(NO_INPUT, format!("{}: {error}", file.display())))
 }
 
-/// One line per error: its key path, or the file where the whole of it is concerned.
+/// One line per error: its key path, and where in the file that is.
 fn invalid(file: &Path, errors: &ConfigErrors) -> Failure {
-    let line = |error: &crate::config::ConfigError| match error.at.is_root() {
-        true => format!("{}: {}", file.display(), error.message),
-        false => error.to_string(),
+    let line = |error: &ConfigError| {
+        let place = match error.position {
+            Some(Position { line, column }) => format!("{}:{line}:{column}", file.display()),
+            None => file.display().to_string(),
+        };
+        match (error.at.is_root(), error.position) {
+            (true, _) => format!("{place}: {}", error.message),
+            (false, Some(_)) => format!("{} ({place}): {}", error.at, error.message),
+            (false, None) => error.to_string(),
+        }
     };
     let lines: Vec<String> = errors.iter().map(line).collect();
     Failure::new(USAGE, lines.join("\n"))
@@ -159,13 +168,9 @@ fn invalid(file: &Path, errors: &ConfigErrors) -> Failure {
 /// What is allowed but hardly meant.
 fn warn_about(source: &Source) {
     let gateway = source.gateway();
-    let place = |route: &route::Route| {
-        gateway
-            .routes
-            .iter()
-            .position(|it| it.name == route.name)
-            .unwrap_or_default()
-    };
+    let places = gateway.routes.iter().enumerate();
+    let places: BTreeMap<&str, usize> = places.map(|(at, it)| (it.name.as_str(), at)).collect();
+    let place = |route: &route::Route| places.get(route.name.as_str()).copied().unwrap_or_default();
     for (later, earlier) in route::unreachable(&gateway.routes) {
         complain(&format!(
             "warning: routes[{}]: {:?} never matches: {:?} comes first and matches all of it",
@@ -174,15 +179,15 @@ fn warn_about(source: &Source) {
             earlier.name.as_str(),
         ));
     }
+    let insecure = gateway.backends.iter().filter(|it| it.tls.insecure);
+    let insecure: BTreeSet<&str> = insecure.map(|it| it.name.as_str()).collect();
     for (index, name) in source.names() {
-        let is_used = source.backends().any(|it| it.name.as_str() == name)
-            || source.pools().any(|it| it.name.as_str() == name);
-        if !is_used {
+        if !source.is_used(name) {
             complain(&format!(
                 "warning: backends[{index}]: no route leads to {name:?}"
             ));
         }
-        if gateway.backend(name).is_some_and(|it| it.tls.insecure) {
+        if insecure.contains(name) {
             complain(&format!(
                 "warning: backends[{index}].config.tls.insecure: whoever answers gets the key; \
                  for experiments only"

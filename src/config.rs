@@ -13,6 +13,8 @@ mod read;
 #[cfg(not(target_family = "wasm"))]
 pub mod schema;
 pub mod value;
+#[cfg(not(target_os = "wasi"))]
+mod yaml;
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use serde_json::Value;
 
 pub use self::build::Environment;
 pub use self::endpoint::{Address, Endpoint};
-pub use self::error::{ConfigError, ConfigErrors, KeyPath};
+pub use self::error::{ConfigError, ConfigErrors, KeyPath, Position, Subject};
 pub use self::value::{Placement, Role};
 use crate::firewall::HeaderRules;
 use crate::json::Watched;
@@ -213,7 +215,8 @@ impl Gateway {
     /// Everything that is wrong with it, each with its key path.
     #[cfg(not(target_os = "wasi"))]
     pub fn parse(text: &str, environment: &dyn Environment) -> Result<Self, ConfigErrors> {
-        Self::read(read::parse(text), environment)
+        let yaml::Document { value, places } = read::parse(text).map_err(ConfigErrors::from)?;
+        Self::read(Ok(value), environment).map_err(|errors| located(errors, &places))
     }
 
     /// Reads a plugin configuration as Envoy hands it over: a `google.protobuf.Struct`, or JSON.
@@ -335,9 +338,29 @@ impl Gateway {
 /// Everything that does not fit the keys, each with its key path.
 #[cfg(not(target_os = "wasi"))]
 pub fn parse_file(text: &str) -> Result<file::Gateway, ConfigErrors> {
+    let yaml::Document { value, places } = read::parse(text).map_err(ConfigErrors::from)?;
     let mut errors = ConfigErrors::default();
-    let file = read_file(read::parse(text), &mut errors);
-    file.filter(|_| errors.is_empty()).ok_or(errors)
+    let file = read_file(Ok(value), &mut errors);
+    let file = file.filter(|_| errors.is_empty());
+    file.ok_or_else(|| located(errors, &places))
+}
+
+#[cfg(not(target_os = "wasi"))]
+fn located(mut errors: ConfigErrors, places: &yaml::Places) -> ConfigErrors {
+    errors.locate(|error| match error.subject {
+        Subject::Key => places.key(&error.at),
+        Subject::Value => places.value(&error.at),
+    });
+    errors
+}
+
+#[cfg(not(target_os = "wasi"))]
+impl From<yaml::Invalid> for ConfigErrors {
+    fn from(invalid: yaml::Invalid) -> Self {
+        let mut errors = Self::default();
+        errors.push_at(invalid.position, &invalid.at, invalid.message);
+        errors
+    }
 }
 
 fn read_file(value: Result<Value, String>, errors: &mut ConfigErrors) -> Option<file::Gateway> {

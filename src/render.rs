@@ -22,6 +22,7 @@ use crate::config::{
     Auth, Backend, ConfigErrors, Destination, Environment, Gateway, KeyPath, Placement, Role, file,
     parse_file,
 };
+use crate::name::BackendName;
 use crate::pool::Pool;
 use crate::route::Route;
 use crate::token;
@@ -35,6 +36,46 @@ pub struct Source {
     written: file::Gateway,
     /// The variables of our own to which `written` refers.
     variables: Vec<Variable>,
+    /// Where the routes lead.
+    used: Used,
+    /// Of each backend and pool the 0-based place in `written`.
+    places: BTreeMap<String, usize>,
+    /// The names of all variables that the module needs to speak for the used backends.
+    variable_names: BTreeSet<String>,
+    /// Whether a rendered route has something for the upstream plugins.
+    has_route_metadata: bool,
+}
+
+/// The names to which routes lead. Found once: rendering asks for them with each backend.
+#[derive(Debug, Default)]
+struct Used {
+    /// Backends, by themselves or as members of a pool.
+    backends: BTreeSet<BackendName>,
+    /// Backends by themselves.
+    alone: BTreeSet<BackendName>,
+    /// Pools.
+    pools: BTreeSet<BackendName>,
+}
+
+impl Used {
+    fn of(gateway: &Gateway) -> Self {
+        let mut used = Self::default();
+        let mut add = |to: &Destination| {
+            let is_new = match to {
+                Destination::Backend(backend) => used.alone.insert(backend.name.clone()),
+                Destination::Pool(pool) => used.pools.insert(pool.name.clone()),
+            };
+            if is_new {
+                let names = to.backends().into_iter().map(|it| it.name.clone());
+                used.backends.extend(names);
+            }
+        };
+        gateway.routes.iter().for_each(|route| add(&route.to));
+        if gateway.routes.iter().any(|route| route.backend_from_model) {
+            gateway.destinations().for_each(|(_, to)| add(&to));
+        }
+        used
+    }
 }
 
 impl Source {
@@ -55,10 +96,22 @@ impl Source {
         let variables = templates::take_literals(&mut written, environment);
         templates::expand_texts(&mut written, environment);
         templates::write_ascii_hosts(&mut written);
+        let used = Used::of(&gateway);
+        let places = written.backends.iter();
+        let places = places.map(|(index, it)| (it.name.clone(), index));
+        let places: BTreeMap<String, usize> = places.collect();
+        let backends = used.backends.iter();
+        let backends = backends.filter_map(|it| written.backends.get(*places.get(it.as_str())?));
+        let variable_names = backends.flat_map(templates::names).collect();
+        let has_route_metadata = gateway.routes.iter().any(envoy::has_metadata);
         Ok(Self {
             gateway,
             written,
             variables,
+            used,
+            places,
+            variable_names,
+            has_route_metadata,
         })
     }
 
@@ -84,12 +137,6 @@ impl Source {
         &self.variables
     }
 
-    /// Where the routes lead.
-    fn leads(&self) -> impl Iterator<Item = Destination> {
-        let routes = self.gateway.routes.iter();
-        routes.flat_map(|route| self.gateway.leads(route))
-    }
-
     /// The names of all backends and pools, with their 0-based places.
     pub fn names(&self) -> impl Iterator<Item = (usize, &str)> {
         let written = self.written.backends.iter();
@@ -98,26 +145,34 @@ impl Source {
 
     /// The backends to which a route leads, in the order in which they are written.
     pub fn backends(&self) -> impl Iterator<Item = &Rc<Backend>> {
-        let is_used = |backend: &&Rc<Backend>| {
-            let mut leads = self.leads();
-            leads.any(|to| to.backends().iter().any(|used| used.name == backend.name))
-        };
-        self.gateway.backends.iter().filter(is_used)
+        let backends = self.gateway.backends.iter();
+        backends.filter(|it| self.used.backends.contains(&it.name))
     }
 
     /// The pools to which a route leads, in the order in which they are written.
     pub fn pools(&self) -> impl Iterator<Item = &Rc<Pool>> {
-        let is_used = |pool: &&Rc<Pool>| {
-            let mut leads = self.leads();
-            leads.any(|to| matches!(&to, Destination::Pool(it) if it.name == pool.name))
-        };
-        self.gateway.pools.iter().filter(is_used)
+        let pools = self.gateway.pools.iter();
+        pools.filter(|it| self.used.pools.contains(&it.name))
+    }
+
+    /// Whether a route leads to the backend or pool with this name.
+    pub fn is_used(&self, name: &str) -> bool {
+        let name = BackendName::new(name);
+        name.is_ok_and(|it| self.used.backends.contains(&it) || self.used.pools.contains(&it))
     }
 
     /// Whether a route leads to this backend by itself, outside of any pool.
     pub fn is_asked_alone(&self, backend: &Backend) -> bool {
-        let mut leads = self.leads();
-        leads.any(|to| matches!(&to, Destination::Backend(it) if it.name == backend.name))
+        self.used.alone.contains(&backend.name)
+    }
+
+    /// Whether one plugin, on the router, speaks for every backend, as it does for the members of pools.
+    ///
+    /// A plugin of its own saves a backend a look-up with each request. But every plugin names every
+    /// variable, so that all share one VM, and each takes memory in every worker: with many backends
+    /// that would grow with their square.
+    pub fn shares_plugin(&self) -> bool {
+        self.used.alone.len() > MAX_OWN_PLUGINS
     }
 
     /// Whether something is to be chosen, or waited for, that Envoy cannot by itself.
@@ -137,42 +192,36 @@ impl Source {
     }
 
     /// The names of all variables that the module needs to speak for [`Source::backends`].
-    pub fn variable_names(&self) -> BTreeSet<String> {
-        let used: BTreeSet<&str> = self.backends().map(|it| it.name.as_str()).collect();
-        self.written
-            .backends
-            .iter()
-            .filter(|(_, backend)| used.contains(backend.name.as_str()))
-            .flat_map(|(_, backend)| templates::names(backend))
-            .collect()
+    pub fn variable_names(&self) -> &BTreeSet<String> {
+        &self.variable_names
     }
 
     /// The configuration of the plugin that speaks for one backend, on its cluster.
     pub fn plugin(&self, backend: &Backend) -> Value {
         let name = backend.name.as_str();
         let mut plugin = self.any_plugin(Placement::Upstream, &[name]);
-        plugin.routes = None;
         plugin.route_metadata = self.route_metadata();
         plugin.backend = Some(name.to_owned());
         in_order(&plugin)
     }
 
-    /// The configuration of the plugin that speaks for every member of the pools, on their clusters.
+    /// The configuration of the plugin that speaks for every member of the pools, and for many backends.
     pub fn pools_plugin(&self) -> Value {
         let mut names: Vec<&str> = self.pools().map(|pool| pool.name.as_str()).collect();
         for pool in self.pools() {
             names.extend(pool.members().iter().map(|it| it.backend.name.as_str()));
         }
+        if self.shares_plugin() {
+            names.extend(self.used.alone.iter().map(BackendName::as_str));
+        }
         let mut plugin = self.any_plugin(Placement::Upstream, &names);
-        plugin.routes = None;
         plugin.route_metadata = self.route_metadata();
         in_order(&plugin)
     }
 
     /// `false` where no rendered route tells the upstream plugins anything.
     fn route_metadata(&self) -> Option<bool> {
-        let is_any = self.gateway.routes.iter().any(envoy::has_metadata);
-        (!is_any).then_some(false)
+        (!self.has_route_metadata).then_some(false)
     }
 
     /// The configuration of the plugin that chooses, in the listener.
@@ -181,21 +230,30 @@ impl Source {
         let pools = self.pools().map(|it| it.name.as_str());
         let names: Vec<&str> = backends.chain(pools).collect();
         let mut plugin = self.any_plugin(Placement::Listener, &names);
+        plugin.routes = self.written.routes.clone();
         plugin.role = Some(Role::Choose);
         in_order(&plugin)
     }
 
+    /// A plugin with these backends and pools, in the order in which they are written, and no routes.
     fn any_plugin(&self, placement: Placement, backends: &[&str]) -> file::Gateway {
-        let mut plugin = self.written.clone();
-        plugin.listen = None;
-        plugin.admin = None;
-        plugin.max_request_bytes = Some(ByteSize(self.gateway.max_request_bytes));
-        plugin.placement = Some(placement);
-        plugin.hold_headers = Some(true);
-        plugin
-            .backends
-            .retain(|it| backends.contains(&it.name.as_str()));
-        plugin
+        let places = backends.iter().filter_map(|name| self.places.get(*name));
+        let places: BTreeSet<usize> = places.copied().collect();
+        let written = &self.written.backends;
+        let backends = places.into_iter().filter_map(|place| written.get(place));
+        file::Gateway {
+            listen: None,
+            admin: None,
+            max_request_bytes: Some(ByteSize(self.gateway.max_request_bytes)),
+            backends: backends.cloned().collect(),
+            routes: None,
+            placement: Some(placement),
+            hold_headers: Some(true),
+            max_held_bytes: self.written.max_held_bytes,
+            route_metadata: self.written.route_metadata,
+            role: self.written.role,
+            backend: self.written.backend.clone(),
+        }
     }
 
     /// The configuration of the plugin that sits among a listener's filters and follows Envoy's
@@ -214,11 +272,8 @@ impl Source {
         plugin.max_request_bytes = self.written.max_request_bytes;
         plugin.internal_path = Some(internal_path.to_owned());
         plugin.virtual_service = virtual_service;
-        let routes = plugin
-            .routes
-            .take()
-            .unwrap_or_else(|| self.implied_routes());
-        let mut routes = routes;
+        let routes = self.written.routes.clone();
+        let mut routes = routes.unwrap_or_else(|| self.implied_routes());
         for (route, meant) in routes.iter_mut().zip(&self.gateway.routes) {
             route.envoy_route = envoy_route(meant);
         }
@@ -246,12 +301,14 @@ impl Source {
             .map(|(_, it)| &*it.name)
             .collect();
         let mut plugin = self.any_plugin(Placement::Listener, &names);
+        plugin.routes = self.written.routes.clone();
         plugin.hold_headers = Some(holds);
         let environment = |_: &str| None;
         let found = Gateway::parse(&plugin.to_json().to_string(), &WithoutKeys(&environment));
-        let unused = names
-            .iter()
-            .filter(|name| !self.backends().any(|it| it.name.as_str() == **name));
+        // A pool is no backend: what is wrong with it here is said elsewhere.
+        let is_backend =
+            |name: &str| BackendName::new(name).is_ok_and(|it| self.used.backends.contains(&it));
+        let unused = names.iter().filter(|name| !is_backend(name));
         let unused: Vec<KeyPath> = unused.map(|name| self.place(name)).collect();
         let mut errors = ConfigErrors::default();
         for error in found.err().iter().flat_map(ConfigErrors::iter) {
@@ -264,13 +321,15 @@ impl Source {
 
     /// Where the backend or pool with this name is written.
     pub fn place(&self, name: &str) -> KeyPath {
-        let mut backends = self.written.backends.iter();
-        let index = backends.find_map(|(index, it)| (it.name == name).then_some(index));
+        let index = self.places.get(name).copied();
         KeyPath::root()
             .key("backends")
             .index(index.unwrap_or_default())
     }
 }
+
+/// More backends than these have one plugin for all of them.
+const MAX_OWN_PLUGINS: usize = 32;
 
 fn in_order(plugin: &file::Gateway) -> Value {
     let first = [

@@ -1,6 +1,6 @@
 //! Which backend a request goes to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub struct Route {
 }
 
 /// A host name, or every name below one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Host {
     /// This name, lower case.
     Exact(String),
@@ -166,14 +166,56 @@ pub fn chosen<'r>(route: &'r Route, request: &Request<'_>) -> Routed<'r> {
 /// Pairs of routes (later, earlier) where every request of the later one matches the earlier.
 pub fn unreachable(routes: &[Route]) -> Vec<(&Route, &Route)> {
     let mut pairs = Vec::new();
+    let by_path = ByPath::new(routes);
     for (number, later) in routes.iter().enumerate() {
-        let earlier = routes
-            .iter()
-            .take(number)
-            .find(|earlier| earlier.covers(later));
+        let above = by_path.numbers_above(&later.path);
+        let earlier = above.take_while(|it| *it < number);
+        let mut earlier = earlier.filter_map(|it| routes.get(it));
+        let earlier = earlier.find(|earlier| earlier.covers(later));
         pairs.extend(earlier.map(|earlier| (later, earlier)));
     }
     pairs
+}
+
+/// Routes by their paths: a gateway with thousands of them is checked and rendered without comparing
+/// each with each.
+pub struct ByPath<'r> {
+    routes: &'r [Route],
+    /// The 0-based numbers of the routes with this path, in order.
+    numbers: BTreeMap<&'r str, Vec<usize>>,
+}
+
+impl<'r> ByPath<'r> {
+    /// The routes of a gateway.
+    pub fn new(routes: &'r [Route]) -> Self {
+        let mut numbers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (number, route) in routes.iter().enumerate() {
+            numbers.entry(route.path.as_str()).or_default().push(number);
+        }
+        Self { routes, numbers }
+    }
+
+    /// The routes whose path is `path` (without a query) or what it continues, in order, with their
+    /// numbers.
+    pub fn above(&self, path: &str) -> impl Iterator<Item = (usize, &'r Route)> + use<'r> {
+        let routes = self.routes;
+        let numbers = self.numbers_above(path);
+        numbers.filter_map(move |number| Some((number, routes.get(number)?)))
+    }
+
+    fn numbers_above(&self, path: &str) -> impl Iterator<Item = usize> + use<'r> {
+        let ends = path
+            .match_indices('/')
+            .map(|(at, _)| at)
+            .chain([path.len()]);
+        let bases = ends.filter_map(|end| path.get(..end));
+        let numbers: BTreeSet<usize> = bases
+            .filter_map(|base| self.numbers.get(base))
+            .flatten()
+            .copied()
+            .collect();
+        numbers.into_iter()
+    }
 }
 
 impl Route {

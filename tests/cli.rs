@@ -108,10 +108,10 @@ fn check_tells_every_error_in_a_line() {
     assert_eq!(done.stdout, "");
     assert_eq!(
         done.stderr,
-        "backends[0].config.tmeout: unknown key; did you mean \"timeout\"?\n\
-         backends[0].config.apiKey: environment variable KEY is not set\n\
-         routes[0].backend: no backend is named \"b\"; there are a\n\
-         routes[0].path: \"v1\" is not a path such as /v1: no query, no '*', no '..'\n"
+        "backends[0].config.tmeout (gateway.yaml:1:57): unknown key; did you mean \"timeout\"?\n\
+         backends[0].config.apiKey (gateway.yaml:1:51): environment variable KEY is not set\n\
+         routes[0].backend (gateway.yaml:1:101): no backend is named \"b\"; there are a\n\
+         routes[0].path (gateway.yaml:1:88): \"v1\" is not a path such as /v1: no query, no '*', no '..'\n"
     );
 }
 
@@ -121,8 +121,7 @@ fn check_names_the_file_where_the_whole_is_wrong() {
     home.write("gateway.yaml", "backends: [");
     let done = home.run(&["check", "gateway.yaml"]);
     assert_eq!(done.code, Some(64));
-    assert!(done.stderr.starts_with("gateway.yaml: "), "{done:?}");
-    assert!(done.stderr.contains("line 2 column 1"), "{done:?}");
+    assert!(done.stderr.starts_with("gateway.yaml:2:1: "), "{done:?}");
 }
 
 #[test]
@@ -241,7 +240,7 @@ fn render_needs_no_keys_and_warns_of_literal_ones() {
     );
     assert_eq!(
         done.stderr,
-        "backends[1].config.endpoint: environment variable URL is not set\n"
+        "backends[1].config.endpoint (gateway.yaml:1:103): environment variable URL is not set\n"
     );
 
     let arguments = [
@@ -395,6 +394,43 @@ fn run_finds_envoy_by_flag_then_variable_then_path_then_func_e() {
             "by variable\n"
         );
     }
+}
+
+#[test]
+fn run_starts_an_envoy_again_that_has_crashed() {
+    let home = Home::new("crash-once");
+    home.write("gateway.yaml", GATEWAY)
+        .write("m.wasm", "")
+        .program(
+            "bin/envoy",
+            &format!("{UTILITIES}; test -e crashed && exit 5; touch crashed; kill -SEGV $$"),
+        );
+    let done = home.run(&["run", "gateway.yaml", "--wasm", "m.wasm"]);
+    assert_eq!(done.code, Some(5), "{done:?}");
+    let message = "llm-proxy: Envoy was ended by signal 11; starting it again\n";
+    assert_eq!(done.stderr.matches(message).count(), 1, "{done:?}");
+    assert_eq!(home.temporary_files(), 0);
+}
+
+#[test]
+fn run_gives_up_on_an_envoy_that_keeps_crashing() {
+    let home = Home::new("crash-always");
+    home.write("gateway.yaml", GATEWAY)
+        .write("m.wasm", "")
+        .program(
+            "bin/envoy",
+            &format!("{UTILITIES}; echo start; kill -ABRT $$"),
+        );
+    let done = home.run(&["run", "gateway.yaml", "--wasm", "m.wasm"]);
+    assert_eq!(done.code, Some(134), "{done:?}");
+    assert_eq!(done.stdout.matches("start\n").count(), 4, "{done:?}");
+    assert!(
+        done.stderr.ends_with(
+            "llm-proxy: Envoy was ended by signal 6, more than 3 times within 60 s: giving up\n"
+        ),
+        "{done:?}"
+    );
+    assert_eq!(home.temporary_files(), 0);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use llm_proxy::config::Gateway;
 use llm_proxy::render::Source;
-use llm_proxy::render::envoy::{Machine, bootstrap, yaml};
+use llm_proxy::render::envoy::{DEFAULT_HEAP_LIMIT, Machine, bootstrap, yaml};
 use serde_json::{Value, json};
 
 /// As the worked examples are rendered: to be started in a clone, on Debian or alike.
@@ -23,6 +23,8 @@ fn machine() -> Machine {
     Machine {
         module: "target/module/release/llm_proxy.wasm".to_owned(),
         roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+        heap_limit: DEFAULT_HEAP_LIMIT,
+        has_cgroup_limit: false,
     }
 }
 
@@ -263,7 +265,7 @@ fn only_what_authenticates_is_left_to_the_environment() {
     let source = Source::parse_without_keys(text, &texts).unwrap();
     let expected: Vec<String> = (1..=6).map(|number| format!("SECRET_{number}")).collect();
     assert_eq!(
-        source.variable_names().into_iter().collect::<Vec<_>>(),
+        source.variable_names().iter().cloned().collect::<Vec<_>>(),
         expected
     );
     let rendered = yaml(&source, &machine(), "gateway.yaml");
@@ -456,7 +458,7 @@ fn retries_are_what_max_retries_says() {
         backends:
         - {name: none, type: xai, config: {timeout: 5m}}
         - {name: two, type: xai, config: {timeout: 500ms, maxRetries: 2}}
-        - {name: long, type: xai, config: {timeout: 24h, maxRetries: 4000000000}}
+        - {name: long, type: xai, config: {timeout: 24h, maxRetries: 100}}
         routes:
         - {path: /1, backend: none}
         - {path: /2, backend: two}
@@ -526,6 +528,72 @@ routes: [{backend: a, hosts: ['*.äpfel.example', gateway.example]}]
             text.contains(&format!("{host}.example")),
             "{host} in {text}"
         );
+    }
+}
+
+/// A gateway with this many backends and routes, and the work of rendering it: the bytes that it
+/// allocates would need a counting allocator, so the time, of which only ratios are compared.
+fn work(number: usize) -> f64 {
+    let mut text = "backends:\n".to_owned();
+    for n in 0..number {
+        text.push_str(&format!(
+            "- {{name: b{n}, type: openai-compatible, config: {{endpoint: 'https://h{n}.example/v1', \
+             apiKey: '${{KEY_{n}}}', defaultModel: m{n}}}}}\n"
+        ));
+    }
+    text.push_str("routes:\n");
+    for n in 0..number {
+        text.push_str(&format!(
+            "- {{path: /r{n}, methods: [POST], headers: {{x-tenant: t{n}}}, backend: b{n}}}\n"
+        ));
+    }
+    let start = std::time::Instant::now();
+    let source = Source::parse_without_keys(&text, &no_variables).unwrap();
+    let rendered = yaml(&source, &machine(), "gateway.yaml");
+    // Size grows as the number does, too.
+    assert!(
+        (number * 1_000..number * 6_000).contains(&rendered.len()),
+        "{}",
+        rendered.len()
+    );
+    start.elapsed().as_secs_f64()
+}
+
+#[test]
+fn rendering_takes_time_that_grows_with_the_number_of_backends_and_routes() {
+    // Ten times as much takes about ten times as long; the square would be a hundred times. The best
+    // of three, since other tests run beside this one.
+    let best = |number| (0..3).map(|_| work(number)).fold(f64::INFINITY, f64::min);
+    let (few, many) = (best(50), best(500));
+    assert!(many < few * 40.0, "{few} s for 50, {many} s for 500");
+}
+
+#[test]
+fn a_cgroups_limit_is_watched_where_there_is_one() {
+    let source = Source::parse_without_keys("backends: [{name: a, type: xai}]", &no_variables);
+    let source = source.unwrap();
+    let with = Machine {
+        has_cgroup_limit: true,
+        heap_limit: 1 << 30,
+        ..machine()
+    };
+    for (machine, expected) in [
+        (machine(), &["fixed_heap"][..]),
+        (with, &["fixed_heap", "cgroup_memory"]),
+    ] {
+        let manager = &bootstrap(&source, &machine)["overload_manager"];
+        let limit = &manager["resource_monitors"][1]["typed_config"]["max_heap_size_bytes"];
+        assert_eq!(*limit, machine.heap_limit);
+        let actions = manager["actions"].as_array().unwrap();
+        assert_eq!(actions.len(), 3);
+        for action in actions {
+            let triggers = action["triggers"].as_array().unwrap().iter();
+            let triggers: Vec<&str> = triggers.filter_map(|it| it["name"].as_str()).collect();
+            let expected = expected
+                .iter()
+                .map(|it| format!("envoy.resource_monitors.{it}"));
+            assert_eq!(triggers, expected.collect::<Vec<_>>());
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Done, Failure, NOT_WRITTEN, OK, USAGE, complain, envoy, print};
 use super::{System, invalid, read, warn_about};
+use crate::config::value::parse_bytes;
 use crate::render::envoy::Machine;
 use crate::render::envoy_gateway::{self, Cluster};
 use crate::render::istio::{self, Api, Mesh, Proxies};
@@ -52,6 +53,13 @@ pub struct ForEnvoy {
     /// The path of the CA certificates for providers without tls.caFile, as Envoy sees it
     #[arg(long, value_name = "PATH", default_value = envoy::DEBIAN_ROOTS)]
     ca_file: String,
+    /// The memory that Envoy may hold outside of the VMs, at which it refuses new requests. Beside it
+    /// each worker has a VM of up to 1GiB: see docs/memory.md
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = size)]
+    heap_limit: u64,
+    /// Watch the memory limit of the container as well: where Envoy runs in one that has a limit
+    #[arg(long)]
+    cgroup: bool,
     /// Where to write instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -178,6 +186,8 @@ fn for_envoy(arguments: &ForEnvoy) -> Done {
     let machine = Machine {
         module: arguments.wasm.clone(),
         roots: arguments.ca_file.clone(),
+        heap_limit: arguments.heap_limit,
+        has_cgroup_limit: arguments.cgroup,
     };
     let text = bootstrap(&source, &machine, &arguments.file);
     write(arguments.output.as_deref(), &text)
@@ -284,3 +294,11 @@ fn envoy_gateway_version(text: &str) -> Result<(u16, u16), String> {
         .filter(|version| *version >= (1, 7))
         .ok_or_else(|| format!("{text:?} is not a version from 1.7 on, such as 1.9.1"))
 }
+
+fn size(text: &str) -> Result<u64, String> {
+    let size = parse_bytes(text).filter(|size| *size >= MIN_HEAP_LIMIT);
+    size.ok_or_else(|| format!("{text:?} is not a size from 64MiB on, such as 2GiB"))
+}
+
+/// What Envoy needs to start. Unit: bytes.
+const MIN_HEAP_LIMIT: u64 = 64 << 20;

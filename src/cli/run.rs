@@ -1,5 +1,6 @@
 //! `llm-proxy run`: renders, starts Envoy, and steps aside.
 
+use std::collections::VecDeque;
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -9,14 +10,15 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{
-    Done, Failure, INTERNAL, NOT_WRITTEN, Run, System, UNAVAILABLE, complain, envoy, invalid, read,
-    render, warn_about,
+    Done, Failure, INTERNAL, NOT_WRITTEN, Run, System, UNAVAILABLE, complain, envoy, invalid,
+    memory, read, render, warn_about,
 };
 use crate::render::Source;
 use crate::render::envoy::Machine;
@@ -28,9 +30,12 @@ pub fn run(arguments: &Run) -> Done {
     warn_about(&source);
     let envoy = envoy::find(arguments.envoy.as_deref())?;
     let module = envoy::find_module(arguments.wasm.as_deref())?;
+    let (heap_limit, has_cgroup_limit) = memory::limits(&arguments.arguments);
     let machine = Machine {
         module: module.display().to_string(),
         roots: envoy::find_roots(),
+        heap_limit,
+        has_cgroup_limit,
     };
     let configuration = TemporaryFile::create(&render::bootstrap(&source, &machine, file))?;
 
@@ -51,24 +56,67 @@ pub fn run(arguments: &Run) -> Done {
     // From before the start: a signal that comes in between ends Envoy, too.
     let mut signals =
         Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM]).map_err(|error| internal(&error))?;
-    let mut child = command
-        .spawn()
-        .map_err(|error| Failure::new(UNAVAILABLE, format!("{}: {error}", envoy.0.display())))?;
     let listen = &source.gateway().listen;
     complain(&format!(
         "llm-proxy: starting Envoy; clients use http://{listen}/v1"
     ));
-    let errors = child
-        .stderr
-        .take()
-        .map(|errors| thread::spawn(|| pass_on(errors)));
-    let status = wait(&mut child, &mut signals).map_err(|error| internal(&error))?;
-    let lacks_v8 = errors.and_then(|it| it.join().ok()).unwrap_or(false);
-    if lacks_v8 {
-        let message = format!("{}: {LACKS_V8}", envoy.0.display());
-        return Err(Failure::new(UNAVAILABLE, message));
+    let mut restarts = Restarts::default();
+    loop {
+        let mut child = command.spawn().map_err(|error| {
+            Failure::new(UNAVAILABLE, format!("{}: {error}", envoy.0.display()))
+        })?;
+        let errors = child
+            .stderr
+            .take()
+            .map(|errors| thread::spawn(|| pass_on(errors)));
+        let ended = wait(&mut child, &mut signals).map_err(|error| internal(&error))?;
+        let lacks_v8 = errors.and_then(|it| it.join().ok()).unwrap_or(false);
+        if lacks_v8 {
+            let message = format!("{}: {LACKS_V8}", envoy.0.display());
+            return Err(Failure::new(UNAVAILABLE, message));
+        }
+        let crash = ended.status.signal().filter(|_| !ended.was_requested);
+        let Some(signal) = crash else {
+            return Ok(exit_code(ended.status));
+        };
+        if !restarts.is_allowed(Instant::now()) {
+            complain(&format!(
+                "llm-proxy: Envoy was ended by signal {signal}, more than {MAX_RESTARTS} times within \
+                 {} s: giving up",
+                RESTART_WINDOW.as_secs(),
+            ));
+            return Ok(exit_code(ended.status));
+        }
+        complain(&format!(
+            "llm-proxy: Envoy was ended by signal {signal}; starting it again"
+        ));
     }
-    Ok(exit_code(status))
+}
+
+/// When Envoy was started again. Every crash costs all streams, so a fault that comes back at once must
+/// not hide behind restarts.
+#[derive(Debug, Default)]
+struct Restarts(VecDeque<Instant>);
+
+impl Restarts {
+    /// Whether one more restart is allowed at this time; it is counted.
+    fn is_allowed(&mut self, now: Instant) -> bool {
+        while (self.0.front()).is_some_and(|first| now.duration_since(*first) >= RESTART_WINDOW) {
+            self.0.pop_front();
+        }
+        let is_allowed = self.0.len() < MAX_RESTARTS;
+        if is_allowed {
+            self.0.push_back(now);
+        }
+        is_allowed
+    }
+}
+
+/// How Envoy has ended.
+struct Ended {
+    status: ExitStatus,
+    /// Whether a signal to end was handed on before.
+    was_requested: bool,
 }
 
 /// Arguments for Envoy which nobody gave: quiet, and beside any other Envoy of this machine.
@@ -97,21 +145,32 @@ fn defaults(given: &[OsString]) -> Vec<&'static str> {
 ///
 /// The process id is this child's until it is waited for, and that happens only here: no signal
 /// reaches another process.
-fn wait(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus> {
+fn wait(child: &mut Child, signals: &mut Signals) -> io::Result<Ended> {
     let pid = Pid::from_child(child);
+    let mut was_requested = false;
     for signal in signals.forever() {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status);
-        }
         let handed_on = match signal {
-            SIGHUP => Signal::HUP,
-            SIGINT => Signal::INT,
-            SIGTERM => Signal::TERM,
-            _ => continue,
+            SIGHUP => Some(Signal::HUP),
+            SIGINT => Some(Signal::INT),
+            SIGTERM => Some(Signal::TERM),
+            _ => None,
         };
-        kill_process(pid, handed_on)?;
+        was_requested |= handed_on.is_some();
+        if let Some(status) = child.try_wait()? {
+            return Ok(Ended {
+                status,
+                was_requested,
+            });
+        }
+        if let Some(signal) = handed_on {
+            kill_process(pid, signal)?;
+        }
     }
-    child.wait()
+    let status = child.wait()?;
+    Ok(Ended {
+        status,
+        was_requested,
+    })
 }
 
 /// Passes Envoy's messages on, and tells whether it said that it cannot run the module.
@@ -172,6 +231,9 @@ impl Drop for TemporaryFile {
         let _ = fs::remove_file(&self.0);
     }
 }
+
+const MAX_RESTARTS: usize = 3;
+const RESTART_WINDOW: Duration = Duration::from_secs(60);
 
 /// What an Envoy says that was built without the V8 engine.
 const COMPILED_WITHOUT: &str = "compiled without support";

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::endpoint::{Address, Endpoint};
+use super::endpoint::{Address, Endpoint, check_path};
 use super::error::{ConfigErrors, KeyPath};
+use super::read::nearest;
 use super::value::{BackendType, Failure, Role, Span, Template, UncheckedOperation, WebSearch};
 use super::{
     Auth, Backend, Destination, EnvoyRoutes, Gateway, KeyHeader, MemberRule, Placement, Plugin,
@@ -96,7 +97,7 @@ pub fn gateway(
         admin: admin?,
         max_request_bytes,
         max_held_bytes,
-        backends,
+        backends: backends.list,
         pools,
         routes,
         plugin,
@@ -106,6 +107,29 @@ pub fn gateway(
 struct Build<'a> {
     environment: &'a dyn Environment,
     errors: &'a mut ConfigErrors,
+}
+
+/// The backends that could be built, in the order of the file.
+#[derive(Default)]
+struct Backends {
+    list: Vec<Rc<Backend>>,
+    /// By name the place in `list`: of two with one name the first.
+    places: BTreeMap<BackendName, usize>,
+}
+
+impl Backends {
+    fn extend(&mut self, backend: Option<Backend>) {
+        if let Some(backend) = backend {
+            let place = self.list.len();
+            self.places.entry(backend.name.clone()).or_insert(place);
+            self.list.push(Rc::new(backend));
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&Rc<Backend>> {
+        let name = BackendName::new(name).ok()?;
+        self.list.get(*self.places.get(&name)?)
+    }
 }
 
 impl Build<'_> {
@@ -120,13 +144,13 @@ impl Build<'_> {
         Some(address)
     }
 
-    fn backends(&mut self, file: &file::Gateway) -> Vec<Rc<Backend>> {
+    fn backends(&mut self, file: &file::Gateway) -> Backends {
         let at = KeyPath::root().key("backends");
         if file.backends.is_empty() {
             self.errors.push(&at, "at least one backend is required");
         }
         let mut seen = BTreeSet::new();
-        let mut backends = Vec::new();
+        let mut backends = Backends::default();
         for (index, backend) in file.backends.iter() {
             let at = at.index(index);
             if !seen.insert(backend.name.as_str()) {
@@ -135,7 +159,7 @@ impl Build<'_> {
             }
             if let BackendType::Provider(provider) = backend.r#type {
                 let backend = self.backend(backend, provider, &at);
-                backends.extend(backend.map(Rc::new));
+                backends.extend(backend);
             }
         }
         backends
@@ -190,6 +214,11 @@ impl Build<'_> {
         let limits = provider.limit_name().names().into_iter().flatten();
         let watched = ["model", "stream"].into_iter().chain(rules).chain(limits);
         let watched = Watched::new(watched);
+        // Everything is checked before the first thing that is missing ends it.
+        let options = self.options(config, provider, dialects, at);
+        let model = self.model(config, provider, at);
+        let max_retries = self.retries(config.max_retries, &at.key("maxRetries"));
+        let tls = self.tls(config, at);
         Some(Backend {
             name: name?,
             provider,
@@ -197,8 +226,8 @@ impl Build<'_> {
             address,
             paths,
             dialects,
-            options: self.options(config, provider, dialects, at),
-            model: self.model(config, provider, at),
+            options,
+            model,
             unchecked: unchecked(config),
             members,
             watched,
@@ -210,12 +239,12 @@ impl Build<'_> {
                 .timeout
                 .map_or(DEFAULT_TIMEOUT, |Span(timeout)| timeout),
             stream_idle_timeout: config.stream_idle_timeout.map(|Span(timeout)| timeout),
-            max_retries: config.max_retries.unwrap_or(0),
-            tls: self.tls(config, at),
+            max_retries: max_retries.unwrap_or(0),
+            tls,
         })
     }
 
-    fn pools(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) -> Vec<Rc<Pool>> {
+    fn pools(&mut self, file: &file::Gateway, backends: &Backends) -> Vec<Rc<Pool>> {
         let mut pools = Vec::new();
         for (index, written) in file.backends.iter() {
             if written.r#type == BackendType::Pool {
@@ -231,7 +260,7 @@ impl Build<'_> {
         file: &file::Gateway,
         written: &file::Backend,
         at: &KeyPath,
-        backends: &[Rc<Backend>],
+        backends: &Backends,
     ) -> Option<Pool> {
         let is_plugin = file.placement.is_some() || file.hold_headers.is_some();
         let is_alone = file.role.unwrap_or_default() == Role::Send
@@ -248,6 +277,7 @@ impl Build<'_> {
             Some(failures) => fallback_on(failures),
             None => fallback_on(&DEFAULT_FALLBACK_ON),
         };
+        let at_retries = at.key("maxRetries");
         let at = at.key("backends");
         let Some(list) = written.backends.as_ref().filter(|list| !list.is_empty()) else {
             self.required(&at, "at least one member is required");
@@ -292,7 +322,7 @@ impl Build<'_> {
             strategy: written.strategy.unwrap_or_default(),
             fallback: written.fallback.unwrap_or(true),
             fallback_on,
-            max_retries: written.max_retries,
+            max_retries: self.retries(written.max_retries, &at_retries),
             timeout: written.timeout.map_or(longest, |Span(timeout)| timeout),
             members,
         }))
@@ -303,11 +333,12 @@ impl Build<'_> {
         file: &file::Gateway,
         name: &str,
         at: &KeyPath,
-        backends: &[Rc<Backend>],
+        backends: &Backends,
     ) -> Option<Rc<Backend>> {
         let is_pool =
             |it: &file::Backend| it.name == name && matches!(it.r#type, BackendType::Pool);
-        if file.backends.iter().any(|(_, it)| is_pool(it)) {
+        let is_known = backends.get(name).is_some();
+        if !is_known && file.backends.iter().any(|(_, it)| is_pool(it)) {
             let message = format!("{name:?} is a pool; a pool has backends, not pools");
             self.errors.push(at, message);
             return None;
@@ -316,13 +347,13 @@ impl Build<'_> {
     }
 
     /// Notes what cannot work where headers do not wait for the body. Only a plugin knows that.
-    fn headers_first(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) {
+    fn headers_first(&mut self, file: &file::Gateway, backends: &Backends) {
         let is_plugin = file.placement.is_some() || file.hold_headers.is_some();
         if !is_plugin || file.hold_headers == Some(true) {
             return;
         }
         for (index, written) in file.backends.iter() {
-            let backend = backends.iter().find(|it| it.name.as_str() == written.name);
+            let backend = backends.get(&written.name);
             if file.backends.is_whole() && backend.is_some_and(|it| it.paths == Paths::Dialect) {
                 let at = KeyPath::root().key("backends").index(index).key("type");
                 let message = "needs holdHeaders: true, since the whole body is translated before \
@@ -366,13 +397,45 @@ impl Build<'_> {
         if version.is_some() {
             self.meaningless(&version_at, provider);
         }
-        if let Some(path) = &chat
-            && Operation::of(path, None).is_err()
-        {
-            let message = format!("{path:?} is not a path such as /v1/chat");
-            self.errors.push(&at.key("path"), message);
+        if let Some(path) = &chat {
+            self.chat_path(path, &at.key("path"));
         }
         Paths::OpenAi { chat }
+    }
+
+    /// A path with its query, as it goes into `:path`.
+    fn chat_path(&mut self, path: &str, at: &KeyPath) {
+        if Operation::of(path, None).is_err() {
+            let message = format!("{path:?} is not a path such as /v1/chat");
+            self.errors.push(at, message);
+            return;
+        }
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        self.noted(check_path(path), at);
+        if let Some(c) = query.chars().find(|c| !matches!(c, '!'..='~') || *c == '#') {
+            let message = format!("{c:?} cannot stand in a query; write it percent-encoded");
+            self.errors.push(at, message);
+        }
+    }
+
+    /// A number of attempts beyond the first.
+    fn retries(&mut self, written: Option<u32>, at: &KeyPath) -> Option<u32> {
+        let retries = written?;
+        if retries > MAX_RETRIES {
+            self.errors
+                .push(at, format!("must be from 0 to {MAX_RETRIES}"));
+        }
+        Some(retries.min(MAX_RETRIES))
+    }
+
+    /// Text that goes into Envoy's configuration as it is, such as the name of a file.
+    fn printable_text(&mut self, template: Option<&Template>, at: &KeyPath) -> Option<String> {
+        let text = self.text(template, at)?;
+        if let Some(c) = text.chars().find(|c| c.is_control()) {
+            self.errors
+                .push(at, format!("has the control character {c:?}"));
+        }
+        Some(text)
     }
 
     /// Where the provider expects the key that is configured.
@@ -394,6 +457,9 @@ impl Build<'_> {
         at: &KeyPath,
     ) -> Options {
         let has_claude = matches!(dialects, Some(Dialects::Anthropic | Dialects::Vertex));
+        if config.max_tokens == Some(0) {
+            self.errors.push(&at.key("maxTokens"), "must be at least 1");
+        }
         if config.max_tokens.is_some() && !has_claude {
             self.meaningless(&at.key("maxTokens"), provider);
         }
@@ -722,6 +788,10 @@ impl Build<'_> {
         let at = at.key("auth").key("query");
         let mut encoded = form_urlencoded::Serializer::new(String::new());
         for (name, value) in query {
+            if name.is_empty() {
+                self.errors
+                    .push(&at.key(name), "the name of a parameter is empty");
+            }
             if let Some(value) = self.secret(value, &at.key(name)) {
                 encoded.append_pair(name, &value);
             }
@@ -755,6 +825,13 @@ impl Build<'_> {
         if serves.is_some_and(Vec::is_empty) {
             self.errors
                 .push(&at.key("models"), "an empty list would refuse every model");
+        }
+        for (index, glob) in serves.into_iter().flatten().enumerate() {
+            if glob.trim().is_empty() || glob.chars().any(char::is_control) {
+                let at = at.key("models").index(index);
+                self.errors
+                    .push(&at, format!("{glob:?} is not the name of a model"));
+            }
         }
         let serves = serves.map(|globs| globs.iter().map(|glob| Glob::new(glob)).collect());
         ModelRule {
@@ -832,7 +909,7 @@ impl Build<'_> {
                 .push(&at.key("insecure"), "excludes caFile: what should hold?");
         }
         Tls {
-            ca_file: self.text(tls.ca_file.as_ref(), &at.key("caFile")),
+            ca_file: self.printable_text(tls.ca_file.as_ref(), &at.key("caFile")),
             server_name: self.server_name(tls.server_name.as_ref(), &at.key("serverName")),
             insecure,
         }
@@ -847,7 +924,7 @@ impl Build<'_> {
     fn routes(
         &mut self,
         file: &file::Gateway,
-        backends: &[Rc<Backend>],
+        backends: &Backends,
         pools: &[Rc<Pool>],
     ) -> Vec<Route> {
         let at = KeyPath::root().key("routes");
@@ -920,7 +997,7 @@ impl Build<'_> {
             self.errors.push(at, "an empty list would match no request");
         }
         for (index, model) in models.iter().enumerate() {
-            if model.trim().is_empty() {
+            if model.trim().is_empty() || model.chars().any(char::is_control) {
                 let message = format!("{model:?} is not the name of a model");
                 self.errors.push(&at.index(index), message);
             }
@@ -986,11 +1063,11 @@ impl Build<'_> {
     fn implied_routes(
         &mut self,
         file: &file::Gateway,
-        backends: &[Rc<Backend>],
+        backends: &Backends,
         pools: &[Rc<Pool>],
     ) -> Vec<Route> {
         let is_plugin = file.placement.is_some() || file.backend.is_some();
-        let only = match (backends, pools, file.backends.len()) {
+        let only = match (&*backends.list, pools, file.backends.len()) {
             ([backend], [], 1) => Some(Destination::Backend(Rc::clone(backend))),
             (_, [pool], _) if !is_plugin => Some(Destination::Pool(Rc::clone(pool))),
             _ => None,
@@ -1011,6 +1088,8 @@ impl Build<'_> {
         if Operation::of(path, None).is_err() || path.contains(['?', '#', '*']) {
             let message = format!("{path:?} is not a path such as /v1: no query, no '*', no '..'");
             self.errors.push(at, message);
+        } else {
+            self.noted(check_path(path), at);
         }
         path.trim_end_matches('/').to_owned()
     }
@@ -1029,7 +1108,11 @@ impl Build<'_> {
     fn matched_headers(&mut self, route: &file::Route, at: &KeyPath) -> Vec<(String, String)> {
         let mut headers = Vec::new();
         for (name, value) in route.headers.iter().flatten() {
-            let name = self.header_name(name, &at.key(name));
+            let at = at.key(name);
+            let name = self.header_name(name, &at);
+            if !is_header_value(value) {
+                self.errors.push(&at, UNPRINTABLE);
+            }
             headers.extend(name.map(|name| (name.to_string(), value.clone())));
         }
         headers
@@ -1049,7 +1132,7 @@ impl Build<'_> {
         hosts
     }
 
-    fn plugin(&mut self, file: &file::Gateway, backends: &[Rc<Backend>]) -> Plugin {
+    fn plugin(&mut self, file: &file::Gateway, backends: &Backends) -> Plugin {
         let at = KeyPath::root().key("backend");
         let backend = file
             .backend
@@ -1127,10 +1210,11 @@ impl Build<'_> {
         file: &file::Gateway,
         name: &str,
         at: &KeyPath,
-        backends: &[Rc<Backend>],
+        backends: &Backends,
         pools: &[Rc<Pool>],
     ) -> Option<Destination> {
-        if let Some(pool) = pools.iter().find(|pool| pool.name.as_str() == name) {
+        let mut pools = pools.iter().filter(|_| backends.get(name).is_none());
+        if let Some(pool) = pools.find(|pool| pool.name.as_str() == name) {
             return Some(Destination::Pool(Rc::clone(pool)));
         }
         self.known_backend(file, name, at, backends)
@@ -1142,25 +1226,24 @@ impl Build<'_> {
         file: &file::Gateway,
         name: &str,
         at: &KeyPath,
-        backends: &[Rc<Backend>],
+        backends: &Backends,
     ) -> Option<Rc<Backend>> {
-        let written: Vec<&str> = file
-            .backends
-            .iter()
-            .map(|(_, it)| it.name.as_str())
-            .collect();
+        let found = backends.get(name);
         // A backend that could not be read has been reported; it is not missing as well.
-        if !written.contains(&name) && file.backends.is_whole() {
-            let message = format!(
-                "no backend is named {name:?}; there are {}",
-                written.join(", ")
-            );
-            self.errors.push(at, message);
+        let is_written = || file.backends.iter().any(|(_, it)| it.name == name);
+        if found.is_none() && file.backends.is_whole() && !is_written() {
+            let written: Vec<&str> = file.backends.iter().map(|(_, it)| &*it.name).collect();
+            let hint = if written.len() > MAX_NAMES {
+                format!("; there are {}", written.len())
+            } else if let Some(near) = nearest(name, &written) {
+                format!("; did you mean {near:?}?")
+            } else {
+                format!("; there are {}", written.join(", "))
+            };
+            self.errors
+                .push(at, format!("no backend is named {name:?}{hint}"));
         }
-        backends
-            .iter()
-            .find(|backend| backend.name.as_str() == name)
-            .cloned()
+        found.cloned()
     }
 
     /// The text of a key, expanded.
@@ -1370,6 +1453,12 @@ const DEFAULT_FALLBACK_ON: [Failure; 2] = [Failure::Status(429), Failure::Server
 
 /// So that sums of weights stay far from any limit.
 const MAX_WEIGHT: u32 = 1_000_000;
+
+/// More would only keep a client waiting: back-off goes up to 30 s.
+const MAX_RETRIES: u32 = 100;
+
+/// Of how many names a message lists all, or looks for the nearest.
+const MAX_NAMES: usize = 100;
 
 const POOL_IN_LISTENER: &str = "a pool cannot work here: the attempts are Envoy's, and only \
      \"placement: upstream\" sees each of them; use what \"llm-proxy render\" writes, which has the \

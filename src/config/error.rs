@@ -40,6 +40,14 @@ impl KeyPath {
         rest.is_some_and(|rest| self.is_root() || rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
+    /// This place, and everything that contains it, from within.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
+        let ends = self.0.char_indices().rev();
+        let ends = ends.filter_map(|(at, c)| matches!(c, '.' | '[').then_some(at));
+        let ends = std::iter::once(self.0.len()).chain(ends).chain([0]);
+        ends.filter_map(|end| Some(Self(self.0.get(..end)?.to_owned())))
+    }
+
     /// Whether this is the whole document.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
@@ -52,11 +60,33 @@ impl fmt::Display for KeyPath {
     }
 }
 
+/// A place in a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// From 1.
+    pub line: usize,
+    /// From 1. Unit: characters.
+    pub column: usize,
+}
+
+/// What of a key is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The key itself: it has no meaning here.
+    Key,
+    /// Its value.
+    Value,
+}
+
 /// One thing that is wrong, and where. Caused by the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// Where.
     pub at: KeyPath,
+    /// What of it.
+    pub subject: Subject,
+    /// Where in the text, if there is one with places.
+    pub position: Option<Position>,
     /// What is wrong and what is allowed: one line, lower case, no final period.
     pub message: String,
 }
@@ -77,10 +107,33 @@ pub struct ConfigErrors(Vec<ConfigError>);
 impl ConfigErrors {
     /// Notes one more.
     pub fn push(&mut self, at: &KeyPath, message: impl Into<String>) {
+        self.add(at, Subject::Value, None, message.into());
+    }
+
+    /// Notes a key that must not be there.
+    pub fn push_key(&mut self, at: &KeyPath, message: impl Into<String>) {
+        self.add(at, Subject::Key, None, message.into());
+    }
+
+    /// Notes one more, whose place in the text is known.
+    pub fn push_at(&mut self, position: Position, at: &KeyPath, message: impl Into<String>) {
+        self.add(at, Subject::Value, Some(position), message.into());
+    }
+
+    fn add(&mut self, at: &KeyPath, subject: Subject, position: Option<Position>, message: String) {
         self.0.push(ConfigError {
             at: at.clone(),
-            message: message.into(),
+            subject,
+            position,
+            message,
         });
+    }
+
+    /// Notes where in the text each of them stands. `place` gives it.
+    pub fn locate(&mut self, place: impl Fn(&ConfigError) -> Option<Position>) {
+        for error in &mut self.0 {
+            error.position = error.position.or_else(|| place(error));
+        }
     }
 
     /// Whether nothing is wrong.

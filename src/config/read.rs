@@ -13,23 +13,24 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::error::{ConfigErrors, KeyPath};
+#[cfg(not(target_os = "wasi"))]
+use super::yaml;
 
-/// Parses the text of a configuration: JSON if it starts with `{`, YAML otherwise.
+/// Parses the text of a configuration: YAML, and JSON, which is YAML but for a few escapes.
 ///
 /// # Errors
 ///
-/// When the text is neither, with line and column (both from 1), or when a key stands twice.
+/// The first thing that is wrong with it.
 #[cfg(not(target_os = "wasi"))]
-pub fn parse(text: &str) -> Result<Value, String> {
+pub fn parse(text: &str) -> Result<yaml::Document, yaml::Invalid> {
+    let document = yaml::parse(text);
     if text.trim_start().starts_with('{')
         && let Ok(value) = parse_json(text)
     {
-        return Ok(value);
+        let places = document.map(|document| document.places).unwrap_or_default();
+        return Ok(yaml::Document { value, places });
     }
-    // Through YAML's own value: it refuses a key that stands twice and knows merge keys.
-    let mut value: serde_yaml::Value = serde_yaml::from_str(text).map_err(|e| e.to_string())?;
-    value.apply_merge().map_err(|e| e.to_string())?;
-    serde_json::to_value(value).map_err(|e| e.to_string())
+    document
 }
 
 /// Parses a configuration that is JSON.
@@ -227,9 +228,9 @@ impl<T> List<T> {
         self.0.iter_mut().flatten()
     }
 
-    /// Keeps only the elements for which `keep` holds.
-    pub fn retain(&mut self, keep: impl Fn(&T) -> bool) {
-        self.0.retain(|item| item.as_ref().is_some_and(&keep));
+    /// The element at this 0-based place, if it could be read.
+    pub fn get(&self, index: usize) -> Option<&T> {
+        self.0.get(index)?.as_ref()
     }
 
     /// Whether every element could be read.
@@ -329,7 +330,7 @@ pub fn refuse_unknown(
             Some(near) => format!("unknown key; did you mean {near:?}?"),
             None => format!("unknown key; known here are {}", known.join(", ")),
         };
-        errors.push(&at.key(key), message);
+        errors.push_key(&at.key(key), message);
     }
 }
 

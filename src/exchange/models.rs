@@ -81,17 +81,29 @@ pub fn listing<'g>(
     base: &str,
     meets: &dyn Fn(&Route) -> bool,
 ) -> Listing<'g> {
+    let above = |path: &str| {
+        let routes = gateway.routes.iter().enumerate();
+        let above = routes.filter(|(_, route)| path_is_below(path, &route.path));
+        above.collect()
+    };
+    listing_among(gateway, &above, base, meets)
+}
+
+/// The same, where `above` gives the routes whose path is one or what it continues, with their
+/// numbers.
+pub fn listing_among<'g>(
+    gateway: &'g Gateway,
+    above: &dyn Fn(&str) -> Vec<(usize, &'g Route)>,
+    base: &str,
+    meets: &dyn Fn(&Route) -> bool,
+) -> Listing<'g> {
     let allows = |route: &Route, method: &str| {
         route.methods.is_empty() || route.methods.iter().any(|it| it == method)
     };
     let own = [base, "/models"].concat();
-    let mut asked_here = gateway.routes.iter().filter(|route| {
-        meets(route)
-            && route.models.is_empty()
-            && allows(route, "GET")
-            && path_is_below(&own, &route.path)
-    });
-    let asked_here = asked_here.next();
+    let mut asked_here = above(&own).into_iter().map(|(_, route)| route);
+    let asked_here =
+        asked_here.find(|route| meets(route) && route.models.is_empty() && allows(route, "GET"));
     // Who has a route for the very list wants the provider's.
     let is_meant =
         |route: &&Route| Operation::of(&route.path, None).is_ok_and(|it| it.kind() == Kind::Models);
@@ -105,8 +117,8 @@ pub fn listing<'g>(
     let mut leads = BTreeSet::new();
     for suffix in Operation::SUFFIXES_WITH_MODEL {
         let path = [base, suffix].concat();
-        for (number, route) in gateway.routes.iter().enumerate() {
-            if meets(route) && allows(route, "POST") && path_is_below(&path, &route.path) {
+        for (number, route) in above(&path) {
+            if meets(route) && allows(route, "POST") {
                 leads.insert(number);
                 // No request goes past it.
                 if route.models.is_empty() {

@@ -9,6 +9,7 @@ mod aggregate;
 mod cluster;
 mod listener;
 mod module;
+mod overload;
 mod route;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 pub(super) use self::cluster::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
+pub use self::overload::DEFAULT_HEAP_LIMIT;
 pub use self::route::has_metadata;
 pub(super) use self::route::hosts;
 use super::Source;
@@ -29,6 +31,11 @@ pub struct Machine {
     pub module: String,
     /// The path of the system's CA certificates (PEM), as Envoy sees it.
     pub roots: String,
+    /// What Envoy may hold outside of the VMs. Unit: bytes.
+    pub heap_limit: u64,
+    /// Whether a cgroup limits the memory of the process. Without one Envoy would not start with
+    /// its monitor.
+    pub has_cgroup_limit: bool,
 }
 
 /// The bootstrap configuration.
@@ -49,11 +56,7 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
             "listeners": [listener::listener(source, machine)],
             "clusters": clusters,
         },
-        "overload_manager": {"resource_monitors": [extension(
-            "envoy.resource_monitors.global_downstream_max_connections",
-            "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-            json!({"max_active_downstream_connections": MAX_CONNECTIONS}),
-        )]},
+        "overload_manager": overload::manager(machine),
     })
 }
 
@@ -74,7 +77,8 @@ pub fn yaml(source: &Source, machine: &Machine, file: &str) -> String {
     let mut text = format!("# rendered by llm-proxy {version} from {file}; do not edit\n");
     let names = source.variable_names();
     if !names.is_empty() {
-        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let names = names.join(", ");
         text.push_str(&format!("# read in Envoy's environment: {names}\n"));
     }
     text.push_str(&document(&bootstrap(source, machine)));
@@ -119,9 +123,6 @@ fn typed(message: &str, config: Value) -> Value {
     }
     Value::Object(typed)
 }
-
-/// Unit: clients' connections. Beyond it new ones are closed, so that those which are there work.
-const MAX_CONNECTIONS: u32 = 50_000;
 
 /// Model requests take long, so there are many at once. Envoy's default, 1024, is too few, and its
 /// default of retries, 3, even more so.

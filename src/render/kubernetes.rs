@@ -116,7 +116,8 @@ pub fn yaml(
 ) -> Result<String, ConfigErrors> {
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!("# rendered by llm-proxy {version} from {file}; do not edit\n");
-    let names = Vec::from_iter(source.variable_names()).join(", ");
+    let names = source.variable_names().iter().map(String::as_str);
+    let names = Vec::from_iter(names).join(", ");
     if !names.is_empty() {
         text.push_str(&format!("# {needs}: {names}\n"));
     }

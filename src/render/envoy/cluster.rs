@@ -208,7 +208,7 @@ fn http(source: &Source, backend: &Backend, machine: &Machine) -> Value {
     if let (Value::Object(options), Value::Object(mut protocol)) = (&mut options, protocol) {
         options.append(&mut protocol);
         // A member of pools alone is asked through their clusters, whose filters count.
-        if source.is_asked_alone(backend) {
+        if source.is_asked_alone(backend) && !source.shares_plugin() {
             let plugin = source.plugin(backend);
             let module = module::filter(source, machine, backend.name.as_str(), &plugin);
             let filters = json!([module, module::codec()]);

@@ -36,6 +36,9 @@ fn connection_manager(source: &Source, machine: &Machine) -> Value {
         "merge_slashes": true,
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "request_headers_timeout": "15s",
+        // All of a request, its body included, has to be here by then: 32 MiB at 0.9 Mbit/s. One that
+        // stops arriving would hold what has arrived.
+        "request_timeout": "300s",
         // Silence, not length, ends a request. Routes have their own.
         "stream_idle_timeout": "600s",
         "common_http_protocol_options": {"idle_timeout": "3600s"},
@@ -58,8 +61,9 @@ fn filters(source: &Source, machine: &Machine) -> Vec<Value> {
         filters.push(module::filter(source, machine, "choose", &plugin));
     }
     let mut router = json!({"suppress_envoy_headers": true});
-    if let (Value::Object(router), true) = (&mut router, source.pools().next().is_some()) {
-        // For clusters that have no filters of their own: those of the pools.
+    let is_needed = source.pools().next().is_some() || source.shares_plugin();
+    if let (Value::Object(router), true) = (&mut router, is_needed) {
+        // For clusters that have no filters of their own: those of the pools, or all.
         let module = module::filter(source, machine, "pools", &source.pools_plugin());
         let filters = json!([module, module::codec()]);
         router.insert("upstream_http_filters".to_owned(), filters);

@@ -1,6 +1,6 @@
 //! The route table: the gateway's routes in file order, then what nobody answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ use crate::exchange::{aliases_text, choose};
 use crate::operation::Operation;
 use crate::pool::Pool;
 use crate::refusal::{LocalReply, Refusal};
-use crate::route::{Host, Route};
+use crate::route::{ByPath, Host, Route};
 
 /// The routes.
 pub fn table(source: &Source) -> Value {
@@ -152,18 +152,26 @@ fn metadata(route: &Route, to: &str) -> Option<Value> {
 /// others to their provider stands among them.
 fn model_lists(gateway: &Gateway) -> Vec<Value> {
     let bases: BTreeSet<String> = gateway.routes.iter().flat_map(models::bases).collect();
+    let by_path = ByPath::new(&gateway.routes);
     bases
         .iter()
-        .flat_map(|base| model_lists_below(gateway, base))
+        .flat_map(|base| model_lists_below(gateway, &by_path, base))
         .collect()
 }
 
-fn model_lists_below(gateway: &Gateway, base: &str) -> Vec<Value> {
+fn model_lists_below(gateway: &Gateway, by_path: &ByPath<'_>, base: &str) -> Vec<Value> {
+    let above = |path: &str| by_path.above(path).collect();
+    // Clients for whom only routes elsewhere are get the same list as all others.
+    let suffixes = Operation::SUFFIXES_WITH_MODEL
+        .into_iter()
+        .chain(["/models"]);
+    let relevant: BTreeMap<usize, &Route> = suffixes
+        .flat_map(|suffix| by_path.above(&[base, suffix].concat()))
+        .collect();
     let mut groups: Vec<&Route> = Vec::new();
-    for route in &gateway.routes {
-        let is_new =
-            |other: &&Route| (&other.hosts, &other.headers) == (&route.hosts, &route.headers);
-        if !route.is_for_all_clients() && !groups.iter().any(is_new) {
+    let mut seen = BTreeSet::new();
+    for route in relevant.into_values() {
+        if !route.is_for_all_clients() && seen.insert((&route.hosts, &route.headers)) {
             groups.push(route);
         }
     }
@@ -180,7 +188,7 @@ fn model_lists_below(gateway: &Gateway, base: &str) -> Vec<Value> {
                 Some(group) => route.covers_clients_of(group),
                 None => route.is_for_all_clients(),
             };
-            (group, models::listing(gateway, base, &meets))
+            (group, models::listing_among(gateway, &above, base, &meets))
         })
         .collect();
     let is_ours = |(_, listing): &(_, Listing<'_>)| matches!(listing, Listing::Configured(_));
@@ -422,19 +430,18 @@ fn wrong_methods(routes: &[Route]) -> Vec<Value> {
         let conditions = route.headers.len() + usize::from(!route.hosts.is_empty());
         std::cmp::Reverse((route.path.len(), conditions))
     });
+    let by_path = ByPath::new(routes);
+    let mut seen = BTreeSet::new();
     let mut answers: Vec<Value> = Vec::new();
     for route in &limited {
-        let allowed: BTreeSet<&str> = limited
-            .iter()
-            .filter(|other| other.covers_all_but_methods(route))
-            .flat_map(|other| other.methods.iter().map(String::as_str))
+        let allowed: BTreeSet<&str> = by_path
+            .above(&route.path)
+            .filter(|(_, other)| other.covers_all_but_methods(route))
+            .flat_map(|(_, other)| other.methods.iter().map(String::as_str))
             .collect();
         let allowed = Vec::from_iter(allowed).join(", ");
         let matches = matches(route, &[]);
-        if answers
-            .iter()
-            .any(|answer| answer.get("match") == Some(&matches))
-        {
+        if !seen.insert(matches.to_string()) {
             continue;
         }
         let name = format!("{}-wrong-method", route.name);

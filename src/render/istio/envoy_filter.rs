@@ -63,6 +63,9 @@ fn patches(source: &Source, mesh: &Mesh, anchor: &str) -> Vec<Value> {
     let machine = Machine {
         module: mesh.module.rest.clone(),
         roots: mesh.roots.clone(),
+        // These proxies are the mesh's: its operator sizes them.
+        heap_limit: envoy::DEFAULT_HEAP_LIMIT,
+        has_cgroup_limit: false,
     };
     let mut bootstrap = envoy::bootstrap(source, &machine);
     let mut plugins = Vec::new();
