@@ -253,6 +253,8 @@ impl Source {
             route_metadata: self.written.route_metadata,
             role: self.written.role,
             backend: self.written.backend.clone(),
+            internal_path: self.written.internal_path.clone(),
+            virtual_service: self.written.virtual_service.clone(),
         }
     }
 
