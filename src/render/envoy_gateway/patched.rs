@@ -77,6 +77,9 @@ fn patches(source: &Source, cluster: &Cluster, errors: &mut ConfigErrors) -> Vec
     let machine = Machine {
         module: cluster.module.rest.clone(),
         roots: cluster.roots.clone(),
+        // These proxies are the cluster's: its operator sizes them.
+        heap_limit: envoy::DEFAULT_HEAP_LIMIT,
+        has_cgroup_limit: false,
     };
     let mut bootstrap = envoy::bootstrap(source, &machine);
     let mut clusters = items(taken(&mut bootstrap, "/static_resources/clusters"));
