@@ -186,5 +186,10 @@ class EnvoyGateway:
             },
             # In lines of JSON, of which `conditions` reads the statuses.
             "logging": {"level": {"default": "info"}, "encoder": "JSON"},
-            "extensionApis": {"enableBackend": True, "enableEnvoyPatchPolicy": True},
+            "extensionApis": {
+                "enableBackend": True,
+                "enableEnvoyPatchPolicy": True,
+                # From 1.9 on Lua is off; an older one does not know the key.
+                **({"enableLua": True} if "1.7" not in self.release else {}),
+            },
         }
