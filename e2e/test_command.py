@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -61,7 +62,11 @@ def test_check_says_everything_that_is_wrong_at_once(write):
     )
     done = llm_proxy("check", file)
     assert (done.returncode, done.stdout) == (64, "")
-    at = [line.split(": ")[0] for line in done.stderr.splitlines()]
+    lines = done.stderr.splitlines()
+    # Each line has its key, and where in the file that stands.
+    assert all(re.match(rf"\S+ \({re.escape(str(file))}:\d+:\d+\): ", line) for line in lines), lines
+    assert f"routes[1].path ({file}:10:18): " in done.stderr
+    at = [line.split(" ")[0] for line in lines]
     assert sorted(at) == sorted(
         [
             "listen",
@@ -155,7 +160,7 @@ def test_rendering_needs_no_keys_and_writes_the_same_each_time(write):
 def test_a_bad_configuration_is_not_rendered(write):
     done = llm_proxy("render", "envoy", write("backends: []"))
     assert (done.returncode, done.stdout) == (64, "")
-    assert done.stderr.startswith("backends: ")
+    assert re.match(r"backends \(\S+:1:11\): ", done.stderr), done.stderr
 
 
 # === run ===
@@ -168,7 +173,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(provider, directory, arguments=(), env=(), backends=None):
+def running(provider, directory, arguments=(), env=(), backends=None, routes=None):
     """A gateway that `llm-proxy run` started, with a literal key in its file."""
     port, admin = free_port(), free_port()
     config = {**gateways.at(provider, "run", {}), "apiKey": "sk-in-the-file"}
@@ -180,6 +185,7 @@ def running(provider, directory, arguments=(), env=(), backends=None):
                 "listen": f"127.0.0.1:{port}",
                 "admin": f"127.0.0.1:{admin}",
                 "backends": backends,
+                **({"routes": routes} if routes else {}),
             }
         )
     )
@@ -214,6 +220,41 @@ def test_run_serves_until_it_is_told_to_stop(provider, mock, tmp_path, number):
     assert [file.name for file in tmp_path.glob("llm-proxy-*")] == []
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port)).close()
+
+
+def test_run_starts_an_envoy_again_that_has_crashed(provider, mock, tmp_path):
+    with running(provider, tmp_path, ["--envoy", artefacts.envoy()]) as (process, port, admin):
+        server = json.loads(request(admin, "GET", "/server_info").body)
+        assert server["command_line_options"]["config_path"].startswith(str(tmp_path))
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        (envoy,) = map(int, children.split())
+        os.kill(envoy, signal.SIGSEGV)
+        process.until(lambda: "ended by signal 11; starting it again" in process.log_text())
+
+        def serves():
+            with contextlib.suppress(OSError):
+                return request(port, "POST", "/v1/chat/completions", CHAT).status == 200
+
+        process.until(serves)
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def test_many_backends_share_one_plugin_and_each_gets_its_own_host_and_key(provider, mock, tmp_path):
+    def backend(number):
+        config = {**gateways.at(provider, f"b{number}", {}), "apiKey": f"key-{number}"}
+        return {"name": f"b{number}", "type": "openai-compatible", "config": config}
+
+    backends = [backend(number) for number in range(40)]
+    routes = [{"path": f"/r{number}", "backend": f"b{number}"} for number in range(40)]
+    envoy = ["--envoy", artefacts.envoy()]
+    with running(provider, tmp_path, envoy, backends=backends, routes=routes) as (_, port, admin):
+        for number in (0, 17, 39):
+            mock.forget()
+            assert request(port, "POST", f"/r{number}/v1/chat/completions", CHAT).status == 200
+            assert mock.only().all("authorization") == [f"Bearer key-{number}"]
+        dump = request(admin, "GET", "/config_dump").body
+        assert b'"llm-proxy.pools"' in dump and b'"llm-proxy.b0"' not in dump
 
 
 def test_run_finds_envoy_by_variable_and_on_the_path(provider, mock, tmp_path):
@@ -283,7 +324,7 @@ def test_run_says_what_is_missing(write, tmp_path):
 
 def test_run_refuses_what_check_refuses(write):
     done = llm_proxy("run", write("backends: []"))
-    assert done.returncode == 64 and done.stderr.startswith("backends: ")
+    assert done.returncode == 64 and re.match(r"backends \(\S+:1:11\): ", done.stderr)
     file = write({"backends": [{"name": "a", "type": "openai", "config": {"apiKey": "${ABSENT}"}}]})
     done = llm_proxy("run", file, "--envoy", artefacts.envoy(), "--wasm", artefacts.module())
     assert done.returncode == 64 and "ABSENT is not set" in done.stderr
