@@ -167,7 +167,6 @@ fn request(dialect: &dyn Dialect, bytes: &[u8]) {
             max_tokens: None,
             has_web_search: true,
             unsupported,
-            ..Options::default()
         };
         let translate = || {
             let request = openai::read(bytes).ok()?;
@@ -219,7 +218,6 @@ pub fn embeddings(bytes: &[u8]) {
             max_tokens: None,
             has_web_search: true,
             unsupported,
-            ..Options::default()
         };
         if let Ok(encoded) = embeddings.encode(bytes, "m", &options, usize::MAX) {
             assert!(serde_json::from_slice::<&RawValue>(&encoded.request.body).is_ok());

@@ -264,7 +264,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
     };
     let wrong = || format!("{text:?} is not what its tag {tag} says");
     let value = match tag.suffix.as_str() {
-        _ if tag.handle == "" && tag.suffix == "!" => return Ok(Value::from(text)),
+        _ if tag.handle.is_empty() && tag.suffix == "!" => return Ok(Value::from(text)),
         _ if !tag.is_yaml_core_schema() => return Err(unknown(tag)),
         "str" => return Ok(Value::from(text)),
         "int" | "float" => plain(text).ok().filter(Value::is_number),

@@ -145,7 +145,7 @@ fn own_gateway(source: &Source, cluster: &Cluster, class: &str, secret: &str) ->
         json!({
             "type": "Kubernetes",
             "kubernetes": {"envoyDeployment": {
-                "container": {"env": kubernetes::from_secret(&names, secret)},
+                "container": {"env": kubernetes::from_secret(names, secret)},
             }},
         })
     });

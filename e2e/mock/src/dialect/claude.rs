@@ -128,7 +128,7 @@ impl<'n> Claude<'n> {
             Some("adaptive") => self.version >= (4, 6),
             Some("between_tools") => self.is("sonnet") && self.version >= (5, 5),
             Some("disabled") => {
-                !self.always_thinks() && !(self.is("sonnet") && self.version >= (5, 5))
+                !(self.always_thinks() || self.is("sonnet") && self.version >= (5, 5))
             }
             Some("enabled") => ((3, 7)..(4, 7)).contains(&self.version),
             Some(_) => false,
