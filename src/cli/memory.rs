@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn the_heap_is_what_the_vms_leave_and_half_at_least() {
         let memory = |gibibytes: u64| Memory {
-            total: gibibytes * 10 << 30,
+            total: (gibibytes * 10) << 30,
             is_cgroup_limit: false,
         };
         assert_eq!(memory(2).heap_limit(4), 14 << 30);
