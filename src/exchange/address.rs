@@ -277,7 +277,7 @@ pub fn edits(
             Some((Rc::clone(&header.name), value))
         }
     };
-    // Without it Envoy's listener finds no route any more; see the README's limits.
+    // Without it Envoy's listener finds no route any more; see docs/limits.md.
     let kept = is_listener.then_some("x-forwarded-proto");
     let key = credential.iter().map(|(name, _)| &**name);
     let extra = backend.headers.iter().map(|(name, _)| &**name);

@@ -1,4 +1,4 @@
-//! The tables of `docs/operations.md` and `docs/credentials.md` are what the code says.
+//! The generated tables of the pages in `docs/` are those of the code.
 #![cfg(not(target_family = "wasm"))]
 #![allow(
     clippy::expect_used,
@@ -11,16 +11,21 @@
 use std::fmt::Write as _;
 use std::{env, fs};
 
+use llm_proxy::config::schema;
 use llm_proxy::firewall::names::{Applies, HEADERS, PARAMETERS, Reason};
 use llm_proxy::operation::ModelMember;
 use llm_proxy::operation::table::{Definition, ModelPlace};
+use llm_proxy::provider::ProviderType;
+use serde_json::Value;
 
 #[test]
 fn the_pages_have_the_tables_of_the_code() {
     for (page, name, table) in [
         ("credentials", "headers", headers()),
         ("credentials", "parameters", parameters()),
+        ("keys", "fields", fields()),
         ("operations", "operations", operations()),
+        ("providers", "providers", providers()),
     ] {
         let path = format!("{}/docs/{page}.md", env!("CARGO_MANIFEST_DIR"));
         let text = fs::read_to_string(&path).unwrap();
@@ -34,7 +39,7 @@ fn the_pages_have_the_tables_of_the_code() {
         let now = fs::read_to_string(&path).unwrap();
         assert!(
             now == fresh,
-            "{path} is stale; run: UPDATE=1 cargo test --test rules_pages"
+            "{path} is stale; run: UPDATE=1 cargo test --test pages"
         );
     }
 }
@@ -180,6 +185,66 @@ fn operations() -> String {
             definition.name
         )
         .unwrap();
+    }
+    text
+}
+
+/// A table per mapping, as the JSON Schema describes it.
+fn fields() -> String {
+    let schema: Value = serde_json::from_str(&schema::text()).unwrap();
+    let mut text = String::new();
+    for (heading, pointer) in [
+        ("The file", ""),
+        ("`backends[]`", "/definitions/Backend"),
+        ("`backends[].backends[]`, of a pool", "/definitions/Member"),
+        ("`backends[].config`", "/definitions/BackendConfig"),
+        ("`authHeader`", "/definitions/AuthHeader"),
+        ("`auth`", "/definitions/Auth"),
+        ("`tls`", "/definitions/Tls"),
+        ("`routes[]`", "/definitions/Route"),
+    ] {
+        let mapping = schema.pointer(pointer).expect(pointer);
+        writeln!(text, "\n**{heading}**\n\n| key | meaning |\n| --- | --- |").unwrap();
+        let is_required = |key: &str| {
+            let required = mapping["required"].as_array();
+            required.is_some_and(|keys| keys.iter().any(|it| it == key))
+        };
+        for (key, field) in mapping["properties"].as_object().unwrap() {
+            // The first paragraph: what follows is for editors.
+            let meaning = field["description"].as_str().unwrap_or_default();
+            let meaning = meaning
+                .split("\n\n")
+                .next()
+                .unwrap_or_default()
+                .replace('\n', " ");
+            let required = if is_required(key) { " Required." } else { "" };
+            writeln!(
+                text,
+                "| `{key}` | {}{required} |",
+                meaning.replace('|', "\\|")
+            )
+            .unwrap();
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// The provider types and what they know by themselves.
+fn providers() -> String {
+    let mut text =
+        "| type | endpoint, where it may be left out | base path |\n| --- | --- | --- |\n"
+            .to_owned();
+    for provider in ProviderType::ALL {
+        let preset = provider.preset();
+        let origin = preset
+            .origin
+            .map_or("(give one)".to_owned(), |origin| format!("`{origin}`"));
+        let base_path = match preset.base_path {
+            "" => "by `apiVersion`".to_owned(),
+            path => format!("`{path}`"),
+        };
+        writeln!(text, "| `{}` | {origin} | {base_path} |", preset.name).unwrap();
     }
     text
 }
