@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use llm_proxy::config::Gateway;
 use llm_proxy::render::envoy_gateway::{self, Cluster};
 use llm_proxy::render::istio::{self, Api, Mesh, Proxies};
 use llm_proxy::render::kubernetes::Module;
@@ -696,10 +697,48 @@ fn listeners_of_a_gateway_that_is_there_are_named_in_routes_and_patches() {
         .iter()
         .map(|it| &it["name"])
         .collect();
-    assert_eq!(names, ["default/shared/http", "default/shared/https"]);
+    assert_eq!(
+        names,
+        [
+            "default/shared/http",
+            "default/shared/http",
+            "default/shared/https",
+            "default/shared/https"
+        ]
+    );
     assert_eq!(
         kind(&resources, "EnvoyExtensionPolicy")["spec"]["mergeType"],
         "StrategicMerge"
+    );
+}
+
+#[test]
+fn headers_are_held_by_the_patch_alone_and_on_the_listeners_that_it_names() {
+    let source = one("{name: a, type: anthropic, config: {apiKey: $K}}");
+    let cluster = Cluster {
+        gateway: envoy_gateway::Gateway::Existing("shared".to_owned()),
+        ..cluster(true)
+    };
+    let resources = envoy_gateway::resources(&source, &cluster).unwrap();
+    // Without the patch the module refuses this configuration, instead of waiting forever.
+    let unpatched = &kind(&resources, "EnvoyExtensionPolicy")["spec"]["wasm"][0]["config"];
+    assert_eq!(unpatched.get("holdHeaders"), None);
+    let refused = Gateway::parse(&unpatched.to_string(), &|_: &str| Some("k".to_owned()));
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("needs holdHeaders: true"), "{refused}");
+
+    let patches = &kind(&resources, "EnvoyPatchPolicy")["spec"]["jsonPatches"];
+    let value = &patches[1]["operation"]["value"]["value"];
+    let patched: Value = serde_json::from_str(value.as_str().unwrap()).unwrap();
+    let mut expected = unpatched.clone();
+    expected["holdHeaders"] = true.into();
+    assert_eq!(patched, expected);
+
+    // Routes are on no listener that is not patched.
+    assert_eq!(patches[0]["name"], "default/shared/http");
+    assert_eq!(
+        kind(&resources, "HTTPRoute")["spec"]["parentRefs"],
+        json!([{"name": "shared", "sectionName": "http"}])
     );
 }
 

@@ -35,14 +35,14 @@ def start(world):
 
     def start(
         gateway, *options, keys=KEYS, release=NEWEST, envoy=artefacts.NEWEST_ENVOY, name=None,
-        change=lambda manifests: manifests,
+        change=lambda manifests: manifests, gateway_name="llm-proxy", **around,
     ) -> EnvoyGateway:
         while running:
             running.pop().stop()
         name = name or "-".join([gateway.stem.partition(".")[0], *options]).replace("/", "-").replace("--", "")
         directory = world.directory / "envoy-gateway" / name[:100]
         manifests = change(render("envoy-gateway", gateway, directory, *options))
-        running.append(EnvoyGateway(directory / "run", manifests, keys, release, envoy))
+        running.append(EnvoyGateway(directory / "run", manifests, keys, release, envoy, gateway=gateway_name, **around))
         running[-1].until_listening()
         return running[-1]
 

@@ -153,5 +153,7 @@ def configuration(dump: list[dict]) -> dict:
 def _stable(text: str, directory: pathlib.Path) -> str:
     text = text.replace(str(directory), "DIRECTORY")
     text = re.sub(r"\b[0-9a-f]{64}\b", "0" * 64, text)
+    # Where each fetched it to, by the digest or by the time.
+    text = re.sub(r":18002/[\w=-]+\.wasm", ":18002/llm_proxy.wasm", text)
     text = re.sub(r"/var/lib/istio/data/[^\"\\]*\.wasm", "/var/lib/istio/data/llm_proxy.wasm", text)
     return text

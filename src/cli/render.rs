@@ -148,7 +148,7 @@ pub struct ForEnvoyGateway {
     #[arg(long, value_name = "NAME", default_value = "llm-keys", value_parser = accepted::resource_name)]
     secret: String,
     /// A listener of the Gateway that serves the routes; may be given several times. Without it all of
-    /// its listeners do
+    /// its listeners do, with --hold the one named http
     #[arg(long, value_name = "NAME", requires = "gateway")]
     listener: Vec<String>,
     /// The oldest Envoy Gateway that reads the manifests; from 1.9 on, an EnvoyExtensionPolicy of the

@@ -41,8 +41,8 @@ pub struct Cluster {
     pub holds: bool,
     /// The path of the CA certificates for providers without `tls.caFile`, as Envoy sees it.
     pub roots: String,
-    /// The listeners of the Gateway that serve the routes; none: all of them, and where a name is
-    /// needed the rendered Gateway's.
+    /// The listeners of the Gateway that serve the routes; none: all of them, and where headers are
+    /// held the one named as the rendered Gateway's.
     pub listeners: Vec<String>,
     /// Whether Envoy Gateway merges an `EnvoyExtensionPolicy` with one of the whole Gateway: from 1.9 on.
     pub merges_extensions: bool,
@@ -102,22 +102,26 @@ pub fn resources(source: &Source, cluster: &Cluster) -> Result<Vec<Value>, Confi
         resources.push(traffic_policy(backend, &own, cluster));
     }
     resources.extend(rewrites(&ways, cluster, &internal, &mut errors));
-    let plugin = source.listener_plugin(cluster.holds, &internal, None, &|route| {
-        let chosen = routes
-            .iter()
-            .find(|it| it.is_chosen && it.way.route.name == route.name);
-        chosen.map(|it| format!("httproute/{}/{}/*", cluster.namespace, it.name))
-    });
+    let plugin = |holds| {
+        source.listener_plugin(holds, &internal, None, &|route| {
+            let chosen = routes
+                .iter()
+                .find(|it| it.is_chosen && it.way.route.name == route.name);
+            chosen.map(|it| format!("httproute/{}/{}/*", cluster.namespace, it.name))
+        })
+    };
+    // The patch alone holds headers. Where it is not in force, the module refuses a configuration
+    // that needs it, and requests get 503: with `holdHeaders` they would wait forever.
     resources.push(extension_policy(
         source,
-        plugin,
+        plugin(false),
         &routes,
         cluster,
         &mut errors,
     ));
     resources.push(client_policy(source, cluster));
     if cluster.holds {
-        resources.push(patch_policy(cluster));
+        resources.push(patch_policy(&plugin(true), cluster));
     }
     match errors.is_empty() {
         true => Ok(kubernetes::labelled(resources, &cluster.name)),
@@ -520,20 +524,20 @@ fn client_policy(source: &Source, cluster: &Cluster) -> Value {
     )
 }
 
-/// Lets headers wait for the body, which no other resource can say.
+/// Lets headers wait for the body, which no other resource can set: in Envoy and, by `plugin`, in the
+/// module.
 ///
 /// Source: the names that Envoy Gateway gives, `NAMESPACE/GATEWAY/LISTENER` and
 /// `envoy.filters.http.wasm/envoyextensionpolicy/NAMESPACE/NAME/wasm/0`, as in its repository's
 /// `internal/xds/translator/testdata`, read 2026-11-21.
-fn patch_policy(cluster: &Cluster) -> Value {
+fn patch_policy(plugin: &Value, cluster: &Cluster) -> Value {
     let namespace = &cluster.namespace;
     let gateway = cluster.gateway_name();
-    let own = [LISTENER.to_owned()];
-    let listeners = match cluster.listeners.as_slice() {
-        [] => &own[..],
-        listeners => listeners,
-    };
-    let patch = |listener: &String| {
+    let mut listeners = cluster.named_listeners();
+    if listeners.is_empty() {
+        listeners.push(LISTENER);
+    }
+    let patch = |listener: &str, path: &str, value: Value| {
         json!({
             "type": "type.googleapis.com/envoy.config.listener.v3.Listener",
             "name": format!("{namespace}/{gateway}/{listener}"),
@@ -542,12 +546,22 @@ fn patch_policy(cluster: &Cluster) -> Value {
                 "jsonPath": format!(
                     "..http_filters[?(@.typed_config.config.name=='{}')]", wasm_name(cluster)
                 ),
-                "path": "/typed_config/config/allow_on_headers_stop_iteration",
-                "value": true,
+                "path": format!("/typed_config/config/{path}"),
+                "value": value,
             },
         })
     };
-    let patches: Vec<Value> = listeners.iter().map(patch).collect();
+    let configuration = json!({
+        "@type": "type.googleapis.com/google.protobuf.StringValue",
+        "value": plugin.to_string(),
+    });
+    let patches = listeners.into_iter().flat_map(|it| {
+        [
+            patch(it, "allow_on_headers_stop_iteration", true.into()),
+            patch(it, "configuration", configuration.clone()),
+        ]
+    });
+    let patches: Vec<Value> = patches.collect();
     let spec = json!({
         "targetRef": {
             "group": "gateway.networking.k8s.io",
@@ -578,7 +592,8 @@ fn kibibytes(bytes: u64) -> String {
 impl HttpRoute<'_> {
     fn resource(&self, cluster: &Cluster) -> Value {
         let gateway = cluster.gateway_name();
-        let parents: Vec<Value> = match cluster.listeners.as_slice() {
+        let listeners = cluster.named_listeners();
+        let parents: Vec<Value> = match listeners.as_slice() {
             [] => vec![json!({"name": gateway})],
             listeners => listeners
                 .iter()
@@ -602,6 +617,17 @@ fn wasm_name(cluster: &Cluster) -> &str {
 }
 
 impl Cluster {
+    /// The listeners that the routes name; none where all of the Gateway's serve them.
+    ///
+    /// Headers are held on listeners that are patched, each by its name, so routes that need that are
+    /// on no others.
+    fn named_listeners(&self) -> Vec<&str> {
+        match (&self.gateway, self.listeners.as_slice()) {
+            (Gateway::Existing(_), []) if self.holds => vec![LISTENER],
+            (_, listeners) => listeners.iter().map(String::as_str).collect(),
+        }
+    }
+
     fn gateway_name(&self) -> &str {
         match &self.gateway {
             Gateway::Existing(name) => name,

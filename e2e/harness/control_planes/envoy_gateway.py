@@ -32,8 +32,14 @@ class EnvoyGateway:
         envoy: str,
         surroundings: list[dict] = (),
         gateway: str = "llm-proxy",
+        switches: dict[str, bool] | None = None,
     ):
         self.directory, self.release = directory, release
+        # What the walk-through switches on, and what a test has otherwise. From 1.9 on Lua is off; an
+        # older one does not know the key.
+        lua = {} if release.startswith("1.7.") else {"enableLua": True}
+        walk_through = {"enableBackend": True, "enableEnvoyPatchPolicy": True}
+        self._switches = {**walk_through, **lua, **(switches or {})}
         shutil.rmtree(directory, ignore_errors=True)
         for name in ("config", "data", "state", "run", "home", "resources"):
             (directory / name).mkdir(parents=True)
@@ -186,10 +192,5 @@ class EnvoyGateway:
             },
             # In lines of JSON, of which `conditions` reads the statuses.
             "logging": {"level": {"default": "info"}, "encoder": "JSON"},
-            "extensionApis": {
-                "enableBackend": True,
-                "enableEnvoyPatchPolicy": True,
-                # From 1.9 on Lua is off; an older one does not know the key.
-                **({"enableLua": True} if "1.7" not in self.release else {}),
-            },
+            "extensionApis": self._switches,
         }

@@ -68,13 +68,13 @@ class World:
         _bind(directory / "resolv.conf", servers.encode(), "/etc/resolv.conf")
         addresses = ("--tls", f"{PROVIDERS}:443", "--plain", f"{PROVIDERS}:8000")
         self.mock = Mock(directory, ["wrongname.example"], addresses)
-        authority, certificate = _certificate(directory, FILES_HOST)
+        authority, identity = certificate(directory, FILES_HOST)
         _bind(directory / "trust.pem", self.mock.ca.read_bytes() + authority, ROOTS)
         images = artefacts.images()
         layouts = {"llm-proxy": images / "image", "llm-proxy-artifact": images / "artifact"}
         files = {"/llm_proxy.wasm": artefacts.module()}
         self.registry = Registry(REGISTRY, layouts, files)
-        self._files = Registry(FILES, layouts, files, certificate)
+        self._files = Registry(FILES, layouts, files, identity)
 
     def stop(self):
         self._files.stop()
@@ -126,7 +126,7 @@ def _bind(file: pathlib.Path, text: bytes, place: str):
     _mount("--bind", file, place)
 
 
-def _certificate(directory: pathlib.Path, host: str) -> tuple[bytes, pathlib.Path]:
+def certificate(directory: pathlib.Path, host: str) -> tuple[bytes, pathlib.Path]:
     """A certificate authority (PEM), and a file with a key and a certificate of it for `host`."""
     # Clocks differ, and a namespace has the machine's.
     begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
