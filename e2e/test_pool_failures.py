@@ -85,12 +85,20 @@ def gateway(start, provider, request):
             listed.append(pool(name, in_order))
         for name in ("paused", "left"):
             listed.append(pool(name, two))
+        last = [{"name": name, "priority": at} for at, name in enumerate(["openai", "anthropic", "refused"])]
+        for name in ("limited", "long", "bare"):
+            listed.append(pool(f"{name}-then-refused", last))
+        silent = [*last[:2], {"name": "azure", "priority": 2}]
+        for name in ("silent", "deadline"):
+            listed.append(pool(f"{name}-last", silent))
         again = [{"name": "openai"}, {"name": "azure"}]
         listed.append(pool("codes", two, fallbackOn=[401, 402, "http_404", 529]))
         listed.append(pool("alone", again, fallback=False))
         listed.append(pool("models", ["strict", "also"]))
         listed.append(pool("some", [{"name": "strict"}, {"name": "openai", "priority": 1}]))
-        yield start(with_routes(listed), version=request.param)
+        config = with_routes(listed)
+        config["routes"].insert(0, {"path": "/hurry", "backend": "deadline-last", "deadline": "600ms"})
+        yield start(config, version=request.param)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -150,6 +158,56 @@ def test_the_last_error_is_the_clients_in_openais_shape(gateway, mock):
     assert_openai_error(reply, 503, "server_error", says="the last one")
     assert reply.header("x-of-the-last") == "1"
     assert asked(mock) == list(BACKENDS)
+
+
+OVERLOADED = '{"type":"error","error":{"type":"overloaded_error","message":"no room here"}}'
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_last_providers_error_is_the_clients_if_the_last_attempt_gets_no_reply(gateway, mock, stream):
+    mock.reply(**at("openai"), status=500, headers=[PLAIN], body="first")
+    # Two seconds: the pool does not send the next one there.
+    limit = [JSON, ("retry-after", "2"), ("x-of-the-last", "1"), ("openai-organization", "hidden")]
+    mock.reply(**at("anthropic"), status=529, headers=limit, body=OVERLOADED)
+    path = "limited-then-refused" if not stream else "silent-last"
+    if stream:
+        mock.reply(**at("azure"), hang_before_headers=True)
+    reply = gateway.post(f"/{path}{CHAT}", {**BODY, "stream": stream})
+    # With the status that an overloaded Anthropic has in OpenAI's API.
+    assert_openai_error(reply, 503, "server_error", says="no room here")
+    assert reply.header("retry-after") == "2"
+    assert reply.header("x-of-the-last") == "1"
+    assert reply.header("openai-organization") is None
+    assert reply.header("content-type") == "application/json"
+    assert int(reply.header("content-length")) == len(reply.body)
+    assert asked(mock)[:2] == ["openai", "anthropic"]
+
+
+def test_a_long_error_is_shortened_if_the_last_attempt_gets_no_reply(gateway, mock):
+    body = '{"error":{"message":"%s","type":"t","param":null,"code":"c"}}' % ("too long " * 5_000)
+    mock.reply(**at("openai"), status=500, headers=[PLAIN], body="first")
+    mock.reply(**at("anthropic"), status=500, headers=[JSON], body=body)
+    reply = gateway.post(f"/long-then-refused{CHAT}", BODY)
+    assert_openai_error(reply, 500, says="too long too long")
+    assert len(reply.body) < 4 << 10
+
+
+def test_an_error_without_a_body_is_the_clients_if_the_last_attempt_gets_no_reply(gateway, mock):
+    mock.reply(status=500, times=2)
+    reply = gateway.post(f"/bare-then-refused{CHAT}", BODY)
+    assert_openai_error(reply, 500, "server_error", says="status 500 and no message")
+
+
+def test_a_deadline_is_a_504_whatever_the_providers_have_sent(gateway, mock):
+    mock.reply(**at("openai"), status=500, headers=[PLAIN], body="first")
+    mock.reply(**at("anthropic"), status=500, headers=[JSON], body=OVERLOADED)
+    mock.reply(**at("azure"), hang_before_headers=True)
+    reply = gateway.post(f"/hurry{CHAT}", BODY)
+    assert_openai_error(reply, 504, "server_error", says="deadline")
+
+
+def at(name: str) -> dict:
+    return {"for": {"authority": HOSTS[name]}}
 
 
 def test_what_the_client_did_wrong_is_not_tried_elsewhere(gateway, mock):

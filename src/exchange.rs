@@ -27,6 +27,7 @@ mod chat;
 pub mod choose;
 mod foreign;
 mod form;
+mod last_error;
 mod metadata;
 pub mod models;
 mod original;
@@ -42,6 +43,7 @@ use self::asked::ModelReader;
 use self::body::{BodyEdit, Edit, OfRoute, Pushed};
 use self::chat::{Asked, Call, ChatRequest};
 use self::form::FormEdit;
+use self::last_error::LastError;
 pub use self::metadata::{RouteMetadata, aliases_text};
 use self::models::Listing;
 use self::original::Original;
@@ -98,6 +100,15 @@ pub trait Surroundings: Shared {
 
     /// Keeps bytes for the next attempt of this request. It costs.
     fn keep(&self, bytes: &[u8]);
+
+    /// The error that an earlier attempt of this request has [kept](Self::keep_error). Asking costs.
+    fn kept_error(&self) -> Option<Vec<u8>>;
+
+    /// Keeps an error of this attempt for the module in the listener, in place of an earlier one. It costs.
+    fn keep_error(&self, bytes: &[u8]);
+
+    /// Whether the reply is Envoy's own, since no provider has replied to the last attempt.
+    fn is_without_reply(&self) -> bool;
 
     /// Whose turn it is, on this worker.
     fn turns(&self) -> &Turns;
@@ -162,6 +173,8 @@ pub struct Exchange {
     series: Option<Series>,
     /// Upstream, on the first attempt: what another one would need, as long as there may be one.
     original: Option<Original>,
+    /// Upstream, in a pool: the error of this attempt, until the client has got it.
+    last_error: Option<Box<LastError>>,
     is_head: bool,
     /// What is waited for, where somebody set a limit to that.
     waits_for: Option<Limit>,
@@ -232,6 +245,7 @@ impl Exchange {
             internal_path: None,
             series: None,
             original: None,
+            last_error: None,
             is_head: false,
             waits_for: None,
             chat: None,
@@ -643,12 +657,15 @@ impl Exchange {
         ends: bool,
         surroundings: &dyn Surroundings,
     ) -> Step {
-        // In the listener our own replies come by here, too; and whoever only chooses gets replies
-        // that were made right upstream.
-        let is_answered = matches!(self.request, Request::Answered | Request::Refused(_));
-        if is_answered || self.gateway.plugin.role == Role::Choose {
+        // In the listener our own replies come by here, too.
+        if matches!(self.request, Request::Answered | Request::Refused(_)) {
             self.waits_for = None;
             return Step::default();
+        }
+        // Replies of providers were made right upstream.
+        if self.gateway.plugin.role == Role::Choose {
+            self.waits_for = None;
+            return self.last_error_instead(headers, ends, surroundings);
         }
         let silence = self.backend.as_ref().and_then(|it| it.stream_idle_timeout);
         self.waits_for = silence
@@ -689,8 +706,16 @@ impl Exchange {
             // What has no body anyway cannot get one.
             (None, None) => reply.headers(&head, self.is_head, holds, &share),
         };
+        let is_retried = self.is_retried(status, surroundings);
+        let series = self.series.as_ref();
+        let failed = series.is_some_and(|it| it.pool.fallback_on.contains(status));
+        if failed && !matches!(step.next, Next::Reply(_)) {
+            let status = reply.status_for_client().unwrap_or(status);
+            let error = LastError::new(status, headers, is_retried);
+            self.last_error = Some(Box::new(error));
+        }
         // Another attempt is up to Envoy, whose own limit holds as long as it has not seen the headers.
-        if reply.collects_error() && !self.is_retried(status, surroundings) {
+        if reply.collects_error() && !is_retried {
             let limit = silence.map_or(MAX_ERROR_PAUSE, |silence| silence.min(MAX_ERROR_PAUSE));
             self.waits_for = Some((Event::NextByte, limit));
         }
@@ -732,7 +757,54 @@ impl Exchange {
         if ends {
             self.original = None;
         }
-        self.reply.body(at_hand, ends, read)
+        let step = self.reply.body(at_hand, ends, read);
+        if let Some(error) = &mut self.last_error
+            && matches!(step.next, Next::Continue)
+        {
+            match error.is_retried {
+                true => error.add(&step),
+                // The client gets it from here.
+                false => self.last_error = None,
+            }
+        }
+        step
+    }
+
+    /// The last error of a provider in place of Envoy's own reply, where one was kept.
+    fn last_error_instead(
+        &mut self,
+        headers: &Headers<'_>,
+        ends: bool,
+        surroundings: &dyn Surroundings,
+    ) -> Step {
+        let mut step = Step::default();
+        // The statuses of Envoy's replies after attempts that have got none.
+        if !matches!(headers.text(":status"), Some("503" | "504"))
+            || !surroundings.is_without_reply()
+        {
+            return step;
+        }
+        let kept = surroundings.kept_error();
+        let Some((edits, body)) = kept.and_then(|kept| last_error::instead(&kept)) else {
+            return step;
+        };
+        step.headers = edits;
+        if !ends {
+            let length = body.len().to_string();
+            step.headers.push(HeaderEdit::set("content-length", length));
+            self.reply = Reply::replaced(body);
+        }
+        step
+    }
+
+    /// Keeps the error of an attempt that ends before the client has got it.
+    fn keep_last_error(&mut self, surroundings: &dyn Surroundings) {
+        let Some(mut error) = self.last_error.take() else {
+            return;
+        };
+        // What has arrived until now has to do.
+        error.add(&self.reply.body(0, true, Vec::new));
+        surroundings.keep_error(&error.encode());
     }
 
     /// The reply ends with trailers: its body has ended without saying so. `read` gives what waits
@@ -743,7 +815,11 @@ impl Exchange {
         read: impl FnOnce() -> Vec<u8>,
     ) -> Step {
         self.original = None;
-        self.reply.trailers(headers, read)
+        let step = self.reply.trailers(headers, read);
+        if let (Some(error), Next::Reply(reply)) = (&mut self.last_error, &step.next) {
+            error.add_reply(reply);
+        }
+        step
     }
 
     /// The changes to the trailers of a reply.
@@ -830,6 +906,7 @@ impl Exchange {
             return;
         }
         self.keep_original(surroundings);
+        self.keep_last_error(surroundings);
         if let Some(series) = &mut self.series
             && !series.is_told
             // Before, it may be the client who did not go on.

@@ -106,6 +106,9 @@ impl RootContext for Root {
                 let gateway = Rc::new(gateway);
                 self.patience = Some(Rc::new(Patience::new(gateway.shortest_wait())));
                 self.errands = self.errands(&gateway);
+                if gateway.plugin.placement == Placement::Upstream && !gateway.pools.is_empty() {
+                    host::declare_variable(KEPT_ERROR);
+                }
                 self.gateway = Some(gateway);
                 self.ask_for_ticks();
                 true
@@ -535,6 +538,19 @@ impl Surroundings for Host {
         host::set_property(&[KEPT], bytes);
     }
 
+    fn kept_error(&self) -> Option<Vec<u8>> {
+        host::property(&[KEPT_ERROR])
+    }
+
+    fn keep_error(&self, bytes: &[u8]) {
+        host::set_property(&[KEPT_ERROR], bytes);
+    }
+
+    fn is_without_reply(&self) -> bool {
+        let details = host::property(&["response", "code_details"]);
+        details.is_some_and(|it| NO_REPLY.iter().any(|prefix| it.starts_with(prefix)))
+    }
+
     fn turns(&self) -> &Turns {
         &self.turns
     }
@@ -566,3 +582,17 @@ const METADATA_NAMESPACE: &str = "llm-proxy";
 
 /// The name of what an attempt keeps for the next one, in Envoy's filter state.
 const KEPT: &str = "llm-proxy.original";
+
+/// The name of the last error of a provider, in Envoy's filter state.
+const KEPT_ERROR: &str = "llm-proxy.error";
+
+/// How the details of Envoy's own replies begin, where a provider has not replied: no connection, or one
+/// that was reset; silence; no host. A `response_timeout` is the deadline of a route.
+///
+/// Source: <https://github.com/envoyproxy/envoy/blob/v1.40.0/envoy/stream_info/stream_info.h>,
+/// `ResponseCodeDetailValues`.
+const NO_REPLY: [&[u8]; 3] = [
+    b"upstream_reset_before_response_started",
+    b"upstream_per_try_timeout",
+    b"no_healthy_upstream",
+];

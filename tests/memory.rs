@@ -113,6 +113,16 @@ impl Surroundings for Host {
         1_700_000_000_000_000_000
     }
 
+    fn kept_error(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn keep_error(&self, _: &[u8]) {}
+
+    fn is_without_reply(&self) -> bool {
+        false
+    }
+
     fn kept(&self) -> Option<Vec<u8>> {
         None
     }

@@ -38,6 +38,8 @@ struct Host {
     attempt: Cell<u64>,
     now: Cell<u64>,
     kept: RefCell<Option<Vec<u8>>>,
+    kept_error: RefCell<Option<Vec<u8>>>,
+    is_without_reply: Cell<bool>,
     shared: Memory,
     turns: Turns,
     budget: Rc<Budget>,
@@ -92,6 +94,18 @@ impl Surroundings for Host {
 
     fn now(&self) -> u64 {
         SECOND + self.now.get()
+    }
+
+    fn kept_error(&self) -> Option<Vec<u8>> {
+        self.kept_error.borrow().clone()
+    }
+
+    fn keep_error(&self, bytes: &[u8]) {
+        *self.kept_error.borrow_mut() = Some(bytes.to_vec());
+    }
+
+    fn is_without_reply(&self) -> bool {
+        self.is_without_reply.get()
     }
 
     fn kept(&self) -> Option<Vec<u8>> {
@@ -217,6 +231,53 @@ fn choose(host: &Host, request: &mut Request) -> Result<Option<String>, (u16, Va
             Ok(request.header("x-llm-proxy-cluster").map(str::to_owned))
         }
     }
+}
+
+/// One attempt that gets an error. `is_cut`: the connection breaks before the error's end.
+fn attempt_with_error(
+    host: &Host,
+    name: &str,
+    number: u64,
+    status: &str,
+    body: &str,
+    is_cut: bool,
+) {
+    *host.cluster.borrow_mut() = Some("p/openai".to_owned());
+    *host.backend.borrow_mut() = Some(name.to_owned());
+    host.attempt.set(number);
+    let mut exchange = Exchange::new(gateway("placement: upstream"));
+    let mut request = Request::new("/p/v1/chat/completions", CHAT);
+    request.pass(&mut exchange, host).unwrap();
+    let head = [
+        (":status", status),
+        ("content-type", "application/json"),
+        ("retry-after", "7"),
+        ("set-cookie", "sk-theirs"),
+    ];
+    let head = head.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    exchange.reply_headers(&Headers::new(head.to_vec()), body.is_empty(), host);
+    if !body.is_empty() {
+        exchange.reply_body(body.len(), !is_cut, || body.as_bytes().to_vec());
+    }
+    exchange.ended(host);
+}
+
+/// What the module in the listener makes of Envoy's own reply after an attempt without one.
+fn envoys_reply(listener: &mut Exchange, host: &Host, status: &str) -> (Pairs, String) {
+    host.is_without_reply.set(true);
+    reply_to(listener, host, status)
+}
+
+fn reply_to(listener: &mut Exchange, host: &Host, status: &str) -> (Pairs, String) {
+    let mut head: Pairs = vec![(":status".to_owned(), status.to_owned())];
+    let step = listener.reply_headers(&header_map::list(&head), false, host);
+    header_map::apply(&mut head, step.headers);
+    let step = listener.reply_body(7, true, || b"Envoy's".to_vec());
+    let body = match step.body {
+        BodyChange::Replace(body) => body,
+        _ => b"Envoy's".to_vec(),
+    };
+    (head, String::from_utf8(body).unwrap())
 }
 
 const CHAT: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}"#;
@@ -438,6 +499,54 @@ tests! {
             let failed = failed.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
             let step = exchange.reply_headers(&Headers::new(failed.to_vec()), true, &host);
             assert_eq!(matches!(step.next, Next::Reply(_)), is_last);
+        }
+    }
+
+    fn the_last_error_of_a_provider_replaces_envoys_own() {
+        let long = format!(r#"{{"error":{{"message":"{}","type":"t"}}}}"#, "ü".repeat(9_000));
+        let overloaded = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;
+        for (name, error, body, status, message) in [
+            ("openai", "429", r#"{"error":{"message":"slow down"}}"#, "429", "slow down"),
+            ("openai", "500", "", "500", "the provider answered with status 500 and no message"),
+            ("openai", "502", long.as_str(), "502", "üüü"),
+            // In the words of OpenAI's API, with its status.
+            ("anthropic", "529", overloaded, "503", "busy"),
+            // What passes as it is, without being read.
+            ("anthropic", "503", "", "503", "the provider answered with status 503 and no message"),
+        ] {
+            for is_cut in [false, true] {
+                let host = Host::default();
+                let mut listener = Exchange::new(chooser());
+                let mut request = Request::new("/p/v1/chat/completions", CHAT);
+                request.pass(&mut listener, &host).unwrap();
+                attempt_with_error(&host, "clients", 1, "500", "an earlier one", false);
+                attempt_with_error(&host, name, 2, error, body, is_cut);
+                let kept = host.kept_error.borrow().clone().unwrap();
+                assert!(kept.len() < 8 << 10, "{}", kept.len());
+                assert!(!String::from_utf8_lossy(&kept).contains("sk-"));
+                let (head, reply) = envoys_reply(&mut listener, &host, "504");
+                assert_eq!(header_map::header(&head, ":status"), Some(status));
+                assert_eq!(header_map::header(&head, "retry-after"), Some("7"));
+                assert_eq!(header_map::header(&head, "set-cookie"), None);
+                let length = reply.len().to_string();
+                assert_eq!(header_map::header(&head, "content-length"), Some(length.as_str()));
+                let reply: Value = serde_json::from_str(&reply).unwrap();
+                let told = reply["error"]["message"].as_str().unwrap();
+                assert!(is_cut || told.starts_with(message), "{told}");
+                assert!(reply["error"]["type"].is_string());
+            }
+        }
+    }
+
+    fn what_is_no_failure_of_an_attempt_stays() {
+        for (status, is_without_reply) in [("503", false), ("504", false), ("500", true), ("200", true)] {
+            let host = Host::default();
+            let mut listener = Exchange::new(chooser());
+            let mut request = Request::new("/p/v1/chat/completions", CHAT);
+            request.pass(&mut listener, &host).unwrap();
+            attempt_with_error(&host, "openai", 1, "429", "", false);
+            host.is_without_reply.set(is_without_reply);
+            assert_eq!(reply_to(&mut listener, &host, status).1, "Envoy's", "{status}");
         }
     }
 

@@ -92,6 +92,19 @@ impl Reply {
         }
     }
 
+    /// A reply whose body becomes this one.
+    pub fn replaced(body: String) -> Self {
+        Self::ExpectReplaced(body)
+    }
+
+    /// The status that the client gets of an error in another dialect.
+    pub fn status_for_client(&self) -> Option<u16> {
+        match self {
+            Self::ExpectChat(chat) => Some(chat.asked.error(chat.status, b"").0),
+            _ => None,
+        }
+    }
+
     /// The headers of a reply in OpenAI's dialect have arrived. `is_bodiless`: it answers `HEAD`.
     /// `holds`: headers can wait for the body.
     pub fn headers(

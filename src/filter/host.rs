@@ -14,6 +14,7 @@ use std::time::Duration;
 use proxy_wasm::hostcalls;
 
 use crate::pairs;
+use crate::protobuf;
 use crate::refusal::LocalReply;
 use crate::shared::{Expected, Version};
 
@@ -212,7 +213,19 @@ pub fn property(path: &[&str]) -> Option<Vec<u8>> {
     received(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
-/// Sets a property of our own on the request, in Envoy's filter state: the first value stays.
+/// Lets a property of our own on requests change. For all requests of the plugin, before the first.
+///
+/// Source: `DeclarePropertyArguments` in
+/// <https://github.com/envoyproxy/envoy/blob/v1.40.0/source/extensions/common/wasm/ext/declare_property.proto>:
+/// field 1 is the name, and what is absent is `false` in `readonly`.
+pub fn declare_variable(name: &str) {
+    let mut arguments = Vec::new();
+    protobuf::write_bytes(&mut arguments, 1, name.as_bytes());
+    call_foreign_function("declare_property", &arguments);
+}
+
+/// Sets a property of our own on the request, in Envoy's filter state: the first value stays, unless
+/// it was [declared](declare_variable) to change.
 pub fn set_property(path: &[&str], value: &[u8]) {
     let path = path.join("\0");
     // SAFETY: the host copies path and value during the call.
