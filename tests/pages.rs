@@ -1,4 +1,5 @@
-//! The generated tables of the pages in `docs/` are those of the code.
+//! The generated tables of the pages in `docs/` are those of the code. `UPDATE=1 cargo test --test
+//! pages` writes them.
 #![cfg(not(target_family = "wasm"))]
 #![allow(
     clippy::expect_used,
@@ -45,12 +46,16 @@ fn the_pages_have_the_tables_of_the_code() {
 }
 
 /// Why names do not pass, in the order of the page.
-const REASONS: [(Reason, &str); 9] = [
+const REASONS: [(Reason, &str); 10] = [
     (Reason::Credential, "They carry a key, a token or a session"),
     (Reason::Account, "They name the account that pays"),
     (
         Reason::Client,
         "They tell about the client, its network, or who is signed in",
+    ),
+    (
+        Reason::Trace,
+        "They belong to a trace or to the logs of the client's side; `traceHeaders: true` lets them pass",
     ),
     (
         Reason::Steering,
@@ -77,6 +82,14 @@ const REASONS: [(Reason, &str); 9] = [
         "A proxy in front of the gateway acts on them",
     ),
 ];
+
+#[test]
+fn the_page_has_a_table_for_every_reason() {
+    let reasons = HEADERS.iter().map(|row| row.reason);
+    for reason in reasons.chain(PARAMETERS.iter().map(|row| row.reason)) {
+        assert!(REASONS.iter().any(|(it, _)| *it == reason), "{reason:?}");
+    }
+}
 
 fn headers() -> String {
     let mut text = String::new();
