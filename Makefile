@@ -38,12 +38,12 @@ include e2e/tools/tools.mk
 .DEFAULT_GOAL := help
 
 .PHONY: help
-help: ## Say what can be made
+help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
 	    while read -r target text; do printf '  make %-17s %s\n' "$$target" "$$text"; done
 
 .PHONY: run
-run: build wasm mock $(INSTALLED) ## Start a gateway, ask it something and show the answer, until Ctrl-C (ONCE=1: end at once)
+run: build wasm mock $(INSTALLED) ## Start a gateway, send a request and show the reply, until Ctrl-C (ONCE=1: end at once)
 	@$(VENV)/bin/python e2e/run.py $(if $(ONCE),--once)
 
 .PHONY: build
@@ -94,10 +94,11 @@ test: check test-native test-wasm e2e ## Run everything: formatting, lints, depe
 check: lint deny ## Check formatting, lints, and the licences and sources of dependencies
 
 .PHONY: lint
-lint: $(TARGETS) ## Check formatting and lints
+lint: $(TARGETS) ## Check formatting, lints and the links of the documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --target wasm32-wasip1 --lib --package llm-proxy-wasm --package echo-filter --package reentry-filter -- --deny warnings
+	$(CARGO) test --quiet --test links
 
 .PHONY: deny
 deny: $(DENY)
