@@ -4,7 +4,7 @@
 //!   llm_proxy.wasm  llm_proxy.wasm.sha256        the module
 //!   image/ image.tar  artifact/ artifact.tar     the module as OCI images
 //!   envoy/                                       the schema, the examples and what is rendered
-//!   LICENSE  CHANGELOG.md
+//!   README.md  docs/  LICENSE  CHANGELOG.md
 //! ```
 //!
 //! The rendered examples are those of the repository, which its tests keep fresh; only the module
@@ -32,8 +32,13 @@ pub fn files(module: &Module, repository: &Path) -> Result<BTreeMap<String, Vec<
         (MODULE.to_owned(), bytes.to_vec()),
         (format!("{MODULE}.sha256"), sum.into_bytes()),
     ]);
-    for name in ["LICENSE", "CHANGELOG.md"] {
+    for name in ["LICENSE", "CHANGELOG.md", "README.md"] {
         files.insert(name.to_owned(), text(&repository.join(name))?.into_bytes());
+    }
+    for directory in ["docs", "docs/providers"] {
+        for (name, text) in documents(&repository.join(directory))? {
+            files.insert(format!("{directory}/{name}"), text.into_bytes());
+        }
     }
     for directory in ["envoy", "envoy/kubernetes"] {
         for (name, text) in documents(&repository.join(directory))? {
@@ -45,7 +50,7 @@ pub fn files(module: &Module, repository: &Path) -> Result<BTreeMap<String, Vec<
     Ok(files)
 }
 
-/// The texts of a directory, by their names. What lies in directories of it is not meant.
+/// The texts of a directory, by their names, without those of its subdirectories.
 fn documents(directory: &Path) -> Result<BTreeMap<String, String>> {
     let shown = || directory.display().to_string();
     let mut found = BTreeMap::new();
