@@ -30,7 +30,7 @@ Keys are not needed to render: Envoy needs them in its environment.")]
     --sha256 ... --hold
 
 Keys are not needed to render: the gateway's pods need them in their environment.
-envoy/README.md has the whole way, from a secret to the first answer.")]
+envoy/README.md is the walk-through, from a secret to the first reply.")]
     Istio(ForIstio),
     /// Manifests for Envoy Gateway: EnvoyExtensionPolicy, Backend, BackendTLSPolicy, HTTPRoute, …
     #[command(after_help = "Example:
@@ -38,7 +38,7 @@ envoy/README.md has the whole way, from a secret to the first answer.")]
     --wasm oci://registry.example.com/llm-proxy:0.1.0 | kubectl apply -f -
 
 Keys are not needed to render: the pods take them from a Secret.
-envoy/README.md has the whole way, from a secret to the first answer.")]
+envoy/README.md is the walk-through, from a secret to the first reply.")]
     EnvoyGateway(ForEnvoyGateway),
 }
 

@@ -1,8 +1,8 @@
 //! A gateway as manifests for Istio.
 //!
-//! Two forms. The plain one is a `WasmPlugin` among the listener's filters, which routes by itself,
-//! with a `ServiceEntry` and a `DestinationRule` (TLS) for each provider and a `VirtualService` that
-//! follows the module's choice. The other, `--hold`, grafts what [`super::envoy`] renders onto Istio's
+//! Two forms. The plain one is a `WasmPlugin` among the listener's filters, which follows the routes of
+//! a `VirtualService`, with a `ServiceEntry` and a `DestinationRule` (TLS) for each provider. The
+//! other, `--hold`, grafts what [`super::envoy`] renders onto Istio's
 //! own configuration with an `EnvoyFilter`: the module sits on each backend's cluster, headers
 //! wait for the body, and pools work.
 //!
