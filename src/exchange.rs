@@ -53,7 +53,7 @@ use crate::config::{Auth, Backend, Gateway, Placement, Role};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::Splice;
-use crate::operation::table::Definition;
+use crate::operation::table::{Definition, Media};
 use crate::operation::{Kind, ModelMember, Operation, check_path};
 use crate::patience::{Event, Limit, MAX_BODY_PAUSE, MAX_ERROR_PAUSE};
 use crate::pool::Turns;
@@ -281,7 +281,7 @@ impl Exchange {
             };
         }
         let started = match self.gateway.plugin.role {
-            Role::Choose => self.choose(headers, asked_by(headers, ends), surroundings),
+            Role::Choose => self.choose(headers, ends, asked_by(headers, ends), surroundings),
             Role::Send => self.start(headers, ends, surroundings),
         };
         if ends {
@@ -466,7 +466,7 @@ impl Exchange {
         let model = model.as_deref().map_or(Model::Absent, Model::Named);
         let headers = headers.headers();
         if self.gateway.plugin.role == Role::Choose {
-            let chosen = self.choose(&headers, model, surroundings);
+            let chosen = self.choose(&headers, false, model, surroundings);
             return chosen.unwrap_or_else(|refusal| self.refuse(&refusal));
         }
         let step = match self.route(&headers, false, &|| model, surroundings) {
@@ -852,10 +852,11 @@ impl Exchange {
     fn choose(
         &mut self,
         headers: &Headers<'_>,
+        ends: bool,
         model: Model<'_>,
         surroundings: &dyn Surroundings,
     ) -> Result<Step, Refusal> {
-        match choose::choose(&self.gateway, headers, model, surroundings)? {
+        match choose::choose(&self.gateway, headers, ends, model, surroundings)? {
             choose::Chosen::Edits(edits, deadline) => {
                 // The rest is done upstream.
                 self.request = Request::ExpectNothing;
@@ -891,7 +892,10 @@ impl Exchange {
         let length = headers.text("content-length");
         self.declared = length.and_then(|length| length.parse().ok());
         self.request = Request::ExpectModel(Box::new(Unrouted {
-            reader: ModelReader::new(self.reads_all(headers)),
+            reader: match admission::form(headers) {
+                Some(boundary) => ModelReader::form(&boundary),
+                None => ModelReader::json(self.reads_all(headers)),
+            },
             headers: headers.to_kept(),
         }));
         Ok(Step {
@@ -1269,11 +1273,12 @@ fn is_retriable(status: u16) -> bool {
     status == 429 || status >= 500
 }
 
-/// Whether a request's body could tell a model, as far as its headers say.
-fn may_have_json(headers: &Headers<'_>, path: &str) -> bool {
+/// Whether a request's body could name a model that can be read, as far as its headers say.
+fn may_have_model(headers: &Headers<'_>, operation: &Operation<'_>) -> bool {
     let method = headers.text(":method").unwrap_or_default();
-    let operation = Operation::of(path, None);
-    takes_body(method) && operation.is_ok_and(|it| can_be_json(headers, it.kind()))
+    let takes_forms = operation.definition().media().contains(&Media::Form);
+    let is_form = || takes_forms && admission::form(headers).is_some();
+    takes_body(method) && (can_be_json(headers, operation.kind()) || is_form())
 }
 
 /// Whether a body can be JSON. A media type must not be a way around the rules: curl says that JSON
@@ -1288,7 +1293,8 @@ fn can_be_json(headers: &Headers<'_>, kind: Kind) -> bool {
 /// say it.
 fn asked_by(headers: &Headers<'_>, ends: bool) -> Model<'static> {
     let path = headers.text(":path").unwrap_or_default();
-    match !ends && may_have_json(headers, path) {
+    let may_name = || Operation::of(path, None).is_ok_and(|it| may_have_model(headers, &it));
+    match !ends && may_name() {
         true => Model::Unread,
         false => Model::Absent,
     }
@@ -1310,7 +1316,9 @@ fn unknown_model(model: Model<'_>) -> Refusal {
 fn no_model(headers: &Headers<'_>, path: &str) -> Refusal {
     match headers.text(":method") {
         Some(method) if !takes_body(method) => Refusal::UnknownRoute,
-        _ if may_have_json(headers, path) => Refusal::MissingModel,
+        _ if Operation::of(path, None).is_ok_and(|it| may_have_model(headers, &it)) => {
+            Refusal::MissingModel
+        }
         _ => Refusal::ModelNotRouted,
     }
 }

@@ -362,11 +362,13 @@ impl Pool {
         let by_model = sets::by_model(rules, all.except(restricted));
         let operations = [Kind::ChatCompletions, Kind::Embeddings, Kind::Other];
         let by_operation = operations.map(|kind| self.supporting(kind));
+        let by_content = self.admitting_sets();
         let mut without: Vec<Members> = vec![Members::default()];
         without.extend(self.token_sources());
         let sets: BTreeSet<Members> = by_model
             .into_iter()
             .flat_map(|set| by_operation.map(|able| set.and(able)))
+            .flat_map(|set| by_content.iter().map(move |admitting| set.and(*admitting)))
             .flat_map(|set| without.iter().map(move |absent| set.except(*absent)))
             .filter(|set| !set.is_empty())
             .collect();
@@ -383,6 +385,24 @@ impl Pool {
             sets.extend(single);
         }
         sets
+    }
+
+    /// The sets of members that admit one request by its path, method and content type: all of them;
+    /// those without rules about models; and for each operation whose model cannot be read the members
+    /// that list it, alone if the route restricts the model, else with those without rules.
+    fn admitting_sets(&self) -> Vec<Members> {
+        let all = Members::all(self.members.len());
+        let unrestricted = self
+            .members_where(|it| it.backend.dialects.is_some() || !it.backend.model.is_restricted());
+        let backends = self.members.iter().map(|it| &it.backend);
+        let unchecked = backends.flat_map(|it| it.unchecked.iter());
+        let by_unchecked = unchecked.flat_map(|operation| {
+            let lists = |member: &Member| member.backend.unchecked.contains(operation);
+            let listing = self.members_where(lists);
+            [listing, listing.iter().fold(unrestricted, Members::with)]
+        });
+        let sets: BTreeSet<Members> = by_unchecked.chain([all, unrestricted]).collect();
+        sets.into_iter().collect()
     }
 
     /// The members that get their access tokens from one source, for each source; then all of them.

@@ -199,12 +199,21 @@ backends:
 - {name: p, type: pool, backends: [{name: openai}, {name: anthropic}, {name: clients}]}
 - {name: some, type: pool, backends: [{name: grok}, {name: anthropic, priority: 1}]}
 - {name: choosy, type: pool, backends: [{name: grok}]}
+- {name: pinned, type: vllm, config: {endpoint: http://p, model: m}}
+- {name: lists, type: vllm, config: {endpoint: http://l, model: m, operations: [batches]}}
+- {name: free, type: vllm, config: {endpoint: http://f}}
+- {name: whisper, type: vllm, config: {endpoint: http://w, models: [whisper-*]}}
+- {name: mixed, type: pool, backends: [{name: pinned}, {name: lists}, {name: free}]}
+- {name: strict, type: pool, backends: [{name: pinned}, {name: lists}]}
+- {name: audio, type: pool, backends: [{name: whisper}, {name: free}]}
 ";
 
 fn gateway(plugin: &str) -> Rc<Gateway> {
     let text = format!(
         "{plugin}\nholdHeaders: true{BACKENDS}routes:\n- {{path: /p, backend: p}}\n- {{path: /some, \
-         backend: some}}\n- {{path: /choosy, backend: choosy}}\n- {{path: /one, backend: grok}}\n"
+         backend: some}}\n- {{path: /choosy, backend: choosy}}\n- {{path: /one, backend: grok}}\n\
+         - {{path: /mixed, backend: mixed}}\n- {{path: /strict, backend: strict}}\n\
+         - {{path: /fixed, backend: mixed, model: x}}\n- {{path: /audio, backend: audio}}\n"
     );
     let gateway = Gateway::parse(&text, &|_: &str| Some("sk-ours".to_owned()));
     Rc::new(gateway.unwrap_or_else(|errors| panic!("{errors}")))
@@ -283,6 +292,10 @@ fn reply_to(listener: &mut Exchange, host: &Host, status: &str) -> (Pairs, Strin
 const CHAT: &str = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"Hi"}]}"#;
 const GROK: &str = r#"{"messages":[],"model":"grok-4"}"#;
 const OTHER: &str = r#"{"messages":[],"model":"nobodys"}"#;
+const FORM: &str = "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nx\r\n\
+                    --b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--\r\n";
+const OTHER_FORM: &str =
+    "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nother\r\n--b--\r\n";
 const NONE: &str = r#"{"messages":[]}"#;
 
 tests! {
@@ -325,7 +338,7 @@ tests! {
             ("/choosy/v1/chat/completions", NONE, Err((400, "missing_required_parameter"))),
             // A call that Anthropic does not have.
             ("/some/v1/responses", GROK, Ok(Some("some/grok/1"))),
-            ("/p/v1/embeddings", CHAT, Ok(Some("p/openai/1"))),
+            ("/p/v1/embeddings", CHAT, Ok(Some("p/openai/2"))),
             // Envoy's routes know by themselves.
             ("/one/v1/chat/completions", GROK, Ok(None)),
         ] {
@@ -334,6 +347,46 @@ tests! {
                 .map(|cluster| cluster.map(str::to_owned))
                 .map_err(|(status, code)| (status, Value::from(code)));
             assert_eq!(chosen, expected, "{path} {body}");
+        }
+    }
+
+    fn a_member_whose_rules_cannot_check_a_request_is_left_out() {
+        let json = "application/json";
+        let form = "multipart/form-data; boundary=b";
+        let order = |path: &str, content_type: &str, body: &'static str| {
+            let mut request = Request::new(path, body);
+            for (name, value) in &mut request.headers {
+                if name == "content-type" {
+                    content_type.clone_into(value);
+                }
+            }
+            let cluster = choose(&Host::default(), &mut request)?.unwrap();
+            let gateway = chooser();
+            let order = gateway.pools.iter().find_map(|pool| Some((pool, pool.order_of(&cluster)?)));
+            let (pool, order) = order.unwrap();
+            let name = |place: &usize| pool.members()[*place].backend.name.to_string();
+            Ok(order.round.iter().map(name).collect::<Vec<_>>().join(" "))
+        };
+        for (path, content_type, body, expected) in [
+            ("/mixed/v1/chat/completions", json, CHAT, Ok("pinned lists free")),
+            ("/mixed/v1/chat/completions", form, FORM, Ok("free")),
+            ("/mixed/v1/batches", json, "{}", Ok("lists free")),
+            ("/mixed/v1/fine_tuning/jobs", json, "{}", Ok("free")),
+            ("/mixed/v1/deployments/d/x", json, "{}", Ok("free")),
+            ("/strict/v1/batches", json, "{}", Ok("lists")),
+            ("/strict/v1/fine_tuning/jobs", json, "{}", Err((403, "operation_not_allowed"))),
+            ("/strict/v1/chat/completions", form, FORM, Err((415, "unsupported_media_type"))),
+            // The route restricts the model, whichever member it is.
+            ("/fixed/v1/batches", json, "{}", Ok("lists")),
+            ("/fixed/v1/chat/completions", form, FORM, Err((415, "unsupported_media_type"))),
+            ("/fixed/v1/chat/completions", json, CHAT, Ok("pinned lists free")),
+            // A form has a model, too.
+            ("/audio/v1/audio/transcriptions", form, FORM, Ok("whisper free")),
+            ("/audio/v1/audio/transcriptions", form, OTHER_FORM, Ok("free")),
+        ] {
+            let expected = expected.map(str::to_owned);
+            let expected = expected.map_err(|(status, code)| (status, Value::from(code)));
+            assert_eq!(order(path, content_type, body), expected, "{path} {content_type} {body}");
         }
     }
 

@@ -43,7 +43,7 @@ impl Request<'_> {
         let method = self.headers.text(":method").unwrap_or_default();
         let takes_forms = self.operation.definition().media().contains(&Media::Form);
         let is_read = self.reads_forms && takes_forms && !self.ends;
-        let form = || self.form().filter(|_| is_read);
+        let form = || form(self.headers).filter(|_| is_read);
         match takes_body(method) {
             true if can_be_json(self.headers, self.operation.kind()) => Body::Json,
             true => form().map_or(Body::Unread, Body::Form),
@@ -94,7 +94,7 @@ impl Request<'_> {
         if can_be_json(self.headers, self.operation.kind()) {
             return Ok(Body::Json);
         }
-        let form = self.form().filter(|_| media.contains(&Media::Form));
+        let form = form(self.headers).filter(|_| media.contains(&Media::Form));
         form.map(Body::Form)
             .ok_or(Refusal::UnsupportedMediaType(definition))
     }
@@ -104,17 +104,16 @@ impl Request<'_> {
         let length = self.headers.get("content-length");
         length.is_some_and(|it| it != b"0") || self.headers.get("transfer-encoding").is_some()
     }
+}
 
-    /// The boundary of a form that may be read.
-    fn form(&self) -> Option<Boundary> {
-        let media_type = media_type(self.headers);
-        let is_form = media_type.eq_ignore_ascii_case(Media::Form.as_str().as_bytes());
-        // Of two media types a server could take the other one.
-        let is_one = self.headers.all(b"content-type").count() == 1;
-        let content_type = self.headers.get("content-type");
-        let content_type = content_type.filter(|_| is_form && is_one)?;
-        Boundary::of(content_type)
-    }
+/// The boundary of a form that may be read; `None`: it is no form, or one that servers could read in
+/// different ways.
+pub fn form(headers: &Headers<'_>) -> Option<Boundary> {
+    let is_form = media_type(headers).eq_ignore_ascii_case(Media::Form.as_str().as_bytes());
+    // Of two media types a server could take the other one.
+    let is_one = headers.all(b"content-type").count() == 1;
+    let content_type = headers.get("content-type");
+    Boundary::of(content_type.filter(|_| is_form && is_one)?)
 }
 
 /// Whether the operator lets a call pass although its model cannot be checked.

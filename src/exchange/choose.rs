@@ -6,13 +6,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::Surroundings;
+use super::body::OfRoute;
+use super::{Surroundings, admission};
 use crate::config::{Destination, Gateway};
 use crate::headers::{HeaderEdit, Headers};
 use crate::model::Renaming;
 use crate::operation::{Kind, ModelMember, Operation, check_path};
 use crate::pool::health::{self, Record};
-use crate::pool::{Order, Pool};
+use crate::pool::{Members, Order, Pool};
 use crate::refusal::Refusal;
 use crate::route::{self, Model, Route, Routed};
 
@@ -24,7 +25,7 @@ pub enum Chosen {
     NeedsModel,
 }
 
-/// Chooses. `model` as far as it is known.
+/// Chooses. `model` as far as it is known. `ends`: there is no body.
 ///
 /// # Errors
 ///
@@ -32,6 +33,7 @@ pub enum Chosen {
 pub fn choose(
     gateway: &Gateway,
     headers: &Headers<'_>,
+    ends: bool,
     model: Model<'_>,
     surroundings: &dyn Surroundings,
 ) -> Result<Chosen, Refusal> {
@@ -74,9 +76,22 @@ pub fn choose(
     if let Destination::Pool(pool) = &to
         && !lists_models
     {
+        let of_route = OfRoute {
+            model: route.model.clone(),
+            renaming: Renaming {
+                aliases: Some(Rc::clone(&route.aliases)),
+                prefix: prefix.clone(),
+            },
+        };
         let request = PoolRequest {
             pool,
-            kind: operation.kind(),
+            content: admission::Request {
+                operation: &operation,
+                headers,
+                ends,
+                reads_forms: true,
+            },
+            is_restricted: of_route.is_restricted(),
             asked: match (&route.model, model) {
                 // It is written whoever is asked.
                 (Some(_), _) => Asked::Whatever,
@@ -86,7 +101,7 @@ pub fn choose(
                     let renamed = Renaming { aliases, prefix }.rename(name);
                     Asked::Model(renamed.map_or_else(|| name.to_owned(), |it| it.to_string()))
                 }
-                (None, Model::Absent) if is_json(headers, &operation) => Asked::Nothing,
+                (None, Model::Absent) if can_name_model(headers, &operation) => Asked::Nothing,
                 (None, Model::Absent) => Asked::Whatever,
             },
         };
@@ -106,16 +121,16 @@ pub fn choose(
 }
 
 /// Whether the body has the model, or has none although it should.
-fn is_json(headers: &Headers<'_>, operation: &Operation<'_>) -> bool {
-    let method = headers.text(":method").unwrap_or_default();
-    let needs_model = operation.model_member() == ModelMember::Required;
-    needs_model && super::takes_body(method) && super::can_be_json(headers, operation.kind())
+fn can_name_model(headers: &Headers<'_>, operation: &Operation<'_>) -> bool {
+    operation.model_member() == ModelMember::Required && super::may_have_model(headers, operation)
 }
 
 /// A request to a pool.
 struct PoolRequest<'a> {
     pool: &'a Pool,
-    kind: Kind,
+    content: admission::Request<'a>,
+    /// Whether the route restricts the model.
+    is_restricted: bool,
     asked: Asked,
 }
 
@@ -132,16 +147,45 @@ enum Asked {
 }
 
 impl<'a> PoolRequest<'a> {
+    /// The members of `able` whose rules about models admit a request with this path, method and
+    /// content type.
+    ///
+    /// # Errors
+    ///
+    /// When no member does. The client gets the refusal of the first one.
+    fn admitting(&self, able: Members) -> Result<Members, Refusal> {
+        let mut admitting = able;
+        let mut first_refusal = None;
+        for place in able.iter() {
+            let Some(member) = self.pool.members().get(place) else {
+                continue;
+            };
+            let backend = &member.backend;
+            // A dialect reads every body that it takes.
+            let is_checked =
+                self.is_restricted || (backend.dialects.is_none() && backend.model.is_restricted());
+            if is_checked && let Err(refusal) = self.content.restricted(backend) {
+                admitting = admitting.without(place);
+                first_refusal.get_or_insert(refusal);
+            }
+        }
+        match first_refusal {
+            Some(refusal) if admitting.is_empty() => Err(refusal),
+            _ => Ok(admitting),
+        }
+    }
+
     /// The order and the number of attempts; `None`: the body's model decides.
     fn order(
         &self,
         surroundings: &dyn Surroundings,
     ) -> Result<Option<(&'a Order, usize)>, Refusal> {
         let pool = self.pool;
-        let able = pool.supporting(self.kind);
+        let able = pool.supporting(self.content.operation.kind());
         if able.is_empty() {
             return Err(Refusal::UnsupportedOperation("pool"));
         }
+        let able = self.admitting(able)?;
         let takes = |model: Option<&str>| {
             let serving = pool.members_where(|member| member.backend.model.takes(model));
             able.and(serving)
