@@ -4,12 +4,14 @@
 seconds have the mark `long`: `make attack` runs them, `make test` does not.
 """
 
+import contextlib
 import json
+import socket
 import threading
 
 import pytest
 
-from harness import artefacts, attack
+from harness import artefacts, attack, bootstrap
 from harness.attack import CHAT, EVENTS, MIB, head
 from harness.client import JSON, Exchange
 from harness.process import until
@@ -243,6 +245,76 @@ def test_unfinished_events_share_one_budget(tight, mock, hostile):
         ends.set()
 
     tight.survives(asked)
+
+
+def test_a_full_budget_of_the_default_size_refuses_large_requests_and_serves_small_ones(gateway, mock, hostile):
+    """256 MiB: uploads of 30 MiB count twice here, since Envoy's router has a copy of them."""
+    hostile.behave = lambda connection, request, _: connection.sendall(head() + anthropic_reply(1))
+    path = f"/hostile-anthropic{CHAT}"
+    large, small = padded_with(30 * MIB), padded_with(200 << 10)
+
+    def fill():
+        waiting, refused = [], 0
+        for _ in range(7):
+            exchange = unfinished(large[:-1], gateway.port, path)
+            waiting.append(exchange)
+        for exchange in list(waiting):
+            exchange._socket.settimeout(0.5)
+            with contextlib.suppress(TimeoutError):
+                assert_overloaded(exchange.reply())
+                refused += 1
+                exchange.close()
+                waiting.remove(exchange)
+        assert refused >= 2 and len(waiting) >= 3, f"{refused} of 7 were refused"
+        # The reserve of 64 MiB has room for these, also all at once.
+        for reply in attack.many(20, lambda number: gateway.envoy.post(path, small)):
+            assert reply.status == 200, reply.body[:300]
+        assert_overloaded(gateway.envoy.post(path, large))
+        for exchange in waiting:
+            exchange._socket.settimeout(artefacts.GUARD_SECONDS)
+            exchange.send(b"}")
+            assert exchange.reply().status == 200
+            exchange.close()
+
+    gateway.survives(fill, rounds=2, slack_bytes=64 * MIB)
+
+
+def assert_overloaded(reply):
+    assert_openai_error(reply, 503, "server_error", code="gateway_overloaded")
+    assert reply.header("retry-after") == "1"
+
+
+@pytest.fixture
+def unread():
+    """The address of a provider that accepts connections and reads nothing."""
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        yield "127.0.0.1:%d" % listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("placement", [bootstrap.UPSTREAM, bootstrap.LISTENER_HELD])
+def test_requests_that_a_provider_does_not_read_share_the_budget(stage, provider, mock, unread, placement):
+    """They wait in Envoy's buffers, and count until a reply begins."""
+    at = {"endpoint": "http://unread.example", "address": unread}
+    more = [attack.backend("unread", "anthropic", at)]
+    stalled = stage(attack.gateway(provider, more=more, maxHeldBytes="24MiB"), placement)
+    padded = padded_with(3 * MIB)
+
+    def send():
+        exchanges = []
+        for _ in range(20):
+            exchange = unfinished(padded[:-1], stalled.port, f"/unread{CHAT}")
+            exchange.send(b"}")
+            exchanges.append(exchange)
+        refused = 0
+        for exchange in exchanges:
+            exchange._socket.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                assert_overloaded(exchange.reply())
+                refused += 1
+            exchange.close()
+        assert refused >= 10, f"{refused} of 20 were refused"
+
+    stalled.survives(send)
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 use self::host::{Buffer, HeaderMap};
 use self::tokens::Tokens;
 use crate::budget::{Budget, Held, NoRoom, Share};
-use crate::config::{Gateway, Placement, Role};
+use crate::config::{Gateway, Role};
 use crate::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json;
@@ -142,9 +142,9 @@ impl RootContext for Root {
             turns: Rc::clone(&self.turns),
             budget: BUDGET.with(Rc::clone),
         };
-        // Upstream, Envoy's router keeps what it has sent, for another attempt.
-        let is_upstream = |it: &Rc<Gateway>| it.plugin.placement == Placement::Upstream;
-        let sent = self.gateway.as_ref().filter(|it| is_upstream(it));
+        // Where another plugin sends the request, that one counts what has gone on.
+        let sends = |it: &Rc<Gateway>| it.plugin.role == Role::Send;
+        let sent = self.gateway.as_ref().filter(|it| sends(it));
         let sent = sent.map(|it| Share::new(Rc::clone(&host.budget), it.max_held_bytes));
         let waiting = self.patience.as_ref().map(|patience| Waiting {
             context,
@@ -208,8 +208,9 @@ struct Stream {
     waiting: Option<Waiting>,
     /// The part of the request's body that waits, where one does.
     held: Option<Held>,
-    /// What has gone on of the request's body and is kept by Envoy until a reply begins; `None`: Envoy
-    /// keeps nothing.
+    /// What Envoy holds of the request's body until a reply begins: all that has gone on where its
+    /// router has a copy, else what has gone on at once, after it was held here. Flow control bounds
+    /// neither, and a provider may be slow to read. `None`: another plugin counts.
     sent: Option<Share>,
 }
 
@@ -329,22 +330,22 @@ impl HttpContext for Stream {
                 }
                 return taken(Buffer::RequestBody, size);
             }
-            Next::Continue | Next::Take => {
-                let total = |sent: &Share| sent.bytes().saturating_add(at_hand as u64);
-                if let Some(sent) = &mut self.sent
-                    && sent.resize(total(sent)) == Err(NoRoom)
-                {
-                    return self.no_room();
-                }
-                if step.next == Next::Take {
-                    self.held = None;
-                    return taken(Buffer::RequestBody, size);
-                }
-            }
-            Next::Reply(_) => {}
+            Next::Continue | Next::Take | Next::Reply(_) => {}
+        }
+        // From here on it is paid for as sent.
+        let held = self.held.take().map(|mut held| held.take());
+        let is_copied = exchange.copies() > 1 && !matches!(step.next, Next::Reply(_));
+        let goes_on_at_once = held.is_some() && step.next == Next::Continue;
+        if (is_copied || goes_on_at_once)
+            && let Some(sent) = &mut self.sent
+            && sent.resize(sent.bytes().saturating_add(at_hand as u64)) == Err(NoRoom)
+        {
+            return self.no_room();
+        }
+        if step.next == Next::Take {
+            return taken(Buffer::RequestBody, size);
         }
         apply_headers(HeaderMap::Request, &step.headers);
-        let held = self.held.take().map(|mut held| held.take());
         match (&step.body, held) {
             (BodyChange::Keep, None) => {}
             (BodyChange::Keep, Some(held)) => host::replace(Buffer::RequestBody, &held),

@@ -41,6 +41,8 @@ fn connection_manager(source: &Source, machine: &Machine) -> Value {
         "request_timeout": "300s",
         // Silence, not length, ends a request. Routes have their own.
         "stream_idle_timeout": "600s",
+        // A refused client that is still sending has this long to read the reply.
+        "delayed_close_timeout": "5s",
         "common_http_protocol_options": {"idle_timeout": "3600s"},
         "access_log": [access_log()],
         "local_reply_config": local_replies(),
