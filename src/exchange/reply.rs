@@ -62,7 +62,7 @@ pub struct ChatStream {
     /// It waits where the stream may be complete, and only its end can tell: in Envoy, nothing can
     /// be added to a body that ends with trailers, unless a part of it waits.
     translated: usize,
-    /// What the event that has begun takes.
+    /// What the event that has begun takes, and what is kept of earlier ones.
     share: Share,
 }
 
@@ -262,7 +262,14 @@ impl Reply {
                 }
                 step
             }
-            Self::ExpectChatStream(stream) => stream.push(&read(), ends),
+            Self::ExpectChatStream(stream) => {
+                let step = stream.push(&read(), ends);
+                // What it keeps is not needed any more.
+                if stream.relay.is_finished() && stream.translated == 0 {
+                    *self = Self::ExpectEnd;
+                }
+                step
+            }
             Self::ExpectEnd => Step {
                 body: nothing_of(at_hand),
                 ..Step::default()

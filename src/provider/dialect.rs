@@ -135,6 +135,12 @@ pub trait StreamDecoder {
         false
     }
 
+    /// What is kept of earlier events until the end of the stream, as far as a provider determines
+    /// its length. Unit: bytes.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
+
     /// The stream's bytes have ended. Says what only now is known, or that the stream was cut.
     ///
     /// # Errors

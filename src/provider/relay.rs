@@ -74,9 +74,11 @@ impl Relay {
         !self.is_finished() && self.translation.stream.may_be_complete()
     }
 
-    /// What the event that has begun takes. Unit: bytes.
+    /// What the event that has begun takes, and what is kept of earlier ones. Unit: bytes.
     pub fn pending_bytes(&self) -> usize {
-        self.events.pending_bytes()
+        self.events
+            .pending_bytes()
+            .saturating_add(self.translation.stream.kept_bytes())
     }
 
     /// Ends the stream with an error, unless it has ended, and forgets the event that has begun.

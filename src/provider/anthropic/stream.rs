@@ -104,6 +104,10 @@ impl StreamDecoder for Decoder {
         Ok(())
     }
 
+    fn kept_bytes(&self) -> usize {
+        self.thinking.kept_bytes()
+    }
+
     fn finish(&mut self, _: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply> {
         if self.has_ended {
             return Ok(());

@@ -60,6 +60,11 @@ impl Thinking {
         self.blocks.len() > MAX_BLOCKS || self.kept > MAX_KEPT_BYTES
     }
 
+    /// What it keeps. Unit: bytes.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept + self.blocks.len() * size_of::<Block>()
+    }
+
     pub(super) fn begin(&mut self) {
         self.blocks.push(Block {
             length: Some(0),

@@ -49,7 +49,7 @@ enum Stop {
     Other,
 }
 
-/// The longest signature that is kept until the end. Unit: bytes.
+/// How much is kept of the signatures of all choices until the end. Unit: bytes.
 const MAX_SIGNATURE_BYTES: usize = 1 << 20;
 
 impl StreamDecoder for Decoder {
@@ -68,6 +68,10 @@ impl StreamDecoder for Decoder {
             return Ok(());
         }
         self.any_event(event, say)
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.signature_bytes() + self.blocked.as_ref().map_or(0, String::len)
     }
 
     fn may_be_complete(&self) -> bool {
@@ -150,6 +154,9 @@ impl Decoder {
             if self.is_over {
                 return Ok(());
             }
+            if self.signature_bytes() > MAX_SIGNATURE_BYTES {
+                return Err(BrokenReply("its signatures are too long".to_owned()));
+            }
         }
         if let Some(usage) = response.usage_metadata {
             say(Delta::Usage(UsageMetadata::usage(usage)));
@@ -167,6 +174,14 @@ impl Decoder {
             say(Delta::Usage(usage.usage()));
         }
         Ok(())
+    }
+
+    fn signature_bytes(&self) -> usize {
+        let signatures = self
+            .choices
+            .iter()
+            .filter_map(|(_, it)| it.signature.as_ref());
+        signatures.map(String::len).sum()
     }
 
     fn has_all_ends(&self) -> bool {
@@ -214,13 +229,6 @@ impl Decoder {
                 Said::Signature(signature) => state.signature = Some(signature),
                 Said::Text(text) => say(Delta::Text { choice, text }),
             })?;
-        }
-        if state
-            .signature
-            .as_ref()
-            .is_some_and(|it| it.len() > MAX_SIGNATURE_BYTES)
-        {
-            return Err(BrokenReply("a signature is too long".to_owned()));
         }
         if let Some(result) = &candidate.logprobs_result {
             let mut tape = Tape::new(event);
