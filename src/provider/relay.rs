@@ -167,4 +167,45 @@ mod tests {
             "{cut}"
         );
     }
+
+    #[test]
+    fn what_a_stream_keeps_until_its_end_is_counted_and_bounded() {
+        let chunks = || ChunkWriter::new("m", Stamp::default(), false);
+        let mut relay = Relay::new(Gemini.stream(), chunks(), 4 << 20, 32 << 20);
+        let mut out = Vec::new();
+        let mut seen = 0;
+        for index in 0..5 {
+            let signature = "A".repeat(300_000);
+            let part = format!(r#"{{"text":"","thoughtSignature":"{signature}"}}"#);
+            let event = format!(
+                r#"data: {{"candidates":[{{"index":{index},"content":{{"parts":[{part}]}}}}]}}"#
+            );
+            relay.push(format!("{event}\n\n").as_bytes(), &mut out);
+            seen += 300_000;
+            if relay.is_finished() {
+                break;
+            }
+            assert!(relay.pending_bytes() >= seen, "{index}");
+        }
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains("its signatures are too long"), "{out:.500}");
+        assert!(seen < 1_500_000);
+
+        use crate::provider::anthropic::Anthropic;
+        let mut relay = Relay::new(Anthropic::default().stream(), chunks(), 4 << 20, 32 << 20);
+        let mut out = Vec::new();
+        let events = [
+            r#"{"type":"message_start","message":{"id":"a","model":"m"}}"#.to_owned(),
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking"}}"#
+                .to_owned(),
+            format!(
+                r#"{{"type":"content_block_delta","index":0,"delta":{{"type":"signature_delta","signature":"{}"}}}}"#,
+                "A".repeat(500_000)
+            ),
+        ];
+        for event in events {
+            relay.push(format!("data: {event}\n\n").as_bytes(), &mut out);
+        }
+        assert!(!relay.is_finished() && relay.pending_bytes() >= 500_000);
+    }
 }
