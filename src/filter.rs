@@ -15,7 +15,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 use self::host::{Buffer, HeaderMap};
 use self::tokens::Tokens;
 use crate::budget::{Budget, Held, NoRoom, Share};
-use crate::config::{Gateway, Role};
+use crate::config::{Gateway, Placement, Role};
 use crate::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json;
