@@ -1,45 +1,48 @@
 //! One WebAssembly file that makes Envoy an LLM gateway.
 //!
-//! Applications speak the OpenAI API to Envoy. The module built from this crate runs inside Envoy
-//! as a proxy-wasm HTTP filter: it finds the backend that a request goes to, rewrites host, path
-//! and key for it, fills in the model in the JSON body, and makes every error look like OpenAI's.
-//! The native command `llm-proxy`, from the same crate, checks a `gateway.yaml` and renders what
-//! Envoy needs from it.
+//! Applications speak the OpenAI API to Envoy. The module built from this crate runs inside Envoy as a
+//! proxy-wasm HTTP filter: it selects the backend of a request, writes its host, path, key and model,
+//! translates the body where the provider has another API, and turns every error into OpenAI's form.
+//! The native command `llm-proxy`, from the same crate, checks a `gateway.yaml` and renders Envoy's
+//! configuration from it.
 //!
 //! # What it does not do
 //!
 //! Envoy does TLS, DNS, HTTP, retries, load balancing, limits and logs. Nothing here opens a socket,
-//! keeps a connection or makes an attempt: what the module learns of an attempt, it tells who chooses
-//! the next one.
+//! keeps a connection or makes an attempt: the result of each attempt only changes the selection of the
+//! next one.
 //!
 //! # The flow
 //!
 //! ```text
 //!  gateway.yaml ──► config ──► Gateway ─┬──► render ──► Envoy, Istio, Envoy Gateway  (native: cli)
 //!                                       │
-//!  Envoy ◄──► filter::host ◄──► filter ─┴─► exchange ─┬─► route, operation        where to?
-//!             all host calls    applies     decides   ├─► pool                    who first, who then?
-//!                               a Step                ├─► model                   which model?
-//!                                                     ├─► json                    what is read, spliced, written
-//!                                                     ├─► provider ─► chat, sse   another dialect
-//!                                                     └─► refusal                 what the client sees
+//!  Envoy ◄──► filter::host ◄──► filter ─┴─► exchange ─┬─► route, operation, rewrite   destination
+//!             all host calls    applies     decides   ├─► firewall                    headers that pass
+//!                               a Step                ├─► pool                        selection, fallback order
+//!                                                     ├─► model                       model that is sent
+//!                                                     ├─► json, form                  read, splice, write
+//!                                                     ├─► provider ─► chat, data_uri, sse, usage  translation
+//!                                                     ├─► budget                      memory of one VM
+//!                                                     └─► refusal                     errors for clients
 //!
 //!  Envoy's ticks ─► filter ─┬─► token ─► shared       access tokens, for all workers
-//!                           └─► patience              what has waited too long
+//!                           └─► patience              timers of requests and replies
 //! ```
 //!
 //! # Invariants
 //!
 //! * The core does no I/O and reads no clock: bytes in, a [`exchange::Step`] out. Only `filter::host`
 //!   names host calls, and only it has `unsafe`.
-//! * Nothing panics: bad bytes from a client, a provider or a file are an error. `unwrap`, `expect`,
+//! * Nothing panics: invalid bytes from a client, a provider or a file are an error. `unwrap`, `expect`,
 //!   `panic!` and unchecked indexing are denied outside tests.
-//! * A configuration is parsed once, at the door; whoever holds a [`config::Gateway`] checks nothing
-//!   again.
-//! * Every byte of a body that no rule changes stays what it was.
+//! * A configuration is checked once, when it is read: code that has a [`config::Gateway`] checks
+//!   nothing again.
+//! * Every byte of a body that no rule changes stays as it was.
+//! * What is held for all requests and replies of a VM has one bound, [`budget`].
 //! * Secrets are [`secret::Secret`]s, which no `Debug`, error or rendered file shows.
 
-// Leaves: they know nothing of the rest.
+// Leaves: they use only each other.
 pub mod base64;
 pub mod budget;
 pub mod data_uri;
@@ -56,7 +59,7 @@ pub mod secret;
 pub mod shared;
 pub mod sse;
 
-// Meaning.
+// The domain: requests, replies and providers.
 pub mod chat;
 pub mod firewall;
 pub mod model;
@@ -65,7 +68,7 @@ pub mod provider;
 pub mod refusal;
 pub mod usage;
 
-// Policy.
+// Decisions, by the configuration.
 pub mod config;
 pub mod exchange;
 pub mod pool;
@@ -73,7 +76,7 @@ pub mod rewrite;
 pub mod route;
 pub mod token;
 
-// Shells: natively a command, in Envoy a filter.
+// Entry points: a command natively, a filter in Envoy.
 #[cfg(not(target_family = "wasm"))]
 pub mod cli;
 #[cfg(target_os = "wasi")]
