@@ -51,7 +51,7 @@ const REASONS: [(Reason, &str); 10] = [
     (Reason::Account, "They name the account that pays"),
     (
         Reason::Client,
-        "They tell about the client, its network, or who is signed in",
+        "They describe the client, its network, or the signed-in user",
     ),
     (
         Reason::Trace,

@@ -183,7 +183,7 @@ impl Build<'_> {
             if is_written {
                 let message = match key {
                     "maxRetries" | "timeout" => "belongs under config",
-                    _ => "has a meaning for type \"pool\" alone",
+                    _ => "is only valid for type \"pool\"",
                 };
                 self.errors.push(&at.key(key), message);
             }
@@ -477,7 +477,7 @@ impl Build<'_> {
     }
 
     fn meaningless(&mut self, at: &KeyPath, provider: ProviderType) {
-        let message = format!("has no meaning for type {:?}", provider.as_str());
+        let message = format!("is not valid for type {:?}", provider.as_str());
         self.errors.push(at, message);
     }
 
@@ -554,8 +554,7 @@ impl Build<'_> {
             endpoint.base_path.push_str(&location.path());
         }
         if !endpoint.is_tls && config.tls.is_some() {
-            let message =
-                "has no meaning, since the endpoint is plain http; use https or remove it";
+            let message = "has no effect, since the endpoint is plain http; use https or remove it";
             self.errors.push(&config_at.key("tls"), message);
         }
         Some(endpoint)
@@ -657,11 +656,12 @@ impl Build<'_> {
         let first = given.next();
         for (key, _) in given {
             let first = first.map_or("", |(key, _)| key);
-            self.errors.push(&at.key(key), format!("excludes {first}"));
+            self.errors
+                .push(&at.key(key), format!("cannot be combined with {first}"));
         }
         if let Some(template) = &config.api_key {
             if config.token_endpoint.is_some() {
-                let message = "has no meaning beside apiKey, which is an access token already";
+                let message = "cannot be combined with apiKey, which is an access token already";
                 self.errors.push(&at.key("tokenEndpoint"), message);
             }
             return self.api_key(template, header, headers, at);
@@ -814,8 +814,10 @@ impl Build<'_> {
             self.meaningless(&deployment_at, provider);
         }
         if deployment.is_some() && always.is_some() {
-            self.errors
-                .push(&deployment_at, "excludes model: both name the deployment");
+            self.errors.push(
+                &deployment_at,
+                "cannot be combined with model: both name the deployment",
+            );
         }
         let always = deployment.or(always);
         let default = self.model_name(config.default_model.as_ref(), &at.key("defaultModel"));
@@ -906,7 +908,7 @@ impl Build<'_> {
         let insecure = tls.insecure.unwrap_or(false);
         if insecure && tls.ca_file.is_some() {
             self.errors
-                .push(&at.key("insecure"), "excludes caFile: what should hold?");
+                .push(&at.key("insecure"), "cannot be combined with caFile");
         }
         Tls {
             ca_file: self.printable_text(tls.ca_file.as_ref(), &at.key("caFile")),
@@ -955,7 +957,7 @@ impl Build<'_> {
             if backend_from_model && model.is_some() {
                 self.errors.push(
                     &at.key("backendFromModel"),
-                    "excludes model, which is always written",
+                    "cannot be combined with model, which is always written",
                 );
             }
             if let (Some(name), Some(to)) = (name, to) {
@@ -1010,7 +1012,7 @@ impl Build<'_> {
             return Aliases::default();
         };
         if route.model.is_some() {
-            let message = "has no meaning beside model, which is always written";
+            let message = "cannot be combined with model, which is always written";
             self.errors.push(at, message);
         }
         let literal = |(name, model): (&String, &String)| (name.clone(), Template::literal(model));
@@ -1141,7 +1143,7 @@ impl Build<'_> {
         let placement = file.placement.unwrap_or_default();
         let role = file.role.unwrap_or_default();
         if role == Role::Choose && placement == Placement::Upstream {
-            let message = "\"choose\" excludes placement \"upstream\": there the choice was made";
+            let message = "\"choose\" cannot be combined with placement \"upstream\": there the backend is already selected";
             self.errors.push(&KeyPath::root().key("role"), message);
         }
         Plugin {

@@ -24,8 +24,8 @@ keys! {
         /// answered with 413.
         "maxRequestBytes" => max_request_bytes: Option<ByteSize>,
         /// The memory that one Envoy worker may hold for all its requests and replies together, for
-        /// example `256MiB` (the default). What finds no room gets 503 with `retry-after`. See
-        /// docs/memory.md.
+        /// example `256MiB` (the default). A request or reply for which no memory is left
+        /// gets 503 with `retry-after`. See docs/memory.md.
         "maxHeldBytes" => max_held_bytes: Option<ByteSize>,
         /// The provider accounts and servers.
         "backends" => backends: List<Backend>,
@@ -35,26 +35,27 @@ keys! {
         /// Plugin configuration only: where the module sits. `listener` (the default) once per
         /// request, `upstream` once per attempt. The native command sets it in what it renders.
         "placement" => placement: Option<Placement>,
-        /// Plugin configuration only: `true` promises that Envoy's `allow_on_headers_stop_iteration`
+        /// Plugin configuration only: `true` states that Envoy's `allow_on_headers_stop_iteration`
         /// is set, so that headers can wait for the body. Default: `false`.
         "holdHeaders" => hold_headers: Option<bool>,
-        /// Plugin configuration only: `false` promises that no route of Envoy's has metadata of ours
-        /// (`llm-proxy`): then it is not asked for, which takes time with each request. Default: `true`.
+        /// Plugin configuration only: `false` states that no route of Envoy's has the metadata
+        /// `llm-proxy`. Then the module does not read it, which saves time with each request. Default:
+        /// `true`.
         "routeMetadata" => route_metadata: Option<bool>,
-        /// Plugin configuration only: what it does. `send` (the default) makes a request one to its
-        /// backend; `choose`, in the listener, only says in headers where it goes. The native command
-        /// sets it in what it renders.
+        /// Plugin configuration only: what the plugin does. `send` (the default) turns a request into one
+        /// to its backend; `choose`, in the listener, only selects the backend and names it in headers.
+        /// The native command sets it in what it renders.
         "role" => role: Option<Role>,
-        /// Plugin configuration only: the backend for which this plugin speaks, where neither the
-        /// route's nor the endpoint's metadata names one.
+        /// Plugin configuration only: the backend of this plugin's requests, where neither the route's
+        /// nor the endpoint's metadata names one.
         "backend" => backend: Option<String>,
-        /// Plugin configuration only, in the listener, with `envoyRoute`: the path below which Envoy's
-        /// routes expect what the module alone can tell of a provider's path. No client's request may
-        /// have it. The native command sets it in what it renders.
+        /// Plugin configuration only, in the listener, with `envoyRoute`: the path below which the module
+        /// writes the provider's path where only the module knows it; Envoy's routes remove this prefix.
+        /// No client's request may have it. The native command sets it in what it renders.
         "internalPath" => internal_path: Option<String>,
         /// Plugin configuration only, in Istio: the VirtualService from which a route of Envoy's has to
         /// come, as `NAMESPACE/NAME`. Its routes have the names of the routes here, where those have no
-        /// `envoyRoute`; others of the proxy are left alone, whatever their names.
+        /// `envoyRoute`; requests on other routes of the proxy are not changed.
         "virtualService" => virtual_service: Option<String>,
     }
 }
@@ -107,35 +108,35 @@ keys! {
     pub struct BackendConfig {
         /// The key, usually `${NAME}`: read in the proxy's environment, never written into what is
         /// rendered. Absent: the client's own credential goes upstream. On Vertex AI: an access
-        /// token that somebody else keeps fresh.
+        /// token that is refreshed externally.
         "apiKey" => api_key: Option<Template>,
-        /// `google` with `location` only: the JSON key of a service account, usually `${NAME}`, for
-        /// which the gateway gets access tokens. Without it, `serviceAccountFile` and `apiKey`, the
-        /// metadata server of Google Cloud gives them.
+        /// `google` with `location` only: the JSON key of a service account, usually `${NAME}`, with
+        /// which the gateway obtains access tokens. Without it, `serviceAccountFile` and `apiKey`, they
+        /// come from the metadata server of Google Cloud.
         "serviceAccount" => service_account: Option<Template>,
-        /// `google` with `location` only: a file with that key. `llm-proxy run` reads it and hands it
-        /// to the proxy in an environment variable; `llm-proxy render` says in which one it has to be.
+        /// `google` with `location` only: a file with that key. `llm-proxy run` reads it and passes it
+        /// to the proxy in an environment variable; `llm-proxy render` reports the name of that variable.
         "serviceAccountFile" => service_account_file: Option<Template>,
-        /// `google` with `location` only: the URL at which access tokens are got. Default: the
+        /// `google` with `location` only: the URL at which access tokens are obtained. Default: the
         /// service account's `token_uri`, or the metadata server.
         "tokenEndpoint" => token_endpoint: Option<Template>,
         /// `openai` only: the organization, sent as `OpenAI-Organization`.
         "orgId" => org_id: Option<Template>,
-        /// `openai`: the project, sent as `OpenAI-Project`. `google`: the project of Google Cloud in
-        /// which Vertex AI is asked, beside `location`.
+        /// `openai`: the project, sent as `OpenAI-Project`. `google`: the project of Google Cloud for
+        /// Vertex AI, beside `location`.
         "projectId" => project_id: Option<Template>,
-        /// `google` only: where Vertex AI is asked, beside `projectId`: a region such as
-        /// `us-central1`, or `global`, `us` or `eu`. Absent: AI Studio is asked.
+        /// `google` only: the location of Vertex AI, beside `projectId`: a region such as
+        /// `us-central1`, or `global`, `us` or `eu`. Absent: AI Studio.
         "location" => location: Option<Template>,
-        /// `azure-openai` only: the deployment that is always asked, whatever the client's model.
-        /// Absent: the model, after its aliases, names the deployment.
+        /// `azure-openai` only: the deployment of all requests, whatever the client's model. Absent: the
+        /// model, after its aliases, names the deployment.
         "deploymentName" => deployment_name: Option<Template>,
         /// `azure-openai` only: a date such as `2024-10-21`, `preview`, or `v1`, the default.
         "apiVersion" => api_version: Option<Template>,
         /// `anthropic`, and Claude on Vertex AI: the limit that is sent where the client gives none.
         /// Default: by model, 32000 from Claude 3.7 on (docs/providers/anthropic.md). Unit: tokens.
         "maxTokens" => max_tokens: Option<u32>,
-        /// What becomes of a parameter that the provider's API cannot express. `adapt` (the default):
+        /// What happens to a parameter that the provider's API cannot express. `adapt` (the default):
         /// a hint, such as `seed`, is left out or replaced by the nearest value, and named in the
         /// reply's header `x-llm-proxy-adapted`; a parameter that a correct answer depends on, such
         /// as `n`, gets a 400 that names all of them. `reject`: hints get a 400, too. `drop`: nothing
@@ -156,15 +157,16 @@ keys! {
         "model" => model: Option<Template>,
         /// The model that is written when the client's is absent, `null`, empty or blank.
         "defaultModel" => default_model: Option<Template>,
-        /// From a client's model name to the provider's: exact names first, then the longest
+        /// From a client's model name to the provider's. Order: exact names first, then the longest
         /// `prefix*`, then `*`.
         "modelAliases" => model_aliases: Option<BTreeMap<String, Template>>,
         /// What the backend serves, as names with `*` for any text. A model that none of them
         /// matches is answered with 404.
         "models" => models: Option<Vec<String>>,
-        /// Operations that pass although `model`, `models`, `modelAliases` or `deploymentName` restrict
-        /// the models and the gateway cannot read which one these would use, for example `[batches]`.
-        /// Default: none, such an operation is answered with 403.
+        /// Operations that are allowed although `model`, `models`, `modelAliases` or `deploymentName`
+        /// restrict the models and the gateway cannot read which model they use, for example `[batches]`;
+        /// `other` is everything that docs/operations.md does not list. Default: none; such an operation
+        /// gets 403.
         "operations" => operations: Option<Vec<UncheckedOperation>>,
         /// The header that carries `apiKey`. Default: `Authorization: Bearer `, or the type's own.
         "authHeader" => auth_header: Option<AuthHeader>,
@@ -173,8 +175,8 @@ keys! {
         /// Extra request headers.
         "headers" => headers: Option<BTreeMap<String, Template>>,
         /// Headers of clients that do not reach the provider, beside those that never do: names, and
-        /// beginnings of names with a `*`, such as `x-jwt-*`. For what the authentication before the
-        /// gateway adds.
+        /// beginnings of names with a `*`, such as `x-jwt-*`. Use it for headers that the authentication
+        /// before the gateway adds.
         "removeHeaders" => remove_headers: Option<Vec<String>>,
         /// `true`: headers of clients' traces (`traceparent`, `b3`, `baggage`, `x-request-id`, …) reach
         /// the provider. Default: `false`.
@@ -247,15 +249,15 @@ keys! {
         "headers" => headers: Option<BTreeMap<String, String>>,
         /// Host names, exact or `*.example.com`. Default: all.
         "hosts" => hosts: Option<Vec<String>>,
-        /// The client's models for which this route is, as names with `*` for any text. Default:
-        /// all, and requests that name none.
+        /// The client's models that this route matches, as names with `*` for any text. Default:
+        /// all, and requests without a model.
         "models" => models: Option<Vec<String>>,
         /// The name of the backend.
         "backend" => backend: String,
         /// `true`: a model such as `NAME/gpt-4o` goes to the backend `NAME`, as `gpt-4o`. One that
         /// begins with no backend's name stays as it is and goes to this route's own.
         "backendFromModel" => backend_from_model: Option<bool>,
-        /// From a client's model name to another, before the backend's own rules: exact names
+        /// From a client's model name to another, before the backend's own rules. Order: exact names
         /// first, then the longest `prefix*`, then `*`.
         "modelAliases" => model_aliases: Option<BTreeMap<String, String>>,
         /// The model that is always written on this route, before the backend's own rules.
@@ -263,9 +265,9 @@ keys! {
         /// Time to the first byte of the reply over all attempts, for example `90s`: then the
         /// client gets 504. A stream that has started is not cut. Default: none.
         "deadline" => deadline: Option<Span>,
-        /// Plugin configuration only, in the listener: the name of the route of Envoy's whose requests
-        /// these are, or what that begins with, before a `*`. Envoy has then chosen by path, method,
-        /// headers and hosts, and requests of other routes are left alone. The native command sets it
+        /// Plugin configuration only, in the listener: the name of Envoy's route for the same requests,
+        /// or the beginning of its name before a `*`. Envoy has then selected the route by path, method,
+        /// headers and hosts, and requests on other routes are not changed. The native command sets it
         /// in what it renders.
         "envoyRoute" => envoy_route: Option<String>,
     }
