@@ -94,11 +94,12 @@ test: check test-native test-wasm e2e ## Run everything: formatting, lints, depe
 check: lint deny ## Check formatting, lints, and the licences and sources of dependencies
 
 .PHONY: lint
-lint: $(TARGETS) ## Check formatting, lints and the links of the documentation
+lint: $(TARGETS) ## Check formatting, lints, and the links of the documentation and of the crate's own
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
 	$(CARGO) clippy --target wasm32-wasip1 --lib --package llm-proxy-wasm --package echo-filter --package reentry-filter -- --deny warnings
 	$(CARGO) test --quiet --test links
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --quiet --no-deps --document-private-items --lib
 
 .PHONY: deny
 deny: $(DENY)

@@ -49,7 +49,7 @@ pub struct Gemini;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Host {
     AiStudio,
-    /// > Unknown name "id" at 'contents[1].parts[0].function_call': Cannot find field.
+    /// > `Unknown name "id" at 'contents[1].parts[0].function_call': Cannot find field.`
     ///
     /// <https://github.com/vercel/ai/issues/15664>, read 2026-11-21.
     Vertex,
