@@ -246,18 +246,34 @@ fn fields() -> String {
 /// The provider types and what they know by themselves.
 fn providers() -> String {
     let mut text =
-        "| type | endpoint, where it may be left out | base path |\n| --- | --- | --- |\n"
+        "| type | default endpoint | base path | models in a pool |\n| --- | --- | --- | --- |\n"
             .to_owned();
     for provider in ProviderType::ALL {
         let preset = provider.preset();
         let origin = preset
             .origin
-            .map_or("(give one)".to_owned(), |origin| format!("`{origin}`"));
+            .map_or("none: `endpoint` is required".to_owned(), |origin| {
+                format!("`{origin}`")
+            });
         let base_path = match preset.base_path {
             "" => "by `apiVersion`".to_owned(),
             path => format!("`{path}`"),
         };
-        writeln!(text, "| `{}` | {origin} | {base_path} |", preset.name).unwrap();
+        let families: Vec<String> = provider
+            .families()
+            .iter()
+            .map(|family| format!("`{family}`"))
+            .collect();
+        let families = match families.as_slice() {
+            [] => "any".to_owned(),
+            families => families.join(", "),
+        };
+        writeln!(
+            text,
+            "| `{}` | {origin} | {base_path} | {families} |",
+            preset.name
+        )
+        .unwrap();
     }
     text
 }
