@@ -165,9 +165,12 @@ def test_a_pool_answers(start, mock, release, envoy, origin):
     assert started.conditions() == []
 
 
-def test_vertex_ai_answers_with_a_token(start, mock):
+@pytest.mark.parametrize("release, envoy", PAIRS)
+def test_vertex_ai_answers_with_a_token(start, mock, release, envoy):
     mock.accounts(pools.ACCOUNT.account())
     options = ["--wasm", f"file://{artefacts.module()}"]
-    started = start(pools.VERTEX, "--hold", *options, keys=pools.VERTEX_KEYS, name="vertex")
+    name = f"vertex-{release}-{envoy}"
+    keys = pools.VERTEX_KEYS
+    started = start(pools.VERTEX, "--hold", *options, keys=keys, release=release, envoy=envoy, name=name)
     pools.assert_vertex_answers(started, mock)
     assert started.conditions() == []
