@@ -2,21 +2,17 @@
 
 import base64
 import concurrent.futures
-import http.client
-import json
-import ssl
 
 import pytest
 
 from harness import artefacts
 from harness.client import Reply
 from harness.control_planes.envoy_gateway import EnvoyGateway
-from harness.control_planes.world import certificate
 
 from conftest import KEYS
 from test_on_envoy_gateway import CHAT, CLIENT, HELD, PAIRS, PLAIN, start  # noqa: F401, a fixture
+from tls import identity, post_tls
 
-HOST = "gateway.test"
 # Name, protocol, port. Ports below 1024 are others in the proxy's pod.
 LISTENERS = (("http", "HTTP", 80), ("more", "HTTP", 8085), ("secure", "HTTPS", 8443), ("private", "HTTP", 8090))
 PORTS = {name: port for name, _, port in LISTENERS}
@@ -25,9 +21,7 @@ PORTS = {name: port for name, _, port in LISTENERS}
 @pytest.fixture(scope="module")
 def surroundings(world):
     """A Gateway named `shared`, and the certificate of its HTTPS listener."""
-    _, file = certificate(world.directory, HOST)
-    key, rest = file.read_text().split("-----BEGIN CERTIFICATE-----")
-    data = {"tls.key": key, "tls.crt": f"-----BEGIN CERTIFICATE-----{rest}"}
+    data = identity(world.directory)
     return [
         {
             "apiVersion": "v1",
@@ -48,20 +42,6 @@ def surroundings(world):
 def listener(name: str, protocol: str, port: int) -> dict:
     tls = {"tls": {"certificateRefs": [{"name": "gateway"}]}} if protocol == "HTTPS" else {}
     return {"name": name, "protocol": protocol, "port": port, **tls}
-
-
-def post_tls(port: int, target: str, body, headers=()) -> Reply:
-    """A request by HTTPS; who the server is does not matter here."""
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=artefacts.GUARD_SECONDS)
-    try:
-        fields = {"host": HOST, "content-type": "application/json", **dict(headers)}
-        connection.request("POST", target, json.dumps(body), fields)
-        reply = connection.getresponse()
-        return Reply(reply.status, [(name.lower(), value) for name, value in reply.getheaders()], reply.read())
-    finally:
-        connection.close()
 
 
 def post(started: EnvoyGateway, name: str, target: str) -> Reply:
