@@ -1,32 +1,25 @@
-"""The manifests for Envoy Gateway, as Envoy Gateway hands them to Envoy.
-
-The plugin is among the listener's filters, switched off, and the routes switch it on; see
-`harness/kubernetes.py` for what is imitated and from where.
-"""
+"""The manifests for Envoy Gateway, as Envoy Gateway handed them to Envoy: see `harness/recording.py`."""
 
 import json
 
 import pytest
 
-from harness import bootstrap
 from harness.envoy import Envoy
-from harness.kubernetes import EnvoyGateway, manifests
+from harness.recording import Served
 from harness.shapes import assert_openai_error
-from test_istio import BY_MODEL, CHAT, KEYS, KUBERNETES, MISTRAL, TELLING, VERSIONS
+from test_istio import CHAT, KEYS, MISTRAL, TELLING, VERSIONS
 from test_istio import ask_claude, assert_routed_by_model, walk_through
 
 
 @pytest.fixture(scope="module")
 def start(provider, output):
-    """Starts the Envoy of a Gateway, with all providers at `mock`: `start(gateway, version)`."""
+    """Starts the Envoy of a Gateway, with all providers at `mock`: `start(form, version)`."""
     running = []
 
-    def start(gateway, version, *options):
-        directory = output / "envoy-gateway" / f"{len(running)}-{version}"
-        gateway = EnvoyGateway(manifests("envoy-gateway", gateway, directory, *options))
-        made = bootstrap.redirected(gateway.bootstrap, provider)
-        keys = {name: KEYS[name] for name in gateway.environment}
-        running.append(Envoy(directory, made, version, keys))
+    def start(form, version):
+        directory = output / "envoy-gateway" / f"{form}-{len(running)}-{version}"
+        served = Served("envoy-gateway", form, directory, provider)
+        running.append(Envoy(directory, served.bootstrap, version, KEYS))
         return running[-1]
 
     yield start
@@ -40,12 +33,12 @@ def start(provider, output):
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def gateway(start, request):
-    return start(KUBERNETES / "plain.gateway.yaml", request.param)
+    return start("plain", request.param)
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def held(start, request):
-    return start(KUBERNETES / "held.gateway.yaml", request.param, "--hold")
+    return start("held", request.param)
 
 
 def test_the_requests_of_the_walk_through_are_answered(gateway, mock):
@@ -99,16 +92,13 @@ def test_a_patch_lets_headers_wait_for_the_body(held, mock):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_held_headers_route_by_model(start, mock, version):
-    assert_routed_by_model(start(BY_MODEL, version, "--hold"), mock)
+    assert_routed_by_model(start("by-model", version), mock)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_providers_path_that_begins_as_a_clients_does_not_mislead(start, mock, version):
     """Envoy matches again on the provider's path, /v1/…, which here is a route of another backend."""
-    first, second = ({**it} for it in BY_MODEL["routes"])
-    first.update(path="/deepseek")
-    del first["models"]
-    gateway = start({**BY_MODEL, "routes": [first, second]}, version)
+    gateway = start("overlap", version)
     for path, authority in (
         ("/deepseek/v1/chat/completions", "api.deepseek.com"),
         ("/v1/chat/completions", "api.mistral.ai"),

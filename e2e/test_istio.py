@@ -1,9 +1,4 @@
-"""The manifests for Istio, as Istio hands them to Envoy.
-
-The plugin comes as an ECDS resource: its configuration as JSON text, its environment through the VM,
-headers not held. The routes and clusters are made of the manifests themselves; see
-`harness/kubernetes.py` for what is imitated and from where.
-"""
+"""The manifests for Istio, as Istio handed them to Envoy: see `harness/recording.py`."""
 
 import json
 import re
@@ -11,14 +6,13 @@ import threading
 
 import pytest
 
-from harness import artefacts, bootstrap
+from harness import artefacts
 from harness.client import Exchange
 from harness.envoy import Envoy
-from harness.kubernetes import Istio, manifests
 from harness.process import until
+from harness.recording import Served
 from harness.shapes import assert_openai_error
 
-KUBERNETES = artefacts.EXAMPLES / "kubernetes"
 VERSIONS = (artefacts.NEWEST_ENVOY, artefacts.OLDEST_ENVOY)
 KEYS = {
     "MISTRAL_API_KEY": "sk-mistral",
@@ -34,17 +28,16 @@ TELLING = ("x-llm-proxy", "x-envoy", "x-forwarded", "authorization", "cookie")
 
 @pytest.fixture(scope="module")
 def start(provider, output):
-    """Starts the Envoy of a gateway's pod: `start(documents)`, with all providers at `mock`."""
+    """Starts the Envoy of a pod, with all providers at `mock`: `start(form)`."""
     running, healthy = [], []
 
-    def start(documents, version=artefacts.NEWEST_ENVOY, fails=False):
-        directory = output / "istio" / f"{len(running)}-{version}"
-        istio = Istio(documents, directory)
-        made = bootstrap.redirected(istio.bootstrap, provider)
-        running.append(Envoy(directory, made, version, KEYS))
+    def start(form, version=artefacts.NEWEST_ENVOY, fails=False):
+        directory = output / "istio" / f"{form}-{len(running)}-{version}"
+        served = Served("istio", form, directory, provider)
+        running.append(Envoy(directory, served.bootstrap, version, KEYS))
         if not fails:
             healthy.append(running[-1])
-        return istio, running[-1]
+        return served, running[-1]
 
     yield start
     for envoy in running:
@@ -56,27 +49,9 @@ def start(provider, output):
             assert secret not in envoy.log()
 
 
-@pytest.fixture(scope="module")
-def plain(output):
-    return manifests("istio", KUBERNETES / "plain.gateway.yaml", output / "istio")
-
-
-@pytest.fixture(scope="module")
-def held(output):
-    return manifests("istio", KUBERNETES / "held.gateway.yaml", output / "istio", "--hold")
-
-
 @pytest.fixture(scope="module", params=VERSIONS)
-def gateway(start, plain, request):
-    return start(plain, request.param)[1]
-
-
-def changed(documents, change):
-    """The WasmPlugin among the documents, with another configuration."""
-    [plugin] = [it for it in documents if it["kind"] == "WasmPlugin"]
-    plugin = json.loads(json.dumps(plugin))
-    change(plugin["spec"]["pluginConfig"])
-    return plugin
+def gateway(start, request):
+    return start("plain", request.param)[1]
 
 
 def walk_through(home: str):
@@ -148,12 +123,12 @@ def test_a_large_body_passes_as_it_comes(gateway, mock):
     assert mock.only().json() == {**body, "temperature": 0.3}
 
 
-def test_an_update_while_requests_run_loses_none(start, plain, mock):
-    istio, gateway = start(plain)
+def test_an_update_while_requests_run_loses_none(start, mock):
+    istio, gateway = start("plain")
     models = [f"model-{number}" for number in range(4)]
 
     def of(model):
-        return changed(plain, lambda config: config["backends"][0]["config"].update(model=model))
+        return lambda config: config["backends"][0]["config"].update(model=model)
 
     # One that began before any update, and ends after all of them.
     words = ["data: {\"a\":1}\n\n", "data: {\"b\":2}\n\n", "data: [DONE]\n\n"]
@@ -194,9 +169,9 @@ def _model(gateway, mock):
     return mock.requests()[-1].json()["model"]
 
 
-def test_a_configuration_that_is_wrong_is_not_taken(start, plain, mock):
-    istio, gateway = start(plain, fails=True)
-    istio.update(changed(plain, lambda config: config.update(backend="nobody")))
+def test_a_configuration_that_is_wrong_is_not_taken(start, mock):
+    istio, gateway = start("plain", fails=True)
+    istio.update(lambda config: config.update(backend="nobody"))
     until(lambda: "config update rejected" in gateway.log())
     assert 'no backend is named "nobody"' in gateway.log()
     assert [gateway.post(MISTRAL, CHAT).status for _ in range(10)] == [200] * 10
@@ -204,16 +179,13 @@ def test_a_configuration_that_is_wrong_is_not_taken(start, plain, mock):
     def right(config):
         config["backends"][0]["config"]["model"] = "right-again"
 
-    istio.update(changed(plain, right))
+    istio.update(right)
     until(lambda: _model(gateway, mock) == "right-again")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_sidecar_routes_by_path_what_calls_a_providers_host(start, output, mock, version):
-    file = KUBERNETES / "plain.gateway.yaml"
-    directory = output / "istio" / "sidecar"
-    documents = manifests("istio", file, directory, "--sidecar", "10000", "--selector", "app=chat")
-    _, sidecar = start(documents, version)
+def test_a_sidecar_routes_by_path_what_calls_a_providers_host(start, mock, version):
+    _, sidecar = start("sidecar", version)
     for host in ("api.mistral.ai:10000", "api.deepseek.com:10000", "api.deepseek.com"):
         for name, authority in (("mistral", "api.mistral.ai"), ("deepseek", "api.deepseek.com")):
             mock.forget()
@@ -223,13 +195,15 @@ def test_a_sidecar_routes_by_path_what_calls_a_providers_host(start, output, moc
             assert arrived.all("authorization") == [f"Bearer sk-{name}"]
     # Another host is another service's: the module leaves it alone.
     mock.forget()
-    assert sidecar.post("/mistral", CHAT, [("host", "llm.apps.svc.cluster.local")]).status == 418
+    reply = sidecar.post("/mistral", CHAT, [("host", "llm.apps.svc.cluster.local")])
+    # The cluster of what passes through has no destination here.
+    assert (reply.status, reply.text) == (503, "no healthy upstream")
     assert mock.none_came()
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def patched(start, held, request):
-    return start(held, request.param)[1]
+def patched(start, request):
+    return start("held", request.param)[1]
 
 
 def test_an_envoy_filter_puts_the_module_on_the_clusters(patched, mock):
@@ -271,19 +245,6 @@ def test_an_envoy_filter_brings_the_errors_along(patched, mock):
     assert_openai_error(patched.post(MISTRAL, CHAT), 503, "server_error")
 
 
-# Routes that need the body.
-BY_MODEL = {
-    "backends": [
-        {"name": "mistral", "type": "mistral", "config": {"apiKey": "${MISTRAL_API_KEY}"}},
-        {"name": "deepseek", "type": "deepseek", "config": {"apiKey": "${DEEPSEEK_API_KEY}"}},
-    ],
-    "routes": [
-        {"name": "reasons", "path": "/v1", "models": ["deepseek-*"], "backend": "deepseek"},
-        {"name": "rest", "path": "/v1", "backend": "mistral"},
-    ],
-}
-
-
 def assert_routed_by_model(gateway, mock):
     for model, authority in (
         ("deepseek-v4-flash", "api.deepseek.com"),
@@ -301,28 +262,14 @@ def assert_routed_by_model(gateway, mock):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_envoy_filter_routes_by_model(start, output, mock, version):
-    documents = manifests("istio", BY_MODEL, output / "istio" / "by-model", "--hold")
-    assert_routed_by_model(start(documents, version)[1], mock)
+def test_an_envoy_filter_routes_by_model(start, mock, version):
+    assert_routed_by_model(start("by-model", version)[1], mock)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_envoy_filter_carries_a_pool(start, output, mock, version):
+def test_an_envoy_filter_carries_a_pool(start, mock, version):
     names = {"mistral": "api.mistral.ai", "deepseek": "api.deepseek.com"}
-    backends = [
-        {
-            "name": name,
-            "type": name,
-            "config": {"apiKey": f"${{{name.upper()}_API_KEY}}", "defaultModel": f"{name}-model"},
-        }
-        for name in names
-    ]
-    pool = {"name": "both", "type": "pool", "strategy": "round-robin"}
-    pool["backends"] = [{"name": name} for name in names]
-    routes = [{"path": "/both", "backend": "both"}]
-    gateway = {"backends": [*backends, pool], "routes": routes}
-    documents = manifests("istio", gateway, output / "istio" / "pool", "--hold")
-    _, envoy = start(documents, version)
+    _, envoy = start("pool", version)
     mock.reply(status=503, body="{}", times=1)
     reply = envoy.post("/both/v1/chat/completions", CHAT, [("x-llm-proxy-cluster", "mistral")])
     assert reply.status == 200, reply.body

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from harness import artefacts
-from harness.kubernetes import IMAGE, SHA256
 
+IMAGE = "oci://registry.example.com/llm-proxy:0.1.0"
+SHA256 = "0" * 64
 KUBERNETES = artefacts.EXAMPLES / "kubernetes"
 EXAMPLES = sorted(artefacts.EXAMPLES.glob("*.gateway.yaml")) + sorted(KUBERNETES.glob("*.gateway.yaml"))
 RELEASES = ("oldest", "newest")

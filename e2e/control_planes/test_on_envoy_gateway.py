@@ -9,7 +9,7 @@ from harness import artefacts
 from harness.control_planes.envoy_gateway import EnvoyGateway
 from harness.control_planes.world import ARTIFACT, FILE, IMAGE, image_digest, render
 from harness.process import until
-from harness.recording import Recording
+from harness.recording import FORMS, Recording, gateway_of
 
 import pools
 from conftest import KEYS
@@ -98,6 +98,16 @@ def test_held_headers_answer(start, mock, release, envoy):
     assert_sound(started)
     if (release, envoy) == PAIRS[0]:
         Recording("envoy-gateway", "held").check(started, KEYS)
+
+
+@pytest.mark.parametrize("form", ["by-model", "overlap"])
+def test_what_else_is_recorded_is_served(start, mock, form, tmp_path):
+    """The tests of `test_envoy_gateway.py` run on it."""
+    started = start(
+        gateway_of("envoy-gateway", form, tmp_path), *FORMS["envoy-gateway", form][1:], name=f"recorded-{form}"
+    )
+    assert started.post("/v1/chat/completions", {**CHAT, "model": "mistral-small-latest"}).status == 200
+    Recording("envoy-gateway", form).check(started, KEYS)
 
 
 def test_an_artifact_is_fetched_as_an_image_is(start, mock):

@@ -167,6 +167,15 @@ def assert_held(started: Istio, mock):
     assert sorted(name for name, _ in mock.only().headers) == ["authorization", "content-length", "content-type"]
 
 
+@pytest.mark.parametrize("form", ["by-model", "pool"])
+def test_what_else_is_recorded_is_served(start, mock, form, tmp_path):
+    """The tests of `test_istio.py` run on it."""
+    started = start(gateway_of("istio", form, tmp_path), *SELECTOR, "--hold", name=f"recorded-{form}")
+    path = {"by-model": "/v1/chat/completions", "pool": "/both/v1/chat/completions"}[form]
+    assert started.post(path, {**CHAT, "model": "mistral-small-latest"}).status == 200
+    Recording("istio", form).check(started, KEYS)
+
+
 # === Where the module comes from ===
 
 

@@ -8,30 +8,39 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 
 import yaml
 
 from . import artefacts
 from .bootstrap import mappings, redirected
+from .control_planes.world import IMAGE
 
 DIRECTORY = artefacts.ROOT / "e2e/recordings"
 
-# The forms that are recorded: the example of `envoy/kubernetes`, and the options.
+# The forms that are recorded: the gateway, of `envoy/kubernetes` or beside the recordings, and the options.
 FORMS = {
     ("istio", "plain"): ("plain", "--selector", "istio=llm-gateway"),
     ("istio", "held"): ("held", "--selector", "istio=llm-gateway", "--hold"),
+    ("istio", "by-model"): ("by-model", "--selector", "istio=llm-gateway", "--hold"),
+    ("istio", "pool"): ("pool", "--selector", "istio=llm-gateway", "--hold"),
     ("istio", "gateway-api"): ("plain", "--gateway-api", "llm"),
     ("istio", "sidecar"): (
         "plain", "--sidecar", "10000", "--selector", "app=chat", "--namespace", "apps",
     ),
     ("envoy-gateway", "plain"): ("plain",),
     ("envoy-gateway", "held"): ("held", "--hold"),
+    ("envoy-gateway", "by-model"): ("by-model", "--hold"),
+    ("envoy-gateway", "overlap"): ("overlap",),
 }
 
 
 def gateway_of(home: str, form: str, directory: pathlib.Path) -> pathlib.Path:
     """The gateway of a form; an HTTPRoute of Istio has no retries, which one of its backends has."""
-    file = artefacts.EXAMPLES / f"kubernetes/{FORMS[home, form][0]}.gateway.yaml"
+    name = f"{FORMS[home, form][0]}.gateway.yaml"
+    file = DIRECTORY / name
+    if not file.exists():
+        file = artefacts.EXAMPLES / "kubernetes" / name
     if (home, form) != ("istio", "gateway-api"):
         return file
     directory.mkdir(parents=True, exist_ok=True)
@@ -72,35 +81,61 @@ class Recording:
         return f"`RECORD=1 make e2e-{self.home}`"
 
 
-def bootstrap(config: dict, mock) -> dict:
+class Served:
+    """What was recorded for a form, for stock Envoy: its bootstrap, all providers at `mock`."""
+
+    def __init__(self, home: str, form: str, directory: pathlib.Path, mock):
+        directory.mkdir(parents=True, exist_ok=True)
+        command = [artefacts.command(), "render", home, gateway_of(home, form, directory), *FORMS[home, form][1:]]
+        command += ["--wasm", IMAGE, "--sha256", "0" * 64]
+        done = subprocess.run(
+            [str(it) for it in command], env={}, capture_output=True, text=True,
+            timeout=artefacts.GUARD_SECONDS,
+        )
+        assert done.returncode == 0, done.stderr
+        self._config = Recording(home, form).config(done.stdout)
+        self._directory = directory
+        self.bootstrap = bootstrap(self._config, mock, directory)
+
+    def update(self, change):
+        """Hands the plugin's configuration, changed, to the Envoy that runs, as an agent does."""
+        [extension] = json.loads(json.dumps(self._config["extensions"]))
+        configuration = extension["typed_config"]["config"]["configuration"]
+        plugin = json.loads(configuration["value"])
+        change(plugin)
+        configuration["value"] = json.dumps(plugin)
+        _hand_over(extension, self._directory)
+
+
+def bootstrap(config: dict, mock, directory: pathlib.Path) -> dict:
     """The recorded configuration as one that stock Envoy starts with, all providers at `mock`.
 
-    What comes by xDS there stands in its place here; nothing else is changed.
+    What comes by xDS there stands in its place here, extension configurations in files of `directory`;
+    nothing else is changed.
     """
     config = json.loads(json.dumps(config))
     for resources in config.values():
         for resource in resources:
             resource.pop("@type", None)
     routes = {it["name"]: it for it in config["routes"]}
-    extensions = {it["name"]: it["typed_config"] for it in config["extensions"]}
+    extensions = {it["name"]: _hand_over(it, directory) for it in config["extensions"]}
     for holder in mappings(config["listeners"]):
         if "rds" in holder:
             holder["route_config"] = routes[holder.pop("rds")["route_config_name"]]
     for holder in [*mappings(config["listeners"]), *mappings(config["clusters"])]:
         if "config_discovery" in holder:
-            del holder["config_discovery"]
-            holder["typed_config"] = extensions[holder["name"]]
+            holder["config_discovery"]["config_source"] = {
+                "path_config_source": {"path": str(extensions[holder["name"]])},
+                "resource_api_version": "V3",
+                "initial_fetch_timeout": "0s",
+            }
         # A certificate authority by SDS; `redirected` makes it that of `mock`.
         for name in ("validation_context_sds_secret_config", "combined_validation_context"):
             if name in holder:
                 old = holder.pop(name)
                 context = old.get("default_validation_context", {})
                 holder["validation_context"] = {**context, "trusted_ca": {"filename": "redirected"}}
-        code = holder.get("vm_config", {}).get("code")
-        if code:
-            # The agent, or Envoy itself, fetched it.
-            code.clear()
-            code["local"] = {"filename": str(artefacts.module())}
+        _take_the_module_from_here(holder)
     assignments = {it["cluster_name"]: it for it in config["endpoints"]}
     for cluster in config["clusters"]:
         if cluster.get("type") == "EDS":
@@ -109,6 +144,10 @@ def bootstrap(config: dict, mock) -> dict:
             cluster["load_assignment"] = {**assignments[name], "cluster_name": cluster["name"]}
         if cluster.get("type") in ("LOGICAL_DNS", "STRICT_DNS"):
             cluster["type"] = "STATIC"
+        # No connection is diverted here, so none has another destination: this one has no endpoint.
+        if cluster.get("type") == "ORIGINAL_DST":
+            cluster["type"] = "STATIC"
+            cluster.pop("lb_policy", None)
     # What asks the control plane for more is its own: where the module is fetched, whether it is ready.
     clusters = [it for it in config["clusters"] if '"ads"' not in json.dumps(it)]
     listeners = [it for it in config["listeners"] if any("route_config" in holder for holder in mappings(it))]
@@ -117,6 +156,27 @@ def bootstrap(config: dict, mock) -> dict:
         "static_resources": {"listeners": listeners, "clusters": clusters},
     }
     return redirected(made, mock)
+
+
+def _take_the_module_from_here(holder: dict):
+    """The agent, or Envoy itself, fetched it there."""
+    code = holder.get("vm_config", {}).get("code")
+    if code:
+        code.clear()
+        code["local"] = {"filename": str(artefacts.module())}
+
+
+def _hand_over(extension: dict, directory: pathlib.Path) -> pathlib.Path:
+    """A file with an extension configuration; Envoy sees one that was moved into its place."""
+    extension = json.loads(json.dumps(extension))
+    for holder in mappings(extension):
+        _take_the_module_from_here(holder)
+    extension["@type"] = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+    file = directory / (re.sub(r"[^\w.-]", "-", extension["name"]) + ".ecds.json")
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps({"resources": [extension]}, indent=1))
+    os.replace(draft, file)
+    return file
 
 
 def comparable(manifests: str) -> list:

@@ -17,6 +17,8 @@ from . import world
 from .istio import fetch
 
 CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
+# The Envoy that a release names by itself, whatever $ENVOY_VERSION is.
+OWN_ENVOYS = {"1.7.2": "1.37.2"}
 READY = "http://127.0.0.1:8081/readyz"
 
 
@@ -44,9 +46,10 @@ class EnvoyGateway:
         for name in ("config", "data", "state", "run", "home", "resources"):
             (directory / name).mkdir(parents=True)
         # func-e, by which Envoy Gateway starts Envoy, takes what stands here and downloads nothing.
-        program = directory / f"data/envoy-versions/{envoy}/bin/envoy"
-        program.parent.mkdir(parents=True)
-        program.symlink_to(artefacts.envoy(envoy))
+        for version in {envoy, OWN_ENVOYS.get(release, envoy)}:
+            program = directory / f"data/envoy-versions/{version}/bin/envoy"
+            program.parent.mkdir(parents=True)
+            program.symlink_to(artefacts.envoy(envoy))
         binary = artefacts.envoy_gateway(release)
         subprocess.run(
             [binary, "certgen", "--local", "--config-home", directory / "config"],
