@@ -40,7 +40,7 @@ pub fn canonical(text: Cow<'_, str>) -> Cow<'_, str> {
         // No URL and no base64 has white space in it.
         let is_broken = after_scheme(&text).is_none() && text.bytes().any(is_space);
         return match is_broken && !text.contains(':') {
-            true => Cow::Owned(without_space(&text)),
+            true => Cow::Owned(written(text, "", 0)),
             false => text,
         };
     };
@@ -52,10 +52,9 @@ pub fn canonical(text: Cow<'_, str>) -> Cow<'_, str> {
     if registered == uri.media_type && !uri.data.bytes().any(is_space) {
         return text;
     }
-    Cow::Owned(format!(
-        "data:{registered};base64,{}",
-        without_space(uri.data)
-    ))
+    let head = format!("data:{registered};base64,");
+    let start = text.len() - uri.data.len();
+    Cow::Owned(written(text, &head, start))
 }
 
 fn after_scheme(uri: &str) -> Option<&str> {
@@ -67,10 +66,25 @@ fn is_space(byte: u8) -> bool {
     byte.is_ascii_whitespace()
 }
 
-fn without_space(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    plain.extend(text.split_ascii_whitespace());
-    plain
+/// `head`, and what `text` has from `start` on, without white space. A text of which there is a copy
+/// already is changed in place: a picture may be as long as the body.
+fn written(text: Cow<'_, str>, head: &str, start: usize) -> String {
+    match text {
+        Cow::Borrowed(text) => {
+            let data = text.get(start..).unwrap_or_default();
+            let mut plain = String::with_capacity(head.len() + data.len());
+            plain.push_str(head);
+            plain.extend(data.split_ascii_whitespace());
+            plain
+        }
+        Cow::Owned(mut text) => {
+            text.replace_range(..start, "");
+            text.retain(|it| !it.is_ascii_whitespace());
+            text.reserve_exact(head.len());
+            text.insert_str(0, head);
+            text
+        }
+    }
 }
 
 const ALIASES: [(&str, &str); 9] = [
@@ -127,6 +141,8 @@ mod tests {
             ("data:text/plain,a b", None),
             ("", None),
         ] {
+            let owned = canonical(Cow::Owned(text.to_owned()));
+            assert_eq!(owned, expected.unwrap_or(text));
             let seen = canonical(Cow::Borrowed(text));
             assert_eq!(
                 matches!(seen, Cow::Borrowed(_)),

@@ -52,7 +52,7 @@ use crate::budget::{Budget, Share};
 use crate::config::{Auth, Backend, Gateway, Placement, Role};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
-use crate::json::Splice;
+use crate::json::{Blank, Splice};
 use crate::operation::table::{Definition, Media};
 use crate::operation::{Kind, ModelMember, Operation, check_path};
 use crate::patience::{Event, Limit, MAX_BODY_PAUSE, MAX_ERROR_PAUSE};
@@ -139,8 +139,13 @@ pub enum BodyChange {
     Keep,
     /// They become this.
     Replace(Vec<u8>),
-    /// These ranges of them change.
-    Splice(Vec<Splice>),
+    /// Parts of them change.
+    Splice {
+        /// What spaces overwrite, first.
+        blanks: Vec<Blank>,
+        /// What is replaced, in order.
+        splices: Vec<Splice>,
+    },
 }
 
 /// How the message goes on.
@@ -540,6 +545,7 @@ impl Exchange {
             Ok(Pushed::Pass {
                 mut headers,
                 mut splices,
+                blanks,
             }) => {
                 if let (Some(deferred), Some(backend)) = (self.asked.take(), &self.backend) {
                     match deferred.path_with(edit.chosen_model(), backend) {
@@ -553,9 +559,9 @@ impl Exchange {
                     splice.range.start = splice.range.start.saturating_sub(self.passed);
                     splice.range.end = splice.range.end.saturating_sub(self.passed);
                 }
-                let body = match splices.is_empty() {
+                let body = match splices.is_empty() && blanks.is_empty() {
                     true => BodyChange::Keep,
-                    false => BodyChange::Splice(splices),
+                    false => BodyChange::Splice { blanks, splices },
                 };
                 Step {
                     headers,

@@ -350,9 +350,10 @@ impl HttpContext for Stream {
             (BodyChange::Keep, None) => {}
             (BodyChange::Keep, Some(held)) => host::replace(Buffer::RequestBody, &held),
             (BodyChange::Replace(bytes), _) => host::replace(Buffer::RequestBody, bytes),
-            (BodyChange::Splice(splices), held) => {
+            (BodyChange::Splice { blanks, splices }, held) => {
                 let all = held.or_else(|| all.into_inner());
-                let all = all.unwrap_or_else(|| host::buffer(Buffer::RequestBody, 0, size));
+                let mut all = all.unwrap_or_else(|| host::buffer(Buffer::RequestBody, 0, size));
+                json::overwrite(&mut all, blanks);
                 let Ok(pieces) = json::pieces(&all, 0, splices) else {
                     error!("request body: the edits do not fit it; this is a defect");
                     let refusal = Refusal::Gateway("the body was not edited");

@@ -40,7 +40,7 @@ pub use quoted::{Quoted, Text};
 pub use raw::Raw;
 pub(crate) use read::object;
 pub use read::{Ignored, Items, Key, Read, Reader, Seen, Unread, has_at_most, read, read_into};
-pub use splice::{InvalidSplices, Splice, apply, pieces};
+pub use splice::{Blank, InvalidSplices, Splice, apply, overwrite, pieces};
 pub(crate) use string::decode_text;
 use string::{Fault, Within};
 pub use string::{decode_string, encode_string};

@@ -164,7 +164,8 @@ impl Wire {
         match step.body {
             BodyChange::Keep => {}
             BodyChange::Replace(bytes) => self.held = bytes,
-            BodyChange::Splice(splices) => {
+            BodyChange::Splice { blanks, splices } => {
+                json::overwrite(&mut self.held, &blanks);
                 let mut out = Vec::new();
                 json::apply(&self.held, 0, &splices, &mut out).unwrap();
                 self.held = out;
@@ -524,6 +525,17 @@ tests! {
         let some = without(body, &[signature, extra]);
         becomes_at("openrouter", "", CHAT, body, Ok(&some));
         becomes_at("openrouter", "", "/v1/completions", body, Ok(body));
+    }
+
+    fn a_member_that_the_provider_refuses_is_taken_out_unless_the_configuration_writes_it() {
+        const CHAT: &str = "/v1/chat/completions";
+        let body = r#"{"model":"m","stream_options":{"include_usage":true},"messages":[]}"#;
+        let member = r#","stream_options":{"include_usage":true}"#;
+        let without = body.replace(member, &" ".repeat(member.len()));
+        becomes_at("cohere", "models: ['*']", CHAT, body, Ok(&without));
+        let written = body.replace("true", "false");
+        let config = "models: ['*'], overrides: {stream_options: {include_usage: false}}";
+        becomes_at("cohere", config, CHAT, body, Ok(&written));
     }
 
     fn max_tokens_waits_for_the_model_but_not_for_ever() {

@@ -163,7 +163,7 @@ fn pairs(headers: &[(&str, &str)]) -> Pairs {
 fn out(step: &Step) -> usize {
     match &step.body {
         BodyChange::Replace(bytes) => bytes.len(),
-        BodyChange::Keep | BodyChange::Splice(_) => 0,
+        BodyChange::Keep | BodyChange::Splice { .. } => 0,
     }
 }
 

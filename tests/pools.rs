@@ -177,9 +177,11 @@ impl Request {
         let body = match step.body {
             BodyChange::Keep => bytes.to_vec(),
             BodyChange::Replace(bytes) => bytes,
-            BodyChange::Splice(splices) => {
+            BodyChange::Splice { blanks, splices } => {
+                let mut bytes = bytes.to_vec();
+                json::overwrite(&mut bytes, &blanks);
                 let mut changed = Vec::new();
-                json::apply(bytes, 0, &splices, &mut changed).unwrap();
+                json::apply(&bytes, 0, &splices, &mut changed).unwrap();
                 changed
             }
         };

@@ -36,7 +36,7 @@ use std::rc::Rc;
 use super::foreign::ForeignMembers;
 use crate::config::Backend;
 use crate::headers::HeaderEdit;
-use crate::json::{self, Event, Scanner, Splice, ValueText};
+use crate::json::{self, Blank, Event, Scanner, Splice, ValueText};
 use crate::model::{Asked, Choice, ModelRule, Renaming, Unusable};
 use crate::operation::ModelMember;
 use crate::provider::LimitName;
@@ -56,7 +56,7 @@ pub struct BodyEdit {
     /// Members of messages that are another provider's; `None`: they stay.
     foreign: Option<ForeignMembers>,
     /// Where those are overwritten in the bytes at hand, in order.
-    overwritten: Vec<Splice>,
+    overwritten: Vec<Blank>,
     /// Where the bytes at hand begin: what stands before has gone on.
     base: u64,
     /// The value that is open where the bytes at hand end, and has to wait for its end.
@@ -172,12 +172,14 @@ pub trait Edit {
 pub enum Pushed {
     /// They wait.
     Hold,
-    /// They go on, changed by the splices.
+    /// They go on, changed by the blanks and the splices.
     Pass {
         /// What is now known about the length, where the headers waited for it.
         headers: Vec<HeaderEdit>,
         /// In order; ranges count from the start of the body.
         splices: Vec<Splice>,
+        /// Parts of the bytes at hand that spaces overwrite first. No splice changes them.
+        blanks: Vec<Blank>,
     },
 }
 
@@ -252,6 +254,12 @@ impl BodyEdit {
         let has_rule = self.backend.members.iter().any(|it| it.name == "messages");
         // Google's own API in OpenAI's dialect reads the signatures that it has sent.
         let is_google = self.backend.endpoint.authority.ends_with(".googleapis.com");
+        // A member that the configuration writes stays.
+        let is_ruled = |name: &&str| self.backend.members.iter().any(|it| it.name == *name);
+        let top = match top.iter().any(is_ruled) {
+            true => &[],
+            false => top,
+        };
         let is_clean = names.is_empty() || has_rule || is_google;
         self.foreign = (!is_clean).then(|| ForeignMembers::new(top, names));
         self
@@ -602,15 +610,15 @@ impl Edit for BodyEdit {
                 with: Vec::new(),
             });
         }
-        let mut splices = std::mem::take(&mut self.splices);
+        let splices = std::mem::take(&mut self.splices);
         if let Some(foreign) = &mut self.foreign {
             foreign.pass(&mut self.overwritten);
-            if !self.overwritten.is_empty() {
-                splices.append(&mut self.overwritten);
-                splices.sort_by_key(|it| it.range.start);
-            }
         }
-        Ok(Pushed::Pass { headers, splices })
+        Ok(Pushed::Pass {
+            headers,
+            splices,
+            blanks: std::mem::take(&mut self.overwritten),
+        })
     }
 
     fn chosen_model(&self) -> Option<&str> {

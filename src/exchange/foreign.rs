@@ -16,7 +16,7 @@
 //! The text is valid JSON: a [`Scanner`](crate::json::Scanner) reads the same bytes before. A key that
 //! is written with escapes is not recognised and passes.
 
-use crate::json::Splice;
+use crate::json::Blank;
 
 /// Finds the members of one body, as it arrives.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct ForeignMembers {
     names: &'static [&'static str],
     /// Where the next byte is in the body.
     position: u64,
+    /// Where the bytes at hand begin: blanks count from there.
+    base: u64,
     /// How many objects and arrays are open.
     depth: u32,
     /// How many of them, from the outside, are on the way `{"messages": [{"tool_calls": [{`.
@@ -40,7 +42,7 @@ pub struct ForeignMembers {
     key: [u8; MAX_KEY],
     key_length: usize,
     /// Since where the text is overwritten.
-    blank: Option<Blank>,
+    blank: Option<Open>,
     /// Whether the bytes before the next key have gone on, so that it stays.
     is_too_late: bool,
 }
@@ -64,7 +66,7 @@ enum Member {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Blank {
+struct Open {
     from: u64,
     /// Whether the comma behind it goes, too: no member that stays has gone before.
     takes_comma: bool,
@@ -77,6 +79,7 @@ impl ForeignMembers {
             top,
             names,
             position: 0,
+            base: 0,
             depth: 0,
             on_way: 0,
             text: Text::Outside,
@@ -90,7 +93,7 @@ impl ForeignMembers {
     }
 
     /// Takes the next bytes, and adds what is overwritten in them.
-    pub fn push(&mut self, bytes: &[u8], splices: &mut Vec<Splice>) {
+    pub fn push(&mut self, bytes: &[u8], blanks: &mut Vec<Blank>) {
         let mut rest = bytes;
         while let [byte, after @ ..] = rest {
             match self.text {
@@ -118,7 +121,7 @@ impl ForeignMembers {
                         _ => self.string_ends(),
                     }
                 }
-                Text::Outside => self.structure(*byte, splices),
+                Text::Outside => self.structure(*byte, blanks),
             }
             self.position += 1;
             rest = after;
@@ -132,12 +135,13 @@ impl ForeignMembers {
     }
 
     /// The bytes so far go on: what is open goes on in the next ones.
-    pub fn pass(&mut self, splices: &mut Vec<Splice>) {
+    pub fn pass(&mut self, blanks: &mut Vec<Blank>) {
         self.is_too_late |= self.is_at_a_key();
         if let Some(blank) = &mut self.blank {
             let from = std::mem::replace(&mut blank.from, self.position);
-            overwrite(from, self.position, splices);
+            self.overwrite(from, self.position, blanks);
         }
+        self.base = self.position;
     }
 
     fn is_on_way(&self) -> bool {
@@ -169,7 +173,7 @@ impl ForeignMembers {
             };
             if is_foreign && !std::mem::take(&mut self.is_too_late) {
                 let comma = self.comma.filter(|_| has_before);
-                self.blank = Some(Blank {
+                self.blank = Some(Open {
                     from: comma.unwrap_or(start),
                     takes_comma: !has_before,
                 });
@@ -177,7 +181,16 @@ impl ForeignMembers {
         }
     }
 
-    fn structure(&mut self, byte: u8, splices: &mut Vec<Splice>) {
+    /// Both places are in the bytes at hand, which fit the memory.
+    fn overwrite(&self, from: u64, until: u64, blanks: &mut Vec<Blank>) {
+        let start = u32::try_from(from.saturating_sub(self.base));
+        let length = u32::try_from(until.saturating_sub(from));
+        if let (Ok(start), Ok(length @ 1..)) = (start, length) {
+            blanks.push(Blank { start, length });
+        }
+    }
+
+    fn structure(&mut self, byte: u8, blanks: &mut Vec<Blank>) {
         match byte {
             b'"' => {
                 self.text = Text::Inside;
@@ -205,7 +218,7 @@ impl ForeignMembers {
             b'}' | b']' => {
                 if self.depth == self.on_way {
                     if let Some(blank) = self.blank.take() {
-                        overwrite(blank.from, self.position, splices);
+                        self.overwrite(blank.from, self.position, blanks);
                     }
                     self.on_way = self.on_way.saturating_sub(1);
                     // The value of a member has ended, or an item.
@@ -218,11 +231,11 @@ impl ForeignMembers {
                 let has_before = match self.blank.take() {
                     None => true,
                     Some(blank) if blank.takes_comma => {
-                        overwrite(blank.from, self.position + 1, splices);
+                        self.overwrite(blank.from, self.position + 1, blanks);
                         false
                     }
                     Some(blank) => {
-                        overwrite(blank.from, self.position, splices);
+                        self.overwrite(blank.from, self.position, blanks);
                         true
                     }
                 };
@@ -232,16 +245,6 @@ impl ForeignMembers {
             }
             _ => {}
         }
-    }
-}
-
-fn overwrite(from: u64, until: u64, splices: &mut Vec<Splice>) {
-    if from < until {
-        let length = usize::try_from(until - from).unwrap_or_default();
-        splices.push(Splice {
-            range: from..until,
-            with: vec![b' '; length],
-        });
     }
 }
 
@@ -268,21 +271,20 @@ mod tests {
         );
         let (first, second) = body.as_bytes().split_at(at);
         let mut out = Vec::new();
-        let mut splices = Vec::new();
-        members.push(first, &mut splices);
-        let mut base = 0;
-        let mut held = first;
+        let mut held = first.to_vec();
+        let mut blanks = Vec::new();
+        members.push(first, &mut blanks);
         if !members.is_at_a_key() {
-            members.pass(&mut splices);
-            json::apply(first, 0, &splices, &mut out).unwrap();
-            splices.clear();
-            base = first.len() as u64;
-            held = b"";
+            members.pass(&mut blanks);
+            json::overwrite(&mut held, &blanks);
+            blanks.clear();
+            out.append(&mut held);
         }
-        members.push(second, &mut splices);
-        members.pass(&mut splices);
-        let rest = [held, second].concat();
-        json::apply(&rest, base, &splices, &mut out).unwrap();
+        members.push(second, &mut blanks);
+        members.pass(&mut blanks);
+        held.extend_from_slice(second);
+        json::overwrite(&mut held, &blanks);
+        out.append(&mut held);
         String::from_utf8(out).unwrap()
     }
 

@@ -156,6 +156,7 @@ impl Edit for FormEdit {
         Ok(Pushed::Pass {
             headers,
             splices: Vec::from_iter(self.splice.take()),
+            blanks: Vec::new(),
         })
     }
 

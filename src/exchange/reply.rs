@@ -334,7 +334,7 @@ impl Reply {
                 let step = self.body(0, true, Vec::new);
                 let body = match step.body {
                     BodyChange::Replace(body) => body,
-                    BodyChange::Keep | BodyChange::Splice(_) => Vec::new(),
+                    BodyChange::Keep | BodyChange::Splice { .. } => Vec::new(),
                 };
                 *self = Self::ExpectEnd;
                 let list = headers();

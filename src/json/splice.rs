@@ -15,6 +15,17 @@ pub struct Splice {
     pub with: Vec<u8>,
 }
 
+/// A part of a text that spaces overwrite, so that the text keeps its length.
+///
+/// There may be one for each message of a body, so it has 8 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blank {
+    /// Unit: bytes from the start of the text.
+    pub start: u32,
+    /// Unit: bytes.
+    pub length: u32,
+}
+
 /// The splices do not follow each other within the text: a mistake of ours, not of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidSplices {
@@ -73,6 +84,15 @@ pub fn apply(
     out.reserve_exact(pieces.iter().map(|piece| piece.len()).sum());
     pieces.iter().for_each(|piece| out.extend_from_slice(piece));
     Ok(())
+}
+
+/// Overwrites parts of `text` with spaces. What is outside the text is left out.
+pub fn overwrite(text: &mut [u8], blanks: &[Blank]) {
+    for Blank { start, length } in blanks {
+        let (start, length) = (*start as usize, *length as usize);
+        let part = text.get_mut(start..start.saturating_add(length));
+        part.unwrap_or_default().fill(b' ');
+    }
 }
 
 /// `text` starts at the absolute offset `from`: its bytes before `to`, and the others.
