@@ -41,9 +41,16 @@ pub mod allocator;
 fn assert_bounded(most: usize, body: &[u8], out: usize) {
     let is_schema = |at: &[u8]| at == b"schema\"" || at == b"ameters";
     let slack = match body.windows(7).any(is_schema) {
-        true => 12 << 20,
-        false => 128 << 10,
+        true => SCHEMA_BYTES,
+        false => 48 << 10,
     };
+    assert_within(most, body, out, slack);
+}
+
+/// The most that the tree of a schema takes: its limits bound it. Unit: bytes.
+const SCHEMA_BYTES: usize = 12 << 20;
+
+fn assert_within(most: usize, body: &[u8], out: usize, slack: usize) {
     assert!(
         most <= 5 * body.len() + 3 * out + slack,
         "{most} bytes for {} and {out}",
@@ -201,9 +208,9 @@ pub fn schema(bytes: &[u8]) {
         return;
     };
     for is_answer in [false, true] {
-        if let Ok(schema::Cleaned::OpenApi(it) | schema::Cleaned::JsonSchema(it)) =
-            schema::clean(schema, None, is_answer)
-        {
+        let (most, cleaned) = allocator::most_of(|| schema::clean(schema, None, is_answer));
+        assert_within(most, bytes, 0, SCHEMA_BYTES);
+        if let Ok(schema::Cleaned::OpenApi(it) | schema::Cleaned::JsonSchema(it)) = cleaned {
             assert!(it.to_string().len() <= 2 * schema::MAX_BYTES + 8 * bytes.len());
         }
     }
@@ -219,13 +226,20 @@ pub fn embeddings(bytes: &[u8]) {
             has_web_search: true,
             unsupported,
         };
-        if let Ok(encoded) = embeddings.encode(bytes, "m", &options, usize::MAX) {
+        let translate = || embeddings.encode(bytes, "m", &options, usize::MAX);
+        let (most, encoded) = allocator::most_of(translate);
+        let out = encoded.as_ref().map_or(0, |it| it.request.body.len());
+        assert_bounded(most, bytes, out);
+        if let Ok(encoded) = encoded {
             assert!(serde_json::from_slice::<&RawValue>(&encoded.request.body).is_ok());
             assert!(encoded.request.body.len() <= 1024 + 64 * bytes.len());
         }
     }
     for encoding in [Encoding::Base64, Encoding::Float] {
-        if let Ok(reply) = embeddings.decode(bytes, "m", encoding, count, usize::MAX) {
+        let translate = || embeddings.decode(bytes, "m", encoding, count, usize::MAX);
+        let (most, reply) = allocator::most_of(translate);
+        assert_bounded(most, bytes, reply.as_ref().map_or(0, Vec::len));
+        if let Ok(reply) = reply {
             assert!(serde_json::from_slice::<&RawValue>(&reply).is_ok());
             assert!(reply.len() <= 1024 + 64 * bytes.len());
         }
@@ -246,9 +260,14 @@ fn reply(dialect: &dyn Dialect, bytes: &[u8]) {
         assert!(out.len() <= 1024 + 24 * bytes.len(), "{}", out.len());
     }
     for status in [400, 429, 500] {
-        let (status, error) = dialect.error(status, bytes);
+        let translate = || {
+            let (status, error) = dialect.error(status, bytes);
+            (status, error.to_json())
+        };
+        let (most, (status, error)) = allocator::most_of(translate);
+        assert_bounded(most, bytes, error.len());
         assert!(status >= 400);
-        let error: Value = serde_json::from_str(&error.to_json()).unwrap();
+        let error: Value = serde_json::from_str(&error).unwrap();
         assert!(
             error["error"]["message"]
                 .as_str()
@@ -277,11 +296,15 @@ fn stream(dialect: &dyn Dialect, bytes: &[u8]) {
             1 << 20,
             usize::MAX,
         );
-        let mut out = Vec::new();
-        for chunk in chunks {
-            relay.push(chunk, &mut out);
-        }
-        relay.finish(&mut out);
+        let (most, out) = allocator::most_of(|| {
+            let mut out = Vec::new();
+            for chunk in chunks {
+                relay.push(chunk, &mut out);
+            }
+            relay.finish(&mut out);
+            out
+        });
+        assert_bounded(most, bytes, out.len());
         assert!(relay.is_finished());
         String::from_utf8(out).expect("text")
     };

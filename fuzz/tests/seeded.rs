@@ -69,6 +69,9 @@ fn run(target: fn(&[u8]), seeds: &[Vec<u8>]) {
             Some(seed) => bytes.clone_from(seed),
             None => random.mutate(&mut bytes, other),
         }
+        if round % 64 == 63 {
+            random.multiply(&mut bytes);
+        }
         let done = panic::catch_unwind(AssertUnwindSafe(|| target(&bytes)));
         assert!(
             done.is_ok(),
@@ -88,6 +91,26 @@ impl Random {
         self.0 ^= self.0 >> 27;
         let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
         usize::try_from(number).unwrap() % limit.max(1)
+    }
+
+    /// A piece many times: what a translation takes is in proportion to the text, and shows where that
+    /// is long.
+    fn multiply(&mut self, bytes: &mut Vec<u8>) {
+        let at = self.below(bytes.len() + 1);
+        // From one token to another the text stays valid more often.
+        let is_end = |it: &u8| b",}]\n\"".contains(it);
+        let ends: Vec<usize> = (at..bytes.len())
+            .filter(|it| is_end(&bytes[*it]))
+            .take(20)
+            .collect();
+        let start = ends.first().map_or(at, |it| it + 1);
+        let end = match ends.len() {
+            0 => bytes.len(),
+            count => ends[self.below(count)] + 1,
+        };
+        let piece = bytes[start.min(end)..end].to_vec();
+        let count = self.below(MULTIPLIED_BYTES) / piece.len().max(1);
+        bytes.splice(end..end, piece.repeat(count));
     }
 
     /// One to four changes: a byte, a token, a piece gone, doubled, or of another seed.
@@ -116,6 +139,9 @@ impl Random {
         }
     }
 }
+
+/// How much longer a text becomes at most. Unit: bytes.
+const MULTIPLIED_BYTES: usize = 128 << 10;
 
 const TOKENS: [&[u8]; 24] = [
     b"null",
