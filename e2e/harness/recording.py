@@ -203,10 +203,10 @@ def configuration(dump: list[dict]) -> dict:
         kind = section["@type"].rpartition(".")[2]
         if kind in members:
             to, member, take = members[kind]
-            found[to] = sorted(
-                (take(it) for it in section.get(member, [])),
-                key=lambda it: it.get("name") or it.get("cluster_name") or "",
-            )
+            # Filters of listeners and of clusters are two sections of one kind.
+            found[to] += (take(it) for it in section.get(member, []))
+    for resources in found.values():
+        resources.sort(key=lambda it: it.get("name") or it.get("cluster_name") or "")
     return found
 
 
