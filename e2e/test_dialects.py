@@ -342,7 +342,7 @@ def test_what_tells_of_a_browser_does_not_go_on(gateway, mock, dialect):
 
 
 def test_max_tokens_and_headers_of_the_configuration(sdk, mock):
-    for backend, expected in (("anthropic", 4096), ("limited-anthropic", 777)):
+    for backend, expected in (("anthropic", 32000), ("limited-anthropic", 777)):
         mock.forget()
         answers(mock, ANTHROPIC.recorded("plain/reply"))
         sdk(backend).chat.completions.create(model="gpt-4o", messages=SAY_IT)
