@@ -186,9 +186,8 @@ impl ProviderType {
         match self {
             Self::Openai | Self::AzureOpenai => LimitName::ByModel,
             // Mistral answers 422 `extra_forbidden` to the new name (`mistralai` 3.7.0,
-            // ChatCompletionRequest); DeepSeek and Ollama ignore it:
-            // https://api-docs.deepseek.com/api/create-chat-completion and
-            // https://docs.ollama.com/api/openai-compatibility, read 2026-11-28.
+            // ChatCompletionRequest); DeepSeek ignores it by users' reports (a limit of 5, 76 tokens), and
+            // Ollama's list of parameters has only the old one.
             Self::Deepseek | Self::Mistral | Self::Ollama => LimitName::Old,
             _ => LimitName::Either,
         }
@@ -199,7 +198,7 @@ impl ProviderType {
     ///
     /// Groq: "property 'reasoning_content' is unsupported"; Mistral: 422 `extra_forbidden`; OpenAI:
     /// "Additional properties are not allowed". DeepSeek and the inference servers read
-    /// `reasoning_content`: <https://api-docs.deepseek.com/guides/thinking_mode>, read 2026-11-28.
+    /// `reasoning_content`. All by users' reports.
     pub fn foreign_members(self) -> &'static [&'static str] {
         match self {
             Self::AzureOpenai | Self::Cohere | Self::Groq | Self::Mistral | Self::Openai => {
@@ -212,8 +211,8 @@ impl ProviderType {
 
     /// The members of a chat completion that it refuses and that change no answer.
     ///
-    /// Cohere: `stream_options` is not supported,
-    /// <https://docs.cohere.com/docs/compatibility-api>, read 2026-11-28.
+    /// Cohere: that its compatible API refuses `stream_options` is reported by users of other gateways and
+    /// in the documentation of Strands; Cohere's own page does not name it.
     pub fn refused_members(self) -> &'static [&'static str] {
         match self {
             Self::Cohere => &["stream_options"],

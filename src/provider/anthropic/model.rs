@@ -5,9 +5,13 @@
 //! a name without `claude` is another server's model behind the same API, and gets what most of
 //! those take.
 //!
-//! Sources, read 2026-11-28: <https://platform.claude.com/docs/en/about-claude/models/overview>,
-//! `whats-new-opus-5-5`, `whats-new-sonnet-5-5` and the migration guides beside it, and the types of
-//! the official Python package 2.14.0.
+//! Sources. Largest limits: from 4.5 on the models' own pages, such as
+//! <https://platform.claude.com/docs/en/models/opus-4-6/overview> (128K from 4.6 on, 64K for 4.5; stored
+//! copies of October and November 2026); for 4.7, 4.8 and Sonnet 4.6 the error texts in
+//! <https://github.com/Effect-TS/effect/pull/7129>; for older ones, which have ended but on other hosts,
+//! other gateways' tables. What thinks how: the same pages, and the types of the official Python package
+//! 2.14.0 (`thinking_types.py`, `thinking_config_between_tools_param.py`). What is refused (forced choice,
+//! `disabled`, sampling): error texts that users have reported. No model was called.
 
 /// The families that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,12 +134,12 @@ const V4_5: Capabilities = Capabilities {
 const V4_6: Capabilities = Capabilities {
     thinking: ThinkingStyle::Adaptive,
     off: ThinkingOff::Disabled,
+    largest_max_tokens: 128_000,
     ..V4_5
 };
 const V4_7: Capabilities = Capabilities {
     sampling: Sampling::None,
     has_xhigh: true,
-    largest_max_tokens: 128_000,
     ..V4_6
 };
 const V4_8: Capabilities = Capabilities {
@@ -266,10 +270,9 @@ impl Model {
 impl Capabilities {
     /// OpenAI's word for effort in Anthropic's; `None`: there is none.
     ///
-    /// > `max`: Available on Claude Opus 4.6, Claude Sonnet 4.6 and later. `xhigh`: Available on
-    /// > Claude Opus 4.7 and later.
-    ///
-    /// <https://platform.claude.com/docs/en/build-with-claude/effort>, read 2026-11-28.
+    /// `max` is there from 4.6 on, `xhigh` from 4.7 on: `output_config_param.py` of the Python package
+    /// 2.14.0 has the words, <https://openrouter.ai/docs/guides/evaluate-and-optimize/model-migrations/claude-4-7>
+    /// the versions.
     pub(super) fn effort(&self, word: &str) -> Option<&'static str> {
         Some(match word {
             "minimal" | "low" => LOWEST_EFFORT,

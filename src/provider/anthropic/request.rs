@@ -468,9 +468,9 @@ fn sampling(
     }
 }
 
-/// > When thinking is enabled, you can set `top_p` to values between 1 and 0.95.
-///
-/// <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>, read 2026-11-28.
+/// Anthropic's page on extended thinking limits `top_p` to 0.95 to 1 beside thinking:
+/// <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>. From memory, not compared
+/// with the page of today.
 const LEAST_TOP_P_THINKING: f64 = 0.95;
 
 /// > stop_sequences: each stop sequence must contain non-whitespace
@@ -488,7 +488,7 @@ fn stop_sequences(json: &mut Writer, request: &Request<'_>, adapter: &Adapter) {
 
 /// The schema of the answer; where the model has no structured output, an instruction.
 ///
-/// <https://platform.claude.com/docs/en/build-with-claude/structured-outputs>, read 2026-11-28.
+/// Source: `output_config_param.py` and `lib/_parse/_transform.py` of Anthropic's Python package 2.14.0.
 fn format(
     request: &Request<'_>,
     model: &Capabilities,
@@ -710,8 +710,8 @@ fn tool(
 
 /// Anthropic's own search.
 ///
-/// <https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool>, read 2026-11-28:
-/// Vertex has the first version alone, and older models take no other.
+/// Source: `web_search_tool_20260318_param.py` and its older ones in Anthropic's Python package 2.14.0. That
+/// Vertex has the first version alone, and older models take no other, is from memory.
 fn web_search(json: &mut Writer, options: &str, model: &Capabilities, host: Host) {
     #[derive(Default, Deserialize)]
     struct SearchOptions<'a> {

@@ -48,8 +48,8 @@ const MEDIA_TYPES: [(&str, &str); 32] = [
     ("xml", "text/xml"),
     ("rtf", "text/rtf"),
     ("json", "application/json"),
-    // https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/gemini-4-hydrogen, read
-    // 2026-11-28.
+    // https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/guides/gemini-4-hydrogen, stored
+    // copy of November 2026: Office and OpenDocument files.
     (
         "docx",
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document",

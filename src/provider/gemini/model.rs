@@ -88,8 +88,9 @@ impl<'a> Model<'a> {
     pub(super) fn thinking(&self) -> Thinking {
         let is_lite = self.name.contains("lite");
         let is_flash = self.name.contains("flash");
-        // https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/gemini-4-hydrogen,
-        // read 2026-11-28; carbon refuses it.
+        // > Hydrogen supports LOW, MEDIUM, HIGH (default), and XHIGH.
+        // https://docs.cloud.google.com/gemini-enterprise-agent-platform/models/guides/gemini-4-hydrogen,
+        // stored copy of November 2026. Neon has it, and carbon refuses it, by users' reports.
         let has_xhigh = ["neon", "hydrogen"].iter().any(|it| self.name.contains(it));
         match self.version() {
             Some((2, 5)) => Thinking::Budget {
@@ -119,7 +120,7 @@ impl<'a> Model<'a> {
     ///
     /// > Penalty is not enabled for this model
     ///
-    /// <https://github.com/google-gemini/cookbook/issues/1290>, read 2026-11-28: from 2.5 on.
+    /// Reported in <https://github.com/google-gemini/cookbook/issues/1290> (July 2026): from 2.5 on.
     pub(super) fn has_penalties(&self) -> bool {
         self.version().is_some_and(|version| version < (2, 5))
     }

@@ -107,7 +107,7 @@ impl<'r> Own<'r> {
             match name {
                 "cached_content" => own.cached_content = Some(*value),
                 "safety_settings" => own.safety_settings = Some(*value),
-                // https://ai.google.dev/gemini-api/docs/service-tiers, read 2026-11-28.
+                // `ServiceTier` of `google-genai` 3.6.1.
                 "service_tier" => match value.get() {
                     "\"auto\"" | "\"default\"" => {}
                     "\"flex\"" => own.service_tier = Some("flex"),
@@ -195,13 +195,13 @@ fn tools(json: &mut Writer, request: &Request<'_>, own: &Own<'_>, adapter: &Adap
         json.close_object();
     }
     if own.has_web_search {
-        // https://ai.google.dev/gemini-api/docs/google-search, read 2026-11-28.
+        // `GoogleSearch` of `google-genai` 3.6.1.
         json.object(|json| json.key("googleSearch").object(|_| {}));
     }
     json.close_array();
 }
 
-/// Source: <https://ai.google.dev/api/caching#FunctionCallingConfig>, read 2026-11-28.
+/// Source: `FunctionCallingConfig` of `google-genai` 3.6.1.
 fn tool_config(json: &mut Writer, request: &Request<'_>, own: &Own<'_>, adapter: &Adapter) {
     let has_tools = !request.tools.is_empty();
     let (mode, only) = match &request.tool_choice {
@@ -400,9 +400,9 @@ enum Effort {
 }
 
 impl Effort {
-    /// Source: <https://ai.google.dev/gemini-api/docs/openai#thinking>, read 2026-11-28: Google's own
-    /// table of what `reasoning_effort` means.
-    /// > Reasoning cannot be turned off for Gemini 2.5 Pro or 3 models.
+    /// Source: <https://ai.google.dev/gemini-api/docs/openai#thinking>, Google's own table of what
+    /// `reasoning_effort` means, by which Gemini 2.5 Pro and 3 cannot stop thinking. From memory, not
+    /// compared with the page of today.
     fn of(request: &Request<'_>, model: &Model<'_>, adapter: &Adapter) -> Option<Self> {
         let effort = request.reasoning_effort.as_deref()?;
         let thinking = model.thinking();

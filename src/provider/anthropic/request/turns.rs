@@ -92,12 +92,10 @@ struct Plan {
 impl Plan {
     /// `None` where no message says anything.
     ///
-    /// > A system message must follow a user message, and must be last or followed by an assistant
-    /// > message.
-    ///
-    /// <https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages>, read
-    /// 2026-11-28. So one that comes with a turn of the assistant waits for the next turn of the
-    /// user; where none comes, it goes to the top level.
+    /// From Opus 4.8 on a system message may follow a turn of the user, "subject to placement rules"
+    /// (`whats-new-claude-4-8`, quoted in <https://github.com/simonw/llm-anthropic/issues/73>): from memory, it
+    /// has to be last or before a turn of the assistant. So one that comes with a turn of the assistant waits
+    /// for the next turn of the user; where none comes, it goes to the top level.
     fn of(request: &Request<'_>, model: &Capabilities) -> Option<Self> {
         let mut all = groups(request);
         let first = all.next()?;

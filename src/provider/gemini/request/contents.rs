@@ -295,8 +295,9 @@ impl<'r> Contents<'_, 'r> {
                     let json = self.begin(role);
                     part.write(json);
                     if is_low {
-                        // https://ai.google.dev/gemini-api/docs/media-resolution, read 2026-11-28:
-                        // > Per-part media resolution is for Gemini 3 models.
+                        // By part from Gemini 3 on, in v1beta, too:
+                        // https://ai.google.dev/gemini-api/docs/generate-content/media-resolution, stored
+                        // copy of 2026.
                         json.key("mediaResolution").object(|json| {
                             json.key("level").string("MEDIA_RESOLUTION_LOW");
                         });
@@ -621,7 +622,7 @@ fn is_json(text: &str) -> bool {
     json::read::<Ignored>(text.as_bytes()).is_ok()
 }
 
-/// Where AI Studio keeps files: <https://ai.google.dev/api/files>, read 2026-11-28.
+/// Where AI Studio keeps files: `google-genai` 3.6.1, `files.py`.
 const FILES: &str = "https://generativelanguage.googleapis.com/v1beta/";
 const MODEL: &str = "model";
 const PDF: &str = "application/pdf";
