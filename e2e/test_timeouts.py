@@ -217,3 +217,88 @@ def test_an_error_before_the_deadline_is_the_providers(hurried, mock):
     mock.reply(status=429, headers=[("content-type", "text/plain")], body="busy")
     reply = hurried.post("/plain/v1/chat/completions", CHAT)
     assert_openai_error(reply, 429, "rate_limit_error", says="busy")
+
+
+@pytest.fixture(scope="module")
+def awaited(start, provider, held):
+    """A backend and pools that limit the wait for a stream, and those that have the default."""
+    placement, version = held
+    key = {"apiKey": "${PLAIN_KEY}"}
+    listed = [
+        {"name": "first", "type": "openai-compatible", "config": {**key, "firstByteTimeout": "1s"}},
+        {"name": "second", "type": "openai-compatible", "config": key},
+        {"name": "claude", "type": "anthropic", "config": {"apiKey": "${ANTHROPIC_KEY}", "firstByteTimeout": "1s"}},
+    ]
+    for backend in listed:
+        backend["config"] = gateways.at(provider, backend["name"], backend["config"])
+    if placement == bootstrap.UPSTREAM:
+        members = [{"name": "first", "priority": 0}, {"name": "second", "priority": 1}]
+        listed.append({"name": "pool", "type": "pool", "backends": members})
+        listed.append({"name": "alone", "type": "pool", "backends": members, "maxRetries": 0})
+    routes = [{"path": f"/{it['name']}", "backend": it["name"]} for it in listed]
+    envoy = start({"backends": listed, "routes": routes}, placement, version)
+    envoy.placement = placement
+    return envoy
+
+
+@pytest.mark.parametrize("stream", ['"stream": true, "messages"', '"messages"'], ids=["first", "last"])
+def test_a_stream_that_does_not_begin_is_ended(awaited, mock, stream):
+    """`stream` stands before the messages, and behind them."""
+    members = {"stream": True} if stream == '"messages"' else {}
+    mock.reply(wait_for="never")
+    body = json.dumps({**CHAT, **members}).replace('"messages"', stream, 1)
+    reply = awaited.post("/first/v1/chat/completions", body)
+    assert_openai_error(reply, 504, "server_error", code="first_byte_timeout", says="stream")
+    assert mock.when(lambda it: it.disconnected)
+    assert len(mock.requests()) == 1
+    assert awaited.post("/first/v1/chat/completions", CHAT).status == 200
+
+
+def test_a_translated_stream_that_does_not_begin_is_ended(awaited, claude):
+    claude.reply(wait_for="never")
+    reply = awaited.post("/claude/v1/chat/completions", {**CHAT, "max_tokens": 5, "stream": True})
+    assert_openai_error(reply, 504, "server_error", code="first_byte_timeout", says="stream")
+
+
+@pytest.mark.parametrize("path", ["first", "pool"])
+def test_what_is_no_stream_is_waited_for(awaited, mock, path):
+    if path == "pool" and awaited.placement != bootstrap.UPSTREAM:
+        return
+    for gate, members in (("one", {}), ("two", {"stream": False})):
+        mock.reply(wait_for=gate, body="{}", headers=[("content-type", "application/json")])
+        with begin(awaited, f"/{path}/v1", **members) as exchange:
+            time.sleep(LONG)
+            mock.open(gate)
+            assert exchange.begin()[0] == 200
+            exchange.rest()
+    assert len(mock.requests()) == 2
+
+
+def test_a_stream_that_began_in_time_goes_on(awaited, mock):
+    chunks = [{"data": event("a")}, {"data": event("b"), "wait_for": "second"}]
+    mock.reply(headers=[EVENTS], chunks=chunks)
+    with begin(awaited, "/first/v1", stream=True) as exchange:
+        assert exchange.begin()[0] == 200
+        exchange.until(b"\n\n")
+        time.sleep(LONG)
+        mock.open("second")
+        assert exchange.rest() == event("b").encode()
+
+
+def test_the_next_member_of_a_pool_gets_a_stream_that_does_not_begin(awaited, mock):
+    if awaited.placement != bootstrap.UPSTREAM:
+        return
+    mock.reply(wait_for="never")
+    mock.reply(headers=[EVENTS], chunks=[{"data": event("b")}])
+    reply = awaited.post("/pool/v1/chat/completions", {**CHAT, "stream": True})
+    assert (reply.status, reply.body) == (200, event("b").encode()), reply.body
+    assert len({it.authority for it in mock.requests()}) == 2
+
+
+def test_the_last_member_of_a_pool_ends_in_an_error(awaited, mock):
+    if awaited.placement != bootstrap.UPSTREAM:
+        return
+    mock.reply(wait_for="never")
+    reply = awaited.post("/alone/v1/chat/completions", {**CHAT, "stream": True})
+    assert reply.status == 504, reply.body
+    assert len(mock.requests()) == 1

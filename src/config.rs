@@ -148,6 +148,8 @@ pub struct Backend {
     pub query: Option<Query>,
     /// Time to the first byte of the reply, per attempt.
     pub timeout: Duration,
+    /// The same for streams, outside of pools.
+    pub first_byte_timeout: Option<Duration>,
     /// Time between two bytes of a reply.
     pub stream_idle_timeout: Option<Duration>,
     /// Extra attempts.
@@ -288,8 +290,8 @@ impl Gateway {
         // Who only chooses sees no more than that a reply has started.
         let sends = self.plugin.role == Role::Send;
         let backends = self.backends.iter().filter(|_| sends);
-        let silences = backends.filter_map(|it| it.stream_idle_timeout);
-        let shortest = deadlines.chain(silences).min();
+        let limits = backends.flat_map(|it| [it.first_byte_timeout, it.stream_idle_timeout]);
+        let shortest = deadlines.chain(limits.flatten()).min();
         shortest.map_or(MAX_ERROR_PAUSE, |it| it.min(MAX_ERROR_PAUSE))
     }
 

@@ -39,7 +39,7 @@ use std::rc::Rc;
 pub use self::address::BACKEND_HEADER;
 use self::address::{DeferredPath, ModelInQuery, Series, Target};
 use self::admission::Body;
-use self::asked::ModelReader;
+use self::asked::{RoutingReader, Search};
 use self::body::{BodyEdit, Edit, OfRoute, Pushed};
 use self::chat::{Asked, Call, ChatRequest};
 use self::form::FormEdit;
@@ -207,7 +207,7 @@ enum Request {
     ExpectBody(Box<dyn Edit>),
     /// The end of a body that is going to be translated.
     ExpectChat(Box<ChatRequest>),
-    /// The model, by which the route is chosen.
+    /// The model, by which the route is chosen, or whether the reply is a stream.
     ExpectModel(Box<Unrouted>),
     /// Nothing: the client has got a reply of ours, or is going to get one that is right.
     Answered,
@@ -227,7 +227,7 @@ enum Followed {
 
 /// A request whose route is chosen when its model is known.
 struct Unrouted {
-    reader: ModelReader,
+    reader: RoutingReader,
     headers: KeptHeaders,
 }
 
@@ -286,7 +286,13 @@ impl Exchange {
             };
         }
         let started = match self.gateway.plugin.role {
-            Role::Choose => self.choose(headers, ends, asked_by(headers, ends), surroundings),
+            Role::Choose => {
+                let known = choose::Known {
+                    model: asked_by(headers, ends),
+                    is_stream: None,
+                };
+                self.choose(headers, ends, known, surroundings)
+            }
             Role::Send => self.start(headers, ends, surroundings),
         };
         if ends {
@@ -419,7 +425,27 @@ impl Exchange {
                 self.held = 0;
             }
         }
+        if ends && matches!(step.next, Next::Continue) {
+            self.limit_first_byte();
+        }
         step
+    }
+
+    /// The whole request has gone on: the first byte of a stream may have a limit of its own. In a pool
+    /// Envoy keeps it, which can make another attempt.
+    fn limit_first_byte(&mut self) {
+        let is_stream = match &self.request {
+            Request::ExpectBody(edit) => edit.is_stream(),
+            Request::ExpectChat(_) => self.chat.as_ref().is_some_and(Asked::is_stream),
+            _ => false,
+        };
+        let limit = self.backend.as_ref().and_then(|it| it.first_byte_timeout);
+        let Some(limit) = limit.filter(|_| is_stream && self.series.is_none()) else {
+            return;
+        };
+        if self.waits_for.is_none_or(|(_, other)| limit < other) {
+            self.waits_for = Some((Event::FirstStreamByte, limit));
+        }
     }
 
     /// The same after a refusal: the body is dropped up to its end, or up to the size that is allowed.
@@ -452,14 +478,17 @@ impl Exchange {
             true => read(self.held),
             false => &[],
         };
-        let model = match unrouted.reader.push(bytes, ends) {
-            Ok(asked::Found::Model(model)) => model,
+        let search = unrouted.reader.search();
+        let (model, is_stream) = match unrouted.reader.push(bytes, ends) {
+            Ok(asked::Found::All { model, is_stream }) => (model, is_stream),
             Ok(asked::Found::Nothing) => {
                 return Step {
                     next: Next::Hold,
                     ..Step::default()
                 };
             }
+            // The code that edits the body refuses it, where it has to.
+            Err(_) if search == Search::Stream => (None, false),
             Err(refusal) => return self.refuse(&refusal),
         };
         let Request::ExpectModel(unrouted) =
@@ -468,10 +497,17 @@ impl Exchange {
             return Step::default();
         };
         let Unrouted { headers, .. } = *unrouted;
-        let model = model.as_deref().map_or(Model::Absent, Model::Named);
+        let model = match search {
+            Search::Stream => Model::Unread,
+            _ => model.as_deref().map_or(Model::Absent, Model::Named),
+        };
         let headers = headers.headers();
         if self.gateway.plugin.role == Role::Choose {
-            let chosen = self.choose(&headers, false, model, surroundings);
+            let known = choose::Known {
+                model,
+                is_stream: Some(is_stream),
+            };
+            let chosen = self.choose(&headers, false, known, surroundings);
             return chosen.unwrap_or_else(|refusal| self.refuse(&refusal));
         }
         let step = match self.route(&headers, false, &|| model, surroundings) {
@@ -859,10 +895,10 @@ impl Exchange {
         &mut self,
         headers: &Headers<'_>,
         ends: bool,
-        model: Model<'_>,
+        known: choose::Known<'_>,
         surroundings: &dyn Surroundings,
     ) -> Result<Step, Refusal> {
-        match choose::choose(&self.gateway, headers, ends, model, surroundings)? {
+        match choose::choose(&self.gateway, headers, ends, known, surroundings)? {
             choose::Chosen::Edits(edits, deadline) => {
                 // The rest is done upstream.
                 self.request = Request::ExpectNothing;
@@ -872,7 +908,7 @@ impl Exchange {
                     ..Step::default()
                 })
             }
-            choose::Chosen::NeedsModel => self.wait_for_model(headers),
+            choose::Chosen::Needs(search) => self.wait_for_body(headers, search),
         }
     }
 
@@ -888,19 +924,22 @@ impl Exchange {
         is_incidental(None) || routes.any(|route| is_incidental(Some(&route.path)))
     }
 
-    /// Holds the request until its body has told the model.
+    /// Holds the request until what its route or its limits depend on is found in its body.
     ///
     /// # Errors
     ///
     /// When the body cannot be read.
-    fn wait_for_model(&mut self, headers: &Headers<'_>) -> Result<Step, Refusal> {
+    fn wait_for_body(&mut self, headers: &Headers<'_>, search: Search) -> Result<Step, Refusal> {
         admission::check_encoding(headers)?;
         let length = headers.text("content-length");
         self.declared = length.and_then(|length| length.parse().ok());
         self.request = Request::ExpectModel(Box::new(Unrouted {
             reader: match admission::form(headers) {
-                Some(boundary) => ModelReader::form(&boundary),
-                None => ModelReader::json(self.reads_all(headers)),
+                Some(boundary) => RoutingReader::form(&boundary),
+                None => {
+                    let reads_all = search != Search::Stream && self.reads_all(headers);
+                    RoutingReader::json(search, reads_all)
+                }
             },
             headers: headers.to_kept(),
         }));
@@ -1051,7 +1090,7 @@ impl Exchange {
         let gateway = &self.gateway;
         let target = match Target::of(gateway, headers, path, model, followed, surroundings)? {
             address::Found::Target(target) => target,
-            address::Found::NeedsModel => return self.wait_for_model(headers),
+            address::Found::NeedsModel => return self.wait_for_body(headers, Search::Model),
         };
         self.waits_for = target.deadline.map(|limit| (Event::FirstByte, limit));
         let base = target.path;

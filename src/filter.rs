@@ -188,6 +188,7 @@ impl Errand for Watch {
         for (context, event) in over {
             let refusal = match event {
                 Event::FirstByte => Refusal::Deadline,
+                Event::FirstStreamByte => Refusal::NoStream,
                 Event::NextByte => Refusal::Silence,
                 Event::RequestByte => Refusal::BodyTimeout,
             };
@@ -237,7 +238,9 @@ impl Waiting {
         }
         let since = match limit {
             Some((Event::FirstByte, _)) => self.since,
-            Some((Event::NextByte | Event::RequestByte, _)) | None => self.patience.now(),
+            Some((Event::FirstStreamByte | Event::NextByte | Event::RequestByte, _)) | None => {
+                self.patience.now()
+            }
         };
         self.wait = limit.map(|limit| self.patience.wait(self.context, limit, since));
     }

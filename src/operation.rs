@@ -201,6 +201,14 @@ impl Kind {
     pub fn is_always_read(self) -> bool {
         !matches!(self, Self::Audio | Self::Models | Self::Other)
     }
+
+    /// Whether a reply may be a stream that `stream` in a JSON body requests.
+    pub fn may_stream(self) -> bool {
+        matches!(
+            self,
+            Self::ChatCompletions | Self::Completions | Self::Images | Self::Responses
+        )
+    }
 }
 
 /// A request path that is not one, or that servers read in different ways.

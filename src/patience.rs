@@ -37,6 +37,8 @@ pub struct Wait {
 pub enum Event {
     /// The first byte of a reply, over all attempts.
     FirstByte,
+    /// The first byte of a stream, since the attempt has sent its request.
+    FirstStreamByte,
     /// The next byte of a reply that has started.
     NextByte,
     /// The next byte of a request's body that is held.

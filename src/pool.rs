@@ -43,6 +43,8 @@ pub struct Pool {
     pub fallback_on: FallbackOn,
     /// Time to the first byte of the reply, per attempt.
     pub timeout: Duration,
+    /// The same for streams, where it is shorter.
+    pub first_byte_timeout: Option<Duration>,
     /// At least one, at most [`MAX_MEMBERS`]; the names differ.
     members: Vec<Member>,
     /// Every order that has a cluster.
@@ -194,6 +196,8 @@ pub struct Written {
     pub max_retries: Option<u32>,
     /// As [`Pool::timeout`].
     pub timeout: Duration,
+    /// As [`Pool::first_byte_timeout`].
+    pub first_byte_timeout: Option<Duration>,
     /// The members.
     pub members: Vec<Member>,
 }
@@ -208,6 +212,7 @@ impl Pool {
             fallback_on,
             max_retries,
             timeout,
+            first_byte_timeout,
             members,
         } = written;
         let mut pool = Self {
@@ -215,6 +220,7 @@ impl Pool {
             strategy,
             fallback_on,
             timeout,
+            first_byte_timeout,
             members,
             orders: Vec::new(),
         };

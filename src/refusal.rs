@@ -59,6 +59,8 @@ pub enum Refusal {
     /// gateway's rules do not hold, and its address may have the key. The operator's doing, or the
     /// provider's.
     Redirected(u16),
+    /// The provider has not begun its stream in time. The provider's doing.
+    NoStream,
     /// The provider has said nothing for too long in the middle of its reply.
     Silence,
     /// The body is larger than this many bytes.
@@ -252,7 +254,7 @@ impl Refusal {
             Self::Gateway(_) => 500,
             Self::Redirected(_) => 502,
             Self::NoCredential(_) | Self::NoRoom => 503,
-            Self::Deadline | Self::Silence => 504,
+            Self::Deadline | Self::NoStream | Self::Silence => 504,
             Self::Pausing(..) => 429,
         }
     }
@@ -287,6 +289,7 @@ impl Refusal {
             Self::UnsupportedMediaType(_) => (None, Some("unsupported_media_type")),
             Self::Deadline => (None, Some("deadline_exceeded")),
             Self::Redirected(_) => (None, Some("provider_redirect")),
+            Self::NoStream => (None, Some("first_byte_timeout")),
             Self::Silence => (None, Some("stream_idle_timeout")),
             Self::Gateway(_) => (None, Some("gateway_error")),
             Self::NoCredential(_) => (None, Some("credential_unavailable")),
@@ -311,6 +314,7 @@ impl Refusal {
                 "the provider answered with a redirect ({status}), which the gateway does not \
                  follow; the backend's endpoint or path may be wrong"
             ),
+            Self::NoStream => "the provider has not begun its stream in time".to_owned(),
             Self::Silence => "the provider fell silent in the middle of its reply".to_owned(),
             Self::BodyTimeout => "the request body stopped arriving".to_owned(),
             Self::NoRoom => NO_ROOM.to_owned(),
@@ -399,7 +403,7 @@ pub fn is_context_overflow(status: u16, message: &str) -> bool {
 pub const CONTEXT_OVERFLOW: &str = "context_length_exceeded";
 
 /// What the messages have in common, provider by provider. Source: the messages as users have
-/// reported them, read 2026-11-28.
+/// reported them.
 const CONTEXT_OVERFLOW_WORDS: [&[&str]; 11] = [
     // Anthropic.
     &["prompt is too long"],

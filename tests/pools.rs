@@ -313,6 +313,75 @@ tests! {
         assert_eq!(clusters, expected);
     }
 
+    fn a_stream_has_a_limit_to_its_first_byte_wherever_the_body_requests_it() {
+        let limit = "x-envoy-upstream-rq-per-try-timeout-ms";
+        for (path, body, expected) in [
+            ("/p/v1/chat/completions", r#"{"stream":true,"model":"gpt-4o","messages":[]}"#, true),
+            ("/p/v1/chat/completions", r#"{"model":"gpt-4o","messages":[],"stream":true}"#, true),
+            ("/p/v1/responses", r#"{"model":"gpt-4o","input":"Hi","stream": true}"#, true),
+            // A pool whose members serve certain models only.
+            ("/some/v1/chat/completions", r#"{"model":"grok-4","messages":[],"stream":true}"#, true),
+            ("/some/v1/chat/completions", r#"{"stream":true,"messages":[],"model":"grok-4"}"#, true),
+            ("/some/v1/chat/completions", GROK, false),
+            ("/p/v1/chat/completions", CHAT, false),
+            ("/p/v1/chat/completions", r#"{"model":"gpt-4o","messages":[],"stream":false}"#, false),
+            ("/p/v1/chat/completions", r#"{"model":"gpt-4o","x":{"stream":true}}"#, false),
+            ("/p/v1/embeddings", r#"{"model":"gpt-4o","input":"","stream":true}"#, false),
+            // The members refuse it, and each in its own words.
+            ("/p/v1/chat/completions", r#"{"model":"gpt-4o","#, false),
+            ("/p/v1/chat/completions", r#"{"stream":true,"stream":true}"#, true),
+            // There is no other member to wait for.
+            ("/choosy/v1/chat/completions", r#"{"model":"grok-4","stream":true}"#, false),
+        ] {
+            let mut request = Request::new(path, body);
+            assert!(choose(&Host::default(), &mut request).unwrap().is_some(), "{path} {body}");
+            let expected = expected.then_some("60000");
+            assert_eq!(request.header(limit), expected, "{path} {body}");
+        }
+    }
+
+    fn a_body_that_cannot_be_searched_for_stream_is_not_held() {
+        let body = r#"{"stream":true,"model":"gpt-4o","messages":[]}"#;
+        for (name, value) in [("content-encoding", "zstd"), ("content-length", "1048577")] {
+            let host = Host::default();
+            let mut request = Request::new("/p/v1/chat/completions", body);
+            request.headers.retain(|(it, _)| it != name);
+            request.headers.push((name.to_owned(), value.to_owned()));
+            let mut exchange = Exchange::new(chooser());
+            let step = exchange.request_headers(&request.list(), false, &host);
+            assert_eq!(step.next, Next::Continue, "{name}");
+            request.apply(step.headers);
+            assert!(request.header("x-llm-proxy-cluster").is_some(), "{name}");
+        }
+    }
+
+    fn a_limit_to_the_first_byte_follows_from_what_is_written() {
+        let of = |first: &str, second: &str, pool: &str| {
+            let text = format!(
+                "backends:\n- {{name: a, type: xai, config: {{apiKey: k{first}}}}}\n\
+                 - {{name: b, type: xai, config: {{apiKey: k{second}}}}}\n\
+                 - {{name: p, type: pool{pool}, backends: [{{name: a}}, {{name: b}}]}}\n\
+                 routes: [{{path: /, backend: p}}]\n"
+            );
+            let gateway = Gateway::parse(&text, &|_: &str| Some("k".to_owned()));
+            let gateway = gateway.unwrap_or_else(|errors| panic!("{errors}"));
+            gateway.pools[0].first_byte_timeout.map(|it| it.as_secs())
+        };
+        for (first, second, pool, expected) in [
+            ("", "", "", Some(60)),
+            ("", "", ", fallback: false", None),
+            ("", ", timeout: 30s", "", None),
+            ("", "", ", timeout: 90s", None),
+            (", firstByteTimeout: 5s", ", firstByteTimeout: 7s", "", Some(7)),
+            (", firstByteTimeout: 5s, timeout: 8s", ", timeout: 9s", "", Some(5)),
+            (", firstByteTimeout: 5s", "", ", firstByteTimeout: 20s", Some(20)),
+            ("", "", ", firstByteTimeout: 20s, timeout: 90s", Some(20)),
+            ("", "", ", firstByteTimeout: 20s, timeout: 10s", None),
+        ] {
+            assert_eq!(of(first, second, pool), expected, "{first} {second} {pool}");
+        }
+    }
+
     fn a_client_cannot_name_a_cluster() {
         let host = Host::default();
         for path in ["/one/v1/chat/completions", "/nowhere", "/p/../one", "/p/v1/chat/completions"] {

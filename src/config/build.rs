@@ -178,11 +178,12 @@ impl Build<'_> {
             ("fallbackOn", file.fallback_on.is_some()),
             ("maxRetries", file.max_retries.is_some()),
             ("timeout", file.timeout.is_some()),
+            ("firstByteTimeout", file.first_byte_timeout.is_some()),
             ("backends", file.backends.is_some()),
         ] {
             if is_written {
                 let message = match key {
-                    "maxRetries" | "timeout" => "belongs under config",
+                    "firstByteTimeout" | "maxRetries" | "timeout" => "belongs under config",
                     _ => "is only valid for type \"pool\"",
                 };
                 self.errors.push(&at.key(key), message);
@@ -238,6 +239,7 @@ impl Build<'_> {
             timeout: config
                 .timeout
                 .map_or(DEFAULT_TIMEOUT, |Span(timeout)| timeout),
+            first_byte_timeout: config.first_byte_timeout.map(|Span(timeout)| timeout),
             stream_idle_timeout: config.stream_idle_timeout.map(|Span(timeout)| timeout),
             max_retries: max_retries.unwrap_or(0),
             tls,
@@ -317,13 +319,20 @@ impl Build<'_> {
         }
         let longest = members.iter().map(|member| member.backend.timeout).max();
         let longest = longest.unwrap_or(DEFAULT_TIMEOUT);
+        let timeout = written.timeout.map_or(longest, |Span(timeout)| timeout);
+        let fallback = written.fallback.unwrap_or(true);
+        let first_byte_timeout = match written.first_byte_timeout {
+            Some(Span(timeout)) => Some(timeout),
+            None => default_first_byte_timeout(file, written, &members),
+        };
         Some(Pool::new(pool::Written {
             name: name?,
             strategy: written.strategy.unwrap_or_default(),
-            fallback: written.fallback.unwrap_or(true),
+            fallback,
             fallback_on,
             max_retries: self.retries(written.max_retries, &at_retries),
-            timeout: written.timeout.map_or(longest, |Span(timeout)| timeout),
+            timeout,
+            first_byte_timeout: first_byte_timeout.filter(|it| *it < timeout),
             members,
         }))
     }
@@ -1444,6 +1453,31 @@ const DEFAULT_MAX_REQUEST_BYTES: u64 = 32 << 20;
 const DEFAULT_MAX_HELD_BYTES: u64 = 256 << 20;
 const MOST_HELD_BYTES: u64 = 512 << 20;
 
+/// A pool's limit to the wait for a stream, where it has none of its own.
+fn default_first_byte_timeout(
+    file: &file::Gateway,
+    pool: &file::Backend,
+    members: &[pool::Member],
+) -> Option<Duration> {
+    let longest = members
+        .iter()
+        .filter_map(|member| member.backend.first_byte_timeout);
+    if let Some(longest) = longest.max() {
+        return Some(longest);
+    }
+    // A limit that somebody has written is meant for streams, too.
+    let has_timeout = |(_, backend): (usize, &file::Backend)| {
+        let is_member = members
+            .iter()
+            .any(|it| it.backend.name.as_str() == backend.name);
+        let config = backend.config.as_ref();
+        is_member && config.is_some_and(|config| config.timeout.is_some())
+    };
+    let is_written = pool.timeout.is_some() || file.backends.iter().any(has_timeout);
+    let has_next = pool.fallback.unwrap_or(true) && members.len() > 1;
+    (has_next && !is_written).then_some(DEFAULT_FIRST_BYTE_TIMEOUT)
+}
+
 /// Where a machine of Google Cloud gets a token of its own service account.
 ///
 /// Source: <https://docs.cloud.google.com/compute/docs/access/authenticate-workloads>, read
@@ -1451,6 +1485,10 @@ const MOST_HELD_BYTES: u64 = 512 << 20;
 const METADATA_SERVER: &str =
     "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A provider sends the head of a stream when it has read the prompt, or at the latest with the first
+/// word after its thoughts. A member that is silent for longer is given up before a person gives up.
+const DEFAULT_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_FALLBACK_ON: [Failure; 2] = [Failure::Status(429), Failure::ServerErrors];
 
 /// So that sums of weights stay far from any limit.

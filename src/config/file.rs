@@ -84,6 +84,10 @@ keys! {
         /// `pool` only: time to the first byte of the reply, per attempt. Default: the longest of its
         /// members' timeouts.
         "timeout" => timeout: Option<Span>,
+        /// `pool` only: the same for requests with `stream: true`, for example `20s`: then the next member
+        /// gets the request. Default: the longest of its members' `firstByteTimeout`; else `60s` where
+        /// several members are tried and neither the pool nor a member has a `timeout`.
+        "firstByteTimeout" => first_byte_timeout: Option<Span>,
         /// `pool` only: its members.
         "backends" => backends: Option<List<Member>>,
     }
@@ -189,6 +193,10 @@ keys! {
         /// OpenAI's SDKs have it: a long answer that is not streamed begins when it is complete. A stream
         /// that has started is not cut.
         "timeout" => timeout: Option<Span>,
+        /// The same for requests with `stream: true`, for example `30s`, from the end of the request on:
+        /// then the client gets 504, without another attempt. In a pool, the pool's holds. Default: only
+        /// `timeout`.
+        "firstByteTimeout" => first_byte_timeout: Option<Span>,
         /// Time between two bytes of a reply that has started, for example `30s`: after more
         /// silence the reply is cut off. Default: no limit but Envoy's.
         "streamIdleTimeout" => stream_idle_timeout: Option<Span>,

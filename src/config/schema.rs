@@ -99,6 +99,10 @@ fn additions() -> Vec<(&'static str, Value)> {
             json!({"default": "600s"}),
         ),
         (
+            "/definitions/BackendConfig/properties/firstByteTimeout",
+            example("30s"),
+        ),
+        (
             "/definitions/BackendConfig/properties/maxRetries",
             json!({"default": 0}),
         ),
@@ -182,6 +186,7 @@ fn is_no_pool() -> Value {
             "fallbackOn": absent,
             "maxRetries": absent,
             "timeout": absent,
+            "firstByteTimeout": absent,
             "backends": absent,
         }},
     })

@@ -75,6 +75,8 @@ pub struct BodyEdit {
     chosen: Option<Rc<str>>,
     /// Whether the root object has ended.
     is_closed: bool,
+    /// Whether its `stream` is `true`.
+    is_stream: bool,
 }
 
 /// What a route says about the model.
@@ -166,6 +168,9 @@ pub trait Edit {
 
     /// Whether the body has ended, by what stands in it: no rule has anything left to do.
     fn is_closed(&self) -> bool;
+
+    /// Whether the body requests a stream, as far as it is read.
+    fn is_stream(&self) -> bool;
 }
 
 /// What becomes of the bytes at hand.
@@ -212,6 +217,7 @@ impl BodyEdit {
             needs_model,
             chosen: None,
             is_closed: false,
+            is_stream: false,
         }
     }
 
@@ -385,7 +391,11 @@ impl BodyEdit {
                 self.settle_limits(insists);
                 Ok(written)
             }
-            STREAM => Ok(None),
+            STREAM => {
+                let (ValueText::Whole(text) | ValueText::Cut(text)) = self.scanner.value_text();
+                self.is_stream = text == b"true";
+                Ok(None)
+            }
             _ => {
                 let rule = self.rule_for(member).filter(|_| waited);
                 Ok(rule.map(|rule| rule.value.as_bytes().to_vec()))
@@ -627,6 +637,10 @@ impl Edit for BodyEdit {
 
     fn is_closed(&self) -> bool {
         self.is_closed
+    }
+
+    fn is_stream(&self) -> bool {
+        self.is_stream
     }
 }
 

@@ -6,6 +6,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::asked::{MAX_SEARCHED_BYTES, Search};
 use super::body::OfRoute;
 use super::{Surroundings, admission};
 use crate::config::{Destination, Gateway};
@@ -21,11 +22,20 @@ use crate::route::{self, Model, Route, Routed};
 pub enum Chosen {
     /// These header edits tell it. The first byte of the reply may have a deadline.
     Edits(Vec<HeaderEdit>, Option<Duration>),
-    /// The body's model decides.
-    NeedsModel,
+    /// The body decides.
+    Needs(Search),
 }
 
-/// Chooses. `model` as far as it is known. `ends`: there is no body.
+/// What is known of a request's body.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// The model, as far as it is known.
+    pub model: Model<'a>,
+    /// Whether the reply is going to be a stream; `None`: the body was not searched for it.
+    pub is_stream: Option<bool>,
+}
+
+/// Chooses. `ends`: there is no body.
 ///
 /// # Errors
 ///
@@ -34,9 +44,10 @@ pub fn choose(
     gateway: &Gateway,
     headers: &Headers<'_>,
     ends: bool,
-    model: Model<'_>,
+    known: Known<'_>,
     surroundings: &dyn Surroundings,
 ) -> Result<Chosen, Refusal> {
+    let model = known.model;
     let mut edits = Vec::new();
     for name in [CLUSTER_HEADER, ROUTE_HEADER, ATTEMPTS_HEADER] {
         // Nobody but us says it.
@@ -55,7 +66,17 @@ pub fn choose(
     };
     let route = match route::choose(&gateway.routes, &request) {
         Routed::Route(route) => route,
-        Routed::NeedsModel => return Ok(Chosen::NeedsModel),
+        Routed::NeedsModel => {
+            let operation = Operation::of(path, None).map_err(|_| Refusal::InvalidPath)?;
+            let mut pools = gateway.pools.iter();
+            let may_be_limited =
+                operation.kind().may_stream() && pools.any(|it| it.first_byte_timeout.is_some());
+            let search = match may_be_limited {
+                true => Search::ModelAndStream,
+                false => Search::Model,
+            };
+            return Ok(Chosen::Needs(search));
+        }
         Routed::UnknownModel => return Err(super::unknown_model(model)),
         // What tells no model may be answered by Envoy's routes, as a request for the list of them.
         Routed::NoModel => match super::no_model(headers, path) {
@@ -105,16 +126,27 @@ pub fn choose(
                 (None, Model::Absent) => Asked::Whatever,
             },
         };
-        match request.order(surroundings)? {
-            Some((order, attempts)) => {
-                let retries = attempts.saturating_sub(1).to_string();
-                edits.push(HeaderEdit::set(CLUSTER_HEADER, Rc::clone(&order.cluster)));
-                edits.push(HeaderEdit::set(RETRIES_HEADER, retries));
-                if attempts < order.attempts {
-                    edits.push(HeaderEdit::set(ATTEMPTS_HEADER, attempts.to_string()));
-                }
-            }
-            None => return Ok(Chosen::NeedsModel),
+        let limit = pool.first_byte_timeout;
+        let limit = limit.filter(|_| operation.kind().may_stream());
+        let is_searched = known.is_stream.is_some() || !may_be_searched(headers, &operation, model);
+        match (request.needs_model()?, limit) {
+            (true, None) => return Ok(Chosen::Needs(Search::Model)),
+            (true, Some(_)) => return Ok(Chosen::Needs(Search::ModelAndStream)),
+            (false, Some(_)) if !is_searched => return Ok(Chosen::Needs(Search::Stream)),
+            (false, _) => {}
+        }
+        let (order, attempts) = request.order(surroundings)?;
+        let retries = attempts.saturating_sub(1).to_string();
+        edits.push(HeaderEdit::set(CLUSTER_HEADER, Rc::clone(&order.cluster)));
+        edits.push(HeaderEdit::set(RETRIES_HEADER, retries));
+        if attempts < order.attempts {
+            edits.push(HeaderEdit::set(ATTEMPTS_HEADER, attempts.to_string()));
+        }
+        if let Some(limit) = limit
+            && known.is_stream == Some(true)
+        {
+            let limit = limit.as_millis().to_string();
+            edits.push(HeaderEdit::set(PER_TRY_TIMEOUT_HEADER, limit));
         }
     }
     Ok(Chosen::Edits(edits, route.deadline))
@@ -123,6 +155,18 @@ pub fn choose(
 /// Whether the body has the model, or has none although it should.
 fn can_name_model(headers: &Headers<'_>, operation: &Operation<'_>) -> bool {
     operation.model_member() == ModelMember::Required && super::may_have_model(headers, operation)
+}
+
+/// Whether it is worth holding a request to see whether its reply is a stream: a body that has to be
+/// read anyway is refused elsewhere where it cannot be.
+fn may_be_searched(headers: &Headers<'_>, operation: &Operation<'_>, model: Model<'_>) -> bool {
+    let length = headers.text("content-length");
+    let length = length.and_then(|length| length.parse::<u64>().ok());
+    matches!(model, Model::Unread)
+        && operation.kind().may_stream()
+        && admission::form(headers).is_none()
+        && length.is_none_or(|length| length <= MAX_SEARCHED_BYTES)
+        && admission::check_encoding(headers).is_ok()
 }
 
 /// A request to a pool.
@@ -175,27 +219,35 @@ impl<'a> PoolRequest<'a> {
         }
     }
 
-    /// The order and the number of attempts; `None`: the body's model decides.
-    fn order(
-        &self,
-        surroundings: &dyn Surroundings,
-    ) -> Result<Option<(&'a Order, usize)>, Refusal> {
-        let pool = self.pool;
-        let able = pool.supporting(self.content.operation.kind());
+    /// The members that support the operation and admit the request.
+    fn able(&self) -> Result<Members, Refusal> {
+        let able = self.pool.supporting(self.content.operation.kind());
         if able.is_empty() {
             return Err(Refusal::UnsupportedOperation("pool"));
         }
-        let able = self.admitting(able)?;
+        self.admitting(able)
+    }
+
+    /// Whether the members depend on a model that is not known yet.
+    fn needs_model(&self) -> Result<bool, Refusal> {
+        let able = self.able()?;
+        let is_unread = matches!(self.asked, Asked::Unread);
+        Ok(is_unread && !able.and(self.pool.restricted_by_model()).is_empty())
+    }
+
+    /// The order and the number of attempts, once the model is known where it
+    /// [has to be](Self::needs_model).
+    fn order(&self, surroundings: &dyn Surroundings) -> Result<(&'a Order, usize), Refusal> {
+        let pool = self.pool;
+        let able = self.able()?;
         let takes = |model: Option<&str>| {
             let serving = pool.members_where(|member| member.backend.model.takes(model));
             able.and(serving)
         };
         let eligible = match &self.asked {
-            Asked::Unread if able.and(pool.restricted_by_model()).is_empty() => able,
-            Asked::Unread => return Ok(None),
             Asked::Model(name) => takes(Some(name)),
             Asked::Nothing => takes(None),
-            Asked::Whatever => able,
+            Asked::Unread | Asked::Whatever => able,
         };
         if eligible.is_empty() {
             return match &self.asked {
@@ -214,7 +266,7 @@ impl<'a> PoolRequest<'a> {
             let order = pool.order_from(selection.first, eligible, usable)?;
             Some((&**order, order.attempts_for(selection.useful)))
         });
-        order.map(Some).ok_or(Refusal::Gateway(NO_ORDER))
+        order.ok_or(Refusal::Gateway(NO_ORDER))
     }
 }
 
@@ -239,3 +291,7 @@ pub const ATTEMPTS_HEADER: &str = "x-llm-proxy-attempts";
 
 /// The number of attempts after the first, for Envoy.
 const RETRIES_HEADER: &str = "x-envoy-max-retries";
+
+/// The time to the first byte of the reply for each attempt, for Envoy. Unit: milliseconds.
+/// <https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/router_filter>
+const PER_TRY_TIMEOUT_HEADER: &str = "x-envoy-upstream-rq-per-try-timeout-ms";

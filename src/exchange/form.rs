@@ -167,4 +167,8 @@ impl Edit for FormEdit {
     fn is_closed(&self) -> bool {
         self.is_closed
     }
+
+    fn is_stream(&self) -> bool {
+        false
+    }
 }

@@ -175,6 +175,7 @@ impl<'a> Templates<'a> {
             unsupported: _,
             web_search: _,
             timeout: _,
+            first_byte_timeout: _,
             stream_idle_timeout: _,
             max_retries: _,
             remove_headers: _,
