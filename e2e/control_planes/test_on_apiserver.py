@@ -75,7 +75,7 @@ def commands(chapter: str) -> str:
     lines = [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in blocks]
     # What a reader puts in its place.
     digest = "0" * 64
-    return "".join(lines).replace("DIGEST_OF_THE_IMAGE", digest)
+    return re.sub("DIGEST_OF_THE_(IMAGE|FILE)", digest, "".join(lines))
 
 
 def parts(server, *kinds, namespace) -> set[str]:
@@ -103,3 +103,56 @@ def test_the_commands_for_envoy_gateway_are_accepted(server, shell):
         assert {it for it in found if it.startswith("HTTPRoute")}
     finally:
         server.kubectl("delete", "namespace", "envoy-gateway-system", "--wait=false")
+
+
+# === Changes and removal ===
+
+HOMES = {
+    "Istio": ("istio-ingress", ("wasmplugins", "envoyfilters", "virtualservices", "serviceentries", "destinationrules")),
+    "Envoy Gateway": (
+        "default",
+        ("envoyextensionpolicies", "envoypatchpolicies", "httproutes", "httproutefilters", "backends.gateway.envoyproxy.io",
+         "backendtrafficpolicies"),
+    ),
+}
+
+
+def removal(home: str) -> str:
+    """The command of a home in the chapter."""
+    text = TEXT.split("## Changes and removal")[1]
+    return re.search(rf"^# {home}\n(.*?) -f -$", text, re.MULTILINE | re.DOTALL)[1] + " -f -\n"
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_what_a_later_rendering_no_longer_has_is_removed(server, shell, home, tmp_path):
+    namespace, kinds = HOMES[home]
+    if namespace != "default":
+        server.kubectl("apply", "--filename", "-", text=yaml.safe_dump(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        ))
+
+    def apply(*names, options="") -> set[str]:
+        backends = [{"name": name, "type": name} for name in names]
+        routes = [{"path": f"/{name}", "backend": name} for name in names]
+        (tmp_path / "gateway.yaml").write_text(yaml.safe_dump({"backends": backends, "routes": routes}))
+        command = removal(home).replace(' gateway.yaml ', f' {tmp_path / "gateway.yaml"} ')
+        image = "oci://registry.example.com/llm-proxy:0.1.0"
+        shell(f"WASM={image}\n" + command.replace('"$WASM"', f'"$WASM" {options}'))
+        return parts(server, *kinds, namespace=namespace)
+
+    if home == "Envoy Gateway":
+        # What the test before has applied with `--server-side` is not pruned.
+        server.kubectl("delete", "envoypatchpolicy", "llm-proxy", "--ignore-not-found")
+    both = apply("mistral", "deepseek")
+    assert [it for it in both if "deepseek" in it]
+    one = apply("mistral")
+    # No route of the backend is left, by which requests would reach its provider without the module.
+    assert one < both and not [it for it in one if "deepseek" in it]
+
+    module, held = {"Istio": ("WasmPlugin", "EnvoyFilter"), "Envoy Gateway": ("EnvoyExtensionPolicy", "EnvoyPatchPolicy")}[home]
+    assert [it for it in one if it.startswith(module)] and not [it for it in one if it.startswith(held)]
+    holds = apply("mistral", options="--hold --sha256 " + "0" * 64)
+    assert [it for it in holds if it.startswith(held)]
+    # In Istio the filter takes the plugin's place: with both the module would run twice.
+    assert bool([it for it in holds if it.startswith(module)]) == (home == "Envoy Gateway")
+    assert apply("mistral") == one

@@ -117,6 +117,7 @@ fn plain(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec<Value> 
     let ways = routing::ways(source, &internal);
     let (routes, plugin) = match &mesh.proxies {
         Proxies::GatewayApi(name) => {
+            accepted::check_for_gateway_api(source, errors);
             refuse_retries(source, errors);
             routing::check_order(source, errors);
             let routes = http_routes(source, &ways, &services, name, mesh);

@@ -73,6 +73,8 @@ class ApiServer:
         command = [
             artefacts.kubernetes("kube-apiserver"), "--etcd-servers", ETCD,
             "--bind-address", "127.0.0.1", "--secure-port", PORT, "--cert-dir", certificates,
+            # Looked for by the default route otherwise, which a namespace without a network does not have.
+            "--advertise-address", "192.0.2.1",
             "--service-cluster-ip-range", "10.0.0.0/24",
             "--service-account-issuer", "https://kubernetes.default.svc",
             "--service-account-key-file", public, "--service-account-signing-key-file", private,

@@ -18,16 +18,7 @@ use crate::config::{ConfigErrors, KeyPath};
 
 /// Notes what Envoy Gateway's resources cannot have.
 pub fn check_for_envoy_gateway(source: &Source, errors: &mut ConfigErrors) {
-    let routes = source.gateway().routes.iter().enumerate();
-    for (index, route) in routes {
-        if let Err(reason) = path(&route.path) {
-            let at = KeyPath::root().key("routes").index(index).key("path");
-            let message = format!(
-                "an HTTPRoute cannot match this path, since {reason}; `render istio` and `render envoy` can"
-            );
-            errors.push(&at, message);
-        }
-    }
+    check_paths(source, "`render istio` and `render envoy` can", errors);
     for backend in source.backends() {
         let at = place(source, backend).key("config");
         check_hosts(source, backend, errors);
@@ -40,6 +31,33 @@ pub fn check_for_envoy_gateway(source: &Source, errors: &mut ConfigErrors) {
         }
     }
     check_variables(source, errors);
+}
+
+/// Notes what an `HTTPRoute` of Istio's cannot have; a `VirtualService` can.
+pub fn check_for_gateway_api(source: &Source, errors: &mut ConfigErrors) {
+    check_paths(source, "`render istio` without --gateway-api can", errors);
+    for backend in source.backends() {
+        let host = &backend.endpoint.address.host;
+        if host.parse::<Ipv6Addr>().is_ok() {
+            let message = format!(
+                "an HTTPRoute cannot rewrite the host to the IPv6 address {host}; `render istio` \
+                 without --gateway-api can"
+            );
+            let at = place(source, backend).key("config").key("endpoint");
+            errors.push(&at, message);
+        }
+    }
+}
+
+fn check_paths(source: &Source, remedy: &str, errors: &mut ConfigErrors) {
+    let routes = source.gateway().routes.iter().enumerate();
+    for (index, route) in routes {
+        if let Err(reason) = path(&route.path) {
+            let at = KeyPath::root().key("routes").index(index).key("path");
+            let message = format!("an HTTPRoute cannot match this path, since {reason}; {remedy}");
+            errors.push(&at, message);
+        }
+    }
 }
 
 /// Notes what Istio's resources cannot have, where the module is a plugin of Istio's API.
