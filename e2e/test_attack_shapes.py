@@ -34,7 +34,7 @@ CALLS = '{"model":"m","messages":[{"role":"assistant","tool_calls":['
 SCHEMA = in_request('"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"anyOf":[')
 INPUTS = '{"model":"m","input":['
 
-# What is sent to whom, and what the sender gets.
+# The request, its backend, and the expected reply.
 REFUSED = {
     "messages-without-a-role": ("anthropic", CHAT, chat("{}", 8 * MIB), 400),
     "messages-without-a-role-google": ("google", CHAT, chat("{}", 8 * MIB), 400),

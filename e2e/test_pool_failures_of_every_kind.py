@@ -97,7 +97,7 @@ def dropping():
 
 @contextlib.contextmanager
 def refusing():
-    """An address at which nobody listens, and nobody can begin to."""
+    """An address without a listener, which stays reserved."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield "127.0.0.1:%d" % bound.getsockname()[1]

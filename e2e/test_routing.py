@@ -137,7 +137,7 @@ def test_no_model_is_a_400_where_every_route_is_for_some(gateway, mock):
     reply = gateway.post("/v1/chat/completions", {"messages": MESSAGES})
     assert_openai_error(reply, 400, "invalid_request_error", param="model")
     reply = gateway.post("/v1/audio/transcriptions", b"--x--\r\n", [FORM])
-    assert_openai_error(reply, 400, "invalid_request_error", param="model")
+    assert_openai_error(reply, 400, "invalid_request_error", "model", "missing_required_parameter", "model parameter")
     assert_openai_error(gateway.get("/alone/v1/batches"), 404, code="unknown_url")
     assert mock.none_came()
 

@@ -25,7 +25,7 @@ class Dns:
         self._socket.close()
 
     def use(self, bootstrap: dict):
-        """Makes an Envoy ask this server, and nobody else."""
+        """Makes this server the only resolver of an Envoy."""
         address = {"socket_address": {"address": "127.0.0.1", "port_value": self.port}}
         bootstrap["typed_dns_resolver_config"] = {
             "name": "envoy.network.dns_resolver.cares",

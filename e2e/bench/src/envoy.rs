@@ -437,7 +437,7 @@ fn pool_clusters(provider: SocketAddr) -> Vec<Value> {
     clusters
 }
 
-/// What the module is told of the pool.
+/// The part of the plugin configuration that is about the pool.
 fn pool_plugin(placement: &str, role: Option<&str>) -> Value {
     let config = json!({
         "apiKey": format!("${{{KEY_VARIABLE}}}"),
