@@ -497,7 +497,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path):
     file.write_text(yaml.safe_dump(gateway(serviceAccountFile=str(tmp_path / "none.json"))))
     done = llm_proxy("check", file)
     assert done.returncode == 64
-    assert "backends[0].config.serviceAccountFile: " in done.stderr and "none.json" in done.stderr
+    assert "backends[0].config.serviceAccountFile (" in done.stderr and "none.json" in done.stderr
     done = llm_proxy("render", "envoy", file)
     assert done.returncode == 0
     assert "LLM_PROXY_VERTEX_SERVICE_ACCOUNT" in done.stderr
