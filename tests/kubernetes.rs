@@ -713,6 +713,35 @@ fn listeners_of_a_gateway_that_is_there_are_named_in_routes_and_patches() {
 }
 
 #[test]
+fn a_gateway_that_is_there_keeps_its_policies_and_is_told_what_they_need() {
+    let source = one("{name: a, type: anthropic, config: {apiKey: $A}}");
+    let own = cluster(true);
+    let shared = Cluster {
+        gateway: envoy_gateway::Gateway::Existing("shared".to_owned()),
+        ..own.clone()
+    };
+    let resources = envoy_gateway::resources(&source, &shared).unwrap();
+    for not_ours in ["ClientTrafficPolicy", "EnvoyProxy", "Gateway"] {
+        assert!(!kinds(&resources).contains(&not_ours), "{not_ours}");
+    }
+    // The comments are what the resources of a Gateway of our own have.
+    let text = envoy_gateway::yaml(&source, &shared, "gateway.yaml").unwrap();
+    let resources = envoy_gateway::resources(&source, &own).unwrap();
+    for name in ["EnvoyProxy", "ClientTrafficPolicy"] {
+        let head = format!("# the {name} of the Gateway shared needs:\n");
+        let (_, rest) = text.split_once(&head).unwrap();
+        let lines = rest.lines().map_while(|line| line.strip_prefix("#   "));
+        let needed: Value = serde_yaml::from_str(&lines.collect::<Vec<_>>().join("\n")).unwrap();
+        let mut spec = kind(&resources, name)["spec"].clone();
+        for key in ["targetRefs", "provider"] {
+            spec.as_object_mut().unwrap().shift_remove(key);
+        }
+        assert_eq!(needed, json!({"spec": spec}), "{name}");
+    }
+    assert!(text.starts_with("# rendered by llm-proxy"), "{text}");
+}
+
+#[test]
 fn headers_are_held_by_the_patch_alone_and_on_the_listeners_that_it_names() {
     let source = one("{name: a, type: anthropic, config: {apiKey: $K}}");
     let cluster = Cluster {

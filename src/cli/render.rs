@@ -246,6 +246,12 @@ fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
     let file = &arguments.file;
     let text = envoy_gateway::yaml(&source, &cluster, &file.display().to_string());
     let text = text.map_err(|errors| invalid(file, &errors))?;
+    if let Some(name) = &arguments.gateway {
+        complain(&format!(
+            "note: comments at the top of the manifests list what the EnvoyProxy and the \
+             ClientTrafficPolicy of the Gateway {name} need",
+        ));
+    }
     write(arguments.output.as_deref(), &text)
 }
 

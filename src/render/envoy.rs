@@ -21,7 +21,7 @@ pub use self::overload::DEFAULT_HEAP_LIMIT;
 pub use self::route::has_metadata;
 pub(super) use self::route::hosts;
 use super::Source;
-use super::yaml::document;
+use super::yaml::{Layout, document};
 use crate::config::{Address, Endpoint};
 
 /// What the configuration of the gateway does not say, since it concerns the machine.
@@ -81,7 +81,7 @@ pub fn yaml(source: &Source, machine: &Machine, file: &str) -> String {
         let names = names.join(", ");
         text.push_str(&format!("# read in Envoy's environment: {names}\n"));
     }
-    text.push_str(&document(&bootstrap(source, machine)));
+    text.push_str(&document(&bootstrap(source, machine), Layout::Block));
     text
 }
 

@@ -24,6 +24,7 @@ use super::kubernetes::routing::{self, Choice, Way, literal};
 use super::kubernetes::{
     self, GATEWAY_API, Module, Origin, accepted, http_matches, prefix, removed, resource, with,
 };
+use super::yaml::{self, Layout};
 use crate::config::{Backend, ConfigErrors, KeyPath};
 
 /// What the configuration of the gateway does not say, since it concerns the cluster.
@@ -75,7 +76,7 @@ pub fn resources(source: &Source, cluster: &Cluster) -> Result<Vec<Value>, Confi
         if let Gateway::Own { class, secret } = &cluster.gateway {
             resources.extend(own_gateway(source, cluster, class, secret));
         }
-        resources.push(client_policy(source, cluster));
+        resources.extend(client_policy(source, cluster));
         resources.extend(patched::resources(source, cluster, &mut errors));
         return match errors.is_empty() {
             true => Ok(kubernetes::labelled(resources, &cluster.name)),
@@ -119,7 +120,7 @@ pub fn resources(source: &Source, cluster: &Cluster) -> Result<Vec<Value>, Confi
         cluster,
         &mut errors,
     ));
-    resources.push(client_policy(source, cluster));
+    resources.extend(client_policy(source, cluster));
     if cluster.holds {
         resources.push(patch_policy(&plugin(true), cluster));
     }
@@ -139,7 +140,22 @@ pub fn yaml(source: &Source, cluster: &Cluster, file: &str) -> Result<String, Co
         Gateway::Existing(_) => "read in the environment of the proxies' pods".to_owned(),
         Gateway::Own { secret, .. } => format!("keys of the Secret {secret}"),
     };
-    kubernetes::yaml(source, resources(source, cluster), file, &needs)
+    let text = kubernetes::yaml(source, resources(source, cluster), file, &needs)?;
+    let Gateway::Existing(name) = &cluster.gateway else {
+        return Ok(text);
+    };
+    let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    let mut lines = vec![first.to_owned()];
+    for (kind, spec) in [
+        ("EnvoyProxy", proxy_settings()),
+        ("ClientTrafficPolicy", client_settings(source, cluster)),
+    ] {
+        lines.push(format!("# the {kind} of the Gateway {name} needs:"));
+        let spec = yaml::document(&json!({"spec": spec}), Layout::Compact);
+        lines.extend(spec.lines().map(|line| format!("#   {line}")));
+    }
+    lines.push(rest.to_owned());
+    Ok(lines.join("\n"))
 }
 
 fn own_gateway(source: &Source, cluster: &Cluster, class: &str, secret: &str) -> Vec<Value> {
@@ -153,16 +169,7 @@ fn own_gateway(source: &Source, cluster: &Cluster, class: &str, secret: &str) ->
             }},
         })
     });
-    // Each moves the module behind one of them, if it is there: the last one counts.
-    let order = AFTER_CLIENT.map(|after| json!({"name": WASM_FILTER, "after": after}));
-    let proxy = with(
-        json!({
-            "filterOrder": order,
-            // A change of the configuration ends the streams that run longer than this.
-            "shutdown": {"drainTimeout": DRAIN_TIMEOUT},
-        }),
-        [("provider", environment)],
-    );
+    let proxy = with(proxy_settings(), [("provider", environment)]);
     let reference = json!({
         "group": "gateway.envoyproxy.io",
         "kind": "EnvoyProxy",
@@ -177,6 +184,17 @@ fn own_gateway(source: &Source, cluster: &Cluster, class: &str, secret: &str) ->
         resource(ENVOY_GATEWAY, "EnvoyProxy", name, namespace, proxy),
         resource(GATEWAY_API, "Gateway", name, namespace, gateway),
     ]
+}
+
+/// What the proxies of a Gateway need, beside the keys.
+fn proxy_settings() -> Value {
+    // Each moves the module behind one of them, if it is there: the last one counts.
+    let order = AFTER_CLIENT.map(|after| json!({"name": WASM_FILTER, "after": after}));
+    json!({
+        "filterOrder": order,
+        // A change of the configuration ends the streams that run longer than this.
+        "shutdown": {"drainTimeout": DRAIN_TIMEOUT},
+    })
 }
 
 /// Where a provider is, and how it is trusted.
@@ -493,20 +511,39 @@ fn extension_policy(
     )
 }
 
+/// The policy of the clients' side, for a Gateway of our own: Envoy Gateway takes one for each Gateway,
+/// the oldest, and a Gateway that is there already may have one.
+fn client_policy(source: &Source, cluster: &Cluster) -> Option<Value> {
+    let Gateway::Own { .. } = cluster.gateway else {
+        return None;
+    };
+    let target = json!([{
+        "group": "gateway.networking.k8s.io",
+        "kind": "Gateway",
+        "name": cluster.gateway_name(),
+    }]);
+    let spec = with(
+        client_settings(source, cluster),
+        [("targetRefs", Some(target))],
+    );
+    Some(resource(
+        ENVOY_GATEWAY,
+        "ClientTrafficPolicy",
+        &cluster.name,
+        &cluster.namespace,
+        spec,
+    ))
+}
+
 /// What concerns the clients' side: above all how much of a body may wait. Envoy Gateway's
 /// default is 32 KiB.
-fn client_policy(source: &Source, cluster: &Cluster) -> Value {
+fn client_settings(source: &Source, cluster: &Cluster) -> Value {
     let limit = match cluster.holds {
         // What is held counts, and the module, not Envoy, says that a body is too large.
         true => source.gateway().max_request_bytes.saturating_add(1 << 20),
         false => 1 << 20,
     };
-    let spec = json!({
-        "targetRefs": [{
-            "group": "gateway.networking.k8s.io",
-            "kind": "Gateway",
-            "name": cluster.gateway_name(),
-        }],
+    json!({
         "connection": {"bufferLimit": kibibytes(limit)},
         // As in OpenAI's own API; what must not pass the module removes.
         "headers": {"withUnderscoresAction": "Allow"},
@@ -514,14 +551,7 @@ fn client_policy(source: &Source, cluster: &Cluster) -> Value {
         "path": {"escapedSlashesAction": "KeepUnchanged"},
         // Silence, not length, ends a request. OpenAI's SDKs wait ten minutes.
         "timeout": {"http": {"streamIdleTimeout": "600s"}},
-    });
-    resource(
-        ENVOY_GATEWAY,
-        "ClientTrafficPolicy",
-        &cluster.name,
-        &cluster.namespace,
-        spec,
-    )
+    })
 }
 
 /// Lets headers wait for the body, which no other resource can set: in Envoy and, by `plugin`, in the

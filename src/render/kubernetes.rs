@@ -14,8 +14,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use self::routing::Conditions;
+use super::Source;
 use super::envoy::hosts;
-use super::{Source, yaml};
+use super::yaml::{self, Layout};
 use crate::config::{Address, Auth, Backend, ConfigErrors, KeyPath};
 
 /// Where a home gets the module.
@@ -126,7 +127,7 @@ pub fn yaml(
         if index > 0 {
             text.push_str("---\n");
         }
-        text.push_str(&yaml::document(resource));
+        text.push_str(&yaml::document(resource, Layout::Compact));
     }
     Ok(text)
 }

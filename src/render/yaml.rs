@@ -7,60 +7,134 @@
 
 use serde_json::{Map, Value};
 
+/// How mappings and sequences are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Each member and each item begins a line.
+    Block,
+    /// Below the members of the document, what fits is on one line, as people write manifests; of
+    /// several mappings each has its own.
+    Compact,
+}
+
 /// One document, without its `---`.
-pub fn document(value: &Value) -> String {
-    let mut text = String::new();
+pub fn document(value: &Value, layout: Layout) -> String {
+    let mut writer = Writer {
+        text: String::new(),
+        layout,
+    };
     match value {
-        Value::Object(members) if !members.is_empty() => mapping(members, 0, &mut text),
-        Value::Array(items) if !items.is_empty() => sequence(items, 0, &mut text),
-        other => {
-            text.push_str(&scalar(other, 0));
-            text.push('\n');
-        }
+        Value::Object(members) if !members.is_empty() => writer.mapping(members, 0),
+        Value::Array(items) if !items.is_empty() => writer.sequence(items, 0),
+        other => writer.end_line(&scalar(other, 0)),
     }
-    text
+    writer.text
 }
 
-fn mapping(members: &Map<String, Value>, indent: usize, text: &mut String) {
-    for (number, (key, value)) in members.iter().enumerate() {
+struct Writer {
+    text: String,
+    layout: Layout,
+}
+
+impl Writer {
+    fn mapping(&mut self, members: &Map<String, Value>, indent: usize) {
+        for (number, (key, value)) in members.iter().enumerate() {
+            self.begin_line(number, indent);
+            let key = flow(key);
+            self.text.push_str(&key);
+            self.text.push(':');
+            let is_top = indent == 0;
+            if let Some(line) = self.one_line(value, indent + key.len() + 2, is_top) {
+                self.text.push(' ');
+                self.end_line(&line);
+                continue;
+            }
+            match value {
+                Value::Object(members) if !members.is_empty() => {
+                    self.text.push('\n');
+                    self.mapping(members, indent + 2);
+                }
+                Value::Array(items) if !items.is_empty() => {
+                    self.text.push('\n');
+                    self.sequence(items, indent);
+                }
+                other => {
+                    self.text.push(' ');
+                    self.end_line(&scalar(other, indent + 2));
+                }
+            }
+        }
+    }
+
+    fn sequence(&mut self, items: &[Value], indent: usize) {
+        for (number, item) in items.iter().enumerate() {
+            self.begin_line(number, indent);
+            self.text.push_str("- ");
+            if let Some(line) = self.one_line(item, indent + 2, false) {
+                self.end_line(&line);
+                continue;
+            }
+            match item {
+                Value::Object(members) if !members.is_empty() => self.mapping(members, indent + 2),
+                Value::Array(items) if !items.is_empty() => self.sequence(items, indent + 2),
+                other => self.end_line(&scalar(other, indent + 2)),
+            }
+        }
+    }
+
+    fn begin_line(&mut self, number: usize, indent: usize) {
         // The first stands behind what opened the line.
-        if number > 0 || !text.ends_with("- ") {
-            text.push_str(&" ".repeat(indent));
+        if number > 0 || !self.text.ends_with("- ") {
+            self.text.push_str(&" ".repeat(indent));
         }
-        text.push_str(&flow(key));
-        text.push(':');
-        match value {
-            Value::Object(members) if !members.is_empty() => {
-                text.push('\n');
-                mapping(members, indent + 2, text);
-            }
-            Value::Array(items) if !items.is_empty() => {
-                text.push('\n');
-                sequence(items, indent, text);
-            }
-            other => {
-                text.push(' ');
-                text.push_str(&scalar(other, indent + 2));
-                text.push('\n');
-            }
+    }
+
+    fn end_line(&mut self, end: &str) {
+        self.text.push_str(end);
+        self.text.push('\n');
+    }
+
+    /// A mapping or a sequence behind `column` characters of a line, if it is to be on that.
+    fn one_line(&self, value: &Value, column: usize, is_top: bool) -> Option<String> {
+        let has_members = match value {
+            Value::Object(members) => !members.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            _ => false,
+        };
+        if self.layout == Layout::Block || is_top || !has_members {
+            return None;
         }
+        let line = in_flow(value)?;
+        (column + line.chars().count() <= MAX_COLUMNS).then_some(line)
     }
 }
 
-fn sequence(items: &[Value], indent: usize, text: &mut String) {
-    for (number, item) in items.iter().enumerate() {
-        if number > 0 || !text.ends_with("- ") {
-            text.push_str(&" ".repeat(indent));
+/// A value on one line; `None`: it is several mappings, or a block of lines.
+fn in_flow(value: &Value) -> Option<String> {
+    let quoted = |text: &str| match text.contains([',', '[', ']', '{', '}', ':', '?', '\'', '"']) {
+        true => Value::from(text).to_string(),
+        false => flow(text),
+    };
+    match value {
+        Value::Object(members) => {
+            let members = members
+                .iter()
+                .map(|(key, value)| Some(format!("{}: {}", quoted(key), in_flow(value)?)));
+            let members: Option<Vec<String>> = members.collect();
+            Some(format!("{{{}}}", members?.join(", ")))
         }
-        text.push_str("- ");
-        match item {
-            Value::Object(members) if !members.is_empty() => mapping(members, indent + 2, text),
-            Value::Array(items) if !items.is_empty() => sequence(items, indent + 2, text),
-            other => {
-                text.push_str(&scalar(other, indent + 2));
-                text.push('\n');
+        Value::Array(items) => {
+            let is_scalar = |item: &Value| !item.is_object() && !item.is_array();
+            if items.len() > 1 && !items.iter().all(is_scalar) {
+                return None;
             }
+            let items: Option<Vec<String>> = items.iter().map(in_flow).collect();
+            Some(format!("[{}]", items?.join(", ")))
         }
+        Value::String(text) if is_block(text) => None,
+        Value::String(text) if text.chars().all(is_printable) => Some(quoted(text)),
+        Value::String(text) => Some(flow(text)),
+        other => Some(other.to_string()),
     }
 }
 
@@ -142,6 +216,9 @@ fn is_block(text: &str) -> bool {
         && text.chars().all(|c| c == '\n' || is_printable(c))
 }
 
+/// How long a line may be that has more than one member.
+const MAX_COLUMNS: usize = 100;
+
 /// What is no text to one reader or the other, in lower case.
 const WORDS: [&str; 10] = [
     "false", "n", "no", "null", "off", "on", "true", "y", "yes", "nan",
@@ -183,7 +260,46 @@ text: |
     third
 '*': 'on'
 ";
-        assert_eq!(document(&value), expected);
+        assert_eq!(document(&value, Layout::Block), expected);
+    }
+
+    #[test]
+    fn what_fits_on_a_line_is_on_one() {
+        let value = json!({
+            "kind": "Example",
+            "metadata": {"name": "a", "labels": {"app": "x", "part": "y"}},
+            "spec": {
+                "targets": [{"kind": "Gateway", "name": "a"}],
+                "routes": [{"path": "/a", "key": "${A}"}, {"path": "b:c", "to": {}}],
+                "long": {"one": "x".repeat(60), "other": "y".repeat(60)},
+                "text": {"lines": "a\nb\n"},
+                "methods": ["GET", "POST"],
+            },
+        });
+        let expected = format!(
+            "\
+kind: Example
+metadata:
+  name: a
+  labels: {{app: x, part: 'y'}}
+spec:
+  targets: [{{kind: Gateway, name: a}}]
+  routes:
+  - {{path: /a, key: \"${{A}}\"}}
+  - {{path: \"b:c\", to: {{}}}}
+  long:
+    one: {}
+    other: {}
+  text:
+    lines: |
+      a
+      b
+  methods: [GET, POST]
+",
+            "x".repeat(60),
+            "y".repeat(60)
+        );
+        assert_eq!(document(&value, Layout::Compact), expected);
     }
 
     #[test]
@@ -264,10 +380,12 @@ text: |
             "a\n---\nb\n",
         ];
         for text in texts {
-            let value = json!({"k": text, text: [text, {"k": text}]});
-            let written = document(&value);
-            let read: Value = serde_yaml::from_str(&written).unwrap();
-            assert_eq!(read, value, "{written}");
+            let value = json!({"k": text, text: [text, {"k": text}], "x": {"y": {text: text}}});
+            for layout in [Layout::Block, Layout::Compact] {
+                let written = document(&value, layout);
+                let read: Value = serde_yaml::from_str(&written).unwrap();
+                assert_eq!(read, value, "{written}");
+            }
         }
     }
 
@@ -286,7 +404,10 @@ text: |
             "0o17",
             "~",
         ] {
-            assert!(document(&json!(text)).starts_with('\''), "{text}");
+            assert!(
+                document(&json!(text), Layout::Block).starts_with('\''),
+                "{text}"
+            );
         }
     }
 }
