@@ -29,7 +29,6 @@ mod foreign;
 mod form;
 mod last_error;
 mod metadata;
-pub mod models;
 mod original;
 mod provider_error;
 mod reply;
@@ -45,10 +44,10 @@ use self::chat::{Asked, Call, ChatRequest};
 use self::form::FormEdit;
 use self::last_error::LastError;
 pub use self::metadata::{RouteMetadata, aliases_text};
-use self::models::Listing;
 use self::original::Original;
 use self::reply::{Head, Reply};
 use crate::budget::{Budget, Share};
+use crate::catalog::{self, Listing};
 use crate::config::{Auth, Backend, Gateway, Placement, Role};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
@@ -391,8 +390,8 @@ impl Exchange {
         let authority = headers.text(":authority").unwrap_or_default();
         let header = |name: &str| headers.get(name);
         let meets = |route: &Route| route.is_for_client(authority, &header);
-        match models::listing(&self.gateway, base, &meets) {
-            Listing::Configured(models) => Some(models::reply(&models, operation.suffix())),
+        match catalog::listing(&self.gateway, base, &meets) {
+            Listing::Configured(models) => Some(catalog::reply(&models, operation.suffix())),
             Listing::Nobody | Listing::Provider(_) => None,
         }
     }
@@ -1262,8 +1261,8 @@ impl Exchange {
             (Kind::Models, _) if method == "GET" => {
                 self.request = Request::Answered;
                 Ok(Step {
-                    next: Next::Reply(models::reply(
-                        &models::of_backend(&backend),
+                    next: Next::Reply(catalog::reply(
+                        &catalog::of_backend(&backend),
                         operation.suffix(),
                     )),
                     ..Step::default()

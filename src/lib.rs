@@ -69,6 +69,7 @@ pub mod refusal;
 pub mod usage;
 
 // Decisions, by the configuration.
+pub mod catalog;
 pub mod config;
 pub mod exchange;
 pub mod pool;

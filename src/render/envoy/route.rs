@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::Source;
 use super::{NAME, aggregate, seconds};
+use crate::catalog::{self, Listing};
 use crate::config::{Backend, Destination, Gateway};
-use crate::exchange::models::{self, Listing};
 use crate::exchange::{aliases_text, choose};
 use crate::operation::Operation;
 use crate::pool::Pool;
@@ -151,7 +151,7 @@ fn metadata(route: &Route, to: &str) -> Option<Value> {
 /// They come before the other routes, so where only some clients are told by us, what takes the
 /// others to their provider stands among them.
 fn model_lists(gateway: &Gateway) -> Vec<Value> {
-    let bases: BTreeSet<String> = gateway.routes.iter().flat_map(models::bases).collect();
+    let bases: BTreeSet<String> = gateway.routes.iter().flat_map(catalog::bases).collect();
     let by_path = ByPath::new(&gateway.routes);
     bases
         .iter()
@@ -188,7 +188,7 @@ fn model_lists_below(gateway: &Gateway, by_path: &ByPath<'_>, base: &str) -> Vec
                 Some(group) => route.covers_clients_of(group),
                 None => route.is_for_all_clients(),
             };
-            (group, models::listing_among(gateway, &above, base, &meets))
+            (group, catalog::listing_among(gateway, &above, base, &meets))
         })
         .collect();
     let is_ours = |(_, listing): &(_, Listing<'_>)| matches!(listing, Listing::Configured(_));
@@ -218,7 +218,7 @@ fn model_lists_below(gateway: &Gateway, by_path: &ByPath<'_>, base: &str) -> Vec
                 );
             }
             Listing::Configured(models) => {
-                let all = LocalReply::json(200, models::list(&models));
+                let all = LocalReply::json(200, catalog::list(&models));
                 add(regex(&format!("{}/?", escaped(&below))), direct(&all));
                 for model in &models {
                     let path = match segment(&model.id) {

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::super::Source;
+use crate::catalog::{self, Listing};
 use crate::config::{Auth, Backend, ConfigErrors, Destination, KeyPath};
-use crate::exchange::models::{self, Listing};
 use crate::rewrite::{self, Rewrite};
 use crate::route::{self, Host, Route};
 
@@ -129,12 +129,12 @@ pub fn conditions<'a>(source: &'a Source, route: &'a Route) -> Conditions<'a> {
         routes.any(|other| route::path_is_below(path, &other.path))
     };
     let is_ours = |base: &String| {
-        let is_first = routes.iter().find(|it| models::bases(it).contains(base));
-        let listing = models::listing(gateway, base, &|_| true);
+        let is_first = routes.iter().find(|it| catalog::bases(it).contains(base));
+        let listing = catalog::listing(gateway, base, &|_| true);
         is_first.is_some_and(|first| first.name == route.name)
             && matches!(listing, Listing::Configured(_))
     };
-    let bases = models::bases(route).into_iter().filter(is_ours);
+    let bases = catalog::bases(route).into_iter().filter(is_ours);
     let lists = bases.map(|base| [&base, "/models"].concat());
     Conditions {
         path: match route.path.as_str() {
