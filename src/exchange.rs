@@ -28,14 +28,12 @@ pub mod choose;
 mod foreign;
 mod form;
 mod last_error;
-mod metadata;
 mod original;
 mod provider_error;
 mod reply;
 
 use std::rc::Rc;
 
-pub use self::address::BACKEND_HEADER;
 use self::address::{DeferredPath, ModelInQuery, Series, Target};
 use self::admission::Body;
 use self::asked::{RoutingReader, Search};
@@ -43,12 +41,12 @@ use self::body::{BodyEdit, Edit, OfRoute, Pushed};
 use self::chat::{Asked, Call, ChatRequest};
 use self::form::FormEdit;
 use self::last_error::LastError;
-pub use self::metadata::{RouteMetadata, aliases_text};
 use self::original::Original;
 use self::reply::{Head, Reply};
 use crate::budget::{Budget, Share};
 use crate::catalog::{self, Listing};
 use crate::config::{Auth, Backend, Gateway, Placement, Role};
+use crate::contract::{self, SCHEME_HEADER};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::{Blank, Splice};
@@ -884,9 +882,9 @@ impl Exchange {
     fn is_untouched(&self, headers: &Headers<'_>) -> bool {
         let is_set = |backend: &Rc<Backend>| {
             let mut names = backend.headers.iter().map(|(name, _)| &**name);
-            names.any(|name| name == NEVER_UPSTREAM)
+            names.any(|name| name == SCHEME_HEADER)
         };
-        headers.get(NEVER_UPSTREAM).is_some() && !self.gateway.backends.iter().any(is_set)
+        headers.get(SCHEME_HEADER).is_some() && !self.gateway.backends.iter().any(is_set)
     }
 
     /// Only says where the request goes.
@@ -1280,7 +1278,9 @@ impl Exchange {
             Some(series) if series.pool.fallback_on.contains(status) => {
                 series.attempts.saturating_sub(1)
             }
-            None if is_retriable(status) => backend.map_or(0, |it| u64::from(it.max_retries)),
+            None if contract::is_retriable(status) => {
+                backend.map_or(0, |it| u64::from(it.max_retries))
+            }
             _ => 0,
         };
         self.gateway.plugin.placement == Placement::Upstream
@@ -1308,14 +1308,6 @@ const BAD_GATEWAY: u16 = 502;
 const LAST_STATUS: u16 = 599;
 const NOT_MODIFIED: u16 = 304;
 const REDIRECTS: std::ops::Range<u16> = 300..FIRST_ERROR;
-/// What Envoy adds to every request, and no provider gets.
-const NEVER_UPSTREAM: &str = "x-forwarded-proto";
-
-/// Whether a status is worth another attempt: the provider is busy or broken, and may not be the
-/// next time. The rendered retry policies say the same.
-fn is_retriable(status: u16) -> bool {
-    status == 429 || status >= 500
-}
 
 /// Whether a request's body could name a model that can be read, as far as its headers say.
 fn may_have_model(headers: &Headers<'_>, operation: &Operation<'_>) -> bool {

@@ -16,6 +16,7 @@ use self::host::{Buffer, HeaderMap};
 use self::tokens::Tokens;
 use crate::budget::{Budget, Held, NoRoom, Share};
 use crate::config::{Gateway, Placement, Role};
+use crate::contract::{BACKEND_MEMBER, METADATA_NAMESPACE};
 use crate::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json;
@@ -489,7 +490,7 @@ impl Surroundings for Host {
                 source,
                 "filter_metadata",
                 METADATA_NAMESPACE,
-                "backend",
+                BACKEND_MEMBER,
             ];
             host::property(&path).and_then(|bytes| String::from_utf8(bytes).ok())
         };
@@ -581,9 +582,6 @@ impl Shared for Host {
 
 /// Envoy counts time in milliseconds.
 const TIMER_UNIT_NANOSECONDS: u64 = 1_000_000;
-
-/// The namespace of our metadata in Envoy's configuration.
-const METADATA_NAMESPACE: &str = "llm-proxy";
 
 /// The name of what an attempt keeps for the next one, in Envoy's filter state.
 const KEPT: &str = "llm-proxy.original";

@@ -61,6 +61,7 @@ pub mod sse;
 
 // The domain: requests, replies and providers.
 pub mod chat;
+pub mod contract;
 pub mod firewall;
 pub mod model;
 pub mod operation;

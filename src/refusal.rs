@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::chat::openai::InvalidRequest;
+use crate::contract::{self, error_type};
 use crate::firewall::passes_to_client;
 use crate::form::InvalidForm;
 use crate::headers::Headers;
@@ -377,7 +378,7 @@ impl Refusal {
                  that are"
                     .to_owned()
             }
-            Self::UnknownRoute => "no route matches this host and path".to_owned(),
+            Self::UnknownRoute => contract::UNKNOWN_ROUTE.to_owned(),
             Self::Parameter { message, .. } => message.clone(),
             Self::UnsupportedOperation(provider) => {
                 format!("type {provider:?} has no such call")
@@ -437,7 +438,7 @@ const MAX_QUOTED_BYTES: usize = 200;
 impl<'a> ErrorBody<'a> {
     /// An error with the type that goes with `status`.
     pub fn new(status: u16, message: impl Into<Cow<'a, str>>) -> Self {
-        let r#type = Cow::Borrowed(type_of(status));
+        let r#type = Cow::Borrowed(error_type(status));
         Self {
             error: ErrorObject {
                 message: message.into(),
@@ -489,17 +490,6 @@ fn seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
-/// The `type` of OpenAI's errors, by status.
-pub fn type_of(status: u16) -> &'static str {
-    match status {
-        401 => "authentication_error",
-        403 => "permission_error",
-        429 => "rate_limit_error",
-        500.. => "server_error",
-        _ => "invalid_request_error",
-    }
-}
-
 /// What a client sees when the memory for held requests and replies is used up.
 pub const NO_ROOM: &str =
     "the gateway has no memory left for a body of this size; try again in a second";
@@ -519,22 +509,6 @@ mod tests {
             r#"{"error":{"message":"you must provide a model parameter","type":"invalid_request_error","param":"model","code":"missing_required_parameter"}}"#
         );
         assert_eq!(Refusal::MissingModel.status(), 400);
-    }
-
-    #[test]
-    fn the_type_goes_with_the_status() {
-        for (status, expected) in [
-            (400, "invalid_request_error"),
-            (401, "authentication_error"),
-            (403, "permission_error"),
-            (404, "invalid_request_error"),
-            (413, "invalid_request_error"),
-            (429, "rate_limit_error"),
-            (500, "server_error"),
-            (529, "server_error"),
-        ] {
-            assert_eq!(type_of(status), expected, "{status}");
-        }
     }
 
     #[test]

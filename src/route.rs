@@ -228,6 +228,15 @@ impl Route {
         })
     }
 
+    /// The name of the way from here to one of the destinations: the value of
+    /// [`ROUTE_HEADER`](crate::contract::ROUTE_HEADER).
+    pub fn label(&self, to: &Destination) -> String {
+        match self.backend_from_model {
+            true => format!("{}/{}", self.name, to.name()),
+            false => self.name.to_string(),
+        }
+    }
+
     /// Whether the body's model decides if and where a request goes from here.
     pub fn needs_model(&self) -> bool {
         self.backend_from_model || !self.models.is_empty()

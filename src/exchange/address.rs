@@ -3,10 +3,10 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::Surroundings;
 use super::body::OfRoute;
-use super::metadata::RouteMetadata;
-use super::{Surroundings, choose};
 use crate::config::{Auth, Backend, Destination, Gateway, KeyHeader, Placement};
+use crate::contract::{ATTEMPTS_HEADER, BACKEND_HEADER, RouteMetadata, SCHEME_HEADER};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::model::Renaming;
@@ -235,7 +235,7 @@ fn member(
     }
     let (pool, order) = gateway.order_of(&surroundings.cluster_name()?)?;
     let (place, member) = pool.member(&surroundings.backend_name()?)?;
-    let fewer = headers.text(choose::ATTEMPTS_HEADER);
+    let fewer = headers.text(ATTEMPTS_HEADER);
     let fewer = fewer.and_then(|attempts| attempts.parse().ok());
     let series = Series {
         pool: Rc::clone(pool),
@@ -277,8 +277,7 @@ pub fn edits(
             Some((Rc::clone(&header.name), value))
         }
     };
-    // Without it Envoy's listener finds no route any more; see docs/limits.md.
-    let kept = is_listener.then_some("x-forwarded-proto");
+    let kept = is_listener.then_some(SCHEME_HEADER);
     let key = credential.iter().map(|(name, _)| &**name);
     let extra = backend.headers.iter().map(|(name, _)| &**name);
     firewall::withhold_from_provider(
@@ -410,9 +409,6 @@ pub fn unaddressable(error: PathError, model: Option<&str>) -> Refusal {
         (PathError::NotASegment | PathError::NeedsModel, _) => Refusal::ModelNotTold,
     }
 }
-
-/// The header by which the filter, in the listener, tells Envoy's routes which backend it chose.
-pub const BACKEND_HEADER: &str = "x-llm-proxy-backend";
 
 const UNKNOWN_BACKEND: &str = "the gateway's metadata names a backend that it does not have";
 const POOL_ELSEWHERE: &str = "the gateway's pool was asked outside of its clusters";

@@ -43,7 +43,7 @@ pub struct Asked {
     model: String,
     form: Form,
     calls: CallStyle,
-    /// The value of [`ADAPTED`].
+    /// The value of [`ADAPTED_HEADER`](crate::contract::ADAPTED_HEADER).
     adapted: Option<Rc<str>>,
 }
 
@@ -204,7 +204,7 @@ impl Asked {
         matches!(self.form, Form::Stream { .. })
     }
 
-    /// The parameters that were adapted for this backend, for the header [`ADAPTED`].
+    /// The parameters that were adapted for this backend, for the header [`ADAPTED_HEADER`](crate::contract::ADAPTED_HEADER).
     pub fn adapted(&self) -> Option<&str> {
         self.adapted.as_deref()
     }
@@ -263,9 +263,6 @@ impl Asked {
         )
     }
 }
-
-/// The header of a reply that names the parameters that were adapted for its backend.
-pub const ADAPTED: &str = "x-llm-proxy-adapted";
 
 /// What a client sees of a reply that is none.
 fn broken_reply(broken: &BrokenReply) -> LocalReply {

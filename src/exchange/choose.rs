@@ -10,13 +10,14 @@ use super::asked::{MAX_SEARCHED_BYTES, Search};
 use super::body::OfRoute;
 use super::{Surroundings, admission};
 use crate::config::{Destination, Gateway};
+use crate::contract::{ATTEMPTS_HEADER, CLUSTER_HEADER, ROUTE_HEADER, SELECTION_HEADERS};
 use crate::headers::{HeaderEdit, Headers};
 use crate::model::Renaming;
 use crate::operation::{Kind, ModelMember, Operation, check_path};
 use crate::pool::health::{self, Record};
 use crate::pool::{Members, Order, Pool};
 use crate::refusal::Refusal;
-use crate::route::{self, Model, Route, Routed};
+use crate::route::{self, Model, Routed};
 
 /// What is to be told.
 pub enum Chosen {
@@ -49,8 +50,8 @@ pub fn choose(
 ) -> Result<Chosen, Refusal> {
     let model = known.model;
     let mut edits = Vec::new();
-    for name in [CLUSTER_HEADER, ROUTE_HEADER, ATTEMPTS_HEADER] {
-        // Nobody but us says it.
+    for name in SELECTION_HEADERS {
+        // Only the module writes it.
         if headers.get(name).is_some() {
             edits.push(HeaderEdit::remove(name));
         }
@@ -89,7 +90,7 @@ pub fn choose(
     let operation = Operation::of(path, Some(&route.path)).map_err(|_| Refusal::InvalidPath)?;
     let (to, prefix) = gateway.destination(route, model);
     if route.needs_model() {
-        edits.push(HeaderEdit::set(ROUTE_HEADER, said(route, &to)));
+        edits.push(HeaderEdit::set(ROUTE_HEADER, route.label(&to)));
     }
     // What models a pool has is told by Envoy's routes; no member is asked.
     let lists_models =
@@ -270,24 +271,7 @@ impl<'a> PoolRequest<'a> {
     }
 }
 
-/// What [`ROUTE_HEADER`] has where a request goes this way from a route that goes by the model.
-pub fn said(route: &Route, to: &Destination) -> String {
-    match route.backend_from_model {
-        true => format!("{}/{}", route.name, to.name()),
-        false => route.name.to_string(),
-    }
-}
-
 const NO_ORDER: &str = "the pool has no order for this request; this is a defect";
-
-/// The header by which Envoy's route finds the cluster.
-pub const CLUSTER_HEADER: &str = "x-llm-proxy-cluster";
-
-/// The header on which Envoy's routes match, where the body has decided among them.
-pub const ROUTE_HEADER: &str = "x-llm-proxy-route";
-
-/// The header with the number of attempts, for the module upstream, where the order has more.
-pub const ATTEMPTS_HEADER: &str = "x-llm-proxy-attempts";
 
 /// The number of attempts after the first, for Envoy.
 const RETRIES_HEADER: &str = "x-envoy-max-retries";

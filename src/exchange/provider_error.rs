@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::contract::error_type;
 use crate::json::{Event, Kind, Scanner, Watched};
-use crate::refusal::{CONTEXT_OVERFLOW, ErrorBody, is_context_overflow, type_of};
+use crate::refusal::{CONTEXT_OVERFLOW, ErrorBody, is_context_overflow};
 
 /// The OpenAI-shaped body for a provider's error, or `None` where `body` already is one: then it
 /// passes byte for byte.
@@ -51,7 +52,7 @@ fn reshape_object(status: u16, mut members: Map<String, Value>) -> Option<String
         // Only what is missing is added: the rest may tell more than OpenAI's shape has room for.
         for name in MEMBERS {
             error.entry(name).or_insert_with(|| match name {
-                "type" => Value::from(type_of(status)),
+                "type" => Value::from(error_type(status)),
                 _ => Value::Null,
             });
         }

@@ -4,6 +4,7 @@ use super::chat::{self, Asked};
 use super::{BodyChange, Next, Step, provider_error};
 use crate::budget::{Held, NoRoom, Share};
 use crate::chat::openai::Stamp;
+use crate::contract::ADAPTED_HEADER;
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers};
 use crate::provider::relay::Relay;
@@ -186,9 +187,9 @@ impl Reply {
         match asked.adapted() {
             Some(names) => step
                 .headers
-                .push(HeaderEdit::set(chat::ADAPTED, names.to_owned())),
-            None if headers.get(chat::ADAPTED).is_some() => {
-                step.headers.push(HeaderEdit::remove(chat::ADAPTED));
+                .push(HeaderEdit::set(ADAPTED_HEADER, names.to_owned())),
+            None if headers.get(ADAPTED_HEADER).is_some() => {
+                step.headers.push(HeaderEdit::remove(ADAPTED_HEADER));
             }
             None => {}
         }

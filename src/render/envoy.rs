@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 pub(super) use self::cluster::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
 pub use self::overload::DEFAULT_HEAP_LIMIT;
 pub use self::route::has_metadata;
-pub(super) use self::route::hosts;
+pub(super) use self::route::{UNSENT, hosts};
 use super::Source;
 use super::yaml::{Layout, document};
 use crate::config::{Address, Endpoint};
@@ -128,7 +128,7 @@ fn typed(message: &str, config: Value) -> Value {
 /// default of retries, 3, even more so.
 pub(super) const MAX_CONCURRENCY: u32 = 16_384;
 
-/// The name of whatever has no better one, and the namespace of our metadata.
+/// The name of whatever has no better one.
 const NAME: &str = "llm-proxy";
 
 #[cfg(test)]

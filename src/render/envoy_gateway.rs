@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::Source;
-use super::envoy::{MAX_CONCURRENCY, PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
+use super::envoy::{MAX_CONCURRENCY, PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT, UNSENT};
 use super::istio::MAX_CONNECT_TIMEOUT;
 use super::kubernetes::routing::{self, Choice, Way, literal};
 use super::kubernetes::{
@@ -26,6 +26,7 @@ use super::kubernetes::{
 };
 use super::yaml::{self, Layout};
 use crate::config::{Backend, ConfigErrors, KeyPath};
+use crate::contract::{RETRIABLE_STATUSES, SCHEME_HEADER, SERVER_ERRORS};
 
 /// What the configuration of the gateway does not say, since it concerns the cluster.
 #[derive(Clone, Debug)]
@@ -439,14 +440,13 @@ fn traffic_policy(backend: &Backend, routes: &[&HttpRoute<'_>], cluster: &Cluste
 
 fn retry(backend: &Backend) -> Value {
     let (times, on) = match backend.max_retries {
-        // Once, and only what has certainly not reached the provider.
-        0 => (
-            1,
-            json!({"triggers": ["connect-failure", "refused-stream", "reset-before-request"]}),
-        ),
+        0 => (1, json!({"triggers": UNSENT})),
         max_retries => (
             max_retries.min(i32::MAX.unsigned_abs()),
-            json!({"triggers": ["5xx", "retriable-status-codes"], "httpStatusCodes": [429]}),
+            json!({
+                "triggers": [SERVER_ERRORS, "retriable-status-codes"],
+                "httpStatusCodes": RETRIABLE_STATUSES,
+            }),
         ),
     };
     json!({
@@ -687,7 +687,7 @@ const AFTER_CLIENT: [&str; 3] = [
 ];
 
 /// Envoy needs it to find a route.
-const REMOVED_HEADERS: [&str; 1] = ["x-forwarded-proto"];
+const REMOVED_HEADERS: [&str; 1] = [SCHEME_HEADER];
 
 /// Longer than models think: by default it is a minute.
 const DRAIN_TIMEOUT: &str = "30m";

@@ -25,10 +25,11 @@ use serde_json::{Map, Value, json};
 
 use self::service::{Service, Services};
 use super::Source;
-use super::envoy::{hosts as hosts_regex, seconds};
+use super::envoy::{UNSENT, hosts as hosts_regex, seconds};
 use super::kubernetes::routing::{self, Way, literal};
 use super::kubernetes::{self, Module, accepted, http_matches, prefix, removed, resource, with};
 use crate::config::{Backend, ConfigErrors, KeyPath};
+use crate::contract::{RETRIABLE_STATUSES, SCHEME_HEADER, SERVER_ERRORS};
 use crate::refusal::{LocalReply, Refusal};
 
 /// What the configuration of the gateway does not say, since it concerns the mesh.
@@ -360,9 +361,16 @@ fn virtual_route(source: &Source, way: &Way<'_>, service: &Service) -> Value {
 /// Source: <https://istio.io/latest/docs/reference/config/networking/virtual-service/#HTTPRetry>.
 fn retries(backend: &Backend) -> Value {
     let (attempts, conditions) = match backend.max_retries {
-        // Once, and only what has certainly not reached the provider.
-        0 => (1, "connect-failure,refused-stream,reset-before-request"),
-        max_retries => (max_retries.min(i32::MAX.unsigned_abs()), "5xx,429"),
+        0 => (1, UNSENT.join(",")),
+        max_retries => {
+            let statuses = RETRIABLE_STATUSES.iter().map(u16::to_string);
+            let conditions = [SERVER_ERRORS.to_owned()].into_iter().chain(statuses);
+            let conditions: Vec<String> = conditions.collect();
+            (
+                max_retries.min(i32::MAX.unsigned_abs()),
+                conditions.join(","),
+            )
+        }
     };
     json!({
         "attempts": attempts,
@@ -507,7 +515,7 @@ const NETWORKING: &str = "networking.istio.io/v1";
 
 /// What is removed when a request has got its route: Envoy adds it before, or needs it until then.
 const REMOVED_HEADERS: [&str; 4] = [
-    "x-forwarded-proto",
+    SCHEME_HEADER,
     "x-envoy-attempt-count",
     "x-envoy-decorator-operation",
     "x-envoy-expected-rq-timeout-ms",

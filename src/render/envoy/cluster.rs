@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::Source;
-use super::{Machine, NAME, circuit_breakers, extension, module, seconds, socket_address, typed};
+use super::{Machine, circuit_breakers, extension, module, seconds, socket_address, typed};
 use crate::config::{Address, Backend, Tls};
+use crate::contract::{BACKEND_MEMBER, METADATA_NAMESPACE};
 use crate::token;
 
 /// The cluster of one backend.
@@ -34,7 +35,7 @@ pub fn cluster(source: &Source, backend: &Backend, machine: &Machine) -> Value {
                     "address": socket_address(address),
                 },
                 // By this the module knows for whom it speaks.
-                "metadata": {"filter_metadata": {NAME: {"backend": name}}},
+                "metadata": {"filter_metadata": {METADATA_NAMESPACE: {BACKEND_MEMBER: name}}},
             }]}],
         },
     }));

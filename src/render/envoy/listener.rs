@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::super::Source;
 use super::{Machine, NAME, extension, module, route, socket_address};
+use crate::contract::{
+    ADAPTED_HEADER, BACKEND_MEMBER, METADATA_NAMESPACE, UNKNOWN_ROUTE, error_type_expression,
+};
 
 /// The one listener.
 pub fn listener(source: &Source, machine: &Machine) -> Value {
@@ -93,12 +96,12 @@ fn access_log() -> Value {
             "flags": "%RESPONSE_FLAGS%",
             "route": "%ROUTE_NAME%",
             // Of a pool the member that was asked last, and the cluster that tells the order.
-            "backend": "%METADATA(UPSTREAM_HOST:llm-proxy:backend)%",
+            "backend": format!("%METADATA(UPSTREAM_HOST:{METADATA_NAMESPACE}:{BACKEND_MEMBER})%"),
             "cluster": "%UPSTREAM_CLUSTER%",
             "upstream": "%UPSTREAM_HOST%",
             "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
             // The parameters that were adapted for the backend.
-            "adapted": "%RESP(x-llm-proxy-adapted)%",
+            "adapted": format!("%RESP({ADAPTED_HEADER})%"),
             "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
             "first_byte_ms": "%RESPONSE_DURATION%",
             "duration_ms": "%DURATION%",
@@ -126,8 +129,8 @@ fn local_replies() -> Value {
     json!({"mappers": [{
         "filter": {"and_filter": {"filters": [is_error, is_envoys]}},
         "body_format_override": {"json_format": {"error": {
-            "message": format!("{MESSAGE_WITHOUT_BODY}%LOCAL_REPLY_BODY%"),
-            "type": TYPE,
+            "message": format!("%CEL({})%%LOCAL_REPLY_BODY%", message_without_body()),
+            "type": format!("%CEL({})%", error_type_expression()),
             "param": null,
             "code": CODE,
         }}},
@@ -135,19 +138,15 @@ fn local_replies() -> Value {
 }
 
 /// Some of Envoy's replies have no body: these say what happened.
-const MESSAGE_WITHOUT_BODY: &str = "%CEL(response.code_details == 'route_not_found' \
-     ? 'no route matches this host and path' \
-     : response.code_details in \
-     ['absolute_path_rejected', 'cluster_not_found', 'missing_host_header', \
-     'path_normalization_failed', 'upgrade_failed', 'wasm_fail_stream'] \
-     ? response.code_details : '')%";
-
-/// The `type` by status, as `refusal::type_of` has it.
-const TYPE: &str = "%CEL(response.code >= 500 ? 'server_error' \
-     : response.code == 401 ? 'authentication_error' \
-     : response.code == 403 ? 'permission_error' \
-     : response.code == 429 ? 'rate_limit_error' \
-     : 'invalid_request_error')%";
+fn message_without_body() -> String {
+    format!(
+        "response.code_details == 'route_not_found' ? '{UNKNOWN_ROUTE}' \
+         : response.code_details in \
+         ['absolute_path_rejected', 'cluster_not_found', 'missing_host_header', \
+         'path_normalization_failed', 'upgrade_failed', 'wasm_fail_stream'] \
+         ? response.code_details : ''"
+    )
+}
 
 const CODE: &str = "%CEL(response.code_details.startsWith('upstream_reset') \
      ? 'upstream_unavailable' : response.code_details)%";

@@ -1,6 +1,7 @@
 //! The route table: the gateway's routes in file order, then what nobody answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -9,7 +10,11 @@ use super::super::Source;
 use super::{NAME, aggregate, seconds};
 use crate::catalog::{self, Listing};
 use crate::config::{Backend, Destination, Gateway};
-use crate::exchange::{aliases_text, choose};
+use crate::contract::{
+    CLUSTER_HEADER, METADATA_NAMESPACE, RETRIABLE_STATUSES, ROUTE_HEADER, RouteMetadata,
+    SELECTION_HEADERS, SERVER_ERRORS,
+};
+use crate::model::Renaming;
 use crate::operation::Operation;
 use crate::pool::Pool;
 use crate::refusal::{LocalReply, Refusal};
@@ -32,11 +37,7 @@ pub fn table(source: &Source) -> Value {
     let mut table = Map::from_iter([("name".to_owned(), NAME.into())]);
     if source.needs_chooser() {
         // The module says these; from a client Envoy does not take them.
-        let ours = json!([
-            choose::CLUSTER_HEADER,
-            choose::ROUTE_HEADER,
-            choose::ATTEMPTS_HEADER,
-        ]);
+        let ours = json!(SELECTION_HEADERS);
         table.insert("internal_only_headers".to_owned(), ours);
     }
     if longest_body > MAX_DIRECT_BODY_BYTES {
@@ -62,9 +63,8 @@ fn to_backends(gateway: &Gateway, route: &Route) -> Vec<Value> {
         .map(|to| {
             let mut matches = matches(route, &route.methods);
             if route.needs_model() {
-                let said = choose::said(route, &to);
-                let said = header(choose::ROUTE_HEADER, json!({"exact": said}));
-                add_header(&mut matches, said);
+                let label = json!({"exact": route.label(&to)});
+                add_header(&mut matches, header(ROUTE_HEADER, label));
             }
             named(route.name.as_str(), matches, action(route, &to))
         })
@@ -83,7 +83,7 @@ fn waiting(route: &Route) -> Option<Value> {
         return None;
     }
     let action = json!({
-        "cluster_header": choose::CLUSTER_HEADER,
+        "cluster_header": CLUSTER_HEADER,
         "timeout": "0s",
         "idle_timeout": seconds(MIN_IDLE_TIMEOUT),
     });
@@ -95,7 +95,7 @@ fn waiting(route: &Route) -> Option<Value> {
 fn action(route: &Route, to: &Destination) -> Map<String, Value> {
     let mut action = match to {
         Destination::Backend(backend) => json!({"cluster": backend.name.as_str()}),
-        Destination::Pool(_) => json!({"cluster_header": choose::CLUSTER_HEADER}),
+        Destination::Pool(_) => json!({"cluster_header": CLUSTER_HEADER}),
     };
     let (longest, retry_policy) = match to {
         Destination::Backend(backend) => (longest(backend), retry_policy(backend)),
@@ -115,7 +115,7 @@ fn action(route: &Route, to: &Destination) -> Map<String, Value> {
     if let Some(metadata) = metadata(route, to.name().as_str()) {
         rest.insert(
             "metadata".to_owned(),
-            json!({"filter_metadata": {NAME: metadata}}),
+            json!({"filter_metadata": {METADATA_NAMESPACE: metadata}}),
         );
     }
     rest.insert("route".to_owned(), action);
@@ -130,20 +130,19 @@ pub fn has_metadata(route: &Route) -> bool {
 /// What the module has to know about a route to `to`. It costs time with each request, so a path is
 /// there only where the operation cannot be found without.
 fn metadata(route: &Route, to: &str) -> Option<Value> {
-    let mut metadata = Map::new();
-    if Operation::needs_base(&route.path) {
-        metadata.insert("path".to_owned(), route.path.as_str().into());
-    }
-    if let Some(model) = &route.model {
-        metadata.insert("model".to_owned(), (**model).into());
-    }
-    if !route.aliases.is_empty() {
-        metadata.insert("aliases".to_owned(), aliases_text(&route.aliases).into());
-    }
-    if route.backend_from_model {
-        metadata.insert("prefix".to_owned(), format!("{to}/").into());
-    }
-    (!metadata.is_empty()).then_some(Value::Object(metadata))
+    let metadata = RouteMetadata {
+        backend: None,
+        model: route.model.as_deref().map(str::to_owned),
+        path: Operation::needs_base(&route.path).then(|| route.path.clone()),
+        renaming: Renaming {
+            aliases: Some(Rc::clone(&route.aliases)),
+            prefix: route.backend_from_model.then(|| Rc::from(format!("{to}/"))),
+        },
+    };
+    let members = metadata.encode().into_iter();
+    let members = members.map(|(name, text)| (name.to_owned(), Value::from(text)));
+    let members: Map<String, Value> = members.collect();
+    (!members.is_empty()).then_some(Value::Object(members))
 }
 
 /// The models below each base URL, where the configuration has to tell them.
@@ -289,17 +288,15 @@ fn retry_policy(backend: &Backend) -> Value {
     let per_try_timeout = seconds(backend.timeout);
     let retry_back_off = json!({"base_interval": "0.250s", "max_interval": "8s"});
     match backend.max_retries {
-        // Once, and only what has certainly not reached the provider.
         0 => json!({
-            "retry_on": "connect-failure,refused-stream,reset-before-request",
+            "retry_on": UNSENT.join(","),
             "num_retries": 1,
             "per_try_timeout": per_try_timeout,
             "retry_back_off": retry_back_off,
         }),
-        // `5xx` has lost connections and the timeout as well.
         max_retries => json!({
-            "retry_on": "5xx,retriable-status-codes",
-            "retriable_status_codes": [429],
+            "retry_on": format!("{SERVER_ERRORS},retriable-status-codes"),
+            "retriable_status_codes": RETRIABLE_STATUSES,
             "num_retries": max_retries,
             "per_try_timeout": per_try_timeout,
             "retry_back_off": retry_back_off,
@@ -315,7 +312,7 @@ fn retry_policy(backend: &Backend) -> Value {
 fn pool_retry_policy(pool: &Pool) -> Value {
     let mut retry_on = vec!["reset", "connect-failure", "refused-stream"];
     if pool.fallback_on.server_errors {
-        retry_on.push("5xx");
+        retry_on.push(SERVER_ERRORS);
     }
     if !pool.fallback_on.statuses.is_empty() {
         retry_on.push("retriable-status-codes");
@@ -486,6 +483,10 @@ fn direct(reply: &LocalReply) -> Map<String, Value> {
         ("response_headers_to_add".to_owned(), Value::Array(headers)),
     ])
 }
+
+/// Envoy's retry conditions for a request that has certainly not reached the provider: a backend without
+/// retries has one for these.
+pub const UNSENT: [&str; 3] = ["connect-failure", "refused-stream", "reset-before-request"];
 
 /// The methods whose requests have a body that can say a model.
 const WITH_BODY: [&str; 3] = ["PATCH", "POST", "PUT"];
