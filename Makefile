@@ -123,27 +123,29 @@ e2e: build wasm mock reentry pack $(INSTALLED) $(MIDDLE_ENVOY) $(if $(HAS_GO),$(
 	@$(if $(HAS_GO),,echo "e2e: without Go, manifests are not checked as an API server does it, and func-e does not run" >&2)
 	$(VENV)/bin/python -m pytest e2e $(ARGS)
 
-# The real control planes. Without Go, or where a user may not make namespaces, a sentence says that
-# they are left out; with CI=true that is a failure.
+# The real control planes. Without Go or etcd, or where a user may not make namespaces, a sentence says
+# that they are left out; with CI=true that is a failure.
 NEEDED := build wasm mock pack image $(INSTALLED)
-LEFT_OUT = @echo "$@: left out, since there is no Go to build it with" >&2; [ "$(CI)" != true ]
+LEFT_OUT = @echo "$@: left out, since there is no $(1)" >&2; [ "$(CI)" != true ]
+WITHOUT_GO = $(call LEFT_OUT,Go to build it with)
+WITHOUT_ETCD = $(call LEFT_OUT,etcd (Debian: etcd-server))
 INSIDE = e2e/control_planes/inside.sh $@ $(VENV)/bin/python -m pytest --numprocesses=0 $(ARGS)
 
 .PHONY: e2e-func-e
 e2e-func-e: $(if $(HAS_GO),build wasm mock $(INSTALLED) $(FUNC_E)) ## Run the command by func-e itself, with a mirror (Go; 1 min of CPU to build it, 1 to run)
-	$(if $(HAS_GO),$(VENV)/bin/python -m pytest --numprocesses=0 e2e/test_func_e.py $(ARGS),$(LEFT_OUT))
+	$(if $(HAS_GO),$(VENV)/bin/python -m pytest --numprocesses=0 e2e/test_func_e.py $(ARGS),$(WITHOUT_GO))
 
 .PHONY: e2e-istio
 e2e-istio: $(if $(HAS_GO),$(NEEDED) $(ISTIO)) ## Run the manifests for Istio by Istio itself (Go, namespaces; 20 min of CPU to build it, 2 to run)
-	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_istio*.py,$(LEFT_OUT))
+	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_istio*.py,$(WITHOUT_GO))
 
 .PHONY: e2e-envoy-gateway
 e2e-envoy-gateway: $(if $(HAS_GO),$(NEEDED) $(ENVOY_GATEWAY) $(OLD_ENVOY_GATEWAY) $(MIDDLE_ENVOY)) ## Run those for Envoy Gateway by itself (Go, namespaces; 20 min of CPU to build it, 3 to run)
-	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_envoy_gateway*.py,$(LEFT_OUT))
+	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_envoy_gateway*.py,$(WITHOUT_GO))
 
 .PHONY: e2e-apiserver
-e2e-apiserver: $(if $(HAS_GO),build mock $(INSTALLED) $(APISERVER) $(CRDS)) ## Run the commands of envoy/README.md against an API server (Go, etcd, namespaces; 12 min of CPU to build it, 1 to run)
-	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_apiserver.py,$(LEFT_OUT))
+e2e-apiserver: $(if $(and $(HAS_GO),$(HAS_ETCD)),build $(INSTALLED) $(APISERVER) $(CRDS)) ## Run the commands of envoy/README.md against an API server (Go, etcd, namespaces; 12 min of CPU to build it, 1 to run)
+	$(if $(HAS_GO),$(if $(HAS_ETCD),$(INSIDE) e2e/control_planes/test_on_apiserver.py,$(WITHOUT_ETCD)),$(WITHOUT_GO))
 
 .PHONY: attack
 attack: build wasm mock reentry pack $(INSTALLED) ## Run the attacks behind Envoy, also those that take long

@@ -14,7 +14,7 @@ import yaml
 
 from harness import artefacts
 from harness.control_planes.apiserver import ApiServer
-from harness.control_planes.world import World
+from harness.control_planes.world import bring_loopback_up
 
 TEXT = (artefacts.EXAMPLES / "README.md").read_text()
 PARTS = "app.kubernetes.io/instance=llm-proxy"
@@ -29,18 +29,18 @@ STUBS = {
 }
 
 
+@pytest.fixture(scope="module")
+def directory():
+    """Where the servers keep their files, in namespaces that have a loopback."""
+    bring_loopback_up()
+    return artefacts.OUTPUT / "control-planes"
+
+
 @pytest.fixture(scope="module", params=["oldest", "newest"])
-def server(world, request):
-    server = ApiServer(world.directory / f"apiserver-{request.param}", request.param)
+def server(directory, request):
+    server = ApiServer(directory / f"apiserver-{request.param}", request.param)
     yield server
     server.stop()
-
-
-@pytest.fixture(scope="module")
-def world():
-    world = World(artefacts.OUTPUT / "control-planes")
-    yield world
-    world.stop()
 
 
 @pytest.fixture

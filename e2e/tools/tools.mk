@@ -4,6 +4,7 @@
 
 GO ?= go
 HAS_GO := $(shell command -v $(GO) 2> /dev/null)
+HAS_ETCD := $(shell command -v etcd 2> /dev/null)
 FUNC_E_VERSION := 1.6.0
 # The newest Envoy Gateway, and the oldest that is supported.
 ENVOY_GATEWAY_VERSION := 1.9.1
