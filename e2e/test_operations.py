@@ -178,6 +178,7 @@ def test_options_and_head_pass(gateway, mock, backend):
     reply = gateway.request("OPTIONS", f"/{backend}/v1/chat/completions", headers=preflight)
     assert (reply.status, reply.header("access-control-allow-origin")) == (204, "*")
     assert (mock.only().method, mock.only().path) == ("OPTIONS", "/v1/chat/completions")
+    assert not mock.only().all("authorization")
     mock.forget()
     mock.reply(headers=[("content-type", "application/json"), ("x-mark", "1")])
     reply = gateway.request("HEAD", f"/{backend}/v1/models")

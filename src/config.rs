@@ -158,6 +158,18 @@ pub struct Backend {
     pub tls: Tls,
 }
 
+impl Backend {
+    /// The same backend without what authenticates at it, and without the headers that it gets.
+    pub fn without_credentials(&self) -> Self {
+        Self {
+            auth: Auth::Nobody,
+            headers: Vec::new(),
+            query: None,
+            ..self.clone()
+        }
+    }
+}
+
 /// Who authenticates at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {

@@ -1092,7 +1092,10 @@ impl Exchange {
         self.waits_for = target.deadline.map(|limit| (Event::FirstByte, limit));
         let base = target.path;
         let operation = Operation::of(path, base.as_deref()).map_err(|_| Refusal::InvalidPath)?;
-        let backend = Rc::clone(&target.backend);
+        let backend = match admission::is_preflight(headers) {
+            true => Rc::new(target.backend.without_credentials()),
+            false => Rc::clone(&target.backend),
+        };
         self.backend = Some(target.backend);
         self.series = target.series;
         let route = target.route.and_then(|index| gateway.routes.get(index));

@@ -1035,6 +1035,25 @@ tests! {
         assert_eq!(wire.reply.map(|reply| reply.status), Some(400));
     }
 
+    fn a_preflight_goes_without_any_credential() {
+        let config = "apiKey: $KEY, auth: {header: {X-Token: '${KEY}'}, query: {key: '$KEY'}}";
+        let sent = |method, requested: &[(&'static str, &'static str)]| {
+            let mut headers = vec![(":method", method), (":path", "/v1/chat/completions")];
+            headers.extend([("origin", "https://a.example"), ("authorization", "Bearer sk-client")]);
+            headers.extend(requested);
+            let wire = send(&mut Exchange::new(held(config)), &headers, &Host::default(), &[]);
+            assert_eq!(wire.header("origin"), Some("https://a.example"));
+            format!("{:?}", wire.headers)
+        };
+        let requested = [("access-control-request-method", "POST")];
+        let preflight = sent("OPTIONS", &requested);
+        assert!(!preflight.contains("sk-") && preflight.contains("POST"), "{preflight}");
+        assert!(preflight.contains("/base/chat/completions"), "{preflight}");
+        // By one of the two alone it is none.
+        assert!(sent("OPTIONS", &[]).contains("sk-ours"));
+        assert!(sent("DELETE", &requested).contains("sk-ours"));
+    }
+
     fn the_key_is_ours_or_the_clients_and_never_both() {
         let client = [
             (":method", "GET"),

@@ -106,6 +106,15 @@ impl Request<'_> {
     }
 }
 
+/// Whether a browser asks what a page may send. It does so before it sends any credential, so no policy
+/// about clients has admitted the request, and no provider needs a key to reply.
+///
+/// Source: <https://fetch.spec.whatwg.org/#cors-preflight-request>.
+pub fn is_preflight(headers: &Headers<'_>) -> bool {
+    headers.get(":method") == Some(b"OPTIONS")
+        && headers.get("access-control-request-method").is_some()
+}
+
 /// The boundary of a form that may be read; `None`: it is no form, or one that servers could read in
 /// different ways.
 pub fn form(headers: &Headers<'_>) -> Option<Boundary> {
