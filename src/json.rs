@@ -215,6 +215,31 @@ pub enum Kind {
     String,
 }
 
+/// What learns of the tokens of a text at all depths, while a [`Scanner`] reads it. Values other than
+/// objects and arrays are left out.
+pub trait Outline {
+    /// One that stands at the absolute offset `at`.
+    fn token(&mut self, token: Token, at: u64);
+
+    /// The text of the key that has started, or its next part, without quotes. `ends`: it is the last.
+    fn key(&mut self, text: &[u8], ends: bool);
+}
+
+/// A token of one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// `}` or `]`.
+    Close,
+    /// `,`
+    Comma,
+    /// The `"` of a key.
+    KeyStart,
+    /// `[`
+    OpenArray,
+    /// `{`
+    OpenObject,
+}
+
 /// The raw text of a watched value, quotes and escapes included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueText<'a> {
@@ -250,9 +275,22 @@ impl Scanner {
     /// When the text is not valid JSON, not an object, or repeats a watched member. The scanner
     /// then stays in error: further calls consume nothing and return the same error.
     pub fn scan(&mut self, input: &mut &[u8]) -> Result<Event, InvalidJson> {
+        self.scan_outlined(input, None)
+    }
+
+    /// The same, and tells `outline` every token that is consumed.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`scan`](Scanner::scan).
+    pub fn scan_outlined<'o>(
+        &mut self,
+        input: &mut &[u8],
+        outline: Option<&'o mut (dyn Outline + 'o)>,
+    ) -> Result<Event, InvalidJson> {
         let before = *input;
         let is_open = self.open.is_some();
-        let result = self.advance(input);
+        let result = self.advance(input, outline);
         let consumed = consumed(before, input);
         self.position += consumed.len() as u64;
         // A watched value starts where a call starts and ends where a call ends, so while one is
@@ -311,9 +349,17 @@ impl Scanner {
     }
 
     /// [`scan`](Scanner::scan), except for what follows from how much was consumed.
-    fn advance(&mut self, rest: &mut &[u8]) -> Result<Event, InvalidJson> {
+    fn advance<'o>(
+        &mut self,
+        rest: &mut &[u8],
+        outline: Option<&'o mut (dyn Outline + 'o)>,
+    ) -> Result<Event, InvalidJson> {
         let end = self.position + rest.len() as u64;
-        let mut rest = Rest { bytes: rest, end };
+        let mut rest = Rest {
+            bytes: rest,
+            end,
+            outline,
+        };
         loop {
             let event = match self.state {
                 State::InString { within, is_key } => self.string(within, is_key, &mut rest)?,
@@ -328,13 +374,21 @@ impl Scanner {
         }
     }
 
-    fn string(&mut self, within: Within, is_key: bool, rest: &mut Rest<'_, '_>) -> Progress {
+    fn string(&mut self, within: Within, is_key: bool, rest: &mut Rest<'_, '_, '_>) -> Progress {
         let is_watchable = is_key && self.nesting.depth == 1;
         let before = *rest.bytes;
         let result = string::read(within, rest.bytes);
         if is_watchable {
             let limit = self.watched.0.longest_key + 1;
             extend_up_to(&mut self.key, consumed(before, rest.bytes), limit);
+        }
+        if is_key && let Some(outline) = &mut rest.outline {
+            let text = consumed(before, rest.bytes);
+            let (text, ends) = match (&result, text) {
+                (Ok(None), [text @ .., _]) => (text, true),
+                _ => (text, false),
+            };
+            outline.key(text, ends);
         }
         match result {
             Err(Fault::NotUtf8 { back }) => Err(InvalidJson::NotUtf8 {
@@ -357,7 +411,7 @@ impl Scanner {
         }
     }
 
-    fn number(&mut self, number: Number, rest: &mut Rest<'_, '_>) -> Progress {
+    fn number(&mut self, number: Number, rest: &mut Rest<'_, '_, '_>) -> Progress {
         let number = number.read(rest.bytes);
         if rest.bytes.is_empty() {
             self.state = State::InNumber(number);
@@ -369,7 +423,7 @@ impl Scanner {
         }
     }
 
-    fn literal(&mut self, mut left: &'static [u8], rest: &mut Rest<'_, '_>) -> Progress {
+    fn literal(&mut self, mut left: &'static [u8], rest: &mut Rest<'_, '_, '_>) -> Progress {
         while let Some((expected, others)) = left.split_first() {
             match rest.bytes.split_first() {
                 None => {
@@ -385,7 +439,7 @@ impl Scanner {
     }
 
     /// White space, and one byte between tokens or the first one of a token.
-    fn structure(&mut self, expect: Expect, rest: &mut Rest<'_, '_>) -> Progress {
+    fn structure(&mut self, expect: Expect, rest: &mut Rest<'_, '_, '_>) -> Progress {
         while let Some((b' ' | b'\t' | b'\n' | b'\r', after)) = rest.bytes.split_first() {
             *rest.bytes = after;
         }
@@ -397,11 +451,16 @@ impl Scanner {
             (Expect::Value | Expect::ItemOrEnd, _) if let Some(kind) = Kind::of(byte) => {
                 return self.value_start(kind, byte, rest);
             }
-            (Expect::CommaOrEnd, b',') if self.nesting.in_object() => {
-                self.state = State::Expect(Expect::Key);
+            (Expect::CommaOrEnd, b',') => {
+                let next = match self.nesting.in_object() {
+                    true => Expect::Key,
+                    false => Expect::Value,
+                };
+                self.state = State::Expect(next);
+                rest.tell(Token::Comma, at);
             }
-            (Expect::CommaOrEnd, b',') => self.state = State::Expect(Expect::Value),
             (Expect::Key | Expect::KeyOrEnd, b'"') => {
+                rest.tell(Token::KeyStart, at);
                 if self.nesting.depth == 1 {
                     self.key_at = at;
                     self.key.clear();
@@ -415,14 +474,17 @@ impl Scanner {
             (Expect::Colon, b':') => self.state = State::Expect(Expect::Value),
             (Expect::ItemOrEnd, b']') | (Expect::KeyOrEnd, b'}') => {
                 *rest.bytes = after;
+                rest.tell(Token::Close, at);
                 return Ok(self.close(at, true));
             }
             (Expect::CommaOrEnd, b']' | b'}') if self.nesting.in_object() == (byte == b'}') => {
                 *rest.bytes = after;
+                rest.tell(Token::Close, at);
                 return Ok(self.close(at, false));
             }
             (Expect::Object, b'{') => {
                 self.nesting.open(true, at)?;
+                rest.tell(Token::OpenObject, at);
                 self.state = State::Expect(Expect::KeyOrEnd);
             }
             (Expect::Object, _) if Kind::of(byte).is_some() => {
@@ -435,7 +497,7 @@ impl Scanner {
     }
 
     /// The first byte of a value. Announces a watched one; then, in the next call, enters it.
-    fn value_start(&mut self, kind: Kind, byte: u8, rest: &mut Rest<'_, '_>) -> Progress {
+    fn value_start(&mut self, kind: Kind, byte: u8, rest: &mut Rest<'_, '_, '_>) -> Progress {
         let at = rest.at();
         if let Some(member) = self.due.take() {
             self.open = Some(Open { member, at });
@@ -451,10 +513,12 @@ impl Scanner {
             Kind::Number => return self.number(Number::Start, rest),
             Kind::Array => {
                 self.nesting.open(false, at)?;
+                rest.tell(Token::OpenArray, at);
                 self.state = State::Expect(Expect::ItemOrEnd);
             }
             Kind::Object => {
                 self.nesting.open(true, at)?;
+                rest.tell(Token::OpenObject, at);
                 self.state = State::Expect(Expect::KeyOrEnd);
             }
             Kind::String => {
@@ -607,14 +671,21 @@ impl Nesting {
     }
 }
 
-/// The input that is left, and where it ends.
-struct Rest<'r, 'a> {
+/// The input that is left, where it ends, and what learns of its tokens.
+struct Rest<'r, 'a, 'o> {
     bytes: &'r mut &'a [u8],
     /// Absolute offset of the end.
     end: u64,
+    outline: Option<&'o mut (dyn Outline + 'o)>,
 }
 
-impl Rest<'_, '_> {
+impl Rest<'_, '_, '_> {
+    fn tell(&mut self, token: Token, at: u64) {
+        if let Some(outline) = &mut self.outline {
+            outline.token(token, at);
+        }
+    }
+
     /// Absolute offset of the first byte.
     fn at(&self) -> u64 {
         self.end - self.bytes.len() as u64

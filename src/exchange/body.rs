@@ -55,8 +55,6 @@ pub struct BodyEdit {
     limits: Option<Limits>,
     /// Members of messages that are another provider's; `None`: they stay.
     foreign: Option<ForeignMembers>,
-    /// Where those are overwritten in the bytes at hand, in order.
-    overwritten: Vec<Blank>,
     /// Where the bytes at hand begin: what stands before has gone on.
     base: u64,
     /// The value that is open where the bytes at hand end, and has to wait for its end.
@@ -207,7 +205,6 @@ impl BodyEdit {
             member,
             limits: None,
             foreign: None,
-            overwritten: Vec::new(),
             base: 0,
             open: None,
             splices: Vec::new(),
@@ -295,9 +292,10 @@ impl BodyEdit {
 
     fn scan(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         loop {
+            let outline = self.foreign.as_mut().map(|it| it as &mut dyn json::Outline);
             match self
                 .scanner
-                .scan(&mut bytes)
+                .scan_outlined(&mut bytes, outline)
                 .map_err(|error| self.invalid(error))?
             {
                 Event::InputEmpty => return Ok(()),
@@ -594,9 +592,6 @@ impl BodyEdit {
 impl Edit for BodyEdit {
     fn push(&mut self, bytes: &[u8], ends: bool) -> Result<Pushed, Refusal> {
         self.scan(bytes)?;
-        if let Some(foreign) = &mut self.foreign {
-            foreign.push(bytes, &mut self.overwritten);
-        }
         if ends {
             self.scanner.finish().map_err(Refusal::InvalidBody)?;
         }
@@ -621,13 +616,11 @@ impl Edit for BodyEdit {
             });
         }
         let splices = std::mem::take(&mut self.splices);
-        if let Some(foreign) = &mut self.foreign {
-            foreign.pass(&mut self.overwritten);
-        }
+        let foreign = self.foreign.as_mut();
         Ok(Pushed::Pass {
             headers,
             splices,
-            blanks: std::mem::take(&mut self.overwritten),
+            blanks: foreign.map_or_else(Vec::new, |it| it.pass(self.base)),
         })
     }
 

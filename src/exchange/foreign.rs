@@ -13,10 +13,10 @@
 //!   {"role":"assistant"                          ,"content":"a"}
 //! ```
 //!
-//! The text is valid JSON: a [`Scanner`](crate::json::Scanner) reads the same bytes before. A key that
-//! is written with escapes is not recognised and passes.
+//! It learns of the body's tokens from the [`Scanner`](crate::json::Scanner) that checks the body. A key
+//! that is written with escapes is not recognised and passes.
 
-use crate::json::Blank;
+use crate::json::{Blank, Outline, Token};
 
 /// Finds the members of one body, as it arrives.
 #[derive(Debug)]
@@ -25,15 +25,12 @@ pub struct ForeignMembers {
     top: &'static [&'static str],
     /// Of a message.
     names: &'static [&'static str],
-    /// Where the next byte is in the body.
-    position: u64,
     /// Where the bytes at hand begin: blanks count from there.
     base: u64,
     /// How many objects and arrays are open.
     depth: u32,
     /// How many of them, from the outside, are on the way `{"messages": [{"tool_calls": [{`.
     on_way: u32,
-    text: Text,
     /// In an object on the way.
     member: Member,
     /// Where the comma before the next member is.
@@ -45,13 +42,8 @@ pub struct ForeignMembers {
     blank: Option<Open>,
     /// Whether the bytes before the next key have gone on, so that it stays.
     is_too_late: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Text {
-    Outside,
-    Inside,
-    AfterBackslash,
+    /// What is overwritten in the bytes at hand, in order.
+    blanks: Vec<Blank>,
 }
 
 /// What comes next in an object on the way.
@@ -78,53 +70,16 @@ impl ForeignMembers {
         Self {
             top,
             names,
-            position: 0,
             base: 0,
             depth: 0,
             on_way: 0,
-            text: Text::Outside,
             member: Member::Value,
             comma: None,
             key: [0; MAX_KEY],
             key_length: 0,
             blank: None,
             is_too_late: false,
-        }
-    }
-
-    /// Takes the next bytes, and adds what is overwritten in them.
-    pub fn push(&mut self, bytes: &[u8], blanks: &mut Vec<Blank>) {
-        let mut rest = bytes;
-        while let [byte, after @ ..] = rest {
-            match self.text {
-                Text::AfterBackslash => {
-                    self.text = Text::Inside;
-                    self.note(*byte);
-                }
-                Text::Inside => {
-                    let plain = rest.iter().take_while(|it| !matches!(it, b'"' | b'\\'));
-                    let plain = plain.count();
-                    if plain > 0 {
-                        let (text, after) = rest.split_at(plain);
-                        if matches!(self.member, Member::InKey { .. }) {
-                            text.iter().for_each(|byte| self.note(*byte));
-                        }
-                        self.position += plain as u64;
-                        rest = after;
-                        continue;
-                    }
-                    match byte {
-                        b'\\' => {
-                            self.text = Text::AfterBackslash;
-                            self.note(*byte);
-                        }
-                        _ => self.string_ends(),
-                    }
-                }
-                Text::Outside => self.structure(*byte, blanks),
-            }
-            self.position += 1;
-            rest = after;
+            blanks: Vec::new(),
         }
     }
 
@@ -134,25 +89,20 @@ impl ForeignMembers {
         self.is_on_way() && may_change && !matches!(self.member, Member::Value)
     }
 
-    /// The bytes so far go on: what is open goes on in the next ones.
-    pub fn pass(&mut self, blanks: &mut Vec<Blank>) {
+    /// The bytes before `until` go on: what is open goes on in the next ones. Gives what is overwritten
+    /// in them, in order.
+    pub fn pass(&mut self, until: u64) -> Vec<Blank> {
         self.is_too_late |= self.is_at_a_key();
         if let Some(blank) = &mut self.blank {
-            let from = std::mem::replace(&mut blank.from, self.position);
-            self.overwrite(from, self.position, blanks);
+            let from = std::mem::replace(&mut blank.from, until);
+            self.overwrite(from, until);
         }
-        self.base = self.position;
+        self.base = until;
+        std::mem::take(&mut self.blanks)
     }
 
     fn is_on_way(&self) -> bool {
         self.depth == self.on_way && self.depth % 2 == 1
-    }
-
-    fn note(&mut self, byte: u8) {
-        if let Some(place) = self.key.get_mut(self.key_length) {
-            *place = byte;
-        }
-        self.key_length = self.key_length.saturating_add(1);
     }
 
     /// The name of the member whose key has been read; empty where it is too long to be one of ours.
@@ -160,90 +110,112 @@ impl ForeignMembers {
         self.key.get(..self.key_length).unwrap_or_default()
     }
 
-    fn string_ends(&mut self) {
-        self.text = Text::Outside;
-        if let Member::InKey { has_before, start } = self.member {
-            self.member = Member::Value;
-            let is_one_of = |names: &[&str]| names.iter().any(|it| it.as_bytes() == self.name());
-            let is_foreign = match self.on_way {
-                BODY => is_one_of(self.top),
-                MESSAGE => is_one_of(self.names),
-                CALL => self.name() == EXTRA_CONTENT,
-                _ => false,
-            };
-            if is_foreign && !std::mem::take(&mut self.is_too_late) {
-                let comma = self.comma.filter(|_| has_before);
-                self.blank = Some(Open {
-                    from: comma.unwrap_or(start),
-                    takes_comma: !has_before,
-                });
-            }
-        }
-    }
-
     /// Both places are in the bytes at hand, which fit the memory.
-    fn overwrite(&self, from: u64, until: u64, blanks: &mut Vec<Blank>) {
+    fn overwrite(&mut self, from: u64, until: u64) {
         let start = u32::try_from(from.saturating_sub(self.base));
         let length = u32::try_from(until.saturating_sub(from));
         if let (Ok(start), Ok(length @ 1..)) = (start, length) {
-            blanks.push(Blank { start, length });
+            self.blanks.push(Blank { start, length });
         }
     }
 
-    fn structure(&mut self, byte: u8, blanks: &mut Vec<Blank>) {
-        match byte {
-            b'"' => {
-                self.text = Text::Inside;
+    fn opens(&mut self, is_object: bool) {
+        let is_next = match self.depth {
+            0 => is_object,
+            // The value of a member that leads on, or an item of its list.
+            1 => !is_object && self.name() == b"messages",
+            MESSAGE => !is_object && self.name() == b"tool_calls",
+            2 | 4 => is_object,
+            _ => false,
+        };
+        if self.depth == self.on_way && is_next && self.blank.is_none() {
+            self.on_way += 1;
+            self.member = Member::Key { has_before: false };
+        }
+        self.depth = self.depth.saturating_add(1);
+    }
+
+    fn closes(&mut self, at: u64) {
+        if self.depth == self.on_way {
+            if let Some(blank) = self.blank.take() {
+                self.overwrite(blank.from, at);
+            }
+            self.on_way = self.on_way.saturating_sub(1);
+            // The value of a member has ended, or an item.
+            self.member = Member::Value;
+            self.key_length = 0;
+        }
+        self.depth = self.depth.saturating_sub(1);
+    }
+
+    fn member_ends(&mut self, comma: u64) {
+        let has_before = match self.blank.take() {
+            None => true,
+            Some(blank) if blank.takes_comma => {
+                self.overwrite(blank.from, comma + 1);
+                false
+            }
+            Some(blank) => {
+                self.overwrite(blank.from, comma);
+                true
+            }
+        };
+        self.comma = Some(comma);
+        self.is_too_late = false;
+        self.member = Member::Key { has_before };
+    }
+
+    fn key_ends(&mut self, has_before: bool, start: u64) {
+        self.member = Member::Value;
+        let is_one_of = |names: &[&str]| names.iter().any(|it| it.as_bytes() == self.name());
+        let is_foreign = match self.on_way {
+            BODY => is_one_of(self.top),
+            MESSAGE => is_one_of(self.names),
+            CALL => self.name() == EXTRA_CONTENT,
+            _ => false,
+        };
+        if is_foreign && !std::mem::take(&mut self.is_too_late) {
+            let comma = self.comma.filter(|_| has_before);
+            self.blank = Some(Open {
+                from: comma.unwrap_or(start),
+                takes_comma: !has_before,
+            });
+        }
+    }
+}
+
+impl Outline for ForeignMembers {
+    fn token(&mut self, token: Token, at: u64) {
+        match token {
+            Token::OpenArray => self.opens(false),
+            Token::OpenObject => self.opens(true),
+            Token::Close => self.closes(at),
+            Token::Comma if self.is_on_way() => self.member_ends(at),
+            Token::Comma => {}
+            Token::KeyStart => {
                 if let (true, Member::Key { has_before }) = (self.is_on_way(), self.member) {
-                    let start = self.position;
-                    self.member = Member::InKey { has_before, start };
+                    self.member = Member::InKey {
+                        has_before,
+                        start: at,
+                    };
                     self.key_length = 0;
                 }
             }
-            b'{' | b'[' => {
-                let is_next = match self.depth {
-                    0 => byte == b'{',
-                    // The value of a member that leads on, or an item of its list.
-                    1 => byte == b'[' && self.name() == b"messages",
-                    MESSAGE => byte == b'[' && self.name() == b"tool_calls",
-                    2 | 4 => byte == b'{',
-                    _ => false,
-                };
-                if self.depth == self.on_way && is_next && self.blank.is_none() {
-                    self.on_way += 1;
-                    self.member = Member::Key { has_before: false };
-                }
-                self.depth = self.depth.saturating_add(1);
-            }
-            b'}' | b']' => {
-                if self.depth == self.on_way {
-                    if let Some(blank) = self.blank.take() {
-                        self.overwrite(blank.from, self.position, blanks);
-                    }
-                    self.on_way = self.on_way.saturating_sub(1);
-                    // The value of a member has ended, or an item.
-                    self.member = Member::Value;
-                    self.key_length = 0;
-                }
-                self.depth = self.depth.saturating_sub(1);
-            }
-            b',' if self.is_on_way() => {
-                let has_before = match self.blank.take() {
-                    None => true,
-                    Some(blank) if blank.takes_comma => {
-                        self.overwrite(blank.from, self.position + 1, blanks);
-                        false
-                    }
-                    Some(blank) => {
-                        self.overwrite(blank.from, self.position, blanks);
-                        true
-                    }
-                };
-                self.comma = Some(self.position);
-                self.is_too_late = false;
-                self.member = Member::Key { has_before };
-            }
-            _ => {}
+        }
+    }
+
+    fn key(&mut self, text: &[u8], ends: bool) {
+        let Member::InKey { has_before, start } = self.member else {
+            return;
+        };
+        // What is too long is none of ours.
+        let end = self.key_length.saturating_add(text.len());
+        if let Some(place) = self.key.get_mut(self.key_length..end) {
+            place.copy_from_slice(text);
+        }
+        self.key_length = end;
+        if ends {
+            self.key_ends(has_before, start);
         }
     }
 }
@@ -261,7 +233,7 @@ const MAX_KEY: usize = 24;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json;
+    use crate::json::{self, Event, Scanner, Watched};
 
     /// What becomes of a body that arrives in two pieces, the first of which is `at` bytes long.
     fn cleaned(body: &str, at: usize) -> String {
@@ -270,20 +242,21 @@ mod tests {
             &["reasoning_content", "reasoning_signature"],
         );
         let (first, second) = body.as_bytes().split_at(at);
+        let mut scanner = Scanner::new(Watched::new([""; 0]));
+        let mut scan = |mut bytes: &[u8], members: &mut ForeignMembers| {
+            while scanner.scan_outlined(&mut bytes, Some(members)).unwrap() != Event::InputEmpty {}
+            scanner.position()
+        };
         let mut out = Vec::new();
         let mut held = first.to_vec();
-        let mut blanks = Vec::new();
-        members.push(first, &mut blanks);
+        let position = scan(first, &mut members);
         if !members.is_at_a_key() {
-            members.pass(&mut blanks);
-            json::overwrite(&mut held, &blanks);
-            blanks.clear();
+            json::overwrite(&mut held, &members.pass(position));
             out.append(&mut held);
         }
-        members.push(second, &mut blanks);
-        members.pass(&mut blanks);
+        let position = scan(second, &mut members);
         held.extend_from_slice(second);
-        json::overwrite(&mut held, &blanks);
+        json::overwrite(&mut held, &members.pass(position));
         out.append(&mut held);
         String::from_utf8(out).unwrap()
     }
