@@ -442,7 +442,7 @@ impl Turns<'_> {
         let has_thinking = signature.is_some();
         let reasoning = reasoning.filter(|_| has_thinking).map(Text::decode);
         // Only one text can have been cut.
-        let cut = only_text(content).filter(|_| has_thinking);
+        let cut = has_thinking.then(|| only_text(content)).flatten();
         let steps = thinking::steps(reasoning.as_deref(), signature.as_deref())
             .ok()
             .filter(|steps| fits(steps, cut.as_deref().unwrap_or_default(), tool_calls));
