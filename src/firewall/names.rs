@@ -76,14 +76,13 @@ pub enum Reason {
 
 /// The header of the table that a name matches.
 pub fn header(name: &[u8]) -> Option<&'static Header> {
-    // Most names begin like none of the table.
-    if INITIALS & initial(name) == 0 {
-        return None;
-    }
-    let found = find(name, HEADERS.len(), |at| {
-        HEADERS.get(at).map(|it| it.pattern)
-    })?;
-    HEADERS.get(found)
+    // Each header of each message is looked up, and most names begin like few of the table.
+    let group = GROUPS.get(initial(name))?;
+    let rows = HEADERS.get(usize::from(group.start)..usize::from(group.end))?;
+    rows.iter().find(|row| match row.pattern.as_bytes() {
+        [stem @ .., b'*'] => name.get(..stem.len()).is_some_and(|it| is_same(stem, it)),
+        whole => is_same(whole, name),
+    })
 }
 
 /// The query parameter of the table that a decoded name matches.
@@ -145,24 +144,39 @@ fn compare(stem: &[u8], name: &[u8]) -> Ordering {
     stem.iter().copied().cmp(name.iter().copied().map(fold))
 }
 
-/// A bit for the first letter of a name, of what begins with `x-` for the letter after it.
-const fn initial(name: &[u8]) -> u64 {
+/// A number for the first letter of a name, of what begins with `x-` for the letter after it.
+const fn initial(name: &[u8]) -> usize {
     match name {
-        [b'x', b'-' | b'_' | b'.', third, ..] => 1 << (32 + (*third & 31)),
-        [first, ..] => 1 << (*first & 31),
+        [b'x', b'-' | b'_' | b'.', third, ..] => 32 + (*third & 31) as usize,
+        [first, ..] => (*first & 31) as usize,
         [] => 0,
     }
 }
 
-/// The bits of all headers in the table.
-const INITIALS: u64 = {
-    let mut bits = 0;
-    let mut rest: &[Header] = &HEADERS;
-    while let Some((row, after)) = rest.split_first() {
-        bits |= initial(row.pattern.as_bytes());
-        rest = after;
+/// Where the rows with one initial stand in the table, which is sorted.
+#[derive(Clone, Copy)]
+struct Group {
+    start: u8,
+    end: u8,
+}
+
+/// The rows by their initials.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "what is out of range does not compile"
+)]
+const GROUPS: [Group; 64] = {
+    let mut groups = [Group { start: 0, end: 0 }; 64];
+    let mut at = 0;
+    while at < HEADERS.len() {
+        let group = &mut groups[initial(HEADERS[at].pattern.as_bytes())];
+        if group.end == 0 {
+            group.start = at as u8;
+        }
+        group.end = at as u8 + 1;
+        at += 1;
     }
-    bits
+    groups
 };
 
 const fn name(
@@ -411,6 +425,13 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn the_rows_of_an_initial_stand_together() {
+        assert!(HEADERS.len() <= usize::from(u8::MAX));
+        let rows: usize = GROUPS.iter().map(|it| usize::from(it.end - it.start)).sum();
+        assert_eq!(rows, HEADERS.len());
     }
 
     #[test]
