@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use crate::json::{self, Quoted, Text};
+
 /// The parts of a `data:` URI whose data is base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataUri<'a> {
@@ -33,6 +35,23 @@ pub fn parse(uri: &str) -> Option<DataUri<'_>> {
         .then_some(DataUri { media_type, data })
 }
 
+/// Takes a URI apart as it stands in a JSON text, without reading what a picture consists of; `None` where
+/// something of it has to be decoded or changed, or it is no such URI.
+pub fn in_place(text: Text<'_>) -> Option<(&str, Quoted<'_>)> {
+    let text = text.quoted().text();
+    let comma = text
+        .iter()
+        .take(MAX_HEAD_BYTES)
+        .position(|it| *it == b',')?;
+    let (head, data) = text.split_at_checked(comma + 1)?;
+    let uri = parse(std::str::from_utf8(head).ok()?)?;
+    let is_canonical = registered(uri.media_type) == uri.media_type && !uri.media_type.is_empty();
+    // All other white space is an escape.
+    let is_plain = |text| !json::contains(b'\\', text) && !json::contains(b' ', text);
+    (is_canonical && is_plain(head) && is_plain(data))
+        .then_some((uri.media_type, Quoted::checked(data)))
+}
+
 /// The same with a media type in lower case and by its registered name, and without line breaks in
 /// the base64, which may also stand there bare. It stays as it is where nothing has to change.
 pub fn canonical(text: Cow<'_, str>) -> Cow<'_, str> {
@@ -44,17 +63,22 @@ pub fn canonical(text: Cow<'_, str>) -> Cow<'_, str> {
             false => text,
         };
     };
-    let lower = uri.media_type.to_ascii_lowercase();
-    let registered = ALIASES
-        .iter()
-        .find(|(alias, _)| *alias == lower)
-        .map_or(lower.as_str(), |(_, name)| name);
+    let registered = registered(uri.media_type);
     if registered == uri.media_type && !uri.data.bytes().any(is_space) {
         return text;
     }
     let head = format!("data:{registered};base64,");
     let start = text.len() - uri.data.len();
     Cow::Owned(written(text, &head, start))
+}
+
+/// A media type in lower case, by its registered name.
+fn registered(media_type: &str) -> Cow<'static, str> {
+    let lower = media_type.to_ascii_lowercase();
+    match ALIASES.iter().find(|(alias, _)| *alias == lower) {
+        Some((_, name)) => Cow::Borrowed(name),
+        None => Cow::Owned(lower),
+    }
 }
 
 fn after_scheme(uri: &str) -> Option<&str> {
@@ -87,6 +111,9 @@ fn written(text: Cow<'_, str>, head: &str, start: usize) -> String {
     }
 }
 
+/// What stands before the data of a URI that is taken apart in place.
+const MAX_HEAD_BYTES: usize = 256;
+
 const ALIASES: [(&str, &str); 9] = [
     ("application/x-pdf", "application/pdf"),
     ("audio/wave", "audio/wav"),
@@ -102,6 +129,43 @@ const ALIASES: [(&str, &str); 9] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_uri_is_taken_apart_in_place_where_that_changes_nothing() {
+        for (text, expected) in [
+            ("data:image/png;base64,AA==", Some(("image/png", "AA=="))),
+            (
+                "DATA:image/png;x=y;BASE64,A_-,",
+                Some(("image/png", "A_-,")),
+            ),
+            ("data:image/png;base64,", Some(("image/png", ""))),
+            ("data:image/jpg;base64,AA==", None),
+            ("data:image/PNG;base64,AA==", None),
+            ("data:;base64,AA==", None),
+            ("data:image/png,AA==", None),
+            ("data:image\\/png;base64,AA==", None),
+            ("data:image/png;base64,AA\\n==", None),
+            ("data:image/png;base64,AA ==", None),
+            ("https://example.com/a,b", None),
+            ("AA==", None),
+            ("", None),
+        ] {
+            let found = in_place(Text::checked(text.as_bytes()));
+            let found = found.map(|(media_type, data)| (media_type, data.text()));
+            assert_eq!(
+                found,
+                expected.map(|(it, data)| (it, data.as_bytes())),
+                "{text}"
+            );
+            let Some(decoded) = Quoted::checked(text.as_bytes()).decode() else {
+                panic!("{text}");
+            };
+            if let Some((media_type, data)) = expected {
+                let canonical = canonical(decoded);
+                assert_eq!(parse(&canonical), Some(DataUri { media_type, data }));
+            }
+        }
+    }
 
     #[test]
     fn a_uri_is_taken_apart() {

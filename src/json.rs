@@ -34,6 +34,7 @@ mod write;
 use std::ops::Range;
 use std::rc::Rc;
 
+pub(crate) use block::contains;
 pub use error::InvalidJson;
 use number::Number;
 pub use quoted::{Quoted, Text};
@@ -377,7 +378,7 @@ impl Scanner {
     fn string(&mut self, within: Within, is_key: bool, rest: &mut Rest<'_, '_, '_>) -> Progress {
         let is_watchable = is_key && self.nesting.depth == 1;
         let before = *rest.bytes;
-        let result = string::read(within, rest.bytes);
+        let result = string::read(within, rest.bytes, &mut false);
         if is_watchable {
             let limit = self.watched.0.longest_key + 1;
             extend_up_to(&mut self.key, consumed(before, rest.bytes), limit);

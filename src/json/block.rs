@@ -37,6 +37,16 @@ pub(super) fn is_plain(block: &[u8; BLOCK]) -> bool {
     ends.fold(0, std::ops::BitOr::bitor) == 0
 }
 
+/// Whether a byte is in a text.
+pub(crate) fn contains(byte: u8, text: &[u8]) -> bool {
+    let (blocks, tail) = text.as_chunks::<BLOCK>();
+    let is_in = |block: &[u8; BLOCK]| {
+        let found = block.iter().map(|&it| u8::from(it == byte));
+        found.fold(0, std::ops::BitOr::bitor) != 0
+    };
+    blocks.iter().any(is_in) || tail.contains(&byte)
+}
+
 /// Whether a byte is a quote, a backslash, or not printable ASCII (DEL counts as such).
 #[inline(always)]
 pub(super) fn ends_plain_text(byte: u8) -> bool {

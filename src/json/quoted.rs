@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::read::{Read, Reader, Unread};
-use super::string;
+use super::{block, string};
 
 /// A string of a JSON text, decoded only by who needs its characters.
 ///
@@ -29,7 +29,7 @@ impl<'a> Quoted<'a> {
     /// The string: borrowed, unless it has escapes. `None` where they are half of a surrogate pair,
     /// which no `str` can hold.
     pub fn decode(self) -> Option<Cow<'a, str>> {
-        if self.0.contains(&b'\\') {
+        if block::contains(b'\\', self.0) {
             return string::decode_escaped(self.0).map(Cow::Owned);
         }
         std::str::from_utf8(self.0).ok().map(Cow::Borrowed)
@@ -47,7 +47,7 @@ impl<'a> Quoted<'a> {
 
     /// Whether it can be [decoded](Self::decode).
     fn is_text(self) -> bool {
-        !self.0.contains(&b'\\') || string::each_piece(self.0, &mut |_| true)
+        !block::contains(b'\\', self.0) || string::each_piece(self.0, &mut |_| true)
     }
 
     /// Whether nothing is in it.

@@ -502,14 +502,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A string, without decoding it.
-    #[inline(never)]
     fn quoted(&mut self) -> Result<Quoted<'a>, Unread> {
+        self.string(&mut false)
+    }
+
+    /// The same. Sets `has_units` as [`string::read`] does.
+    #[inline(never)]
+    fn string(&mut self, has_units: &mut bool) -> Result<Quoted<'a>, Unread> {
         if self.peek() != Some(b'"') {
             return Err(self.unfit("a string"));
         }
         self.skip_byte();
         let before = self.rest;
-        match string::read(Within::Text, &mut self.rest) {
+        match string::read(Within::Text, &mut self.rest, has_units) {
             Ok(None) => {
                 let text = super::consumed(before, self.rest);
                 // The closing quote has been consumed.
@@ -529,7 +534,12 @@ impl<'a> Reader<'a> {
     pub(super) fn text(&mut self) -> Result<Text<'a>, Unread> {
         self.peek();
         let at = self.at();
-        Text::new(self.quoted()?).ok_or(Unread::Unfit {
+        let mut has_units = false;
+        let quoted = self.string(&mut has_units)?;
+        if !has_units {
+            return Ok(Text::checked(quoted.text()));
+        }
+        Text::new(quoted).ok_or(Unread::Unfit {
             at,
             expected: "text: half of a surrogate pair is no character",
         })

@@ -40,15 +40,20 @@ pub(super) enum Fault {
 
 /// Consumes the string up to and with its closing quote.
 ///
-/// Returns `None` when the string is closed, else how to go on with the next chunk.
-pub(super) fn read(mut within: Within, rest: &mut &[u8]) -> Result<Option<Within>, Fault> {
+/// Returns `None` when the string is closed, else how to go on with the next chunk. Sets `has_units` where
+/// the string has an escape such as `\u0065`: no other can be half of a surrogate pair.
+pub(super) fn read(
+    mut within: Within,
+    rest: &mut &[u8],
+    has_units: &mut bool,
+) -> Result<Option<Within>, Fault> {
     if within == Within::Text && short(rest).is_some() {
         return Ok(None);
     }
     loop {
         within = match within {
             Within::Text => {
-                skip_text(rest);
+                skip_text(rest, has_units);
                 match rest.split_first() {
                     None => return Ok(Some(within)),
                     Some((b'"', after)) => {
@@ -82,10 +87,12 @@ pub(super) fn read(mut within: Within, rest: &mut &[u8]) -> Result<Option<Within
                 Some((b'u', [a, b, c, d, after @ ..]))
                     if [a, b, c, d].iter().all(|byte| byte.is_ascii_hexdigit()) =>
                 {
+                    *has_units = true;
                     *rest = after;
                     Within::Text
                 }
                 Some((b'u', after)) => {
+                    *has_units = true;
                     *rest = after;
                     Within::Hex { left: 4 }
                 }
@@ -123,7 +130,7 @@ pub(super) fn short<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 /// Consumes text, as far as it is at hand whole: up to the closing quote, to what is cut in two by
 /// the end of the chunk, or to what is invalid.
 #[inline(always)]
-fn skip_text(rest: &mut &[u8]) {
+fn skip_text(rest: &mut &[u8], has_units: &mut bool) {
     // How many blocks there were without a stop.
     let mut row = 0;
     while let Some((block, after)) = rest.split_first_chunk::<BLOCK>() {
@@ -145,7 +152,7 @@ fn skip_text(rest: &mut &[u8]) {
         while stops != 0 {
             let stop = stops.trailing_zeros() as usize;
             let stopper = rest.get(stop..).unwrap_or_default();
-            let len = long_len(stopper);
+            let len = long_len(stopper, has_units);
             if len == 0 {
                 return skip(rest, stop);
             }
@@ -159,12 +166,13 @@ fn skip_text(rest: &mut &[u8]) {
 
 /// How long the characters or the escape at the front are, of those at which a block stops. Zero if
 /// they are not whole, or invalid.
-fn long_len(text: &[u8]) -> usize {
+fn long_len(text: &[u8], has_units: &mut bool) -> usize {
     match text {
         [b'\\', b'/', ..] => 2,
         [b'\\', b'u', a, b, c, d, ..]
             if [a, b, c, d].iter().all(|byte| byte.is_ascii_hexdigit()) =>
         {
+            *has_units = true;
             6
         }
         _ => characters_len(text),

@@ -2,11 +2,14 @@
 
 use super::cache_control;
 use crate::data_uri::{self, DataUri};
-use crate::json::{Raw, Writer};
+use crate::json::{Piece, Raw, Writer};
 
 /// Where the bytes of an image or a document are.
 pub(super) enum Source<'a> {
-    Base64 { media_type: &'a str, data: &'a str },
+    Base64 {
+        media_type: &'a str,
+        data: Piece<'a>,
+    },
     Id(&'a str),
     Text(String),
     Url(&'a str),
@@ -24,11 +27,30 @@ impl<'a> Source<'a> {
         let Some(DataUri { media_type, data }) = data_uri::parse(url) else {
             return Err("is neither an http(s) URL nor a data URI with base64");
         };
+        Self::of_picture(media_type, Piece::Plain(data))
+    }
+
+    /// The same for one whose bytes are at hand.
+    pub(super) fn of_picture(media_type: &'a str, data: Piece<'a>) -> Result<Self, &'static str> {
         match media_type {
             "image/gif" | "image/jpeg" | "image/png" | "image/webp" => {
                 Ok(Self::Base64 { media_type, data })
             }
             _ => Err("is not a GIF, JPEG, PNG or WebP image"),
+        }
+    }
+
+    /// The kind of block, and the source, of a file that is no text; `None`: it may be one.
+    pub(super) fn of_document(
+        media_type: &'a str,
+        data: Piece<'a>,
+    ) -> Option<Result<(&'static str, Self), &'static str>> {
+        match media_type {
+            PDF => Some(Ok(("document", Self::Base64 { media_type, data }))),
+            _ if media_type.starts_with("image/") => {
+                Some(Self::of_picture(media_type, data).map(|it| ("image", it)))
+            }
+            _ => None,
         }
     }
 
@@ -52,26 +74,16 @@ impl<'a> Source<'a> {
                 _ => return Err("does not say what it is; use a data URI"),
             },
         };
-        match media_type {
-            PDF => Ok(("document", Self::Base64 { media_type, data })),
-            _ if media_type.starts_with("image/") => {
-                let is_known = matches!(
-                    media_type,
-                    "image/gif" | "image/jpeg" | "image/png" | "image/webp"
-                );
-                if !is_known {
-                    return Err("is not a GIF, JPEG, PNG or WebP image");
-                }
-                Ok(("image", Self::Base64 { media_type, data }))
-            }
-            _ if media_type.starts_with("text/") => {
-                let text = decode_base64(data).and_then(|bytes| String::from_utf8(bytes).ok());
-                match text {
-                    Some(text) => Ok(("document", Self::Text(text))),
-                    None => Err("is not base64 of UTF-8 text"),
-                }
-            }
-            _ => Err("is neither a PDF, nor text, nor an image"),
+        if let Some(document) = Self::of_document(media_type, Piece::Plain(data)) {
+            return document;
+        }
+        if !media_type.starts_with("text/") {
+            return Err("is neither a PDF, nor text, nor an image");
+        }
+        let text = decode_base64(data).and_then(|bytes| String::from_utf8(bytes).ok());
+        match text {
+            Some(text) => Ok(("document", Self::Text(text))),
+            None => Err("is not base64 of UTF-8 text"),
         }
     }
 
@@ -88,7 +100,7 @@ impl<'a> Source<'a> {
                 Self::Base64 { media_type, data } => {
                     json.key("type").string("base64");
                     json.key("media_type").string(media_type);
-                    json.key("data").string(data);
+                    json.key("data").string_pieces(&[*data]);
                 }
                 Self::Id(id) => {
                     json.key("type").string("file");

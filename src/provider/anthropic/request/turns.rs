@@ -8,7 +8,7 @@ use super::cache_control;
 use super::source::{self, Source};
 use crate::chat::{Content, Message, MessageIter, Part, PartKind, Request, ToolCall, ToolCalls};
 use crate::data_uri;
-use crate::json::{self, Ignored, Quoted, Raw, Text, Writer};
+use crate::json::{self, Ignored, Piece, Quoted, Raw, Text, Writer};
 use crate::provider::adapt::Adapter;
 use crate::provider::anthropic::model::Capabilities;
 use crate::provider::anthropic::rules;
@@ -633,9 +633,15 @@ fn block(
             if detail.is_some_and(|detail| detail.decode() == "low") {
                 adapter.apply_at(&rules::IMAGE_DETAIL, || param(".image_url.detail"));
             }
-            match Source::of_image(&data_uri::canonical(url.decode())) {
+            let mut write = |source: Result<Source<'_>, _>| match source {
                 Ok(source) => source.write(json, "image", None, cache),
                 Err(_) => adapter.apply_at(&rules::IMAGE, || param(".image_url.url")),
+            };
+            match data_uri::in_place(url) {
+                Some((media_type, data)) => {
+                    write(Source::of_picture(media_type, Piece::Quoted(data)));
+                }
+                None => write(Source::of_image(&data_uri::canonical(url.decode()))),
             }
         }
         PartKind::File { id, name, data } => {
@@ -650,10 +656,20 @@ fn block(
                 Source::Id(&id.decode()).write(json, kind, name, cache);
                 return;
             }
-            let data = data_uri::canonical(data.unwrap_or_default().decode());
-            match Source::of_file(&data, name) {
+            let mut write = |document: Result<(&str, Source<'_>), _>| match document {
                 Ok((kind, source)) => source.write(json, kind, name, cache),
                 Err(_) => adapter.apply_at(&rules::FILE, || param(".file.file_data")),
+            };
+            let data = data.unwrap_or_default();
+            let in_place = data_uri::in_place(data).and_then(|(media_type, data)| {
+                Source::of_document(media_type, Piece::Quoted(data))
+            });
+            match in_place {
+                Some(document) => write(document),
+                None => {
+                    let data = data_uri::canonical(data.decode());
+                    write(Source::of_file(&data, name));
+                }
             }
         }
         PartKind::Audio { .. } => adapter.apply_at(&rules::AUDIO_INPUT, || param(".type")),

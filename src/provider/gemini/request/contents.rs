@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::unsupported;
 use crate::chat::{Content, Message, MessageIter, PartKind, Request, ToolCall};
 use crate::data_uri;
-use crate::json::{self, Ignored, Quoted, Text, Writer};
+use crate::json::{self, Ignored, Piece, Quoted, Text, Writer};
 use crate::provider::adapt::{Adapter, Rule};
 use crate::provider::dialect::Unsupported;
 use crate::provider::gemini::model::Model;
@@ -320,12 +320,15 @@ impl<'r> Contents<'_, 'r> {
         match part {
             Decoded::Audio { data, format } => Ok(Part::Inline {
                 media_type: ["audio/", format],
-                data,
+                data: Piece::Plain(data),
             }),
             Decoded::File { id, name, data } => {
                 let by_name = name.as_deref().and_then(media::by_extension);
                 match (data, id) {
-                    (Some(data), _) => {
+                    (Some(Url::InPlace { media_type, data }), _) => {
+                        Ok(Part::inline(media_type, Piece::Quoted(*data)))
+                    }
+                    (Some(Url::Text(data)), _) => {
                         let unreadable = (".file.file_data", &rules::FILE);
                         let url = data_uri::parse(data);
                         let is_url = url.is_some();
@@ -335,12 +338,12 @@ impl<'r> Contents<'_, 'r> {
                             None => ("", &**data),
                         };
                         if !media_type.is_empty() && is_url {
-                            return Ok(Part::inline(media_type, data));
+                            return Ok(Part::inline(media_type, Piece::Plain(data)));
                         }
                         // OpenAI takes PDFs alone without a name that says what they are.
                         let is_nameless = name.as_deref().is_none_or(|name| !name.contains('.'));
                         match by_name.or(is_nameless.then_some(PDF)) {
-                            Some(media_type) => Ok(Part::inline(media_type, data)),
+                            Some(media_type) => Ok(Part::inline(media_type, Piece::Plain(data))),
                             None => Err(unreadable),
                         }
                     }
@@ -368,15 +371,20 @@ impl<'r> Contents<'_, 'r> {
                         Details::Mixed | Details::Same(_) => self.details = Details::Mixed,
                     }
                 }
-                let part = match data_uri::parse(url) {
-                    Some(url) if !url.media_type.is_empty() => {
-                        Part::inline(url.media_type, url.data)
+                let part = match url {
+                    Url::InPlace { media_type, data } => {
+                        Part::inline(media_type, Piece::Quoted(*data))
                     }
-                    None if media::is_remote(url) => Part::File {
-                        media_type: media::by_extension(url),
-                        uri: ["", url],
+                    Url::Text(url) => match data_uri::parse(url) {
+                        Some(url) if !url.media_type.is_empty() => {
+                            Part::inline(url.media_type, Piece::Plain(url.data))
+                        }
+                        None if media::is_remote(url) => Part::File {
+                            media_type: media::by_extension(url),
+                            uri: ["", url],
+                        },
+                        _ => return Err((".image_url.url", &rules::IMAGE)),
                     },
-                    _ => return Err((".image_url.url", &rules::IMAGE)),
                 };
                 self.is_low = is_low;
                 Ok(part)
@@ -530,13 +538,32 @@ enum Decoded<'r> {
     File {
         id: Option<Cow<'r, str>>,
         name: Option<Cow<'r, str>>,
-        data: Option<Cow<'r, str>>,
+        data: Option<Url<'r>>,
     },
     Image {
-        url: Cow<'r, str>,
+        url: Url<'r>,
         detail: Cow<'r, str>,
     },
     Text(Quoted<'r>),
+}
+
+/// Where bytes are.
+enum Url<'r> {
+    /// In a `data:` URI that is written as it stands.
+    InPlace {
+        media_type: &'r str,
+        data: Quoted<'r>,
+    },
+    Text(Cow<'r, str>),
+}
+
+impl<'r> Url<'r> {
+    fn new(text: Text<'r>) -> Self {
+        match data_uri::in_place(text) {
+            Some((media_type, data)) => Self::InPlace { media_type, data },
+            None => Self::Text(data_uri::canonical(text.decode())),
+        }
+    }
 }
 
 impl<'r> Decoded<'r> {
@@ -549,10 +576,10 @@ impl<'r> Decoded<'r> {
             PartKind::File { id, name, data } => Self::File {
                 id: id.map(Text::decode),
                 name: name.map(Text::decode),
-                data: data.map(|data| data_uri::canonical(data.decode())),
+                data: data.map(Url::new),
             },
             PartKind::Image { url, detail } => Self::Image {
-                url: data_uri::canonical(url.decode()),
+                url: Url::new(url),
                 detail: detail.map_or(Cow::Borrowed("auto"), Text::decode),
             },
             PartKind::Text(text) => Self::Text(text),
@@ -573,13 +600,13 @@ enum Part<'r> {
         /// In two pieces.
         media_type: [&'r str; 2],
         /// Base64.
-        data: &'r str,
+        data: Piece<'r>,
     },
     Text(Quoted<'r>),
 }
 
 impl<'r> Part<'r> {
-    fn inline(media_type: &'r str, data: &'r str) -> Self {
+    fn inline(media_type: &'r str, data: Piece<'r>) -> Self {
         Self::Inline {
             media_type: [media_type, ""],
             data,
@@ -597,7 +624,7 @@ impl<'r> Part<'r> {
             }),
             Self::Inline { media_type, data } => json.key("inlineData").object(|json| {
                 json.key("mimeType").string_of(&media_type);
-                json.key("data").string(data);
+                json.key("data").string_pieces(&[data]);
             }),
             Self::Text(text) => json.key("text").quoted(text),
         }
