@@ -155,13 +155,34 @@ impl Held {
             self.bytes = piece;
             return Ok(());
         }
-        let length = self.bytes.len().saturating_add(piece.len());
+        self.make_room(piece.len())?;
+        self.bytes.extend_from_slice(&piece);
+        Ok(())
+    }
+
+    /// Adds a piece of `length` bytes, which `append` appends: there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room. Nothing is added.
+    pub fn receive(
+        &mut self,
+        length: usize,
+        append: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), NoRoom> {
+        self.make_room(length)?;
+        append(&mut self.bytes);
+        Ok(())
+    }
+
+    /// Pays for `length` more bytes.
+    fn make_room(&mut self, length: usize) -> Result<(), NoRoom> {
+        let length = self.bytes.len().saturating_add(length);
         if length > self.bytes.capacity() {
             let capacity = self.capacity_for(length);
             self.pay(capacity)?;
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
-        self.bytes.extend_from_slice(&piece);
         Ok(())
     }
 
@@ -284,6 +305,11 @@ mod tests {
                         "{declared:?} {size}: {paid}"
                     );
                 }
+                let (room, paid) = (held.bytes.capacity(), budget.taken());
+                expected.extend(b"last");
+                assert_eq!(held.receive(4, |it| it.extend(b"last")), Ok(()));
+                assert_eq!(budget.taken(), 2 * held.bytes.capacity() as u64);
+                assert_eq!(room < expected.len(), paid < budget.taken());
                 assert_eq!(held.as_slice(), expected);
                 assert_eq!(held.take(), expected);
                 assert_eq!(budget.taken(), 0);
@@ -299,6 +325,7 @@ mod tests {
         let mut held = Held::new(share(&budget, 100), 1, None);
         assert_eq!(held.push(vec![1; 80]), Ok(()));
         assert_eq!(held.push(vec![2; 30]), Err(NoRoom));
+        assert_eq!(held.receive(30, |it| it.extend([2; 30])), Err(NoRoom));
         assert_eq!((held.len(), budget.taken()), (80, 90));
         drop(held);
         assert_eq!(budget.taken(), 10);

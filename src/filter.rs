@@ -300,7 +300,7 @@ impl HttpContext for Stream {
         };
         if let (Some(held), true) = (&mut self.held, size > 0)
             && held
-                .push(host::buffer(Buffer::RequestBody, 0, size))
+                .receive(size, |it| host::append(Buffer::RequestBody, 0, size, it))
                 .is_err()
         {
             return self.no_room();
@@ -355,6 +355,7 @@ impl HttpContext for Stream {
             (BodyChange::Keep, Some(held)) => host::replace(Buffer::RequestBody, &held),
             (BodyChange::Replace(bytes), _) => host::replace(Buffer::RequestBody, bytes),
             (BodyChange::Splice { blanks, splices }, held) => {
+                let is_in_place = held.is_none() && blanks.is_empty();
                 let all = held.or_else(|| all.into_inner());
                 let mut all = all.unwrap_or_else(|| host::buffer(Buffer::RequestBody, 0, size));
                 json::overwrite(&mut all, blanks);
@@ -364,7 +365,14 @@ impl HttpContext for Stream {
                     host::reply(&LocalReply::from(&refusal));
                     return Action::Pause;
                 };
-                host::replace_with_pieces(Buffer::RequestBody, &pieces);
+                match pieces.split_last() {
+                    // What is behind the last change need not be written.
+                    Some((end, front)) if is_in_place && end.len() > size / 2 => {
+                        let length = size - end.len();
+                        host::replace_front(Buffer::RequestBody, length, &front.concat());
+                    }
+                    _ => host::replace_with_pieces(Buffer::RequestBody, &pieces),
+                }
             }
         }
         go_on(step)

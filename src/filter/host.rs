@@ -11,7 +11,7 @@
 use std::ptr::{null, null_mut};
 use std::time::Duration;
 
-use proxy_wasm::hostcalls;
+use proxy_wasm::{allocator, hostcalls};
 
 use crate::pairs;
 use crate::protobuf;
@@ -135,6 +135,35 @@ pub fn buffer(buffer: Buffer, start: usize, length: usize) -> Vec<u8> {
     .unwrap_or_default()
 }
 
+/// Appends bytes `start..start + length` of a buffer, as far as they exist and `into` has room for them:
+/// it does not grow.
+pub fn append(buffer: Buffer, start: usize, length: usize, into: &mut Vec<u8>) {
+    let room = into.spare_capacity_mut();
+    let (place, length) = (room.as_mut_ptr().cast(), length.min(room.len()));
+    if length == 0 {
+        return;
+    }
+    let mut data: *mut u8 = null_mut();
+    let mut size = 0;
+    // SAFETY: both pointers live for the call, and `place` has room for `length` bytes that nobody else
+    // writes.
+    let status = unsafe {
+        allocator::lending(place, length, || {
+            proxy_get_buffer_bytes(buffer as u32, start, length, &mut data, &mut size)
+        })
+    };
+    if status != STATUS_OK || data.is_null() || size > length {
+        return;
+    }
+    if data == place {
+        // SAFETY: the host has written `size` bytes behind those that there were, and there was room.
+        unsafe { into.set_len(into.len() + size) };
+        return;
+    }
+    // SAFETY: the memory is not what was lent, so it is what `received` gets.
+    into.extend(unsafe { Vec::from_raw_parts(data, size, size) });
+}
+
 /// Replaces all of a buffer.
 pub fn replace(buffer: Buffer, bytes: &[u8]) {
     write(buffer, 0, bytes);
@@ -177,6 +206,12 @@ fn write(buffer: Buffer, start: usize, bytes: &[u8]) {
             bytes.len(),
         )
     };
+}
+
+/// Replaces the first `length` bytes of a buffer, and leaves what is behind them.
+pub fn replace_front(buffer: Buffer, length: usize, bytes: &[u8]) {
+    // SAFETY: the host copies `bytes` during the call.
+    unsafe { proxy_set_buffer_bytes(buffer as u32, 0, length, bytes.as_ptr(), bytes.len()) };
 }
 
 /// All headers, as a [pair list](pairs).

@@ -21,7 +21,7 @@ pub mod hostcalls;
 pub mod traits;
 pub mod types;
 
-mod allocator;
+pub mod allocator;
 mod dispatcher;
 mod logger;
 
