@@ -4,6 +4,7 @@
 //! standard error.
 
 mod envoy;
+mod import;
 mod memory;
 mod render;
 mod run;
@@ -54,6 +55,14 @@ Keys are not needed to render: whatever authenticates is read in the proxy's env
 Envoy is what --envoy names, else $ENVOY_BIN or $ENVOY_PATH, else envoy on the PATH, else the one of
 func-e on the PATH, which downloads it the first time.")]
     Run(Run),
+    /// Write a gateway.yaml from the configuration of another gateway
+    #[command(after_help = "Example:
+  llm-proxy import litellm.yaml > gateway.yaml
+
+Reads agentgateway (binds, llm, gateways), kgateway and agentgateway on Kubernetes, APISIX and API7 Gateway
+(ai-proxy, ai-proxy-multi; JSON of the Admin API, or YAML), LiteLLM (model_list), and Envoy AI Gateway. The
+format is found by content. Choices are comments in the result; what has no equivalent is reported.")]
+    Import(import::Import),
     /// Print the JSON Schema of a configuration, for editors
     #[command(after_help = "Example:
   llm-proxy schema > gateway.schema.json
@@ -95,12 +104,15 @@ pub fn main() -> ExitCode {
         Command::Check { file } => check(&file),
         Command::Render(home) => render::render(&home),
         Command::Run(arguments) => run::run(&arguments),
+        Command::Import(arguments) => import::import(&arguments),
         Command::Schema => print(&schema::text()),
     };
     match done {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
-            complain(&failure.message);
+            if !failure.message.is_empty() {
+                complain(&failure.message);
+            }
             ExitCode::from(failure.code)
         }
     }
@@ -121,6 +133,11 @@ impl Failure {
             code,
             message: message.into(),
         }
+    }
+
+    /// What has been reported already.
+    fn silent(code: u8) -> Self {
+        Self::new(code, "")
     }
 }
 

@@ -9,12 +9,12 @@ pub mod endpoint;
 mod error;
 pub mod file;
 mod protobuf;
-mod read;
+pub(crate) mod read;
 #[cfg(not(target_family = "wasm"))]
 pub mod schema;
 pub mod value;
 #[cfg(not(target_os = "wasi"))]
-mod yaml;
+pub(crate) mod yaml;
 
 use std::rc::Rc;
 use std::time::Duration;

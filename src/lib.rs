@@ -84,4 +84,6 @@ pub mod cli;
 #[cfg(target_os = "wasi")]
 mod filter;
 #[cfg(not(target_family = "wasm"))]
+pub mod import;
+#[cfg(not(target_family = "wasm"))]
 pub mod render;

@@ -9,7 +9,7 @@ pub mod envoy_gateway;
 pub mod istio;
 pub mod kubernetes;
 mod templates;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

@@ -380,6 +380,12 @@ macro_rules! keys {
             )*
         }
 
+        impl $name {
+            /// The keys, in the order of declaration.
+            #[cfg(not(target_family = "wasm"))]
+            pub const KEYS: &'static [&'static str] = &[$($key),*];
+        }
+
         impl $crate::config::read::FromValue for $name {
             fn from_value(
                 value: &::serde_json::Value,

@@ -73,17 +73,31 @@ pub struct Invalid {
 ///
 /// The first thing that is wrong.
 pub fn parse(text: &str) -> Result<Document, Invalid> {
-    let mut reader = Reader {
-        parser: Parser::new_from_str(text),
-        places: Places::default(),
-        anchors: BTreeMap::new(),
-        copies: 0,
-    };
-    let value = reader.document()?;
-    Ok(Document {
-        value,
-        places: reader.places,
-    })
+    let mut reader = Reader::new(text);
+    let document = reader.document()?.unwrap_or_default();
+    match reader.start()? {
+        Some(start) => Err(invalid(
+            &KeyPath::root(),
+            start,
+            "a second document starts here; one is allowed",
+        )),
+        None => Ok(document),
+    }
+}
+
+/// Parses any number of documents. An empty text has none.
+///
+/// # Errors
+///
+/// The first thing that is wrong.
+#[cfg(not(target_family = "wasm"))]
+pub fn parse_all(text: &str) -> Result<Vec<Document>, Invalid> {
+    let mut reader = Reader::new(text);
+    let mut documents = Vec::new();
+    while let Some(document) = reader.document()? {
+        documents.push(document);
+    }
+    Ok(documents)
 }
 
 struct Reader<'a> {
@@ -96,26 +110,44 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn document(&mut self) -> Result<Value, Invalid> {
-        let root = KeyPath::root();
-        let mut value = None;
+    fn new(text: &'a str) -> Self {
+        Self {
+            parser: Parser::new_from_str(text),
+            places: Places::default(),
+            anchors: BTreeMap::new(),
+            copies: 0,
+        }
+    }
+
+    /// Reads the next document, if there is one.
+    fn document(&mut self) -> Result<Option<Document>, Invalid> {
+        if self.start()?.is_none() {
+            return Ok(None);
+        }
+        let (event, start) = self.next()?;
+        let value = self.value(event, start, None, &KeyPath::root(), 0)?;
+        self.anchors.clear();
+        Ok(Some(Document {
+            value,
+            places: std::mem::take(&mut self.places),
+        }))
+    }
+
+    /// Reads up to the start of the next document, and gives its position.
+    fn start(&mut self) -> Result<Option<Position>, Invalid> {
         loop {
             let (event, start) = self.next()?;
             match event {
                 Event::Nothing | Event::StreamStart | Event::DocumentEnd => {}
-                Event::DocumentStart(_) if value.is_some() => {
+                Event::DocumentStart(_) => return Ok(Some(start)),
+                Event::StreamEnd => return Ok(None),
+                _ => {
                     return Err(invalid(
-                        &root,
+                        &KeyPath::root(),
                         start,
-                        "a second document starts here; one is allowed",
+                        "a value outside of a document",
                     ));
                 }
-                Event::DocumentStart(_) => {
-                    let (event, start) = self.next()?;
-                    value = Some(self.value(event, start, None, &root, 0)?);
-                }
-                Event::StreamEnd => return Ok(value.unwrap_or_default()),
-                _ => return Err(invalid(&root, start, "a value outside of a document")),
             }
         }
     }
