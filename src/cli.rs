@@ -3,24 +3,24 @@
 //! What a command prints as its result goes to standard output; everything else, one line each, to
 //! standard error.
 
+mod check;
 mod envoy;
 mod import;
 mod memory;
 mod render;
 mod run;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ConfigError, ConfigErrors, Environment, Position, schema};
+use crate::check::Keys;
+use crate::config::{Environment, schema};
 use crate::render::Source;
-use crate::route;
 
 /// Makes Envoy an LLM gateway: one gateway.yaml in, one OpenAI-compatible endpoint out.
 #[derive(Debug, Parser)]
@@ -32,13 +32,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say everything that is wrong with a configuration
-    #[command(after_help = "Example:\n  OPENAI_API_KEY=sk-... llm-proxy check gateway.yaml")]
-    Check {
-        /// The configuration
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
+    /// Report everything that is wrong with configurations
+    #[command(after_help = "Examples:
+  llm-proxy check gateway.yaml
+  OPENAI_API_KEY=sk-... llm-proxy check --env gateway.yaml
+  llm-proxy check --format json gateways/*.yaml
+
+A variable that is not set is a warning, with --env an error.")]
+    Check(check::Check),
     /// Write the configuration of a proxy
     #[command(
         subcommand,
@@ -101,7 +102,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match arguments.command {
-        Command::Check { file } => check(&file),
+        Command::Check(arguments) => check::check(&arguments),
         Command::Render(home) => render::render(&home),
         Command::Run(arguments) => run::run(&arguments),
         Command::Import(arguments) => import::import(&arguments),
@@ -144,73 +145,37 @@ impl Failure {
 /// The exit code of a command that did its work, or why it could not.
 type Done = Result<u8, Failure>;
 
-fn check(file: &Path) -> Done {
-    let source = Source::parse(&read(file)?, &System).map_err(|errors| invalid(file, &errors))?;
-    warn_about(&source);
-    let gateway = source.gateway();
-    let backends = counted(gateway.backends.len(), "backend");
-    let pools = match gateway.pools.len() {
-        0 => String::new(),
-        pools => format!(", {}", counted(pools, "pool")),
-    };
-    let routes = counted(gateway.routes.len(), "route");
-    print(&format!(
-        "{} is valid: {backends}{pools}, {routes}\n",
-        file.display(),
-    ))
-}
-
 fn read(file: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(file)
-        .map_err(|error| Failure::new(NO_INPUT, format!("{}: {error}", file.display())))
+    let failure = |error| Failure::new(NO_INPUT, format!("{}: {error}", shown(file)));
+    if !is_standard_input(file) {
+        return std::fs::read_to_string(file).map_err(failure);
+    }
+    let mut text = String::new();
+    match std::io::stdin().read_to_string(&mut text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(failure(error)),
+    }
 }
 
-/// One line per error: its key path, and where in the file that is.
-fn invalid(file: &Path, errors: &ConfigErrors) -> Failure {
-    let line = |error: &ConfigError| {
-        let place = match error.position {
-            Some(Position { line, column }) => format!("{}:{line}:{column}", file.display()),
-            None => file.display().to_string(),
-        };
-        match (error.at.is_root(), error.position) {
-            (true, _) => format!("{place}: {}", error.message),
-            (false, Some(_)) => format!("{} ({place}): {}", error.at, error.message),
-            (false, None) => error.to_string(),
-        }
-    };
-    let lines: Vec<String> = errors.iter().map(line).collect();
-    Failure::new(USAGE, lines.join("\n"))
+fn is_standard_input(file: &Path) -> bool {
+    file.as_os_str() == "-"
 }
 
-/// What is allowed but hardly meant.
-fn warn_about(source: &Source) {
-    let gateway = source.gateway();
-    let places = gateway.routes.iter().enumerate();
-    let places: BTreeMap<&str, usize> = places.map(|(at, it)| (it.name.as_str(), at)).collect();
-    let place = |route: &route::Route| places.get(route.name.as_str()).copied().unwrap_or_default();
-    for (later, earlier) in route::unreachable(&gateway.routes) {
-        complain(&format!(
-            "warning: routes[{}]: {:?} never matches: {:?} comes first and matches all of it",
-            place(later),
-            later.name.as_str(),
-            earlier.name.as_str(),
-        ));
+/// The name of a file in messages.
+fn shown(file: &Path) -> String {
+    match is_standard_input(file) {
+        true => "standard input".to_owned(),
+        false => file.display().to_string(),
     }
-    let insecure = gateway.backends.iter().filter(|it| it.tls.insecure);
-    let insecure: BTreeSet<&str> = insecure.map(|it| it.name.as_str()).collect();
-    for (index, name) in source.names() {
-        if !source.is_used(name) {
-            complain(&format!(
-                "warning: backends[{index}]: no route leads to {name:?}"
-            ));
-        }
-        if insecure.contains(name) {
-            complain(&format!(
-                "warning: backends[{index}].config.tls.insecure: whoever answers gets the key; \
-                 for experiments only"
-            ));
-        }
-    }
+}
+
+/// Reads a configuration, and reports everything that is wrong with it or hardly meant.
+fn load(file: &Path, keys: Keys) -> Result<(Source, String), Failure> {
+    let text = read(file)?;
+    let checked = crate::check::check(&text, &System, keys);
+    check::report(file, &text, &checked.diagnostics);
+    let source = checked.source.ok_or(Failure::silent(USAGE))?;
+    Ok((source, text))
 }
 
 fn counted(number: usize, what: &str) -> String {

@@ -381,10 +381,32 @@ fn read_file(value: Result<Value, String>, errors: &mut ConfigErrors) -> Option<
     use self::read::FromValue;
 
     match value {
-        Ok(value) => file::Gateway::from_value(&value, &KeyPath::root(), errors),
+        Ok(value) => {
+            refuse_empty_keys(&value, errors);
+            file::Gateway::from_value(&value, &KeyPath::root(), errors)
+        }
         Err(message) => {
             errors.push(&KeyPath::root(), message);
             None
+        }
+    }
+}
+
+/// Notes credentials that are written and empty. Elsewhere null is the same as absent; here it would send
+/// the client's own credential to the provider, which nobody means by `apiKey:` with nothing behind it.
+fn refuse_empty_keys(value: &Value, errors: &mut ConfigErrors) {
+    let backends = value.get("backends").and_then(Value::as_array);
+    for (index, backend) in backends.into_iter().flatten().enumerate() {
+        let config = backend.get("config");
+        for key in ["apiKey", "serviceAccount", "serviceAccountFile"] {
+            if config
+                .and_then(|it| it.get(key))
+                .is_some_and(Value::is_null)
+            {
+                let at = KeyPath::root().key("backends").index(index);
+                let message = "is empty; write \"${NAME}\", or remove the key";
+                errors.push(&at.key("config").key(key), message);
+            }
         }
     }
 }

@@ -27,12 +27,10 @@ mod own;
 mod source;
 mod upstream;
 
-use crate::config::{ConfigErrors, Environment};
-use crate::render::Source;
-
 use self::draft::Draft;
-pub use self::source::{Note, Severity};
 use self::source::{Context, Node};
+pub use self::source::{Note, Severity};
+use crate::check::{self, Keys};
 
 /// A file to read.
 #[derive(Clone, Debug)]
@@ -137,11 +135,10 @@ pub fn import(inputs: &[Input], options: Options) -> Imported {
     }
     // The draft is made of checked parts; what they do not check together is checked here, so that
     // `check` accepts whatever this function accepts.
-    if let (Some(text), false) = (&text, context.has_errors())
-        && let Err(errors) = check(text)
-    {
-        for error in errors.iter() {
-            let message = format!("in the result, {error}");
+    if let (Some(text), false) = (&text, context.has_errors()) {
+        let nothing = |_: &str| None;
+        for error in check::check(text, &nothing, Keys::MayBeUnset).errors() {
+            let message = format!("in the result, {}: {}", error.at, error.message);
             context.note_without_place(Severity::Error, &message);
         }
     }
@@ -188,38 +185,6 @@ fn format_of(roots: &[Node<'_>]) -> Option<Format> {
     }
     has("backends").then_some(Format::Own)
 }
-
-/// Checks a result, whatever its variables stand for.
-fn check(text: &str) -> Result<(), ConfigErrors> {
-    let mut first = None;
-    for filler in FILLERS {
-        match Source::parse(text, &Filled(filler)) {
-            Ok(_) => return Ok(()),
-            Err(errors) => first = first.or(Some(errors)),
-        }
-    }
-    first.map_or(Ok(()), Err)
-}
-
-/// An environment in which every variable has the same value.
-struct Filled(&'static str);
-
-impl Environment for Filled {
-    fn variable(&self, _: &str) -> Option<String> {
-        Some(self.0.to_owned())
-    }
-
-    fn secret(&self, _: &str) -> Option<String> {
-        Some("absent".to_owned())
-    }
-
-    fn has_secrets(&self) -> bool {
-        false
-    }
-}
-
-/// What a variable may stand for: a name, a URL, a path.
-const FILLERS: [&str; 3] = ["absent", "https://absent.example", "/absent"];
 
 const UNKNOWN: &str = "not the configuration of a gateway that can be imported: agentgateway (binds, \
      llm, gateways), kgateway or agentgateway on Kubernetes (Backend, AgentgatewayBackend), APISIX or API7 Gateway \

@@ -80,6 +80,8 @@ pub mod token;
 
 // Entry points: a command natively, a filter in Envoy.
 #[cfg(not(target_family = "wasm"))]
+pub mod check;
+#[cfg(not(target_family = "wasm"))]
 pub mod cli;
 #[cfg(target_os = "wasi")]
 mod filter;

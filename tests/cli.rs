@@ -70,6 +70,14 @@ struct Done {
     stderr: String,
 }
 
+impl Done {
+    /// Standard error without the lines of the file.
+    fn messages(&self) -> String {
+        let lines = self.stderr.lines().filter(|it| !it.starts_with("  "));
+        lines.map(|it| format!("{it}\n")).collect()
+    }
+}
+
 impl From<Output> for Done {
     fn from(output: Output) -> Self {
         Self {
@@ -107,12 +115,15 @@ fn check_tells_every_error_in_a_line() {
     assert_eq!(done.code, Some(64));
     assert_eq!(done.stdout, "");
     assert_eq!(
-        done.stderr,
+        done.messages(),
         "backends[0].config.tmeout (gateway.yaml:1:57): unknown key; did you mean \"timeout\"?\n\
-         backends[0].config.apiKey (gateway.yaml:1:51): environment variable KEY is not set\n\
          routes[0].backend (gateway.yaml:1:101): no backend is named \"b\"; there are a\n\
-         routes[0].path (gateway.yaml:1:88): \"v1\" is not a path such as /v1: no query, no '*', no '..'\n"
+         routes[0].path (gateway.yaml:1:88): \"v1\" is not a path such as /v1: no query, no '*', no '..'\n\
+         warning: backends[0].config.apiKey (gateway.yaml:1:51): environment variable KEY is not set\n"
     );
+    let caret = "  1 | {backends: [{name: a, type: xai, config: {apiKey: $KEY, tmeout: 1s}}], routes: [{path: v1, backend:\n    \
+        |                                                         ^^^^^^\n";
+    assert!(done.stderr.contains(caret), "{}", done.stderr);
 }
 
 #[test]
@@ -137,12 +148,12 @@ fn check_warns_of_what_is_hardly_meant() {
     assert_eq!(done.code, Some(0));
     assert_eq!(done.stdout, "gateway.yaml is valid: 2 backends, 2 routes\n");
     assert_eq!(
-        done.stderr,
-        "warning: routes[1]: \"never\" never matches: \"route-1\" comes first and matches all of \
+        done.messages(),
+        "warning: routes[1] (gateway.yaml:1:126): \"never\" never matches: \"route-1\" comes first and matches all of \
          it\n\
-         warning: backends[0].config.tls.insecure: whoever answers gets the key; for experiments \
-         only\n\
-         warning: backends[1]: no route leads to \"b\"\n"
+         warning: backends[0].config.tls.insecure (gateway.yaml:1:59): any server that answers gets the \
+         key; for experiments only\n\
+         warning: backends[1] (gateway.yaml:1:68): no route leads to \"b\"\n"
     );
 }
 
@@ -161,9 +172,9 @@ fn check_considers_the_models_of_routes_that_never_match() {
     let done = home.run(&["check", "gateway.yaml"]);
     assert_eq!(done.code, Some(0));
     assert_eq!(
-        done.stderr,
-        "warning: routes[2]: \"within\" never matches: \"some\" comes first and matches all of it\n\
-         warning: routes[4]: \"late\" never matches: \"rest\" comes first and matches all of it\n"
+        done.messages(),
+        "warning: routes[2] (gateway.yaml:1:169): \"within\" never matches: \"some\" comes first and matches all of it\n\
+         warning: routes[4] (gateway.yaml:1:274): \"late\" never matches: \"rest\" comes first and matches all of it\n"
     );
 }
 
@@ -200,6 +211,7 @@ fn every_help_has_an_example() {
     for command in [
         &[][..],
         &["check"],
+        &["import"],
         &["render"],
         &["render", "envoy"],
         &["run"],
@@ -239,7 +251,7 @@ fn render_needs_no_keys_and_warns_of_literal_ones() {
         "what is written into the file is needed"
     );
     assert_eq!(
-        done.stderr,
+        done.messages(),
         "backends[1].config.endpoint (gateway.yaml:1:103): environment variable URL is not set\n"
     );
 
@@ -260,7 +272,7 @@ fn render_needs_no_keys_and_warns_of_literal_ones() {
     let done = Done::from(output);
     assert_eq!(done.code, Some(0), "{done:?}");
     assert_eq!(
-        done.stderr,
+        done.messages(),
         "warning: backends[1].config.apiKey: is literal; Envoy has to find it in the variable \
          LLM_PROXY_B_API_KEY, which \"llm-proxy run\" sets\n"
     );
@@ -520,12 +532,12 @@ fn manifests_are_rendered_or_refused_in_one_line_each() {
         let done = home.run(&["render", place, "held.yaml", "--wasm", image]);
         assert_eq!((done.code, done.stdout.as_str()), (Some(64), ""));
         assert!(
-            done.stderr.starts_with("backends[0].type: "),
+            done.stderr.starts_with("backends[0].type (held.yaml:1:"),
             "{}",
             done.stderr
         );
         assert!(done.stderr.contains("--hold"), "{}", done.stderr);
-        assert_eq!(done.stderr.lines().count(), 1);
+        assert_eq!(done.messages().lines().count(), 1);
 
         let done = home.run(&["render", place, "gateway.yaml", "--wasm", "./a.wasm"]);
         assert_eq!(done.code, Some(64));
@@ -551,10 +563,10 @@ fn check_counts_pools_and_says_which_lead_nowhere() {
         "gateway.yaml is valid: 2 backends, 2 pools, 1 route\n"
     );
     assert_eq!(
-        done.stderr,
-        "warning: backends[1]: no route leads to \"q\"\n\
-         warning: backends[3]: no route leads to \"b\"\n\
-         warning: backends[3].config.tls.insecure: whoever answers gets the key; for experiments \
-         only\n"
+        done.messages(),
+        "warning: backends[1] (gateway.yaml:1:59): no route leads to \"q\"\n\
+         warning: backends[3] (gateway.yaml:1:130): no route leads to \"b\"\n\
+         warning: backends[3].config.tls.insecure (gateway.yaml:1:176): any server that answers gets the \
+         key; for experiments only\n"
     );
 }

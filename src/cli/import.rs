@@ -1,11 +1,10 @@
 //! `llm-proxy import`: the result to standard output, what has no equivalent to standard error.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::{Done, Failure, NO_INPUT, USAGE, complain, print, read};
+use super::{Done, Failure, USAGE, complain, print, read, shown};
 use crate::import::{self, ApisixPriority, Input, Note, Options, Severity};
 
 /// The arguments.
@@ -51,19 +50,9 @@ pub fn import(arguments: &Import) -> Done {
 }
 
 fn input(file: &Path) -> Result<Input, Failure> {
-    if file.as_os_str() != "-" {
-        let text = read(file)?;
-        let name = file.display().to_string();
-        return Ok(Input { name, text });
-    }
-    let mut text = String::new();
-    match std::io::stdin().read_to_string(&mut text) {
-        Ok(_) => Ok(Input {
-            name: "standard input".to_owned(),
-            text,
-        }),
-        Err(error) => Err(Failure::new(NO_INPUT, format!("standard input: {error}"))),
-    }
+    let text = read(file)?;
+    let name = shown(file);
+    Ok(Input { name, text })
 }
 
 fn line(note: &Note) -> String {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Done, Failure, NOT_WRITTEN, OK, USAGE, complain, envoy, print};
-use super::{System, invalid, read, warn_about};
+use super::{Done, Failure, NOT_WRITTEN, OK, USAGE, check, complain, envoy, load, print};
+use crate::check::{Keys, locate};
+use crate::config::ConfigErrors;
 use crate::config::value::parse_bytes;
 use crate::render::envoy::Machine;
 use crate::render::envoy_gateway::{self, Cluster};
@@ -182,7 +183,7 @@ pub fn bootstrap(source: &Source, machine: &Machine, file: &Path) -> String {
 }
 
 fn for_envoy(arguments: &ForEnvoy) -> Done {
-    let source = source(&arguments.file, "Envoy")?;
+    let (source, _) = source(&arguments.file, "Envoy")?;
     let machine = Machine {
         module: arguments.wasm.clone(),
         roots: arguments.ca_file.clone(),
@@ -194,7 +195,7 @@ fn for_envoy(arguments: &ForEnvoy) -> Done {
 }
 
 fn for_istio(arguments: &ForIstio) -> Done {
-    let source = source(&arguments.file, "the proxy")?;
+    let (source, config) = source(&arguments.file, "the proxy")?;
     let selector = arguments.selector.clone();
     let keys: BTreeSet<&String> = selector.iter().map(|(key, _)| key).collect();
     if keys.len() < selector.len() {
@@ -220,12 +221,12 @@ fn for_istio(arguments: &ForIstio) -> Done {
     };
     let file = &arguments.file;
     let text = istio::yaml(&source, &mesh, &file.display().to_string());
-    let text = text.map_err(|errors| invalid(file, &errors))?;
+    let text = text.map_err(|errors| invalid(file, &config, &errors))?;
     write(arguments.output.as_deref(), &text)
 }
 
 fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
-    let source = source(&arguments.file, "the proxy")?;
+    let (source, config) = source(&arguments.file, "the proxy")?;
     let gateway = match &arguments.gateway {
         Some(name) => envoy_gateway::Gateway::Existing(name.clone()),
         None => envoy_gateway::Gateway::Own {
@@ -245,7 +246,7 @@ fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
     };
     let file = &arguments.file;
     let text = envoy_gateway::yaml(&source, &cluster, &file.display().to_string());
-    let text = text.map_err(|errors| invalid(file, &errors))?;
+    let text = text.map_err(|errors| invalid(file, &config, &errors))?;
     if let Some(name) = &arguments.gateway {
         complain(&format!(
             "note: comments at the top of the manifests list what the EnvoyProxy and the \
@@ -255,11 +256,9 @@ fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
     write(arguments.output.as_deref(), &text)
 }
 
-/// The configuration, and what there is to say about it; `reader` is who needs its keys.
-fn source(file: &Path, reader: &str) -> Result<Source, Failure> {
-    let source = Source::parse_without_keys(&read(file)?, &System)
-        .map_err(|errors| invalid(file, &errors))?;
-    warn_about(&source);
+/// The configuration and its text, after warnings; `reader` is the process that needs its keys.
+fn source(file: &Path, reader: &str) -> Result<(Source, String), Failure> {
+    let (source, text) = load(file, Keys::Elsewhere)?;
     for variable in source.variables() {
         let (what, it) = match variable.is_file {
             true => ("a file", "its text"),
@@ -275,7 +274,13 @@ fn source(file: &Path, reader: &str) -> Result<Source, Failure> {
             },
         ));
     }
-    Ok(source)
+    Ok((source, text))
+}
+
+/// Reports what cannot be rendered for a proxy.
+fn invalid(file: &Path, text: &str, errors: &ConfigErrors) -> Failure {
+    check::report(file, text, &locate(text, errors));
+    Failure::silent(USAGE)
 }
 
 fn module(wasm: &Wasm) -> Result<Module, Failure> {

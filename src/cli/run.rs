@@ -17,17 +17,15 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::{
-    Done, Failure, INTERNAL, NOT_WRITTEN, Run, System, UNAVAILABLE, complain, envoy, invalid,
-    memory, read, render, warn_about,
+    Done, Failure, INTERNAL, NOT_WRITTEN, Run, UNAVAILABLE, complain, envoy, load, memory, render,
 };
-use crate::render::Source;
+use crate::check::Keys;
 use crate::render::envoy::Machine;
 
 /// Runs Envoy until it ends, and gives its exit code.
 pub fn run(arguments: &Run) -> Done {
     let file = &arguments.file;
-    let source = Source::parse(&read(file)?, &System).map_err(|errors| invalid(file, &errors))?;
-    warn_about(&source);
+    let (source, _) = load(file, Keys::Needed)?;
     let envoy = envoy::find(arguments.envoy.as_deref())?;
     let module = envoy::find_module(arguments.wasm.as_deref())?;
     let (heap_limit, has_cgroup_limit) = memory::limits(&arguments.arguments);

@@ -1282,8 +1282,7 @@ impl Build<'_> {
             }
             Ok(text) => Some(text),
             Err(name) => {
-                self.errors
-                    .push(at, format!("environment variable {name} is not set"));
+                self.errors.push_unset(at, name);
                 None
             }
         }

@@ -89,6 +89,8 @@ pub struct ConfigError {
     pub position: Option<Position>,
     /// What is wrong and what is allowed: one line, lower case, no final period.
     pub message: String,
+    /// The environment variable that is not set, where that is all that is wrong.
+    pub unset: Option<String>,
 }
 
 impl fmt::Display for ConfigError {
@@ -126,6 +128,18 @@ impl ConfigErrors {
             subject,
             position,
             message,
+            unset: None,
+        });
+    }
+
+    /// Notes that an environment variable is not set.
+    pub fn push_unset(&mut self, at: &KeyPath, name: String) {
+        self.0.push(ConfigError {
+            at: at.clone(),
+            subject: Subject::Value,
+            position: None,
+            message: format!("environment variable {name} is not set"),
+            unset: Some(name),
         });
     }
 

@@ -95,9 +95,55 @@ fn is_variable(name: &str) -> bool {
     starts_well && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
+impl Template {
+    /// Why this text is not what its author meant, if it begins a variable and is none.
+    fn malformed(text: &str) -> Option<String> {
+        if let Some(name) = text
+            .strip_prefix("os.environ/")
+            .filter(|it| is_variable(it))
+        {
+            return Some(format!("variables are written ${{{name}}} here"));
+        }
+        let mut rest = text;
+        while let Some((_, after)) = rest.split_once('$') {
+            rest = after.strip_prefix('$').unwrap_or(after);
+            let Some(inner) = after.strip_prefix('{') else {
+                continue;
+            };
+            let name = match inner.split_once('}') {
+                Some((name, _)) if is_variable(name) => continue,
+                Some((name, _)) => name,
+                None => return Some("\"${\" without its \"}\"; write ${NAME}".to_owned()),
+            };
+            let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let (word, _) = name.split_at_checked(end.unwrap_or(name.len()))?;
+            return Some(match is_variable(word) {
+                true => format!(
+                    "\"${{{word}…}}\": a variable has no default or operator here; write ${{{word}}}"
+                ),
+                false => {
+                    "\"${…}\" is not the name of a variable; write ${NAME}, and $${ for the text ${"
+                        .to_owned()
+                }
+            });
+        }
+        None
+    }
+}
+
 impl FromValue for Template {
     fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
-        String::from_value(value, at, errors).map(Self)
+        // It may be a key: what it is stays unsaid.
+        if value.is_number() {
+            errors.push(at, "expected a string, found a number; quote it");
+            return None;
+        }
+        let text = String::from_value(value, at, errors)?;
+        if let Some(message) = Self::malformed(&text) {
+            errors.push(at, message);
+            return None;
+        }
+        Some(Self(text))
     }
 
     fn to_value(&self) -> Option<Value> {
@@ -611,6 +657,31 @@ mod tests {
         for text in ["$A", "a$$b", "${A}"] {
             let literal = Template::literal(text);
             assert_eq!(literal.expand(|_| None).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn text_that_begins_a_variable_and_is_none_is_refused() {
+        for (text, expected) in [
+            ("${A", Some("without its \"}\"")),
+            ("${A:-b}", Some("write ${A}")),
+            ("x ${A-b} y", Some("write ${A}")),
+            ("${}", Some("not the name of a variable")),
+            ("${1}", Some("not the name of a variable")),
+            ("os.environ/A", Some("${A} here")),
+            ("${A}", None),
+            ("$A", None),
+            ("$${A:-b}", None),
+            ("5$", None),
+            ("os.environ/", None),
+        ] {
+            let message = Template::malformed(text);
+            assert_eq!(message.is_some(), expected.is_some(), "{text}: {message:?}");
+            let message = message.unwrap_or_default();
+            assert!(
+                message.contains(expected.unwrap_or_default()),
+                "{text}: {message}"
+            );
         }
     }
 

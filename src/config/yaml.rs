@@ -34,6 +34,8 @@ pub struct Places(BTreeMap<KeyPath, Place>);
 struct Place {
     key: Option<Position>,
     value: Position,
+    /// Behind the last character, of a scalar.
+    end: Option<Position>,
 }
 
 impl Places {
@@ -49,6 +51,13 @@ impl Places {
             Some(place) => Some(place.value),
             None => self.key(at),
         }
+    }
+
+    /// Where the scalar at this place starts and ends, by its place.
+    #[cfg(not(target_family = "wasm"))]
+    pub fn scalars(&self) -> impl Iterator<Item = (&KeyPath, Position, Position)> {
+        let scalars = self.0.iter();
+        scalars.filter_map(|(at, place)| Some((at, place.value, place.end?)))
     }
 
     fn nearest(&self, at: &KeyPath) -> Option<&Place> {
@@ -107,6 +116,8 @@ struct Reader<'a> {
     anchors: BTreeMap<usize, (Value, usize)>,
     /// How many values are copies of what has an anchor.
     copies: usize,
+    /// Where the last event ends.
+    end: Position,
 }
 
 impl<'a> Reader<'a> {
@@ -116,6 +127,7 @@ impl<'a> Reader<'a> {
             places: Places::default(),
             anchors: BTreeMap::new(),
             copies: 0,
+            end: Position::default(),
         }
     }
 
@@ -154,7 +166,10 @@ impl<'a> Reader<'a> {
 
     fn next(&mut self) -> Result<(Event<'a>, Position), Invalid> {
         match self.parser.next_event() {
-            Some(Ok((event, span))) => Ok((event, position(&span.start))),
+            Some(Ok((event, span))) => {
+                self.end = position(&span.end);
+                Ok((event, position(&span.start)))
+            }
             Some(Err(error)) => Err(Invalid::from(&error)),
             None => Ok((Event::StreamEnd, Position::default())),
         }
@@ -173,9 +188,15 @@ impl<'a> Reader<'a> {
             let message = format!("more than {MAX_DEPTH} levels within each other");
             return Err(invalid(at, start, &message));
         }
-        self.places
-            .0
-            .insert(at.clone(), Place { key, value: start });
+        let end = matches!(event, Event::Scalar(..)).then_some(self.end);
+        self.places.0.insert(
+            at.clone(),
+            Place {
+                key,
+                value: start,
+                end,
+            },
+        );
         let (anchor, value) = match event {
             Event::Alias(anchor) => return self.copy_of(anchor, start, at),
             Event::Scalar(text, style, anchor, tag) => {

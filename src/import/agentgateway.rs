@@ -107,7 +107,8 @@ fn read_route(route: &Node<'_>, hosts: &[String], outer: &Node<'_>, draft: &mut 
         route.error("has no backends");
     }
     if let Some(retries) = retries {
-        pool.settings.insert("maxRetries".to_owned(), retries.into());
+        pool.settings
+            .insert("maxRetries".to_owned(), retries.into());
     }
     pool.comments = comments;
     let Some(to) = draft.pool(pool) else { return };
@@ -166,7 +167,10 @@ fn read_provider(
         Some(name) => (name, provider.clone()),
         None => provider.entries().into_iter().next()?,
     };
-    let mut upstream = upstream_of(kind, &provider)?;
+    let Some(mut upstream) = upstream_of(kind, &provider) else {
+        ai.ignore();
+        return None;
+    };
     let wanted = text(&ai.get("name")).or_else(|| default_name.map(str::to_owned));
     let name = draft.name(&wanted.unwrap_or_else(|| kind.to_ascii_lowercase()));
     if settings.value()?.is_object() {
@@ -244,7 +248,9 @@ fn read_settings(kind: &str, settings: &Node<'_>, upstream: &mut Upstream) {
         Some(ProviderType::Google) if kind.to_ascii_lowercase().starts_with("vertex") => {
             let project = text(&settings.get("projectId"));
             let location = text(&settings.get("region")).unwrap_or_else(|| "global".to_owned());
-            upstream.config.extend(project.map(|it| ("projectId".to_owned(), it.into())));
+            upstream
+                .config
+                .extend(project.map(|it| ("projectId".to_owned(), it.into())));
             upstream.set("location", location);
         }
         _ => {}
@@ -263,7 +269,8 @@ fn read_policies(policies: &Node<'_>, name: &str, upstream: &mut Upstream, draft
         upstream.path = Path::Full(full);
     }
     if path.has("prefix") {
-        path.get("prefix").warn("left out: the provider's path is made from the operation");
+        path.get("prefix")
+            .warn("left out: the provider's path is made from the operation");
     }
     read_tls(&policies.get("backendTLS"), upstream);
     read_auth(&policies.get("backendAuth"), name, upstream, draft);
@@ -327,8 +334,13 @@ fn read_auth(auth: &Node<'_>, name: &str, upstream: &mut Upstream, draft: &mut D
         written
     };
     if written.has("file") {
-        written.get("file").error("a key cannot be read from a file; put it into a variable");
-    } else if let Some(found) = written.text().and_then(|it| key(&written, &it, name, draft)) {
+        written
+            .get("file")
+            .error("a key cannot be read from a file; put it into a variable");
+    } else if let Some(found) = written
+        .text()
+        .and_then(|it| key(&written, &it, name, draft))
+    {
         upstream.set("apiKey", found);
     }
     if auth.has("passthrough") {
@@ -387,7 +399,9 @@ fn read_models(llm: &Node<'_>, draft: &mut Draft) {
         let mut all = http_route::routes(None, &[], &model.get("matches"));
         for route in &mut all {
             if name != "*" {
-                route.keys.insert("models".to_owned(), vec![name.clone()].into());
+                route
+                    .keys
+                    .insert("models".to_owned(), vec![name.clone()].into());
             }
         }
         let rank = match name.contains('*') {
@@ -416,7 +430,10 @@ fn read_model(model: &Node<'_>, name: &str, draft: &mut Draft) -> Option<String>
             (kind, Some(settings))
         }
     };
-    let mut upstream = upstream_of(kind, &provider)?;
+    let Some(mut upstream) = upstream_of(kind, &provider) else {
+        model.ignore();
+        return None;
+    };
     let wanted = match name.trim_matches(['*', '-', '/']) {
         "" => kind.to_ascii_lowercase(),
         name => name.to_owned(),
@@ -427,7 +444,10 @@ fn read_model(model: &Node<'_>, name: &str, draft: &mut Draft) -> Option<String>
         read_settings(kind, settings, &mut upstream);
     }
     let api_key = params.get("apiKey");
-    if let Some(found) = api_key.text().and_then(|it| key(&api_key, &it, &backend, draft)) {
+    if let Some(found) = api_key
+        .text()
+        .and_then(|it| key(&api_key, &it, &backend, draft))
+    {
         upstream.set("apiKey", found);
     }
     read_auth(&model.get("auth"), &backend, &mut upstream, draft);
@@ -469,7 +489,8 @@ fn read_model(model: &Node<'_>, name: &str, draft: &mut Draft) -> Option<String>
         upstream.path = match upstream.path {
             Path::Base(base) if base.is_empty() => Path::Own,
             Path::Full(_) => {
-                params.warn("a type with an API of its own has its own paths; pathOverride left out");
+                params
+                    .warn("a type with an API of its own has its own paths; pathOverride left out");
                 Path::Own
             }
             path => path,

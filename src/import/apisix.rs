@@ -24,7 +24,9 @@ use crate::provider::ProviderType;
 pub fn is_one(roots: &[Node<'_>]) -> bool {
     routes(roots).iter().any(|(_, route)| {
         let plugins = route.value().and_then(|it| it.get("plugins"));
-        PLUGINS.iter().any(|name| plugins.is_some_and(|it| it.get(name).is_some()))
+        PLUGINS
+            .iter()
+            .any(|name| plugins.is_some_and(|it| it.get(name).is_some()))
     })
 }
 
@@ -65,7 +67,11 @@ fn routes<'a>(roots: &[Node<'a>]) -> Vec<(Node<'a>, Node<'a>)> {
         for key in ["value", "list", "nodes"] {
             for item in root.get(key).items() {
                 item.ignore_keys(&["key", "createdIndex", "modifiedIndex"]);
-                let route = if item.has("value") { item.get("value") } else { item };
+                let route = if item.has("value") {
+                    item.get("value")
+                } else {
+                    item
+                };
                 found.push((nothing(root), route));
             }
         }
@@ -78,9 +84,11 @@ fn routes<'a>(roots: &[Node<'a>]) -> Vec<(Node<'a>, Node<'a>)> {
         }
         let by_id = |id: &str| {
             let services = root.get("services").items();
-            services
-                .into_iter()
-                .find(|it| it.value().and_then(|it| it.get("id")).is_some_and(|it| it == id))
+            services.into_iter().find(|it| {
+                it.value()
+                    .and_then(|it| it.get("id"))
+                    .is_some_and(|it| it == id)
+            })
         };
         for route in root.get("routes").items() {
             let id = route.value().and_then(|it| it.get("service_id"));
@@ -94,7 +102,15 @@ fn routes<'a>(roots: &[Node<'a>]) -> Vec<(Node<'a>, Node<'a>)> {
 fn read_route(node: &Node<'_>, service: &Node<'_>, to: &str, draft: &mut Draft) {
     // What names it or manages it there changes no request; it has no upstream but the provider.
     node.ignore_keys(&[
-        "id", "name", "desc", "description", "service_id", "labels", "create_time", "update_time", "upstream",
+        "id",
+        "name",
+        "desc",
+        "description",
+        "service_id",
+        "labels",
+        "create_time",
+        "update_time",
+        "upstream",
         "upstream_id",
     ]);
     let status = node.get("status");
@@ -186,7 +202,9 @@ fn read_multi(
         });
     }
     let first = priorities.first().map(|(_, priority)| *priority);
-    let other = priorities.iter().find(|(_, priority)| Some(*priority) != first);
+    let other = priorities
+        .iter()
+        .find(|(_, priority)| Some(*priority) != first);
     if let Some((node, _)) = other {
         let message = match order {
             ApisixPriority::SmallerFirst => {
@@ -204,7 +222,8 @@ fn read_multi(
     read_balancer(&plugin.get("balancer"), &mut pool);
     read_fallback(&plugin.get("fallback_strategy"), &mut pool);
     if let Some(retries) = plugin.get("max_retries").number() {
-        pool.settings.insert("maxRetries".to_owned(), retries.min(100).into());
+        pool.settings
+            .insert("maxRetries".to_owned(), retries.min(100).into());
     }
     draft.pool(pool)
 }
@@ -239,7 +258,8 @@ fn read_fallback(strategy: &Node<'_>, pool: &mut Pool) {
     if statuses.is_empty() {
         pool.settings.insert("fallback".to_owned(), false.into());
     } else {
-        pool.settings.insert("fallbackOn".to_owned(), statuses.into());
+        pool.settings
+            .insert("fallbackOn".to_owned(), statuses.into());
     }
 }
 
@@ -286,7 +306,12 @@ fn read_instance(
     read_options(&node.get("options"), &mut upstream);
     for (member, value) in node.dig(&["override", "llm_options"]).entries() {
         value.ignore();
-        nested(&mut upstream, &["overrides"], member, value.value().cloned());
+        nested(
+            &mut upstream,
+            &["overrides"],
+            member,
+            value.value().cloned(),
+        );
     }
     if provider == Some(ProviderType::AzureOpenai) {
         read_azure(&mut upstream);
@@ -299,7 +324,12 @@ fn read_instance(
         upstream.is_insecure = true;
     }
     // Connections are Envoy's, and so is the log.
-    plugin.ignore_keys(&["keepalive", "keepalive_timeout", "keepalive_pool", "logging"]);
+    plugin.ignore_keys(&[
+        "keepalive",
+        "keepalive_timeout",
+        "keepalive_pool",
+        "logging",
+    ]);
     Some(upstream)
 }
 
@@ -326,7 +356,9 @@ fn read_azure(upstream: &mut Upstream) {
         return;
     };
     let (path, query) = path.split_once('?').unwrap_or((&path, ""));
-    let version = query.split('&').find_map(|it| it.strip_prefix("api-version="));
+    let version = query
+        .split('&')
+        .find_map(|it| it.strip_prefix("api-version="));
     let deployment = path
         .split_once("/deployments/")
         .and_then(|(_, rest)| rest.split('/').next());
@@ -357,7 +389,9 @@ fn read_gcp(
     if let Some(text) = account.text() {
         let text = template(&account, &text);
         let key = secret(&account, &text, &[name, "SERVICE_ACCOUNT"], draft);
-        upstream.config.extend(key.map(|it| ("serviceAccount".to_owned(), it.into())));
+        upstream
+            .config
+            .extend(key.map(|it| ("serviceAccount".to_owned(), it.into())));
     }
     gcp.ignore_keys(&["max_ttl", "expire_early_secs"]);
 }

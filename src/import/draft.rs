@@ -8,7 +8,7 @@ use super::source::{Node, one_line};
 use crate::config::{Address, KeyPath};
 use crate::name::BackendName;
 use crate::provider::ProviderType;
-use crate::render::yaml;
+use crate::render::yaml::{self, Layout};
 
 /// What is written.
 #[derive(Debug)]
@@ -28,6 +28,13 @@ pub struct Draft {
 struct Item {
     comments: Vec<String>,
     value: Value,
+}
+
+impl Item {
+    fn text(&self, key: &str) -> &str {
+        let text = self.value.get(key).and_then(Value::as_str);
+        text.unwrap_or_default()
+    }
 }
 
 /// A member of a pool.
@@ -85,7 +92,12 @@ impl Draft {
     pub fn listen(&mut self, port: u64, node: &Node<'_>) {
         let text = format!("127.0.0.1:{port}");
         match Address::parse(&text) {
-            Ok(_) if self.listen.as_ref().is_some_and(|it| u64::from(it.0.port) != port) => {
+            Ok(_)
+                if self
+                    .listen
+                    .as_ref()
+                    .is_some_and(|it| u64::from(it.0.port) != port) =>
+            {
                 node.error("a second port; one gateway.yaml has one: import the file in parts");
             }
             Ok(address) => {
@@ -150,14 +162,14 @@ impl Draft {
         comments: Vec<String>,
     ) -> String {
         let is_same = |it: &&Item| {
-            let name = it.value["name"].as_str().unwrap_or_default();
+            let name = it.text("name");
             let rest = name.strip_prefix(wanted);
             rest.is_some_and(|it| it.is_empty() || it.starts_with('-'))
-                && it.value["type"] == provider.as_str()
+                && it.text("type") == provider.as_str()
                 && it.value.get("config").and_then(Value::as_object) == Some(&config)
         };
         if let Some(same) = self.backends.iter().find(is_same) {
-            return same.value["name"].as_str().unwrap_or_default().to_owned();
+            return same.text("name").to_owned();
         }
         let name = self.name(wanted);
         self.backend(&name, provider, config, comments);
@@ -168,9 +180,12 @@ impl Draft {
     pub fn pool(&mut self, pool: Pool) -> Option<String> {
         if let [only] = pool.members.as_slice() {
             let name = only.name.clone();
-            let backend = self.backends.iter_mut().find(|it| it.value["name"] == *name);
+            let backend = self.backends.iter_mut().find(|it| it.text("name") == name);
             if let Some(backend) = backend {
-                let retries = pool.settings.get("maxRetries").filter(|it| **it != json!(0));
+                let retries = pool
+                    .settings
+                    .get("maxRetries")
+                    .filter(|it| **it != json!(0));
                 let members = backend.value.as_object_mut();
                 if let (Some(retries), Some(members)) = (retries, members) {
                     let config = members.entry("config").or_insert_with(|| json!({}));
@@ -258,22 +273,22 @@ impl Draft {
         }
         if let Some((address, choices)) = &self.listen {
             comments(choices, &mut text);
-            text.push_str(&yaml::document(&json!({"listen": address.to_string()})));
+            text.push_str(&format!("listen: {address}\n"));
         }
-        list("backends", &self.backends, &mut text);
+        list("backends", &self.backends, Layout::Block, &mut text);
         if !self.routes.is_empty() {
-            list("routes", &self.routes, &mut text);
+            list("routes", &self.routes, Layout::Compact, &mut text);
         }
         Some(text)
     }
 }
 
-fn list(key: &str, items: &[Item], text: &mut String) {
+fn list(key: &str, items: &[Item], layout: Layout, text: &mut String) {
     text.push_str(key);
     text.push_str(":\n");
     for item in items {
         comments(&item.comments, text);
-        text.push_str(&yaml::document(&json!([item.value])));
+        text.push_str(&yaml::document(&json!([item.value]), layout));
     }
 }
 

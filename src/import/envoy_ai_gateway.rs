@@ -28,7 +28,12 @@ pub fn read(roots: &[Node<'_>], draft: &mut Draft) {
     for route in resources.iter().filter(|it| it.kind() == "AIGatewayRoute") {
         let spec = route.node.get("spec");
         // Prices of tokens and the form of requests change nothing of what is sent.
-        spec.ignore_keys(&["parentRefs", "targetRefs", "llmRequestCosts", "filterConfig"]);
+        spec.ignore_keys(&[
+            "parentRefs",
+            "targetRefs",
+            "llmRequestCosts",
+            "filterConfig",
+        ]);
         let schema = spec.get("schema");
         schema.ignore_keys(&["version"]);
         if schema.get("name").text().is_some_and(|it| it != "OpenAI") {
@@ -40,7 +45,10 @@ pub fn read(roots: &[Node<'_>], draft: &mut Draft) {
             read_rule(route, &rule, &hosts, &resources, draft);
         }
     }
-    for policy in resources.iter().filter(|it| it.kind() == "BackendTrafficPolicy") {
+    for policy in resources
+        .iter()
+        .filter(|it| it.kind() == "BackendTrafficPolicy")
+    {
         policy.node.ignore();
         policy.node.warn(
             "left out: pools retry by themselves; see maxRetries, fallbackOn and timeout, and \
@@ -99,7 +107,11 @@ fn read_rule(
         routes.extend(read_match(route, item, hosts));
     }
     if matches.is_empty() {
-        routes.extend(http_route::routes(Some(route.name()), hosts, &rule.get("matches")));
+        routes.extend(http_route::routes(
+            Some(route.name()),
+            hosts,
+            &rule.get("matches"),
+        ));
     }
     let Some(to) = draft.pool(pool) else { return };
     for route in routes {
@@ -121,7 +133,10 @@ fn read_match(route: &Resource<'_>, item: &Node<'_>, hosts: &[String]) -> Option
         let name = header.get("name").text().unwrap_or_default();
         let value = header.get("value");
         let text = value.text().unwrap_or_default();
-        let is_regex = header.get("type").text().is_some_and(|it| it == "RegularExpression");
+        let is_regex = header
+            .get("type")
+            .text()
+            .is_some_and(|it| it == "RegularExpression");
         if name.eq_ignore_ascii_case(MODEL_HEADER) {
             let models = match is_regex {
                 true => globs(&text),
@@ -158,7 +173,9 @@ fn globs(expression: &str) -> Option<Vec<String>> {
     let glob = |part: &str| {
         let glob = part.replace(".*", "*").replace("\\.", "\u{0}");
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_/:*\u{0}".contains(c);
-        glob.chars().all(is_plain).then(|| glob.replace('\u{0}', "."))
+        glob.chars()
+            .all(is_plain)
+            .then(|| glob.replace('\u{0}', "."))
     };
     inner.split('|').map(glob).collect()
 }
@@ -179,7 +196,9 @@ fn read_backend(
         "AzureOpenAI" => Some(ProviderType::AzureOpenai),
         "GCPVertexAI" | "GCPAnthropic" => Some(ProviderType::Google),
         _ => {
-            schema.get("name").error(format!("there is no type for {name:?} here"));
+            schema
+                .get("name")
+                .error(format!("there is no type for {name:?} here"));
             spec.ignore();
             return None;
         }
@@ -193,14 +212,19 @@ fn read_backend(
             upstream.path = Path::Base(format!("/{}", base.trim_matches('/')));
         }
         Some(ProviderType::AzureOpenai) => {
-            upstream.config.extend(version.map(|it| ("apiVersion".to_owned(), it.into())));
+            upstream
+                .config
+                .extend(version.map(|it| ("apiVersion".to_owned(), it.into())));
         }
         Some(_) => {}
     }
     let reference = spec.get("backendRef");
     reference.ignore_keys(&["group", "namespace", "port"]);
     let host = reference.get("name").text().unwrap_or_default();
-    let kind = reference.get("kind").text().unwrap_or_else(|| "Service".to_owned());
+    let kind = reference
+        .get("kind")
+        .text()
+        .unwrap_or_else(|| "Service".to_owned());
     let is_it = |it: &&Resource<'_>| it.kind() == kind && it.name() == host;
     match resources.iter().find(is_it) {
         Some(found) if kind == "Backend" => read_endpoint(found, &mut upstream),
@@ -210,8 +234,12 @@ fn read_backend(
         kubernetes::read_tls_policy(policy, &mut upstream);
     }
     let own_name = backend.name();
-    let policies =
-        kubernetes::policies(resources, "BackendSecurityPolicy", "AIServiceBackend", own_name);
+    let policies = kubernetes::policies(
+        resources,
+        "BackendSecurityPolicy",
+        "AIServiceBackend",
+        own_name,
+    );
     for policy in policies {
         read_security(policy, resources, &mut upstream, draft);
     }
@@ -243,7 +271,11 @@ fn read_endpoint(backend: &Resource<'_>, upstream: &mut Upstream) {
         endpoint.error("has neither a host name nor an address");
         return;
     };
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host
+    };
     let port = address.get("port").number().unwrap_or(443);
     // Whether there is TLS decides which port needs no mention.
     upstream.host = Some(format!("{host}:{port}"));
@@ -283,7 +315,9 @@ fn read_security(
             match reference.is_present() {
                 true => {
                     let key = kubernetes::secret_key(&reference, resources, upstream, draft);
-                    upstream.config.extend(key.map(|it| ("serviceAccount".to_owned(), it.into())));
+                    upstream
+                        .config
+                        .extend(key.map(|it| ("serviceAccount".to_owned(), it.into())));
                 }
                 false => {
                     settings.ignore();
@@ -296,7 +330,9 @@ fn read_security(
         }
         kind => {
             spec.ignore();
-            spec.error(format!("credentials of type {kind:?} are not supported here; use a key"));
+            spec.error(format!(
+                "credentials of type {kind:?} are not supported here; use a key"
+            ));
         }
     }
 }

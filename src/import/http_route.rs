@@ -37,7 +37,9 @@ fn read_match(item: &Node<'_>, route: &mut Route) -> bool {
     if let Some(method) = method.text() {
         route.keys.insert("methods".to_owned(), vec![method].into());
     }
-    for query in item.any_of(&["queryParams", "query"]).items() {
+    let query = item.any_of(&["queryParams", "query"]);
+    if query.is_present() {
+        query.ignore();
         query.error("a route here cannot match a query");
         return false;
     }
@@ -79,7 +81,9 @@ fn read_path(path: &Node<'_>, route: &mut Route) -> bool {
         }
         _ => (kind.unwrap_or_default(), path.get("value")),
     };
-    let Some(text) = value.text() else { return true };
+    let Some(text) = value.text() else {
+        return true;
+    };
     match kind.as_str() {
         "pathPrefix" | "PathPrefix" | "" => {}
         "exact" | "Exact" => route.comments.push(format!(
@@ -116,7 +120,12 @@ pub fn retries(retry: &Node<'_>, comments: &mut Vec<String>) -> Option<u64> {
         return None;
     }
     let attempts = retry.get("attempts").number().unwrap_or(1);
-    let codes: Vec<String> = retry.get("codes").items().iter().filter_map(Node::text).collect();
+    let codes: Vec<String> = retry
+        .get("codes")
+        .items()
+        .iter()
+        .filter_map(Node::text)
+        .collect();
     let when = match codes.is_empty() {
         true => String::new(),
         false => format!(", not only after {}", codes.join(", ")),

@@ -40,7 +40,9 @@ pub fn read(roots: &[Node<'_>], draft: &mut Draft) {
         }
     }
     let backends = resources.iter().filter(|it| is_backend(it));
-    let unused: Vec<&Resource<'_>> = backends.filter(|it| !used.contains(&it.name().to_owned())).collect();
+    let unused: Vec<&Resource<'_>> = backends
+        .filter(|it| !used.contains(&it.name().to_owned()))
+        .collect();
     let is_alone = unused.len() == 1 && used.is_empty();
     for backend in unused {
         let mut pool = Pool {
@@ -52,7 +54,9 @@ pub fn read(roots: &[Node<'_>], draft: &mut Draft) {
         let Some(to) = draft.pool(pool) else { continue };
         if !is_alone {
             let mut route = super::draft::Route::default();
-            route.keys.insert("path".to_owned(), format!("/{to}").into());
+            route
+                .keys
+                .insert("path".to_owned(), format!("/{to}").into());
             route.comments.push("no HTTPRoute leads here".to_owned());
             draft.route(route, &to);
         }
@@ -153,12 +157,16 @@ fn read_filter(filter: &Node<'_>, rewrite: &mut Rewrite) {
             let removed = modifier.get("remove").items();
             let removed: Vec<String> = removed.iter().filter_map(text).collect();
             if !removed.is_empty() {
-                rewrite.config.insert("removeHeaders".to_owned(), removed.into());
+                rewrite
+                    .config
+                    .insert("removeHeaders".to_owned(), removed.into());
             }
         }
         kind => {
             filter.ignore();
-            filter.warn(format!("the filter {kind} has no equivalent here; left out"));
+            filter.warn(format!(
+                "the filter {kind} has no equivalent here; left out"
+            ));
         }
     }
 }
@@ -183,7 +191,9 @@ fn read_backend(
     let outer = spec.get("policies");
     let one = |provider: &Node<'_>, wanted: &str, draft: &mut Draft| {
         let policies = [outer.clone(), provider.get("policies")];
-        read_provider(provider, wanted, backend, resources, rewrite, &policies, draft)
+        read_provider(
+            provider, wanted, backend, resources, rewrite, &policies, draft,
+        )
     };
     let groups = ai.any_of(&["groups", "priorityGroups"]).items();
     let old_groups = ai.dig(&["multipool", "priorities"]).items();
@@ -266,7 +276,12 @@ fn read_provider(
         nested(&mut upstream, &["authHeader"], "prefix", prefix);
     }
     let no_policy = "port 443: TLS, although no policy says so";
-    for policy in kubernetes::policies(resources, "BackendTLSPolicy", backend.kind(), backend.name()) {
+    for policy in kubernetes::policies(
+        resources,
+        "BackendTLSPolicy",
+        backend.kind(),
+        backend.name(),
+    ) {
         kubernetes::read_tls_policy(policy, &mut upstream);
         upstream.comments.retain(|it| it != no_policy);
     }
@@ -305,7 +320,9 @@ fn read_settings(settings: &Node<'_>, kind: Option<ProviderType>, upstream: &mut
             let deployment = text(&settings.get("deploymentName"));
             let model = upstream.config.shift_remove("model");
             let deployment = deployment.map(Value::from).or(model);
-            upstream.config.extend(deployment.map(|it| ("deploymentName".to_owned(), it)));
+            upstream
+                .config
+                .extend(deployment.map(|it| ("deploymentName".to_owned(), it)));
             if let Some(version) = text(&settings.get("apiVersion")) {
                 upstream.set("apiVersion", version);
             }
@@ -357,7 +374,10 @@ fn read_policies(
     let auth = policies.get("auth");
     read_auth_token(&auth, resources, name, upstream, draft);
     let written = auth.get("key");
-    if let Some(key) = written.text().and_then(|it| key(&written, &it, name, draft)) {
+    if let Some(key) = written
+        .text()
+        .and_then(|it| key(&written, &it, name, draft))
+    {
         upstream.set("apiKey", key);
     }
     if auth.has("passthrough") {
@@ -369,7 +389,11 @@ fn read_policies(
     if let Some(name) = text(&tls.get("sni")) {
         upstream.server_name = Some(name);
     }
-    if tls.get("insecureSkipVerify").text().is_some_and(|it| it == "All") {
+    if tls
+        .get("insecureSkipVerify")
+        .text()
+        .is_some_and(|it| it == "All")
+    {
         upstream.is_insecure = true;
     }
     let timeout = policies.dig(&["http", "requestTimeout"]);

@@ -81,11 +81,15 @@ fn read_one(root: &Node<'_>, draft: &mut Draft) {
         let Some(to) = draft.pool(pool) else { continue };
         let mut route = Route::default();
         if name != "*" {
-            route.keys.insert("models".to_owned(), vec![name.clone()].into());
+            route
+                .keys
+                .insert("models".to_owned(), vec![name.clone()].into());
         }
         let prefix = deployments.iter().find_map(|it| it.prefix.as_ref());
         if prefix.is_some_and(|it| *it == to) {
-            route.keys.insert("backendFromModel".to_owned(), true.into());
+            route
+                .keys
+                .insert("backendFromModel".to_owned(), true.into());
         }
         draft.route(route, &to);
     }
@@ -100,12 +104,19 @@ fn read_one(root: &Node<'_>, draft: &mut Draft) {
     general.get("master_key").warn_if_present(
         "clients are not authenticated here: let Envoy do that before requests reach the gateway",
     );
-    for key in ["callbacks", "success_callback", "failure_callback", "cache", "cache_params"] {
+    for key in [
+        "callbacks",
+        "success_callback",
+        "failure_callback",
+        "cache",
+        "cache_params",
+    ] {
         settings
             .get(key)
             .warn_if_present("has no equivalent here; Envoy's access log has every request");
     }
-    root.get("environment_variables").warn_if_present("set these variables for Envoy");
+    root.get("environment_variables")
+        .warn_if_present("set these variables for Envoy");
     settings.ignore_keys(&["set_verbose", "json_logs", "telemetry"]);
 }
 
@@ -136,7 +147,8 @@ fn pool(
         weight: deployment.weight,
         priority: level * 1_000_000 + deployment.order,
     };
-    pool.members.extend(deployments.iter().map(|it| member(it, 0)));
+    pool.members
+        .extend(deployments.iter().map(|it| member(it, 0)));
     for (level, fallback) in (1..).zip(fallbacks) {
         let group = groups.iter().find(|(name, _)| name == fallback);
         for deployment in group.iter().flat_map(|(_, deployments)| deployments) {
@@ -169,7 +181,9 @@ fn read_strategy(node: &Node<'_>) -> Option<&'static str> {
         "simple-shuffle" | "weighted" => None,
         "latency-based-routing" => Some("latency"),
         other => {
-            node.warn(format!("{other:?}: members are selected by their weights instead"));
+            node.warn(format!(
+                "{other:?}: members are selected by their weights instead"
+            ));
             None
         }
     }
@@ -218,7 +232,10 @@ fn read_model(
     };
     let is_pattern = rest.contains('*');
     // `openai/*` for `openai/*`: the name of the backend is what the client's model begins with.
-    let begins = name.strip_suffix("/*").filter(|_| rest == "*").map(str::to_owned);
+    let begins = name
+        .strip_suffix("/*")
+        .filter(|_| rest == "*")
+        .map(str::to_owned);
     let wanted = begins.clone().unwrap_or_else(|| stem(name));
     let backend = draft.name(&wanted);
     let mut upstream = Upstream::new(provider);
@@ -231,7 +248,9 @@ fn read_model(
     }
     read_base(base, &prefix, &mut upstream);
     let written_key = params.get("api_key");
-    let found = written_key.text().and_then(|it| key(&written_key, &it, &backend, draft));
+    let found = written_key
+        .text()
+        .and_then(|it| key(&written_key, &it, &backend, draft));
     match (found, variable) {
         (Some(key), _) => upstream.set("apiKey", key),
         (None, Some(variable)) if !written_key.is_present() => {
@@ -255,6 +274,11 @@ fn read_model(
         upstream.comments.push(comment);
         Some(rpm)
     });
+    if let Some(prefix) = begins.as_ref().filter(|it| **it != backend) {
+        written.error(format!(
+            "{prefix}/ can only be removed from models where no other backend has the name {prefix:?}"
+        ));
+    }
     let order = params.get("order").number().unwrap_or(0);
     upstream.add_as(&backend, draft);
     Some(Deployment {
@@ -297,7 +321,10 @@ fn read_vertex(params: &Node<'_>, prefix: &str, upstream: &mut Upstream) {
         upstream.set("projectId", "${VERTEXAI_PROJECT}");
     }
     let location = text(&params.get("vertex_location"));
-    upstream.set("location", location.unwrap_or_else(|| "us-central1".to_owned()));
+    upstream.set(
+        "location",
+        location.unwrap_or_else(|| "us-central1".to_owned()),
+    );
     let credentials = params.get("vertex_credentials");
     match text(&credentials) {
         Some(path) if path.ends_with(".json") => upstream.set("serviceAccountFile", path),

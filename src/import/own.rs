@@ -6,7 +6,6 @@ use serde_json::{Map, Value};
 
 use super::draft::{Draft, Route};
 use super::source::Node;
-use super::upstream::template;
 use crate::config::value::BackendType;
 
 /// Reads the documents.
@@ -33,7 +32,9 @@ fn read_backend(backend: &Node<'_>, draft: &mut Draft) {
     let name = backend.get("name").text().unwrap_or_default();
     let kind = backend.get("type");
     let text = kind.text().unwrap_or_default();
-    let known = BackendType::all().into_iter().find(|(name, _)| *name == text);
+    let known = BackendType::all()
+        .into_iter()
+        .find(|(name, _)| *name == text);
     match known {
         Some((_, BackendType::Provider(provider))) => {
             let config = taken(&backend.get("config"), CONFIG);
@@ -74,12 +75,8 @@ fn taken(node: &Node<'_>, keys: &[&str]) -> Map<String, Value> {
     for key in keys.iter().filter(|key| node.has(key)) {
         let value = node.get(key);
         value.ignore();
-        let json = match value.value() {
-            Some(Value::String(text)) => Value::String(template(&value, text)),
-            Some(Value::Null) | None => continue,
-            Some(json) => json.clone(),
-        };
-        found.insert((*key).to_owned(), json);
+        let json = value.value().filter(|it| !it.is_null());
+        found.extend(json.map(|json| ((*key).to_owned(), json.clone())));
     }
     found
 }

@@ -295,8 +295,7 @@ impl<'a> Node<'a> {
                 items.map(node).collect()
             }
             Some(Value::Object(members)) => {
-                let node =
-                    |(key, value): (&String, _)| self.within(self.at.key(key), Some(value));
+                let node = |(key, value): (&String, _)| self.within(self.at.key(key), Some(value));
                 members.iter().map(node).collect()
             }
             _ => Vec::new(),

@@ -129,7 +129,9 @@ impl Upstream {
         }
         let mut tls = Map::new();
         let host_name = authority.map(|it| without_port(it));
-        let server_name = self.server_name.filter(|name| Some(name.as_str()) != host_name);
+        let server_name = self
+            .server_name
+            .filter(|name| Some(name.as_str()) != host_name);
         if let Some(name) = server_name.filter(|_| self.is_tls) {
             tls.insert("serverName".to_owned(), name.into());
         }
@@ -266,12 +268,7 @@ pub fn key(node: &Node<'_>, text: &str, backend: &str, draft: &mut Draft) -> Opt
 }
 
 /// Text that authenticates, with its keys as variables.
-pub fn secret(
-    node: &Node<'_>,
-    text: &str,
-    words: &[&str],
-    draft: &mut Draft,
-) -> Option<String> {
+pub fn secret(node: &Node<'_>, text: &str, words: &[&str], draft: &mut Draft) -> Option<String> {
     let text = text.trim();
     if text.is_empty() {
         return None;
@@ -313,7 +310,9 @@ pub fn auth_headers(
             && (own_prefix.is_empty() || value.to_ascii_lowercase().starts_with("bearer "));
         if is_own && !upstream.config.contains_key("apiKey") {
             let key = key(&node, &value, backend, draft);
-            upstream.config.extend(key.map(|key| ("apiKey".to_owned(), key.into())));
+            upstream
+                .config
+                .extend(key.map(|key| ("apiKey".to_owned(), key.into())));
             continue;
         }
         let value = secret(&node, &value, &[backend, name], draft);
@@ -322,12 +321,7 @@ pub fn auth_headers(
 }
 
 /// Writes a key within mappings of the configuration.
-pub fn nested(
-    upstream: &mut Upstream,
-    path: &[&str],
-    key: &str,
-    value: Option<impl Into<Value>>,
-) {
+pub fn nested(upstream: &mut Upstream, path: &[&str], key: &str, value: Option<impl Into<Value>>) {
     let Some(value) = value else { return };
     let mut map = &mut upstream.config;
     for part in path {
