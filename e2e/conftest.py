@@ -73,7 +73,9 @@ def start(provider, output, request):
 @pytest.fixture(scope="module", params=bootstrap.PLACEMENTS)
 def gateway(start, provider, request) -> Envoy:
     """The gateway of `gateways.shared`, in each placement in turn."""
-    return start(gateways.shared(provider), request.param)
+    envoy = start(gateways.shared(provider), request.param)
+    envoy.placement = request.param
+    return envoy
 
 
 @pytest.fixture(scope="module", params=bootstrap.HELD, ids=lambda it: "-".join(it))

@@ -168,6 +168,9 @@ def test_a_client_cannot_say_where_it_goes(gateway, mock):
     ):
         mock.forget()
         reply = gateway.post("/rest/v1/chat/completions", {"model": "y", "messages": MESSAGES}, headers)
+        if headers[0][0] == "x-llm-proxy-backend" and gateway.placement != bootstrap.UPSTREAM:
+            assert_openai_error(reply, 400, code="reserved_header")
+            continue
         assert reply.status == 200
         assert sent(mock) == ("small", "y"), headers
     reply = gateway.post("/v1/chat/completions", {"model": "gpt", "messages": MESSAGES}, [("x-llm-proxy-route", "mini")])

@@ -46,7 +46,7 @@ use self::reply::{Head, Reply};
 use crate::budget::{Budget, Share};
 use crate::catalog::{self, Listing};
 use crate::config::{Auth, Backend, Gateway, Placement, Role};
-use crate::contract::{self, SCHEME_HEADER};
+use crate::contract::{self, BACKEND_HEADER, SCHEME_HEADER};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::{Blank, Splice};
@@ -1057,6 +1057,11 @@ impl Exchange {
                 series.report_unresolved(surroundings);
             }
             return Ok(step);
+        }
+        if self.gateway.plugin.envoy_routes.is_none() && headers.get(BACKEND_HEADER).is_some() {
+            // The filters before the module, policies among them, have worked by the route of another
+            // backend.
+            return Err(Refusal::ReservedHeader(BACKEND_HEADER));
         }
         let model = || asked_by(headers, ends);
         self.route(headers, ends, &model, surroundings)

@@ -64,6 +64,8 @@ pub enum Refusal {
     NoStream,
     /// The provider has said nothing for too long in the middle of its reply.
     Silence,
+    /// The client sends this header, by which Envoy has chosen a route before the module does.
+    ReservedHeader(&'static str),
     /// The body is larger than this many bytes.
     TooLarge(u64),
     /// The body would be larger than this many bytes in the provider's dialect.
@@ -242,6 +244,7 @@ impl Refusal {
             | Self::ModelNotText
             | Self::ModelNotTold
             | Self::Parameter { .. }
+            | Self::ReservedHeader(_)
             | Self::Trailers => 400,
             Self::ModelInPath | Self::UncheckedOperation(_) => 403,
             Self::UnknownModel(_)
@@ -278,6 +281,7 @@ impl Refusal {
             Self::Parameter { param, code, .. } => (param.as_deref(), Some(*code)),
             Self::UnsupportedOperation(_) => (None, Some("unsupported_operation")),
             Self::WrongMethod(_) => (None, Some("method_not_allowed")),
+            Self::ReservedHeader(_) => (None, Some("reserved_header")),
             Self::Trailers => (None, Some("unsupported_trailers")),
             Self::TooLarge(_) | Self::TooLargeTranslated(_) => (None, Some("request_too_large")),
             Self::BodyTimeout => (None, Some("request_timeout")),
@@ -319,6 +323,9 @@ impl Refusal {
             Self::Silence => "the provider fell silent in the middle of its reply".to_owned(),
             Self::BodyTimeout => "the request body stopped arriving".to_owned(),
             Self::NoRoom => NO_ROOM.to_owned(),
+            Self::ReservedHeader(name) => {
+                format!("the header {name} is the gateway's own; send the request without it")
+            }
             Self::InvalidPath => crate::operation::InvalidPath.to_string(),
             Self::ContentEncoding(coding) => format!(
                 "the gateway reads the body of this operation, and it is encoded ({coding:?} in \

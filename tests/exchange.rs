@@ -1810,6 +1810,13 @@ routes:
             let found = reply.headers.iter().find(|(name, _)| name == "allow");
             assert_eq!(found.map(|(_, value)| value.as_str()), allow, "{method} {path}");
         }
+        // By a client's own Envoy has chosen a route before the module does.
+        for backend in ["a", "b", "other", ""] {
+            let headers = [(":method", "GET"), (":path", "/only/files/1"), ("x-llm-proxy-backend", backend)];
+            let wire = send(&mut Exchange::new(Rc::clone(&gateway)), &headers, &Host::default(), &[]);
+            let reply = wire.reply.expect("refused");
+            assert_eq!((reply.status, &error(&reply)["code"]), (400, &"reserved_header".into()));
+        }
     }
 
     fn the_module_follows_the_route_that_envoy_has_chosen() {
