@@ -1,8 +1,6 @@
 //! The models that can be asked for, told from the configuration: `GET /models` and
 //! `GET /models/{model}`.
 //!
-//! Source: <https://platform.openai.com/docs/api-reference/models>, read 2026-11-21.
-//!
 //! A client's base URL is what stands before `/models`, and the list is about what can be asked for
 //! below it: below `/v1` also what a route for `/v1/chat/completions` leads to. Where all of that is
 //! one server that speaks OpenAI's dialect, its provider knows best. Else nobody is called, and the
@@ -11,21 +9,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::api::{ClientApi, Model};
 use crate::config::{Backend, Destination, Gateway};
-use crate::json;
 use crate::model::{Asked, Choice, Renaming};
 use crate::operation::{Kind, ModelMember, Operation};
 use crate::refusal::{LocalReply, Refusal};
 use crate::route::{Model as AskedFor, Route, path_is_below};
-
-/// A model that can be asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Model {
-    /// The name by which a client asks for it.
-    pub id: String,
-    /// The type of the backend that answers.
-    pub owner: &'static str,
-}
 
 /// Who knows the models below a base path.
 #[derive(Clone, Debug)]
@@ -38,34 +27,17 @@ pub enum Listing<'g> {
     Provider(&'g Route),
 }
 
-impl Model {
-    /// OpenAI's model object. When a model was made nobody here knows.
-    pub fn to_json(&self) -> String {
-        format!(
-            r#"{{"id":{},"object":"model","created":0,"owned_by":{}}}"#,
-            json::encode_string(&self.id),
-            json::encode_string(self.owner),
-        )
-    }
-}
-
-/// The body of the reply to `GET /models`.
-pub fn list(models: &[Model]) -> String {
-    let models: Vec<String> = models.iter().map(Model::to_json).collect();
-    format!(r#"{{"object":"list","data":[{}]}}"#, models.join(","))
-}
-
 /// The reply to `GET /models`, or to `GET /models/{model}`: `suffix` is the path from `/models` on.
-pub fn reply(models: &[Model], suffix: &str) -> LocalReply {
+pub fn reply(models: &[Model], suffix: &str, api: &dyn ClientApi) -> LocalReply {
     let asked = suffix.strip_prefix("/models/").unwrap_or_default();
     let asked = asked.trim_end_matches('/');
     if asked.is_empty() {
-        return LocalReply::json(200, list(models));
+        return LocalReply::json(200, api.model_list(models));
     }
     let asked = decoded(asked);
     match models.iter().find(|model| model.id == asked) {
-        Some(model) => LocalReply::json(200, model.to_json()),
-        None => LocalReply::from(&Refusal::UnknownModel(asked)),
+        Some(model) => LocalReply::json(200, api.model(model)),
+        None => Refusal::UnknownModel(asked).reply(api),
     }
 }
 
@@ -245,6 +217,7 @@ fn decoded(segment: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::openai::OpenAi;
 
     /// The models below a base, as `id owner`; or who else knows them.
     fn told(configuration: &str, base: &str) -> Vec<String> {
@@ -431,9 +404,9 @@ routes:
             ("/models/meta/llama%203", 200),
             ("/models/gpt-4", 404),
         ] {
-            assert_eq!(reply(&models, suffix).status, status, "{suffix}");
+            assert_eq!(reply(&models, suffix, &OpenAi).status, status, "{suffix}");
         }
-        let body = reply(&models, "/models/gpt-4o").body;
+        let body = reply(&models, "/models/gpt-4o", &OpenAi).body;
         let expected = r#"{"id":"gpt-4o","object":"model","created":0,"owned_by":"openai"}"#;
         assert_eq!(body, expected);
     }

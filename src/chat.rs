@@ -1,13 +1,11 @@
 //! The neutral conversation: what every dialect is translated from and to.
 //!
-//! A client's OpenAI request is read into a [`Request`], which a dialect writes in its own words;
-//! a provider's reply is read by its dialect into a [`Reply`], or a stream into [`Delta`]s, which
-//! are written back as OpenAI (`chat/openai.rs`). A request and a reply are places in the text that
+//! A client's API reads a request into a [`Request`], which a dialect writes in its own words; a dialect
+//! reads a provider's reply into a [`Reply`], or a stream into [`Delta`]s, which the client's API writes. A request and a reply are places in the text that
 //! arrived (`chat/tape.rs`): whatever their shape, they take less memory than it.
 //!
 //! Source: <https://platform.openai.com/docs/api-reference/chat>, read 2026-11-21.
 
-pub mod openai;
 pub(crate) mod tape;
 
 use std::borrow::Cow;
@@ -91,7 +89,7 @@ const MAX_GUESSED_BYTES: usize = 64 << 10;
 
 /// The messages of a [`Request`], which are made of its text one by one.
 #[derive(Debug)]
-pub struct Messages<'a>(Tape<'a>);
+pub struct Messages<'a>(pub(crate) Tape<'a>);
 
 impl Messages<'_> {
     /// The messages, in order.
@@ -346,7 +344,7 @@ pub enum Input<'r> {
 
 /// The tools of a [`Request`], which are made of its text one by one.
 #[derive(Debug)]
-pub struct Tools<'a>(Tape<'a>);
+pub struct Tools<'a>(pub(crate) Tape<'a>);
 
 impl Tools<'_> {
     /// The tools, in order.
@@ -519,12 +517,15 @@ pub struct Reply<'a> {
     pub choices: Choices<'a>,
     /// Why nothing was answered, where no choice says it.
     pub refusal: Option<String>,
-    /// Writes the member `reasoning_signature` of a choice, where it has one: each dialect has a form
-    /// of its own.
-    pub write_signature: fn(&mut Writer, Choice<'_>),
+    /// Writes the signature of a choice's thinking as a string, where it has one: each dialect has a form
+    /// of its own. Before it, calls what writes the name of the member.
+    pub write_signature: WriteSignature,
     /// As billed.
     pub usage: Usage,
 }
+
+/// See [`Reply::write_signature`].
+pub type WriteSignature = fn(&mut Writer, Choice<'_>, &mut dyn FnMut(&mut Writer));
 
 /// The answers of a [`Reply`], which are made of its text one by one.
 #[derive(Debug)]
@@ -756,7 +757,9 @@ pub enum Delta<'a> {
         /// The provider's word for it.
         code: Option<&'a str>,
     },
-    /// A comment or ping: keeps the connection alive.
+    /// A comment of the provider's, which keeps the connection alive.
+    Comment(&'a str),
+    /// A ping, which does the same.
     Ping,
     /// The stream is complete.
     End,

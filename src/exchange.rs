@@ -9,7 +9,7 @@
 //!                        (may wait for                 ├─► BodyEdit: hold, or edit as it passes
 //!                        the body's model)             └─► ChatRequest: hold, translate whole
 //!   reply:    status ─┬─ below 400: passes as it comes, or is translated
-//!                     └─ error: collected, and reshaped where it is not OpenAI's
+//!                     └─ error: collected, and reshaped where it has not the shape of the client's API
 //! ```
 //!
 //! # Invariants
@@ -29,7 +29,6 @@ mod foreign;
 mod form;
 mod last_error;
 mod original;
-mod provider_error;
 mod reply;
 
 use std::rc::Rc;
@@ -38,15 +37,18 @@ use self::address::{DeferredPath, ModelInQuery, Series, Target};
 use self::admission::Body;
 use self::asked::{RoutingReader, Search};
 use self::body::{BodyEdit, Edit, OfRoute, Pushed};
-use self::chat::{Asked, Call, ChatRequest};
+use self::chat::{Call, ChatRequest, ReplyContext};
 use self::form::FormEdit;
 use self::last_error::LastError;
 use self::original::Original;
 use self::reply::{Head, Reply};
+use crate::api::openai::OpenAi;
+use crate::api::{self, ClientApi};
 use crate::budget::{Budget, Share};
 use crate::catalog::{self, Listing};
 use crate::config::{Auth, Backend, Gateway, Placement, Role};
 use crate::contract::{self, BACKEND_HEADER, SCHEME_HEADER};
+use crate::failure::Failure;
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::{Blank, Splice};
@@ -57,7 +59,7 @@ use crate::pool::Turns;
 use crate::pool::health::{self, Outcome};
 use crate::provider::dialect::Encoded;
 use crate::provider::{Dialects, PathError};
-use crate::refusal::{ErrorBody, JSON, LocalReply, Refusal};
+use crate::refusal::{JSON, LocalReply, Refusal};
 use crate::rewrite::{self, Rewrite};
 use crate::route::{Model, Route, path_is_below};
 use crate::shared::Shared;
@@ -163,6 +165,8 @@ pub enum Next {
 /// One request and its reply.
 pub struct Exchange {
     gateway: Rc<Gateway>,
+    /// The API of the request: all that the client sees is written in it.
+    api: &'static dyn ClientApi,
     request: Request,
     reply: Reply,
     /// Where the request went, once that is known.
@@ -181,7 +185,7 @@ pub struct Exchange {
     /// What is waited for, where somebody set a limit to that.
     waits_for: Option<Limit>,
     /// What the reply to a translated request needs.
-    chat: Option<Asked>,
+    chat: Option<ReplyContext>,
     /// The path that was asked for, while the provider's waits for the model.
     asked: Option<DeferredPath>,
     /// Bytes of the request's body that have gone on.
@@ -240,6 +244,7 @@ impl Exchange {
     pub fn new(gateway: Rc<Gateway>) -> Self {
         Self {
             gateway,
+            api: &OpenAi,
             request: Request::ExpectHeaders,
             reply: Reply::default(),
             backend: None,
@@ -266,6 +271,7 @@ impl Exchange {
         ends: bool,
         surroundings: &dyn Surroundings,
     ) -> Step {
+        self.api = api_of(headers, None);
         match self.follow_envoy(headers, surroundings) {
             Followed::Ours => {}
             Followed::Other => {
@@ -305,6 +311,11 @@ impl Exchange {
         }
     }
 
+    /// The API of the request.
+    pub fn api(&self) -> &'static dyn ClientApi {
+        self.api
+    }
+
     /// The length of the request's body, where the client declares it. Unit: bytes.
     pub fn declared_length(&self) -> Option<usize> {
         self.declared.and_then(|length| length.try_into().ok())
@@ -331,7 +342,7 @@ impl Exchange {
     pub fn no_room(&mut self) -> Step {
         let reply = match std::mem::replace(&mut self.request, Request::Answered) {
             Request::Refused(reply) => reply,
-            _ => LocalReply::from(&Refusal::NoRoom),
+            _ => Refusal::NoRoom.reply(self.api),
         };
         Step {
             next: Next::Reply(reply),
@@ -389,7 +400,9 @@ impl Exchange {
         let header = |name: &str| headers.get(name);
         let meets = |route: &Route| route.is_for_client(authority, &header);
         match catalog::listing(&self.gateway, base, &meets) {
-            Listing::Configured(models) => Some(catalog::reply(&models, operation.suffix())),
+            Listing::Configured(models) => {
+                Some(catalog::reply(&models, operation.suffix(), self.api))
+            }
             Listing::Nobody | Listing::Provider(_) => None,
         }
     }
@@ -433,7 +446,7 @@ impl Exchange {
     fn limit_first_byte(&mut self) {
         let is_stream = match &self.request {
             Request::ExpectBody(edit) => edit.is_stream(),
-            Request::ExpectChat(_) => self.chat.as_ref().is_some_and(Asked::is_stream),
+            Request::ExpectChat(_) => self.chat.as_ref().is_some_and(ReplyContext::is_stream),
             _ => false,
         };
         let limit = self.backend.as_ref().and_then(|it| it.first_byte_timeout);
@@ -654,11 +667,11 @@ impl Exchange {
     }
 
     /// The whole request in the provider's words.
-    fn translated(&mut self, translated: Result<(Encoded, Asked), Refusal>) -> Step {
+    fn translated(&mut self, translated: Result<(Encoded, ReplyContext), Refusal>) -> Step {
         let Some(backend) = &self.backend else {
             return Step::default();
         };
-        let (encoded, asked) = match translated {
+        let (encoded, context) = match translated {
             Ok(translated) => translated,
             Err(refusal) => return self.refuse(&refusal),
         };
@@ -673,7 +686,7 @@ impl Exchange {
         }
         headers.push(HeaderEdit::set(":path", path));
         headers.push(HeaderEdit::set("content-length", length));
-        self.chat = Some(asked);
+        self.chat = Some(context);
         Step {
             headers,
             body: BodyChange::Replace(encoded.body),
@@ -735,13 +748,14 @@ impl Exchange {
             headers,
             status,
             ends,
+            api: self.api,
             is_retried: &|status| self.is_retried(status, surroundings),
         };
         let mut reply = Reply::default();
         let share = || self.share(surroundings);
         let step = match (redirect, chat) {
             (Some(redirect), _) => reply.redirect_headers(&head, redirect),
-            (None, Some(asked)) => reply.chat_headers(asked, &head, surroundings.now(), &share),
+            (None, Some(context)) => reply.chat_headers(context, &head, surroundings.now(), &share),
             // What has no body anyway cannot get one.
             (None, None) => reply.headers(&head, self.is_head, holds, &share),
         };
@@ -750,7 +764,7 @@ impl Exchange {
         let failed = series.is_some_and(|it| it.pool.fallback_on.contains(status));
         if failed && !matches!(step.next, Next::Reply(_)) {
             let status = reply.status_for_client().unwrap_or(status);
-            let error = LastError::new(status, headers, is_retried);
+            let error = LastError::new(self.api, status, headers, is_retried);
             self.last_error = Some(Box::new(error));
         }
         // Another attempt is up to Envoy, whose own limit holds as long as it has not seen the headers.
@@ -778,9 +792,9 @@ impl Exchange {
         self.request = Request::Answered;
         self.waits_for = None;
         let message = format!("the provider's status {status} is not that of a reply");
-        let error = ErrorBody::new(BAD_GATEWAY, message).with_code(Some("broken_reply".into()));
+        let failure = Failure::new(BAD_GATEWAY, message).with_code(Some("broken_reply".into()));
         Step {
-            next: Next::Reply(LocalReply::json(BAD_GATEWAY, error.to_json())),
+            next: Next::Reply(LocalReply::error(&failure, self.api)),
             ..Step::default()
         }
     }
@@ -998,7 +1012,7 @@ impl Exchange {
     }
 
     fn refuse(&mut self, refusal: &Refusal) -> Step {
-        let reply = LocalReply::from(refusal);
+        let reply = refusal.reply(self.api);
         let may_fit = |length: u64| length <= self.gateway.max_request_bytes;
         let waits = self.gateway.plugin.hold_headers
             && !self.is_whole
@@ -1097,6 +1111,8 @@ impl Exchange {
         self.waits_for = target.deadline.map(|limit| (Event::FirstByte, limit));
         let base = target.path;
         let operation = Operation::of(path, base.as_deref()).map_err(|_| Refusal::InvalidPath)?;
+        // Only with the route's path it is certain which operation it is.
+        self.api = api::of(Some(&operation), headers);
         let backend = match admission::is_preflight(headers) {
             true => Rc::new(target.backend.without_credentials()),
             false => Rc::clone(&target.backend),
@@ -1250,13 +1266,17 @@ impl Exchange {
         } = waiting;
         let call = match operation.kind() {
             Kind::ChatCompletions => Some(Call::Chat),
-            Kind::Embeddings => dialects.have_embeddings().then_some(Call::Embeddings),
+            Kind::Embeddings => {
+                let embeddings = self.api.embeddings();
+                let embeddings = embeddings.filter(|_| dialects.have_embeddings());
+                embeddings.map(Call::Embeddings)
+            }
             _ => None,
         };
         match (operation.kind(), call) {
             (_, Some(_)) if method == "POST" && ends => Err(Refusal::MissingBody),
             (_, Some(call)) if method == "POST" => {
-                let request = ChatRequest::new(backend, dialects, call, of_route);
+                let request = ChatRequest::new(backend, dialects, self.api, call, of_route);
                 self.request = Request::ExpectChat(Box::new(request));
                 Ok(Step {
                     headers,
@@ -1270,6 +1290,7 @@ impl Exchange {
                     next: Next::Reply(catalog::reply(
                         &catalog::of_backend(&backend),
                         operation.suffix(),
+                        self.api,
                     )),
                     ..Step::default()
                 })
@@ -1342,6 +1363,12 @@ fn asked_by(headers: &Headers<'_>, ends: bool) -> Model<'static> {
         true => Model::Unread,
         false => Model::Absent,
     }
+}
+
+/// The API of a request, as far as it is known. `base`: the path of its route.
+fn api_of(headers: &Headers<'_>, base: Option<&str>) -> &'static dyn ClientApi {
+    let path = headers.text(":path").unwrap_or_default();
+    api::of(Operation::of(path, base).ok().as_ref(), headers)
 }
 
 fn takes_body(method: &str) -> bool {

@@ -14,6 +14,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use self::host::{Buffer, HeaderMap};
 use self::tokens::Tokens;
+use crate::api::ClientApi;
 use crate::budget::{Budget, Held, NoRoom, Share};
 use crate::config::{Gateway, Placement, Role};
 use crate::contract::{BACKEND_MEMBER, METADATA_NAMESPACE};
@@ -22,7 +23,7 @@ use crate::headers::{HeaderEdit, Headers};
 use crate::json;
 use crate::patience::{Event, Patience, Wait};
 use crate::pool::Turns;
-use crate::refusal::{LocalReply, Refusal};
+use crate::refusal::Refusal;
 use crate::shared::{Expected, Shared, Version};
 
 proxy_wasm::main! {{
@@ -35,12 +36,18 @@ thread_local! {
     static BUDGET: Rc<Budget> = Rc::default();
 }
 
+/// The API of a stream's request, in which it is told that it has waited too long.
+type Api = &'static dyn ClientApi;
+
+/// The streams of a worker that may wait too long.
+type StreamTimers = Patience<Api>;
+
 /// One plugin: a configuration, and the requests that it makes contexts for.
 #[derive(Default)]
 struct Root {
     gateway: Option<Rc<Gateway>>,
     /// How long requests wait, where there is a limit.
-    patience: Option<Rc<Patience>>,
+    patience: Option<Rc<StreamTimers>>,
     /// What goes on besides requests.
     errands: Vec<Box<dyn Errand>>,
     /// The period of the ticks that were asked for.
@@ -165,7 +172,7 @@ impl RootContext for Root {
 
 /// Ends streams that have waited too long.
 struct Watch {
-    patience: Rc<Patience>,
+    patience: Rc<StreamTimers>,
     /// When the next tick counts. Unit: nanoseconds since 1970.
     next: u64,
 }
@@ -186,7 +193,7 @@ impl Errand for Watch {
         // What a timer is early by, which is less than its unit.
         self.next = next.saturating_sub(TIMER_UNIT_NANOSECONDS);
         let over = self.patience.tick();
-        for (context, event) in over {
+        for (context, event, api) in over {
             let refusal = match event {
                 Event::FirstByte => Refusal::Deadline,
                 Event::FirstStreamByte => Refusal::NoStream,
@@ -196,7 +203,7 @@ impl Errand for Watch {
             host::set_effective_context(context);
             // A reply that has started can only be cut off, and this is how Envoy does it. Closing
             // the stream would end it, and call the module, within this very call.
-            host::reply(&LocalReply::from(&refusal));
+            host::reply(&refusal.reply(api));
         }
     }
 }
@@ -221,8 +228,8 @@ struct Waiting {
     context: u32,
     /// The tick in which the stream came.
     since: u64,
-    patience: Rc<Patience>,
-    wait: Option<Rc<Wait>>,
+    patience: Rc<StreamTimers>,
+    wait: Option<Rc<Wait<Api>>>,
 }
 
 impl Waiting {
@@ -243,7 +250,8 @@ impl Waiting {
                 self.patience.now()
             }
         };
-        self.wait = limit.map(|limit| self.patience.wait(self.context, limit, since));
+        let api = exchange.api();
+        self.wait = limit.map(|limit| self.patience.wait(self.context, limit, since, api));
     }
 
     /// What is waited for has come, and is waited for again.
@@ -362,7 +370,7 @@ impl HttpContext for Stream {
                 let Ok(pieces) = json::pieces(&all, 0, splices) else {
                     error!("request body: the edits do not fit it; this is a defect");
                     let refusal = Refusal::Gateway("the body was not edited");
-                    host::reply(&LocalReply::from(&refusal));
+                    host::reply(&refusal.reply(exchange.api()));
                     return Action::Pause;
                 };
                 match pieces.split_last() {

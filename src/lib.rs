@@ -2,7 +2,8 @@
 //!
 //! Applications speak the OpenAI API to Envoy. The module built from this crate runs inside Envoy as a
 //! proxy-wasm HTTP filter: it selects the backend of a request, writes its host, path, key and model,
-//! translates the body where the provider has another API, and turns every error into OpenAI's form.
+//! translates the body where the provider has another API, and turns every error into the form of the
+//! client's API.
 //! The native command `llm-proxy`, from the same crate, checks a `gateway.yaml` and renders Envoy's
 //! configuration from it.
 //!
@@ -22,9 +23,11 @@
 //!                               a Step                ├─► pool                        selection, fallback order
 //!                                                     ├─► model                       model that is sent
 //!                                                     ├─► json, form                  read, splice, write
-//!                                                     ├─► provider ─► chat, data_uri, sse, usage  translation
+//!                                                     ├─► api      ─┬─► chat, embed,  the client's side
+//!                                                     ├─► provider ─┘   usage, failure  the provider's side
+//!                                                     ├─► relay                       a stream between both
 //!                                                     ├─► budget                      memory of one VM
-//!                                                     └─► refusal                     errors for clients
+//!                                                     └─► refusal                     requests that are refused
 //!
 //!  Envoy's ticks ─► filter ─┬─► token ─► shared       access tokens, for all workers
 //!                           └─► patience              timers of requests and replies
@@ -46,6 +49,8 @@
 pub mod base64;
 pub mod budget;
 pub mod data_uri;
+pub mod embed;
+pub mod failure;
 pub mod form;
 pub mod headers;
 pub mod host;
@@ -59,7 +64,8 @@ pub mod secret;
 pub mod shared;
 pub mod sse;
 
-// The domain: requests, replies and providers.
+// The domain: requests, replies, clients and providers.
+pub mod api;
 pub mod chat;
 pub mod contract;
 pub mod firewall;
@@ -67,6 +73,7 @@ pub mod model;
 pub mod operation;
 pub mod provider;
 pub mod refusal;
+pub mod relay;
 pub mod usage;
 
 // Decisions, by the configuration.

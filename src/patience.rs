@@ -10,21 +10,23 @@ use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-/// All streams of a worker that may wait too long.
+/// All streams of a worker that may wait too long. `T` is what a caller has to know of each.
 #[derive(Debug)]
-pub struct Patience {
+pub struct Patience<T> {
     period: Duration,
     /// How many ticks there have been.
     ticks: Cell<u64>,
-    waits: RefCell<Vec<Weak<Wait>>>,
+    waits: RefCell<Vec<Weak<Wait<T>>>>,
 }
 
 /// One stream that waits. It is forgotten when nobody holds it any more.
 #[derive(Debug)]
-pub struct Wait {
+pub struct Wait<T> {
     stream: u32,
     /// What for.
     pub event: Event,
+    /// What its caller has to know.
+    about: T,
     /// The number of ticks that are waited.
     limit: u64,
     /// The tick in which the wait began, or in which the last byte came.
@@ -48,7 +50,7 @@ pub enum Event {
 /// What is waited for, and how long.
 pub type Limit = (Event, Duration);
 
-impl Patience {
+impl<T: Copy> Patience<T> {
     /// Nobody waits. `shortest`: the shortest time that anybody will wait.
     pub fn new(shortest: Duration) -> Self {
         Self {
@@ -69,11 +71,12 @@ impl Patience {
     }
 
     /// Lets a stream wait, from the tick `since` on. The stream's number is the host's.
-    pub fn wait(&self, stream: u32, (event, limit): Limit, since: u64) -> Rc<Wait> {
+    pub fn wait(&self, stream: u32, (event, limit): Limit, since: u64, about: T) -> Rc<Wait<T>> {
         let ticks = limit.as_nanos().div_ceil(self.period.as_nanos().max(1));
         let wait = Rc::new(Wait {
             stream,
             event,
+            about,
             limit: u64::try_from(ticks).unwrap_or(u64::MAX),
             since: Cell::new(since),
             is_over: Cell::new(false),
@@ -83,13 +86,13 @@ impl Patience {
     }
 
     /// Something has come for a stream that waits.
-    pub fn came(&self, wait: &Wait) {
+    pub fn came(&self, wait: &Wait<T>) {
         wait.since.set(self.ticks.get());
     }
 
     /// A tick, at least [`Patience::period`] after the last: gives the streams that have waited too
     /// long, each once.
-    pub fn tick(&self) -> Vec<(u32, Event)> {
+    pub fn tick(&self) -> Vec<(u32, Event, T)> {
         let now = self.ticks.get().saturating_add(1);
         self.ticks.set(now);
         let mut over = Vec::new();
@@ -101,7 +104,7 @@ impl Patience {
             let is_over = now.saturating_sub(wait.since.get()) > wait.limit;
             if is_over {
                 wait.is_over.set(true);
-                over.push((wait.stream, wait.event));
+                over.push((wait.stream, wait.event, wait.about));
             }
             !is_over
         });
@@ -109,7 +112,7 @@ impl Patience {
     }
 }
 
-impl Wait {
+impl<T> Wait<T> {
     /// Whether it took too long.
     pub fn is_over(&self) -> bool {
         self.is_over.get()
@@ -132,8 +135,9 @@ const LONGEST_PERIOD: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
-    fn ticks(patience: &Patience, number: u32) -> Vec<(u32, Event)> {
-        (0..number).flat_map(|_| patience.tick()).collect()
+    fn ticks(patience: &Patience<()>, number: u32) -> Vec<(u32, Event)> {
+        let all = (0..number).flat_map(|_| patience.tick());
+        all.map(|(stream, event, ())| (stream, event)).collect()
     }
 
     #[test]
@@ -141,7 +145,7 @@ mod tests {
         let patience = Patience::new(Duration::from_secs(2));
         assert_eq!(patience.period(), Duration::from_millis(200));
         let limit = (Event::FirstByte, Duration::from_secs(2));
-        let wait = patience.wait(7, limit, patience.now());
+        let wait = patience.wait(7, limit, patience.now(), ());
         assert_eq!(ticks(&patience, 10), []);
         assert!(!wait.is_over());
         assert_eq!(ticks(&patience, 1), [(7, Event::FirstByte)]);
@@ -152,7 +156,7 @@ mod tests {
     #[test]
     fn whatever_comes_starts_it_again() {
         let patience = Patience::new(Duration::from_millis(100));
-        let wait = patience.wait(1, (Event::NextByte, Duration::from_secs(1)), 0);
+        let wait = patience.wait(1, (Event::NextByte, Duration::from_secs(1)), 0, ());
         for _ in 0..100 {
             assert_eq!(ticks(&patience, 50), []);
             patience.came(&wait);
@@ -164,8 +168,8 @@ mod tests {
     fn a_stream_that_is_gone_is_forgotten() {
         let patience = Patience::new(Duration::from_millis(100));
         let limit = (Event::NextByte, Duration::from_secs(1));
-        drop(patience.wait(1, limit, 0));
-        let _wait = patience.wait(2, limit, 0);
+        drop(patience.wait(1, limit, 0, ()));
+        let _wait = patience.wait(2, limit, 0, ());
         assert_eq!(ticks(&patience, 200), [(2, Event::NextByte)]);
         assert!(patience.waits.borrow().is_empty());
     }
@@ -175,7 +179,7 @@ mod tests {
         let patience = Patience::new(Duration::from_secs(1));
         let since = patience.now();
         assert_eq!(ticks(&patience, 5), []);
-        let _wait = patience.wait(3, (Event::FirstByte, Duration::from_secs(1)), since);
+        let _wait = patience.wait(3, (Event::FirstByte, Duration::from_secs(1)), since, ());
         assert_eq!(ticks(&patience, 5), []);
         assert_eq!(ticks(&patience, 1), [(3, Event::FirstByte)]);
     }
@@ -183,7 +187,7 @@ mod tests {
     #[test]
     fn ticks_are_neither_too_many_nor_too_few() {
         for (shortest, period) in [(1, 20), (1_000, 100), (600_000, 1_000)] {
-            let patience = Patience::new(Duration::from_millis(shortest));
+            let patience = Patience::<()>::new(Duration::from_millis(shortest));
             assert_eq!(patience.period(), Duration::from_millis(period));
         }
     }

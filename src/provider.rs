@@ -9,7 +9,6 @@ pub mod azure;
 pub mod dialect;
 pub mod gemini;
 pub mod openai;
-pub mod relay;
 pub mod vertex;
 
 use std::borrow::Cow;

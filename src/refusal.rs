@@ -1,14 +1,11 @@
-//! What a client sees when a request cannot be answered: OpenAI's error shape and its status.
-//!
-//! Source: <https://platform.openai.com/docs/guides/error-codes>, read 2026-11-21.
+//! Why a request cannot be answered, and the reply that says so in the API of the request.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use crate::chat::openai::InvalidRequest;
-use crate::contract::{self, error_type};
+use crate::api::{ClientApi, InvalidRequest};
+use crate::contract;
+use crate::failure::Failure;
 use crate::firewall::passes_to_client;
 use crate::form::InvalidForm;
 use crate::headers::Headers;
@@ -125,6 +122,11 @@ impl LocalReply {
         }
     }
 
+    /// An error in this API.
+    pub fn error(failure: &Failure<'_>, api: &dyn ClientApi) -> Self {
+        Self::json(failure.status, api.error(failure))
+    }
+
     /// The same with what a provider's reply said in its headers, but for those that frame it or
     /// are not for clients.
     #[must_use]
@@ -184,14 +186,15 @@ impl From<Unwritten<Unsupported>> for Refusal {
     }
 }
 
-impl From<&Refusal> for LocalReply {
-    fn from(refusal: &Refusal) -> Self {
-        let mut reply = Self::json(refusal.status(), refusal.body());
-        let header = match refusal {
-            Refusal::WrongMethod(allowed) => Some(("allow", allowed.clone())),
+impl Refusal {
+    /// The reply to a request in this API.
+    pub fn reply(&self, api: &dyn ClientApi) -> LocalReply {
+        let mut reply = LocalReply::error(&self.failure(), api);
+        let header = match self {
+            Self::WrongMethod(allowed) => Some(("allow", allowed.clone())),
             // <https://www.rfc-editor.org/rfc/rfc9110#section-15.5.16>
-            Refusal::ContentEncoding(_) => Some(("accept-encoding", "identity".to_owned())),
-            Refusal::UnsupportedMediaType(definition) => {
+            Self::ContentEncoding(_) => Some(("accept-encoding", "identity".to_owned())),
+            Self::UnsupportedMediaType(definition) => {
                 Some(("accept", accepted(definition).replace(" or ", ", ")))
             }
             _ => None,
@@ -199,10 +202,10 @@ impl From<&Refusal> for LocalReply {
         let header = header.map(|(name, value)| (name.to_owned(), value));
         reply.headers.extend(header);
         // Unit: seconds.
-        let retry_after = match refusal {
+        let retry_after = match self {
             // As soon as there is a token, all is well.
-            Refusal::NoCredential(_) | Refusal::NoRoom => Some(1),
-            Refusal::Pausing(_, pause) => Some(seconds(*pause)),
+            Self::NoCredential(_) | Self::NoRoom => Some(1),
+            Self::Pausing(_, pause) => Some(seconds(*pause)),
             _ => None,
         };
         reply
@@ -210,25 +213,7 @@ impl From<&Refusal> for LocalReply {
             .extend(retry_after.map(|it| ("retry-after".to_owned(), it.to_string())));
         reply
     }
-}
 
-/// OpenAI's error object.
-///
-/// Shape: `{"error": {"message", "type", "param", "code"}}`; `param` and `code` may be `null`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ErrorBody<'a> {
-    error: ErrorObject<'a>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct ErrorObject<'a> {
-    message: Cow<'a, str>,
-    r#type: Cow<'a, str>,
-    param: Option<Cow<'a, str>>,
-    code: Option<Cow<'a, str>>,
-}
-
-impl Refusal {
     /// The HTTP status.
     pub fn status(&self) -> u16 {
         match self {
@@ -263,8 +248,8 @@ impl Refusal {
         }
     }
 
-    /// The body of the reply: JSON.
-    pub fn body(&self) -> String {
+    /// What the client is told.
+    pub fn failure(&self) -> Failure<'_> {
         let (param, code) = match self {
             Self::InvalidBody(_) | Self::MissingBody => (None, Some("invalid_json")),
             Self::DuplicateMember(name) => (Some(name.as_str()), Some("duplicate_parameter")),
@@ -300,10 +285,9 @@ impl Refusal {
             Self::NoCredential(_) => (None, Some("credential_unavailable")),
             Self::Pausing(..) => (None, Some("rate_limit_exceeded")),
         };
-        ErrorBody::new(self.status(), self.message())
+        Failure::new(self.status(), self.message())
             .with_param(param.map(Cow::Borrowed))
             .with_code(code.map(Cow::Borrowed))
-            .to_json()
     }
 
     fn message(&self) -> String {
@@ -395,97 +379,6 @@ impl Refusal {
     }
 }
 
-/// Whether a provider's message says that the conversation is longer than the model's context. Clients
-/// look for the code [`CONTEXT_OVERFLOW`] to shorten it.
-pub fn is_context_overflow(status: u16, message: &str) -> bool {
-    matches!(status, 400 | 413 | 422 | 500) && {
-        let beginning: String = message.chars().take(1_000).collect();
-        let beginning = beginning.to_ascii_lowercase();
-        CONTEXT_OVERFLOW_WORDS
-            .iter()
-            .any(|words| words.iter().all(|word| beginning.contains(word)))
-    }
-}
-
-/// OpenAI's code for it.
-pub const CONTEXT_OVERFLOW: &str = "context_length_exceeded";
-
-/// What the messages have in common, provider by provider. Source: the messages as users have
-/// reported them.
-const CONTEXT_OVERFLOW_WORDS: [&[&str]; 11] = [
-    // Anthropic.
-    &["prompt is too long"],
-    &["exceed context limit"],
-    // Google.
-    &["input token count", "exceeds"],
-    // OpenAI, vLLM, OpenRouter, Together, DeepSeek, Fireworks.
-    &["maximum context length"],
-    // Groq.
-    &["reduce the length of the messages"],
-    // Mistral.
-    &["too large for model", "context"],
-    // xAI.
-    &["maximum prompt length"],
-    // Cohere.
-    &["too many tokens"],
-    // llama.cpp, LM Studio, Ollama.
-    &["exceeds the available context"],
-    &["greater than the context length"],
-    &["exceeds the context window"],
-];
-
-/// As much of a client's text as a message quotes.
-pub fn quotable(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MAX_QUOTED_BYTES))
-        .unwrap_or_default()
-}
-
-const MAX_QUOTED_BYTES: usize = 200;
-
-impl<'a> ErrorBody<'a> {
-    /// An error with the type that goes with `status`.
-    pub fn new(status: u16, message: impl Into<Cow<'a, str>>) -> Self {
-        let r#type = Cow::Borrowed(error_type(status));
-        Self {
-            error: ErrorObject {
-                message: message.into(),
-                r#type,
-                param: None,
-                code: None,
-            },
-        }
-    }
-
-    /// The same with another type, where one is known.
-    #[must_use]
-    pub fn with_type(mut self, r#type: Option<Cow<'a, str>>) -> Self {
-        if let Some(r#type) = r#type {
-            self.error.r#type = r#type;
-        }
-        self
-    }
-
-    /// The same about a parameter.
-    #[must_use]
-    pub fn with_param(mut self, param: Option<Cow<'a, str>>) -> Self {
-        self.error.param = param;
-        self
-    }
-
-    /// The same with a code.
-    #[must_use]
-    pub fn with_code(mut self, code: Option<Cow<'a, str>>) -> Self {
-        self.error.code = code;
-        self
-    }
-
-    /// The JSON text.
-    pub fn to_json(&self) -> String {
-        // Strings and nulls alone: serialisation has nothing to fail on.
-        serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
 /// The media types of which the model of a call can be read, as a list for readers.
 fn accepted(definition: &Definition) -> String {
     let names: Vec<&str> = definition.media().iter().map(|it| it.as_str()).collect();
@@ -507,10 +400,11 @@ pub const JSON: &str = "application/json";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::openai::OpenAi;
 
     #[test]
     fn a_refusal_is_openai_shaped() {
-        let body = Refusal::MissingModel.body();
+        let body = Refusal::MissingModel.reply(&OpenAi).body;
         assert_eq!(
             body,
             r#"{"error":{"message":"you must provide a model parameter","type":"invalid_request_error","param":"model","code":"missing_required_parameter"}}"#
@@ -521,7 +415,7 @@ mod tests {
     #[test]
     fn a_wrong_method_names_the_right_ones() {
         let refusal = Refusal::WrongMethod("GET, POST".to_owned());
-        let reply = LocalReply::from(&refusal);
+        let reply = refusal.reply(&OpenAi);
         assert_eq!(
             reply.headers.last(),
             Some(&("allow".to_owned(), "GET, POST".to_owned()))

@@ -17,13 +17,14 @@
 #[path = "support/both_ways.rs"]
 mod both_ways;
 
+use llm_proxy::api::Stamp;
+use llm_proxy::api::openai::{self, ChunkWriter};
 use llm_proxy::chat::CallStyle;
-use llm_proxy::chat::openai::{self, ChunkWriter, Stamp};
 use llm_proxy::provider::adapt::Policy;
 use llm_proxy::provider::anthropic::Anthropic;
 use llm_proxy::provider::dialect::{Dialect, Options};
 use llm_proxy::provider::gemini::Gemini;
-use llm_proxy::provider::relay::Relay;
+use llm_proxy::relay::Relay;
 use serde_json::Value;
 
 const STAMP: Stamp = Stamp {
@@ -38,7 +39,11 @@ const MAX_EVENT_BYTES: usize = 1 << 20;
 /// A stream through a dialect.
 fn relay(dialect: &dyn Dialect, chunks: &[&[u8]], include_usage: bool) -> String {
     let writer = ChunkWriter::new("asked", STAMP, include_usage);
-    let mut relay = Relay::new(dialect.stream(), writer, MAX_EVENT_BYTES, usize::MAX);
+    let mut relay = Relay::new(
+        dialect.stream(MAX_EVENT_BYTES),
+        Box::new(writer),
+        usize::MAX,
+    );
     let mut out = Vec::new();
     for chunk in chunks {
         relay.push(chunk, &mut out);
@@ -423,15 +428,17 @@ fn a_cut_stream_is_an_error(words: &Words) {
 fn errors_have_openais_form(words: &Words) {
     let dialect = (words.dialect)();
     for (status, body, expected_status, code) in words.errors {
-        let (seen, error) = dialect.error(*status, body.as_bytes());
-        let error: Value = serde_json::from_str(&error.to_json()).unwrap();
+        let failure = dialect.error(*status, body.as_bytes());
+        let (seen, error) = (failure.status, openai::error(&failure));
+        let error: Value = serde_json::from_str(&error).unwrap();
         assert_eq!(seen, *expected_status, "{body}");
         assert_eq!(error["error"]["code"], *code, "{body}");
         assert!(!error["error"]["message"].as_str().unwrap().is_empty());
     }
     for body in ["", "null", "[]", "{}", "<html>", "\u{0}", "{\"error\":7}"] {
-        let (status, error) = dialect.error(500, body.as_bytes());
-        let error: Value = serde_json::from_str(&error.to_json()).unwrap();
+        let failure = dialect.error(500, body.as_bytes());
+        let (status, error) = (failure.status, openai::error(&failure));
+        let error: Value = serde_json::from_str(&error).unwrap();
         assert_eq!(
             (status, &error["error"]["type"]),
             (500, &"server_error".into())

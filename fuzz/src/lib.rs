@@ -19,15 +19,17 @@
     reason = "a finding is a panic"
 )]
 
+use llm_proxy::api::Stamp;
+use llm_proxy::api::openai::{self, ChunkWriter};
 use llm_proxy::chat::CallStyle;
-use llm_proxy::chat::openai::{self, ChunkWriter, Stamp};
 use llm_proxy::config::Gateway;
+use llm_proxy::embed::Encoding;
 use llm_proxy::json::{self, Event, Scanner, Splice, Watched};
 use llm_proxy::provider::adapt::Policy;
 use llm_proxy::provider::anthropic::Anthropic;
-use llm_proxy::provider::dialect::{Dialect, Encoding, Options};
+use llm_proxy::provider::dialect::{Dialect, Options};
 use llm_proxy::provider::gemini::{Gemini, schema};
-use llm_proxy::provider::relay::Relay;
+use llm_proxy::relay::Relay;
 use llm_proxy::sse::{self, Item};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -226,20 +228,28 @@ pub fn embeddings(bytes: &[u8]) {
             has_web_search: true,
             unsupported,
         };
-        let translate = || embeddings.encode(bytes, "m", &options, usize::MAX);
+        let translate = || {
+            let request = openai::embeddings::read(bytes).ok()?;
+            let length = bytes.len();
+            let encoded = embeddings.encode_within(&request, "m", &options, length, usize::MAX);
+            encoded.ok()
+        };
         let (most, encoded) = allocator::most_of(translate);
-        let out = encoded.as_ref().map_or(0, |it| it.request.body.len());
+        let out = encoded.as_ref().map_or(0, |it| it.body.len());
         assert_bounded(most, bytes, out);
-        if let Ok(encoded) = encoded {
-            assert!(serde_json::from_slice::<&RawValue>(&encoded.request.body).is_ok());
-            assert!(encoded.request.body.len() <= 1024 + 64 * bytes.len());
+        if let Some(encoded) = encoded {
+            assert!(serde_json::from_slice::<&RawValue>(&encoded.body).is_ok());
+            assert!(encoded.body.len() <= 1024 + 64 * bytes.len());
         }
     }
     for encoding in [Encoding::Base64, Encoding::Float] {
-        let translate = || embeddings.decode(bytes, "m", encoding, count, usize::MAX);
+        let translate = || {
+            let reply = embeddings.decode(bytes, count).ok()?;
+            openai::embeddings::write(&reply, encoding, "m", bytes.len(), usize::MAX).ok()
+        };
         let (most, reply) = allocator::most_of(translate);
         assert_bounded(most, bytes, reply.as_ref().map_or(0, Vec::len));
-        if let Ok(reply) = reply {
+        if let Some(reply) = reply {
             assert!(serde_json::from_slice::<&RawValue>(&reply).is_ok());
             assert!(reply.len() <= 1024 + 64 * bytes.len());
         }
@@ -261,8 +271,8 @@ fn reply(dialect: &dyn Dialect, bytes: &[u8]) {
     }
     for status in [400, 429, 500] {
         let translate = || {
-            let (status, error) = dialect.error(status, bytes);
-            (status, error.to_json())
+            let failure = dialect.error(status, bytes);
+            (failure.status, openai::error(&failure))
         };
         let (most, (status, error)) = allocator::most_of(translate);
         assert_bounded(most, bytes, error.len());
@@ -291,9 +301,8 @@ fn stream(dialect: &dyn Dialect, bytes: &[u8]) {
     let (bytes, size) = pieces(bytes);
     let relay = |chunks: Vec<&[u8]>| {
         let mut relay = Relay::new(
-            dialect.stream(),
-            ChunkWriter::new("asked", STAMP, true),
-            1 << 20,
+            dialect.stream(1 << 20),
+            Box::new(ChunkWriter::new("asked", STAMP, true)),
             usize::MAX,
         );
         let (most, out) = allocator::most_of(|| {

@@ -8,39 +8,41 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::body::{self, BodyEdit, Edit as _, OfRoute, Pushed};
-use crate::chat::openai::{self, ChunkWriter, Stamp};
+use crate::api::{self, ClientApi, ReplyWriter, Stamp};
 use crate::chat::{CallStyle, Request};
 use crate::config::Backend;
+use crate::embed;
 use crate::json;
 use crate::model;
 use crate::operation::ModelMember;
 use crate::provider::Dialects;
-use crate::provider::dialect::{BrokenReply, Dialect, Embeddings, Encoded, Encoding, Unsupported};
-use crate::provider::relay::Relay;
-use crate::refusal::{ErrorBody, LocalReply, Refusal};
+use crate::provider::dialect::{BrokenReply, Dialect, Embeddings, Encoded, Unsupported};
+use crate::refusal::{LocalReply, Refusal};
+use crate::relay::Relay;
 
 /// A request that waits for the end of its body.
 pub struct ChatRequest {
     backend: Rc<Backend>,
     dialects: Dialects,
+    api: &'static dyn ClientApi,
     call: Call,
     of_route: OfRoute,
 }
 
-/// What is asked for.
+/// What is requested.
 #[derive(Clone, Copy)]
 pub enum Call {
-    /// Chat completions.
+    /// A conversation.
     Chat,
     /// Embeddings.
-    Embeddings,
+    Embeddings(&'static dyn api::Embeddings),
 }
 
 /// What of a request its reply needs.
 #[derive(Clone)]
-pub struct Asked {
+pub struct ReplyContext {
     dialect: &'static dyn Dialect,
-    model: String,
+    api: &'static dyn ClientApi,
     form: Form,
     calls: CallStyle,
     /// The value of [`ADAPTED_HEADER`](crate::contract::ADAPTED_HEADER).
@@ -48,25 +50,32 @@ pub struct Asked {
 }
 
 /// The form of the reply.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Form {
-    Completion,
     Embeddings {
-        translator: &'static dyn Embeddings,
-        encoding: Encoding,
+        reader: &'static dyn Embeddings,
+        writer: &'static dyn api::Embeddings,
+        encoding: embed::Encoding,
+        model: String,
         count: usize,
     },
-    Stream {
-        include_usage: bool,
-    },
+    Stream(Rc<dyn ReplyWriter>),
+    Whole(Rc<dyn ReplyWriter>),
 }
 
 impl ChatRequest {
     /// A request of which no byte has arrived.
-    pub fn new(backend: Rc<Backend>, dialects: Dialects, call: Call, of_route: OfRoute) -> Self {
+    pub fn new(
+        backend: Rc<Backend>,
+        dialects: Dialects,
+        api: &'static dyn ClientApi,
+        call: Call,
+        of_route: OfRoute,
+    ) -> Self {
         Self {
             backend,
             dialects,
+            api,
             call,
             of_route,
         }
@@ -78,19 +87,19 @@ impl ChatRequest {
     /// # Errors
     ///
     /// When it is no chat completion, the dialect cannot express it, or it would be too long.
-    pub fn translate(&self, body: &[u8], limit: u64) -> Result<(Encoded, Asked), Refusal> {
+    pub fn translate(&self, body: &[u8], limit: u64) -> Result<(Encoded, ReplyContext), Refusal> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         match self.call {
             Call::Chat => match self.read_at_once(body) {
-                Some(request) => self.chat(request?, body.len(), limit),
+                Some(request) => self.chat(request?, body, limit),
                 None => {
                     let (body, _) = self.ruled(body)?;
-                    self.chat(openai::read(&body)?, body.len(), limit)
+                    self.chat(self.api.read(&body)?, &body, limit)
                 }
             },
-            Call::Embeddings => {
+            Call::Embeddings(embeddings) => {
                 let (body, model) = self.ruled(body)?;
-                self.embeddings(&body, model, limit)
+                self.embeddings(embeddings, &body, model, limit)
             }
         }
     }
@@ -104,7 +113,7 @@ impl ChatRequest {
         if !self.backend.members.is_empty() {
             return None;
         }
-        let mut request = openai::read(body).ok()?;
+        let mut request = self.api.read(body).ok()?;
         if request.model.len() > MAX_MODEL_BYTES {
             return None;
         }
@@ -141,67 +150,71 @@ impl ChatRequest {
         Ok((Cow::Owned(ruled), model))
     }
 
-    /// `length`: that of the body that the request was read from.
+    /// `body`: what the request was read from.
     fn chat(
         &self,
         request: Request<'_>,
-        length: usize,
+        body: &[u8],
         limit: usize,
-    ) -> Result<(Encoded, Asked), Refusal> {
+    ) -> Result<(Encoded, ReplyContext), Refusal> {
         let dialect = self.dialects.of(&request.model);
-        let encoded = dialect.encode_within(&request, &self.backend.options, length, limit)?;
-        let asked = Asked {
+        let options = &self.backend.options;
+        let encoded = dialect.encode_within(&request, options, body.len(), limit)?;
+        let writer = self.api.reply_writer(&request, body);
+        let context = ReplyContext {
             dialect,
+            api: self.api,
             calls: match request.uses_functions {
                 true => CallStyle::Function,
                 false => encoded.head.calls,
             },
             adapted: encoded.head.adapted.as_deref().map(Rc::from),
             form: match request.stream {
-                true => Form::Stream {
-                    include_usage: request.include_usage,
-                },
-                false => Form::Completion,
+                true => Form::Stream(writer),
+                false => Form::Whole(writer),
             },
-            model: request.model.into_owned(),
         };
-        Ok((encoded, asked))
+        Ok((encoded, context))
     }
 
     fn embeddings(
         &self,
+        embeddings: &'static dyn api::Embeddings,
         body: &[u8],
         model: String,
         limit: usize,
-    ) -> Result<(Encoded, Asked), Refusal> {
+    ) -> Result<(Encoded, ReplyContext), Refusal> {
         let dialect = self.dialects.of(&model);
-        let Some(translator) = dialect.embeddings() else {
+        let Some(reader) = dialect.embeddings() else {
             return Err(Refusal::from(Unsupported {
                 param: "model".to_owned(),
                 message: format!("the model {model:?} has no embeddings"),
             }));
         };
-        let encoded = translator.encode(body, &model, &self.backend.options, limit)?;
-        let form = Form::Embeddings {
-            translator,
-            encoding: encoded.encoding,
-            count: encoded.count,
-        };
-        let asked = Asked {
+        let request = embeddings.read(body).map_err(unembeddable)?;
+        let options = &self.backend.options;
+        let encoded = reader.encode_within(&request, &model, options, body.len(), limit)?;
+        let context = ReplyContext {
             dialect,
-            model,
-            form,
+            api: self.api,
+            form: Form::Embeddings {
+                reader,
+                writer: embeddings,
+                encoding: request.encoding,
+                model,
+                count: request.texts.len(),
+            },
             calls: CallStyle::All,
-            adapted: encoded.request.head.adapted.as_deref().map(Rc::from),
+            adapted: encoded.head.adapted.as_deref().map(Rc::from),
         };
-        Ok((encoded.request, asked))
+        Ok((encoded, context))
     }
 }
 
-impl Asked {
+impl ReplyContext {
     /// Whether the client wants a stream.
     pub fn is_stream(&self) -> bool {
-        matches!(self.form, Form::Stream { .. })
+        matches!(self.form, Form::Stream(_))
     }
 
     /// The parameters that were adapted for this backend, for the header [`ADAPTED_HEADER`](crate::contract::ADAPTED_HEADER).
@@ -214,31 +227,43 @@ impl Asked {
         self.calls
     }
 
-    /// A whole reply as OpenAI would have written it.
+    /// The API of the request.
+    pub fn api(&self) -> &'static dyn ClientApi {
+        self.api
+    }
+
+    /// A whole reply in the client's API.
     ///
     /// # Errors
     ///
     /// When the bytes are no reply: 502.
     pub fn reply(&self, body: &[u8], stamp: Stamp, limit: usize) -> Result<Vec<u8>, LocalReply> {
-        let reply = match self.form {
+        let length = body.len();
+        let reply = match &self.form {
             Form::Embeddings {
-                translator,
+                reader,
+                writer,
                 encoding,
+                model,
                 count,
-            } => translator.decode(body, &self.model, encoding, count, limit),
-            Form::Completion | Form::Stream { .. } => self.dialect.decode(body).and_then(|reply| {
-                let (model, length) = (&*self.model, body.len());
-                let written = openai::write_reply_within(&reply, model, stamp, length, limit);
+            } => reader.decode(body, *count).and_then(|reply| {
+                let written = writer.write(&reply, *encoding, model, length, limit);
                 written.map_err(BrokenReply::from)
             }),
+            Form::Stream(writer) | Form::Whole(writer) => {
+                self.dialect.decode(body).and_then(|reply| {
+                    let written = writer.write(&reply, stamp, length, limit);
+                    written.map_err(BrokenReply::from)
+                })
+            }
         };
-        reply.map_err(|broken| broken_reply(&broken))
+        reply.map_err(|broken| self.broken_reply(&broken))
     }
 
-    /// An error as OpenAI would have told it, and its status.
+    /// A provider's error in the client's API, and its status.
     pub fn error(&self, status: u16, body: &[u8]) -> (u16, String) {
-        let (status, error) = self.dialect.error(status, body);
-        (status, error.to_json())
+        let failure = self.dialect.error(status, body);
+        (failure.status, self.api.error(&failure))
     }
 
     /// How long an error asks to wait. Unit: seconds.
@@ -246,56 +271,52 @@ impl Asked {
         self.dialect.retry_after(body)
     }
 
-    /// What turns the provider's stream into OpenAI's.
-    pub fn stream(&self, stamp: Stamp) -> Relay {
-        let include_usage = matches!(
-            self.form,
-            Form::Stream {
-                include_usage: true
-            }
-        );
-        let chunks = ChunkWriter::new(self.model.clone(), stamp, include_usage);
-        Relay::new(
-            self.dialect.stream(),
-            chunks,
-            MAX_EVENT_BYTES,
-            MAX_CHUNKS_BYTES,
-        )
+    /// What turns the provider's stream into one of the client's API; `None`: none was requested.
+    pub fn stream(&self, stamp: Stamp) -> Option<Relay> {
+        let Form::Stream(writer) = &self.form else {
+            return None;
+        };
+        let stream = self.dialect.stream(MAX_EVENT_BYTES);
+        Some(Relay::new(stream, writer.stream(stamp), MAX_CHUNKS_BYTES))
+    }
+
+    /// What a client sees of a reply that has no body.
+    pub fn empty_reply(&self) -> LocalReply {
+        self.broken_reply(&BrokenReply("it is empty".to_owned()))
+    }
+
+    /// The same for one that is a stream where none was asked for, or the other way round.
+    pub fn mistaken_reply(&self) -> LocalReply {
+        self.broken_reply(&BrokenReply(
+            "it streams, or does not, against what was asked".to_owned(),
+        ))
+    }
+
+    /// The same for one that is compressed, which we asked it not to be.
+    pub fn compressed_reply(&self) -> LocalReply {
+        self.broken_reply(&BrokenReply("it is compressed".to_owned()))
+    }
+
+    /// What a client sees of a reply that is none.
+    fn broken_reply(&self, broken: &BrokenReply) -> LocalReply {
+        LocalReply::error(&broken.to_failure(), self.api)
     }
 }
 
-/// What a client sees of a reply that is none.
-fn broken_reply(broken: &BrokenReply) -> LocalReply {
-    let error = ErrorBody::new(BAD_GATEWAY, broken.to_string());
-    LocalReply::json(
-        BAD_GATEWAY,
-        error.with_code(Some(BROKEN_REPLY.into())).to_json(),
-    )
-}
-
-/// The same for one that has no body.
-pub fn empty_reply() -> LocalReply {
-    broken_reply(&BrokenReply("it is empty".to_owned()))
-}
-
-/// The same for one that is a stream where none was asked for, or the other way round.
-pub fn mistaken_reply() -> LocalReply {
-    broken_reply(&BrokenReply(
-        "it streams, or does not, against what was asked".to_owned(),
-    ))
-}
-
-/// The same for one that is compressed, which we asked it not to be.
-pub fn compressed_reply() -> LocalReply {
-    broken_reply(&BrokenReply("it is compressed".to_owned()))
+/// Why texts cannot be embedded.
+fn unembeddable(invalid: api::InvalidRequest) -> Refusal {
+    match invalid.param {
+        Some(param) => Refusal::from(Unsupported {
+            param,
+            message: invalid.message,
+        }),
+        None => Refusal::from(invalid),
+    }
 }
 
 /// The longest name of a model that is read at once: however it is escaped, rules take its text
 /// whole.
 const MAX_MODEL_BYTES: usize = json::CAPTURE_LIMIT / 8;
-
-const BAD_GATEWAY: u16 = 502;
-const BROKEN_REPLY: &str = "broken_reply";
 
 /// An event carries at most a part of an answer, or an image.
 const MAX_EVENT_BYTES: usize = 16 << 20;
@@ -306,14 +327,15 @@ const MAX_CHUNKS_BYTES: usize = 2 * MAX_EVENT_BYTES;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::openai::OpenAi;
     use crate::config::Gateway;
     use crate::model::{Aliases, Renaming};
 
     /// What comes of a body, read at once or by way of its text.
-    type Outcome = Result<(Encoded, String), Refusal>;
+    type Outcome = Result<Encoded, Refusal>;
 
-    fn outcome(chat: Result<(Encoded, Asked), Refusal>) -> Outcome {
-        chat.map(|(encoded, asked)| (encoded, asked.model))
+    fn outcome(chat: Result<(Encoded, ReplyContext), Refusal>) -> Outcome {
+        chat.map(|(encoded, _)| encoded)
     }
 
     /// Every body that is worth trying: with models of all kinds, cut, and with a byte changed.
@@ -387,13 +409,14 @@ mod tests {
             for of_route in &of_routes {
                 let backend = Rc::clone(&gateway.backends[0]);
                 let dialects = backend.dialects.unwrap();
-                let request = ChatRequest::new(backend, dialects, Call::Chat, of_route.clone());
+                let request =
+                    ChatRequest::new(backend, dialects, &OpenAi, Call::Chat, of_route.clone());
                 for body in &bodies {
                     let ruled = request.ruled(body);
                     let by_text = ruled.and_then(|(text, model)| {
-                        let chat = openai::read(&text)?;
+                        let chat = OpenAi.read(&text)?;
                         assert_eq!(chat.model, model);
-                        request.chat(chat, text.len(), usize::MAX)
+                        request.chat(chat, &text, usize::MAX)
                     });
                     let by_text = outcome(by_text);
                     let translated = outcome(request.translate(body, u64::MAX));

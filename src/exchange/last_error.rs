@@ -4,13 +4,16 @@
 //! attempt that fails with a reply therefore keeps its error, as the client would have got it, where the
 //! module in the listener finds it. Only failures cost anything.
 
-use super::{BodyChange, Step, provider_error};
+use super::{BodyChange, Step};
+use crate::api::ClientApi;
+use crate::failure::{Failure, plain_message};
 use crate::headers::{HeaderEdit, Headers};
 use crate::pairs;
-use crate::refusal::{ErrorBody, LocalReply};
+use crate::refusal::LocalReply;
 
-/// An error in OpenAI's shape, as far as it is known.
+/// An error in the shape of the client's API, as far as it is known.
 pub struct LastError {
+    api: &'static dyn ClientApi,
     reply: LocalReply,
     /// Whether Envoy makes another attempt when it has this error.
     pub is_retried: bool,
@@ -18,7 +21,12 @@ pub struct LastError {
 
 impl LastError {
     /// An error of which the headers are there. `status`: the one for the client.
-    pub fn new(status: u16, headers: &Headers<'_>, is_retried: bool) -> Self {
+    pub fn new(
+        api: &'static dyn ClientApi,
+        status: u16,
+        headers: &Headers<'_>,
+        is_retried: bool,
+    ) -> Self {
         let mut reply = LocalReply::json(status, String::new()).with_headers_of(headers);
         // The one by which clients wait comes first: what is too long ends the list.
         reply
@@ -30,7 +38,11 @@ impl LastError {
             room = rest.unwrap_or(0);
             rest.is_some()
         });
-        Self { reply, is_retried }
+        Self {
+            api,
+            reply,
+            is_retried,
+        }
     }
 
     /// Adds the body that the step passes to the client, and what the body has told.
@@ -38,7 +50,7 @@ impl LastError {
         if let BodyChange::Replace(body) = &step.body {
             self.reply.body = match body.len() <= MAX_BODY_BYTES {
                 true => String::from_utf8_lossy(body).into_owned(),
-                false => shortened(self.reply.status, body),
+                false => shortened(self.api, self.reply.status, body),
             };
         }
         let retry_after = step
@@ -61,7 +73,7 @@ impl LastError {
     /// The bytes to keep.
     pub fn encode(mut self) -> Vec<u8> {
         if self.reply.body.is_empty() {
-            self.reply.body = without_message(self.reply.status);
+            self.reply.body = without_message(self.api, self.reply.status);
         }
         let status = self.reply.status.to_string();
         let own = [(STATUS, status.as_str()), (BODY, &self.reply.body)];
@@ -89,24 +101,24 @@ pub fn instead(kept: &[u8]) -> Option<(Vec<HeaderEdit>, String)> {
 }
 
 /// An error with the beginning of the message of one that is too long.
-fn shortened(status: u16, body: &[u8]) -> String {
+fn shortened(api: &dyn ClientApi, status: u16, body: &[u8]) -> String {
     let parsed: Option<serde_json::Value> = serde_json::from_slice(body).ok();
     let error = parsed.as_ref().and_then(|body| body.get("error"));
     let text = |key| error?.get(key)?.as_str();
     let Some(message) = text("message") else {
-        return without_message(status);
+        return without_message(api, status);
     };
     let message: String = message.chars().take(MAX_MESSAGE_CHARS).collect();
     let short = |key| text(key).filter(|it| it.len() <= MAX_WORD_BYTES);
-    ErrorBody::new(status, message)
-        .with_type(short("type").map(Into::into))
-        .with_code(short("code").map(Into::into))
-        .to_json()
+    let failure = Failure::new(status, message)
+        .with_kind(short("type").map(Into::into))
+        .with_code(short("code").map(Into::into));
+    api.error(&failure)
 }
 
 /// An error of which no message is known.
-fn without_message(status: u16) -> String {
-    provider_error::reshape(status, b"").unwrap_or_default()
+fn without_message(api: &dyn ClientApi, status: u16) -> String {
+    api.error(&Failure::new(status, plain_message(status, b"")))
 }
 
 const STATUS: &str = ":status";

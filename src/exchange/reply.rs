@@ -1,14 +1,15 @@
 //! A provider's reply on its way to the client: passed on, reshaped, or translated.
 
-use super::chat::{self, Asked};
-use super::{BodyChange, Next, Step, provider_error};
+use super::chat::ReplyContext;
+use super::{BodyChange, Next, Step};
+use crate::api::{ClientApi, Stamp};
 use crate::budget::{Held, NoRoom, Share};
-use crate::chat::openai::Stamp;
 use crate::contract::ADAPTED_HEADER;
+use crate::failure::{Failure, plain_message};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers};
-use crate::provider::relay::Relay;
-use crate::refusal::{ErrorBody, JSON, LocalReply, NO_ROOM, Refusal};
+use crate::refusal::{JSON, LocalReply, NO_ROOM, Refusal};
+use crate::relay::Relay;
 
 /// What the reply waits for.
 #[derive(Default)]
@@ -21,7 +22,11 @@ pub enum Reply {
     #[default]
     ExpectNothing,
     /// The rest of an error whose headers have gone on.
-    ExpectError { status: u16, is_json: bool },
+    ExpectError {
+        status: u16,
+        is_json: bool,
+        api: &'static dyn ClientApi,
+    },
     /// The rest of an error whose headers wait.
     ExpectHeldError(Box<HeldError>),
     /// The end of a reply that is going to be translated.
@@ -36,6 +41,7 @@ pub enum Reply {
 
 /// An error of which headers and body wait.
 pub struct HeldError {
+    api: &'static dyn ClientApi,
     status: u16,
     is_json: bool,
     body: Held,
@@ -43,7 +49,7 @@ pub struct HeldError {
 
 /// A reply in another dialect, up to here.
 pub struct ChatReply {
-    asked: Asked,
+    context: ReplyContext,
     status: u16,
     stamp: Stamp,
     /// Whether the headers say when to try again.
@@ -75,6 +81,8 @@ pub struct Head<'a> {
     pub status: u16,
     /// Whether there is no body.
     pub ends: bool,
+    /// The API of the request.
+    pub api: &'static dyn ClientApi,
     /// Whether Envoy is going to try again after a reply with this status, so that an answer of ours
     /// would only get in the way.
     pub is_retried: &'a dyn Fn(u16) -> bool,
@@ -101,12 +109,12 @@ impl Reply {
     /// The status that the client gets of an error in another dialect.
     pub fn status_for_client(&self) -> Option<u16> {
         match self {
-            Self::ExpectChat(chat) => Some(chat.asked.error(chat.status, b"").0),
+            Self::ExpectChat(chat) => Some(chat.context.error(chat.status, b"").0),
             _ => None,
         }
     }
 
-    /// The headers of a reply in OpenAI's dialect have arrived. `is_bodiless`: it answers `HEAD`.
+    /// The headers of a reply that is not translated have arrived. `is_bodiless`: it answers `HEAD`.
     /// `holds`: headers can wait for the body.
     pub fn headers(
         &mut self,
@@ -124,7 +132,7 @@ impl Reply {
         if head.ends {
             if !(head.is_retried)(status) {
                 step = Step {
-                    next: Next::Reply(empty_error(status, headers)),
+                    next: Next::Reply(empty_error(status, head)),
                     ..Step::default()
                 };
             }
@@ -138,6 +146,7 @@ impl Reply {
             let length = declared_length(headers);
             step.next = Next::Hold;
             *self = Self::ExpectHeldError(Box::new(HeldError {
+                api: head.api,
                 status,
                 is_json,
                 body: Held::new(share(), 1, length),
@@ -145,7 +154,11 @@ impl Reply {
             return step;
         }
         step.headers.push(HeaderEdit::remove("content-length"));
-        *self = Self::ExpectError { status, is_json };
+        *self = Self::ExpectError {
+            status,
+            is_json,
+            api: head.api,
+        };
         step
     }
 
@@ -153,7 +166,7 @@ impl Reply {
     /// place: who follows a redirect leaves the gateway, with the prompt, and its address may have
     /// the key.
     pub fn redirect_headers(&mut self, head: &Head<'_>, redirect: u16) -> Step {
-        let reply = LocalReply::from(&Refusal::Redirected(redirect));
+        let reply = Refusal::Redirected(redirect).reply(head.api);
         if !(head.is_retried)(reply.status) {
             return Step {
                 next: Next::Reply(reply),
@@ -176,7 +189,7 @@ impl Reply {
     /// The headers of a reply in another dialect have arrived. `now`: nanoseconds since 1970.
     pub fn chat_headers(
         &mut self,
-        asked: Asked,
+        context: ReplyContext,
         head: &Head<'_>,
         now: u64,
         share: &dyn Fn() -> Share,
@@ -184,7 +197,7 @@ impl Reply {
         let (headers, status, ends) = (head.headers, head.status, head.ends);
         let mut step = Step::default();
         firewall::withhold_from_client(headers, &mut step.headers);
-        match asked.adapted() {
+        match context.adapted() {
             Some(names) => step
                 .headers
                 .push(HeaderEdit::set(ADAPTED_HEADER, names.to_owned())),
@@ -200,28 +213,29 @@ impl Reply {
         let stamp = Stamp {
             created: now / NANOSECONDS,
             nonce: now,
-            calls: asked.calls(),
+            calls: context.calls(),
         };
         if is_encoded(headers) || ends {
             let reply = match is_error {
                 true => {
-                    let (status, body) = asked.error(status, b"");
+                    let (status, body) = context.error(status, b"");
                     LocalReply::json(status, body).with_headers_of(headers)
                 }
-                false if ends => chat::empty_reply(),
-                false => chat::compressed_reply(),
+                false if ends => context.empty_reply(),
+                false => context.compressed_reply(),
             };
             step.next = Next::Reply(reply);
             return step;
         }
-        if !is_error && asked.is_stream() != is_event_stream(headers) {
-            step.next = Next::Reply(chat::mistaken_reply());
+        let relay = context.stream(stamp).filter(|_| !is_error);
+        if !is_error && relay.is_some() != is_event_stream(headers) {
+            step.next = Next::Reply(context.mistaken_reply());
             return step;
         }
-        if !is_error && asked.is_stream() {
+        if let Some(relay) = relay {
             step.headers.push(HeaderEdit::remove("content-length"));
             *self = Self::ExpectChatStream(Box::new(ChatStream {
-                relay: asked.stream(stamp),
+                relay,
                 translated: 0,
                 share: share(),
             }));
@@ -233,7 +247,7 @@ impl Reply {
         }
         let length = declared_length(headers);
         *self = Self::ExpectChat(Box::new(ChatReply {
-            asked,
+            context,
             status,
             stamp,
             is_retried: is_error && (head.is_retried)(status),
@@ -287,10 +301,14 @@ impl Reply {
                 next: Next::Hold,
                 ..Step::default()
             },
-            &mut Self::ExpectError { status, is_json } => {
+            &mut Self::ExpectError {
+                status,
+                is_json,
+                api,
+            } => {
                 let body = read();
                 // Too long to wait for: its beginning tells.
-                if !ends && is_json && provider_error::begins_well(&body) {
+                if !ends && is_json && api.is_error_beginning(&body) {
                     *self = Self::ExpectNothing;
                     return Step::default();
                 }
@@ -298,13 +316,13 @@ impl Reply {
                     true => Self::ExpectNothing,
                     false => Self::ExpectEnd,
                 };
-                let body = match provider_error::reshape(status, &body) {
+                let body = match api.reshape_error(status, &body) {
                     Some(reshaped) if fits_in_place(reshaped.len(), at_hand) => {
                         BodyChange::Replace(reshaped.into_bytes())
                     }
                     // The message is too long to be repeated.
                     Some(_) => {
-                        BodyChange::Replace(ErrorBody::new(status, "").to_json().into_bytes())
+                        BodyChange::Replace(api.error(&Failure::new(status, "")).into_bytes())
                     }
                     None => BodyChange::Keep,
                 };
@@ -416,7 +434,7 @@ impl ChatReply {
     fn push(&mut self, bytes: Vec<u8>, ends: bool) -> Step {
         if !bytes.is_empty() && self.body.push(bytes).is_err() {
             return Step {
-                next: Next::Reply(LocalReply::from(&Refusal::NoRoom)),
+                next: Next::Reply(Refusal::NoRoom.reply(self.context.api())),
                 ..Step::default()
             };
         }
@@ -431,24 +449,24 @@ impl ChatReply {
         }
     }
 
-    /// The body, which is whole, as OpenAI would have told it.
+    /// The body, which is whole, in the client's API.
     fn told(&mut self) -> Step {
         let mut edits = Vec::with_capacity(4);
         let text = self.body.take();
         let (status, body) = match self.status >= FIRST_ERROR {
             true => {
-                let wait = self.asked.retry_after(&text);
+                let wait = self.context.retry_after(&text);
                 if let Some(seconds) = wait.filter(|_| !self.has_retry_after) {
                     edits.push(HeaderEdit::set("retry-after", seconds.to_string()));
                 }
-                let (status, body) = self.asked.error(self.status, &text);
+                let (status, body) = self.context.error(self.status, &text);
                 let status = match self.is_retried {
                     true => self.status,
                     false => status,
                 };
                 (status, body.into_bytes())
             }
-            false => match self.asked.reply(&text, self.stamp, MAX_REPLY_BYTES) {
+            false => match self.context.reply(&text, self.stamp, MAX_REPLY_BYTES) {
                 Ok(body) => (self.status, body),
                 Err(reply) => (reply.status, reply.body.into_bytes()),
             },
@@ -480,11 +498,11 @@ impl HeldError {
         // Too long to wait for: its beginning tells.
         let passes = match ends {
             true => None,
-            false => Some(!is_lost && self.is_json && provider_error::begins_well(&body)),
+            false => Some(!is_lost && self.is_json && self.api.is_error_beginning(&body)),
         };
         let reshaped = match passes {
             Some(true) => None,
-            Some(false) | None => provider_error::reshape(self.status, &body),
+            Some(false) | None => self.api.reshape_error(self.status, &body),
         };
         let mut headers = Vec::new();
         let body = match reshaped {
@@ -527,10 +545,9 @@ fn nothing_of(at_hand: usize) -> BodyChange {
 }
 
 /// What a client sees of an error that has no body.
-fn empty_error(status: u16, headers: &Headers<'_>) -> LocalReply {
-    let body = provider_error::reshape(status, b"");
-    let body = body.unwrap_or_else(|| ErrorBody::new(status, "").to_json());
-    LocalReply::json(status, body).with_headers_of(headers)
+fn empty_error(status: u16, head: &Head<'_>) -> LocalReply {
+    let failure = Failure::new(status, plain_message(status, b""));
+    LocalReply::error(&failure, head.api).with_headers_of(head.headers)
 }
 
 fn is_event_stream(headers: &Headers<'_>) -> bool {

@@ -24,12 +24,12 @@ use std::borrow::Cow;
 
 pub use self::rules::RULES;
 use super::adapt::Adapter;
-use super::dialect::{
-    BrokenReply, Dialect, Head, MAX_MESSAGE_CHARS, Options, StreamDecoder, Unsupported, plain_error,
-};
+use super::dialect::{BrokenReply, Dialect, Head, Options, ReplyStream, SseStream, Unsupported};
 use crate::chat::{CallStyle, Reply, Request};
+use crate::failure::{
+    CONTEXT_OVERFLOW, Failure, MAX_MESSAGE_CHARS, is_context_overflow, plain_message,
+};
 use crate::json::{self, Items, Writer, object};
-use crate::refusal::{CONTEXT_OVERFLOW, ErrorBody, is_context_overflow};
 
 /// The dialect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,11 +96,12 @@ impl Dialect for Anthropic {
         reply::read(body)
     }
 
-    fn stream(&self) -> Box<dyn StreamDecoder> {
-        Box::new(stream::Decoder::default())
+    fn stream(&self, max_event_bytes: usize) -> Box<dyn ReplyStream> {
+        let decoder = stream::Decoder::default();
+        Box::new(SseStream::new(decoder, max_event_bytes))
     }
 
-    fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
+    fn error(&self, status: u16, body: &[u8]) -> Failure<'static> {
         // Vertex's own errors have a status word, and sometimes a list around them.
         let parsed = match body.trim_ascii_start().starts_with(b"[") {
             true => json::read::<Items<'_, ErrorReply<'_>>>(body)
@@ -111,11 +112,10 @@ impl Dialect for Anthropic {
         let parsed = parsed.and_then(|reply| reply.error);
         let status = if status == OVERLOADED { 503 } else { status };
         let Some(error) = parsed else {
-            return (status, ErrorBody::new(status, plain_error(status, body)));
+            return Failure::new(status, plain_message(status, body));
         };
         let (message, code) = error.told();
-        let error = ErrorBody::new(status, message);
-        (status, error.with_code(code.map(Into::into)))
+        Failure::new(status, message).with_code(code.map(Into::into))
     }
 
     /// Anthropic says it in a header.
@@ -191,6 +191,7 @@ const OVERLOADED: u16 = 529;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::openai;
 
     #[test]
     fn errors_become_openais() {
@@ -250,9 +251,9 @@ mod tests {
                 r#"{"error":{"message":"{}","type":"server_error","param":null,"code":null}}"#,
             ),
         ] {
-            let (seen, error) = Anthropic::new().error(status, body.as_bytes());
+            let error = Anthropic::new().error(status, body.as_bytes());
             assert_eq!(
-                (seen, error.to_json().as_str()),
+                (error.status, openai::error(&error).as_str()),
                 (expected_status, expected)
             );
         }

@@ -4,11 +4,12 @@ use std::fmt;
 
 use super::adapt::Policy;
 use crate::chat::{CallStyle, Delta, Reply, Request};
+use crate::embed;
+use crate::failure::Failure;
 use crate::json::{self, TooLong, Unread, Unwritten, Writer};
-use crate::refusal::ErrorBody;
-use crate::sse;
+use crate::sse::{self, Item};
 
-/// A wire format into which chat completions are translated.
+/// A wire format into which conversations are translated.
 ///
 /// A dialect knows bytes and meaning; it knows no hosts, keys or header maps.
 pub trait Dialect {
@@ -67,58 +68,112 @@ pub trait Dialect {
     /// When the bytes are not a reply: the client gets 502.
     fn decode<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, BrokenReply>;
 
-    /// What reads a streamed reply.
-    fn stream(&self) -> Box<dyn StreamDecoder>;
+    /// What reads a streamed reply. `max_event_bytes`: how much of it may be kept until its next part is
+    /// there.
+    fn stream(&self, max_event_bytes: usize) -> Box<dyn ReplyStream>;
 
     /// Embeddings in this dialect, where it has them.
     fn embeddings(&self) -> Option<&'static dyn Embeddings> {
         None
     }
 
-    /// A reply with a status of 400 or more, as OpenAI would have told it. The status that the
-    /// client sees comes with it.
-    fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>);
+    /// A reply with a status of 400 or more.
+    fn error(&self, status: u16, body: &[u8]) -> Failure<'static>;
 
     /// How long the body of an error asks to wait, where the dialect says that there and not in a
     /// header. Unit: seconds.
     fn retry_after(&self, body: &[u8]) -> Option<u64>;
 }
 
-/// Translates embeddings.
+/// Embeddings in a provider's words.
 pub trait Embeddings {
-    /// An OpenAI request in the provider's words. `model` is the provider's name of the model, `limit`
-    /// how long its body may be. Unit: bytes.
+    /// Writes the body of the request, the same each time. `model` is the provider's name of the model.
     ///
     /// # Errors
     ///
-    /// What is missing or wrong, or cannot be expressed; and when it would be too long.
-    fn encode(
+    /// The parameters that cannot be expressed, unless `options` let them be dropped.
+    fn write(
         &self,
-        body: &[u8],
+        request: &embed::Request<'_>,
         model: &str,
         options: &Options,
-        limit: usize,
-    ) -> Result<EncodedEmbeddings, Unwritten<Unsupported>>;
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported>;
 
-    /// The provider's reply as OpenAI's. `encoding` and `count` are what the request came to, `limit`
-    /// is how long the reply may become. Unit: bytes.
+    /// The request in the provider's words. `length`: that of the body that it was read from. Unit of
+    /// `length` and `limit`: bytes.
     ///
     /// # Errors
     ///
-    /// When the bytes are not a reply, or it would be too long: the client gets 502.
-    fn decode(
+    /// Those of [`write`](Self::write), and when the body would be longer than `limit`.
+    fn encode_within(
         &self,
-        body: &[u8],
+        request: &embed::Request<'_>,
         model: &str,
-        encoding: Encoding,
-        count: usize,
+        options: &Options,
+        length: usize,
         limit: usize,
-    ) -> Result<Vec<u8>, BrokenReply>;
+    ) -> Result<Encoded, Unwritten<Unsupported>> {
+        let guess = request.size_hint(length);
+        let mut write = |json: &mut Writer| self.write(request, model, options, json);
+        let (head, body) = json::write_within(guess, limit, &mut write)?;
+        Ok(Encoded { head, body })
+    }
+
+    /// Reads the provider's reply to a request of `count` texts.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not a reply, or hold another number of vectors: the client gets 502.
+    fn decode<'a>(&self, body: &'a [u8], count: usize) -> Result<embed::Reply<'a>, BrokenReply>;
+}
+
+/// Reads a streamed reply from its bytes, whatever their framing. Most are server-sent events: see
+/// [`SseStream`].
+pub trait ReplyStream {
+    /// Takes the next bytes, and emits what they mean.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be part of the stream.
+    fn push(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply>;
+
+    /// The stream's bytes have ended. Emits what only now is known, or that the stream was cut.
+    ///
+    /// # Errors
+    ///
+    /// When the stream ended before the reply did.
+    fn finish(&mut self, emit: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply>;
+
+    /// See [`EventDecoder::may_be_complete`].
+    fn may_be_complete(&self) -> bool;
+
+    /// What the part that has begun takes, and what is kept of earlier ones. Unit: bytes.
+    fn pending_bytes(&self) -> usize;
+
+    /// Forgets the part that has begun.
+    fn clear(&mut self);
+}
+
+/// A stream of server-sent events.
+pub struct SseStream {
+    events: sse::Decoder,
+    decoder: Box<dyn EventDecoder>,
+}
+
+impl SseStream {
+    /// A stream at its start. `max_event_bytes`: how large one event may be.
+    pub fn new(decoder: impl EventDecoder + 'static, max_event_bytes: usize) -> Self {
+        Self {
+            events: sse::Decoder::new(max_event_bytes),
+            decoder: Box::new(decoder),
+        }
+    }
 }
 
 /// Reads a streamed reply, event by event.
-pub trait StreamDecoder {
-    /// Says what an event means. After [`Delta::End`] or [`Delta::Error`] nothing follows.
+pub trait EventDecoder {
+    /// Emits what an event means. After [`Delta::End`] or [`Delta::Error`] nothing follows.
     ///
     /// # Errors
     ///
@@ -126,11 +181,11 @@ pub trait StreamDecoder {
     fn event(
         &mut self,
         event: &sse::Event<'_>,
-        say: &mut dyn FnMut(Delta<'_>),
+        emit: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply>;
 
     /// Whether only the end of the stream's bytes can tell that the reply is complete, and it may be:
-    /// what has just been said is best kept until more comes. Most dialects say so themselves.
+    /// what has just been emitted is best kept until more comes. Most dialects say so themselves.
     fn may_be_complete(&self) -> bool {
         false
     }
@@ -141,12 +196,60 @@ pub trait StreamDecoder {
         0
     }
 
-    /// The stream's bytes have ended. Says what only now is known, or that the stream was cut.
+    /// The stream's bytes have ended. Emits what only now is known, or that the stream was cut.
     ///
     /// # Errors
     ///
     /// When the stream ended before the reply did.
-    fn finish(&mut self, say: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply>;
+    fn finish(&mut self, emit: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply>;
+}
+
+/// Emits what an item means, unless one before it was broken.
+fn read_item(
+    decoder: &mut dyn EventDecoder,
+    item: &Item<'_>,
+    broken: &mut Option<BrokenReply>,
+    emit: &mut dyn FnMut(Delta<'_>),
+) {
+    match item {
+        _ if broken.is_some() => {}
+        Item::Comment(comment) => emit(Delta::Comment(comment)),
+        Item::Event(event) => *broken = decoder.event(event, emit).err(),
+    }
+}
+
+impl ReplyStream for SseStream {
+    fn push(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply> {
+        let Self { events, decoder } = self;
+        let mut broken = None;
+        let give = |item: Item<'_>| read_item(&mut **decoder, &item, &mut broken, emit);
+        let fits = events.push(bytes, give);
+        broken.map_or(Ok(()), Err)?;
+        fits.map_err(|error| BrokenReply(error.to_string()))
+    }
+
+    fn finish(&mut self, emit: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply> {
+        let Self { events, decoder } = self;
+        let mut broken = None;
+        let give = |item: Item<'_>| read_item(&mut **decoder, &item, &mut broken, emit);
+        let fits = events.finish(give);
+        broken.map_or(Ok(()), Err)?;
+        fits.map_err(|error| BrokenReply(error.to_string()))?;
+        self.decoder.finish(emit)
+    }
+
+    fn may_be_complete(&self) -> bool {
+        self.decoder.may_be_complete()
+    }
+
+    fn pending_bytes(&self) -> usize {
+        let pending = self.events.pending_bytes();
+        pending.saturating_add(self.decoder.kept_bytes())
+    }
+
+    fn clear(&mut self) {
+        self.events.clear();
+    }
 }
 
 /// What the configuration says about translating.
@@ -171,7 +274,7 @@ pub struct Encoded {
 }
 
 /// What goes before the body of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
     /// The path below the base path, with its query: `/messages`.
     pub suffix: String,
@@ -181,27 +284,6 @@ pub struct Head {
     pub adapted: Option<String>,
     /// Which calls of a reply the client gets, and how.
     pub calls: CallStyle,
-}
-
-/// In which form the client wants a vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Encoding {
-    /// Base64 of 32-bit floats, little-endian.
-    Base64,
-    /// A list of numbers.
-    #[default]
-    Float,
-}
-
-/// A request for embeddings in the provider's words, and what is needed to read its reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncodedEmbeddings {
-    /// What is sent.
-    pub request: Encoded,
-    /// For [`Embeddings::decode`].
-    pub encoding: Encoding,
-    /// For [`Embeddings::decode`]: how many texts there are.
-    pub count: usize,
 }
 
 /// A parameter that a dialect cannot express. Caused by the client.
@@ -215,8 +297,8 @@ pub struct Unsupported {
 
 impl Unsupported {
     /// What the client sees, with a 400.
-    pub fn to_error(&self) -> ErrorBody<'static> {
-        ErrorBody::new(400, self.to_string())
+    pub fn to_failure(&self) -> Failure<'static> {
+        Failure::new(400, self.to_string())
             .with_param(Some(self.param.clone().into()))
             .with_code(Some("unsupported_parameter".into()))
     }
@@ -230,31 +312,11 @@ impl fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
-/// What a person reads of an error that is no JSON: never empty, and not too long.
-pub(super) fn plain_error(status: u16, body: &[u8]) -> String {
-    let body = body.trim_ascii();
-    // A character has at most four bytes.
-    let beginning = body.get(..4 * MAX_MESSAGE_CHARS).unwrap_or(body);
-    error_message(status, &String::from_utf8_lossy(beginning))
-}
-
-/// The same of an error's message.
-pub(super) fn error_message(status: u16, message: &str) -> String {
-    let message = message.trim();
-    if message.is_empty() {
-        return format!("the provider answered with status {status} and no message");
-    }
-    message.chars().take(MAX_MESSAGE_CHARS).collect()
-}
-
 /// The most values, of any kind, that a schema may have which is read as a tree.
 ///
 /// A tree is a hundred times as large as the smallest values: this bounds it to some megabytes, one at
 /// a time, whatever the body. Tools and answers of real applications have some thousand.
 pub const MAX_SCHEMA_VALUES: usize = 20_000;
-
-/// How much of a provider's message is passed on.
-pub(super) const MAX_MESSAGE_CHARS: usize = 4_000;
 
 /// Bytes of a provider that are no reply. Caused by the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -262,8 +324,8 @@ pub struct BrokenReply(pub String);
 
 impl BrokenReply {
     /// What the client sees, with a 502 or in a stream.
-    pub fn to_error(&self) -> ErrorBody<'static> {
-        ErrorBody::new(502, self.to_string()).with_code(Some("broken_reply".into()))
+    pub fn to_failure(&self) -> Failure<'static> {
+        Failure::new(502, self.to_string()).with_code(Some("broken_reply".into()))
     }
 }
 

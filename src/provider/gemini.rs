@@ -19,7 +19,7 @@
 //! * `cache_control` is a hint that Gemini has no word for: it caches by itself. It changes no
 //!   answer and is not refused.
 
-pub mod embeddings;
+pub(super) mod embeddings;
 mod error;
 mod media;
 pub(super) mod model;
@@ -34,12 +34,12 @@ mod tests;
 
 pub use self::rules::RULES;
 use crate::chat::{Reply, Request};
-use crate::json::{Unwritten, Writer};
+use crate::embed;
+use crate::failure::Failure;
+use crate::json::Writer;
 use crate::provider::dialect::{
-    BrokenReply, Dialect, Embeddings, EncodedEmbeddings, Encoding, Head, Options, StreamDecoder,
-    Unsupported,
+    BrokenReply, Dialect, Embeddings, Head, Options, ReplyStream, SseStream, Unsupported,
 };
-use crate::refusal::ErrorBody;
 
 /// generateContent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,16 +81,17 @@ impl Dialect for Gemini {
         reply::decode(body)
     }
 
-    fn stream(&self) -> Box<dyn StreamDecoder> {
-        Box::new(stream::Decoder::default())
+    fn stream(&self, max_event_bytes: usize) -> Box<dyn ReplyStream> {
+        let decoder = stream::Decoder::default();
+        Box::new(SseStream::new(decoder, max_event_bytes))
     }
 
     fn embeddings(&self) -> Option<&'static dyn Embeddings> {
         Some(&Gemini)
     }
 
-    fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
-        error::reshape(status, body)
+    fn error(&self, status: u16, body: &[u8]) -> Failure<'static> {
+        error::failure(status, body)
     }
 
     fn retry_after(&self, body: &[u8]) -> Option<u64> {
@@ -99,24 +100,17 @@ impl Dialect for Gemini {
 }
 
 impl Embeddings for Gemini {
-    fn encode(
+    fn write(
         &self,
-        body: &[u8],
+        request: &embed::Request<'_>,
         model: &str,
         options: &Options,
-        limit: usize,
-    ) -> Result<EncodedEmbeddings, Unwritten<Unsupported>> {
-        embeddings::encode(body, model, options, limit)
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported> {
+        embeddings::write(json, request, model, options)
     }
 
-    fn decode(
-        &self,
-        body: &[u8],
-        model: &str,
-        encoding: Encoding,
-        count: usize,
-        limit: usize,
-    ) -> Result<Vec<u8>, BrokenReply> {
-        embeddings::decode(body, model, encoding, count, limit).map(|(reply, _)| reply)
+    fn decode<'a>(&self, body: &'a [u8], count: usize) -> Result<embed::Reply<'a>, BrokenReply> {
+        embeddings::decode(body, count)
     }
 }

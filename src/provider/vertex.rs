@@ -15,14 +15,12 @@
 mod embeddings;
 
 use super::anthropic::Anthropic;
-use super::dialect::{
-    BrokenReply, Dialect, Embeddings, EncodedEmbeddings, Encoding, Head, Options, StreamDecoder,
-    Unsupported,
-};
+use super::dialect::{BrokenReply, Dialect, Embeddings, Head, Options, ReplyStream, Unsupported};
 use super::gemini;
 use crate::chat::{Reply, Request};
-use crate::json::{Unwritten, Writer};
-use crate::refusal::ErrorBody;
+use crate::embed;
+use crate::failure::Failure;
+use crate::json::Writer;
 
 /// Where requests are charged, and where they are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,15 +97,15 @@ impl Dialect for Gemini {
         Dialect::decode(&gemini::Gemini, body)
     }
 
-    fn stream(&self) -> Box<dyn StreamDecoder> {
-        gemini::Gemini.stream()
+    fn stream(&self, max_event_bytes: usize) -> Box<dyn ReplyStream> {
+        gemini::Gemini.stream(max_event_bytes)
     }
 
     fn embeddings(&self) -> Option<&'static dyn Embeddings> {
         Some(&Gemini)
     }
 
-    fn error(&self, status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
+    fn error(&self, status: u16, body: &[u8]) -> Failure<'static> {
         gemini::Gemini.error(status, body)
     }
 
@@ -117,27 +115,20 @@ impl Dialect for Gemini {
 }
 
 impl Embeddings for Gemini {
-    fn encode(
+    fn write(
         &self,
-        body: &[u8],
+        request: &embed::Request<'_>,
         model: &str,
         options: &Options,
-        limit: usize,
-    ) -> Result<EncodedEmbeddings, Unwritten<Unsupported>> {
-        let mut encoded = embeddings::encode(body, model, options, limit)?;
-        encoded.request.head.suffix.insert_str(0, PUBLISHER);
-        Ok(encoded)
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported> {
+        let mut head = embeddings::write(json, request, model, options)?;
+        head.suffix.insert_str(0, PUBLISHER);
+        Ok(head)
     }
 
-    fn decode(
-        &self,
-        body: &[u8],
-        model: &str,
-        encoding: Encoding,
-        count: usize,
-        limit: usize,
-    ) -> Result<Vec<u8>, BrokenReply> {
-        embeddings::decode(body, model, encoding, count, limit)
+    fn decode<'a>(&self, body: &'a [u8], count: usize) -> Result<embed::Reply<'a>, BrokenReply> {
+        embeddings::decode(body, count)
     }
 }
 
@@ -215,7 +206,7 @@ mod tests {
             r#"{{"model":"gemini-2.5-pro","messages":[{}]}}"#,
             messages.join(",")
         );
-        let request = crate::chat::openai::read(body.as_bytes()).unwrap();
+        let request = crate::api::openai::read(body.as_bytes()).unwrap();
         let encoded = Dialect::encode(&Gemini, &request, &Options::default()).unwrap();
         let sent: serde_json::Value = serde_json::from_slice(&encoded.body).unwrap();
         let parts = |content: usize| sent["contents"][content]["parts"].clone();
@@ -246,7 +237,7 @@ mod tests {
         ] {
             let body =
                 format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"a"}}]}}"#);
-            let request = crate::chat::openai::read(body.as_bytes()).unwrap();
+            let request = crate::api::openai::read(body.as_bytes()).unwrap();
             let encoded = dialect_of(model).encode(&request, &Options::default());
             assert_eq!(encoded.unwrap().head.suffix, path);
         }

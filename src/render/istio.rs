@@ -28,9 +28,10 @@ use super::Source;
 use super::envoy::{UNSENT, hosts as hosts_regex, seconds};
 use super::kubernetes::routing::{self, Way, literal};
 use super::kubernetes::{self, Module, accepted, http_matches, prefix, removed, resource, with};
+use crate::api::openai::OpenAi;
 use crate::config::{Backend, ConfigErrors, KeyPath};
 use crate::contract::{RETRIABLE_STATUSES, SCHEME_HEADER, SERVER_ERRORS};
-use crate::refusal::{LocalReply, Refusal};
+use crate::refusal::Refusal;
 
 /// What the configuration of the gateway does not say, since it concerns the mesh.
 #[derive(Clone, Debug)]
@@ -290,7 +291,7 @@ fn virtual_routes(
     });
     let is_own = matches!(mesh.proxies, Proxies::Gateways { gateway: None, .. });
     let unknown = is_own.then(|| {
-        let reply = LocalReply::from(&Refusal::UnknownRoute);
+        let reply = Refusal::UnknownRoute.reply(&OpenAi);
         let headers: Map<String, Value> = reply
             .headers
             .iter()

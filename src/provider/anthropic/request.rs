@@ -12,10 +12,10 @@ use super::Host;
 use super::model::{Capabilities, LOWEST_EFFORT, Model, Sampling, ThinkingOff, ThinkingStyle};
 use super::rules;
 use crate::chat::{Message, Request, ResponseFormat, Tool, ToolChoice};
+use crate::failure::quotable;
 use crate::json::{Raw, Text, Writer};
 use crate::provider::adapt::{Adapter, HINTS, SAMPLER_EXTENSIONS};
 use crate::provider::dialect::{Options, Unsupported};
-use crate::refusal::quotable;
 
 /// > Requires a minimum budget of 1,024 tokens.
 const MIN_BUDGET_TOKENS: u64 = 1024;

@@ -17,7 +17,7 @@ use super::reply::{Block, Counts, StopDetails, arguments, stop_reason, untyped_b
 use super::thinking::Thinking;
 use crate::chat::Delta;
 use crate::json::{self, Text, object};
-use crate::provider::dialect::{BrokenReply, StreamDecoder};
+use crate::provider::dialect::{BrokenReply, EventDecoder};
 use crate::sse;
 
 /// Reads the events of one reply.
@@ -79,7 +79,7 @@ object! {
     }
 }
 
-impl StreamDecoder for Decoder {
+impl EventDecoder for Decoder {
     fn event(
         &mut self,
         event: &sse::Event<'_>,

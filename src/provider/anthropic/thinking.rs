@@ -145,7 +145,11 @@ impl Thinking {
 }
 
 /// Writes the same of a whole reply, where something was signed.
-pub(super) fn write_signature(json: &mut Writer, choice: Choice<'_>) {
+pub(super) fn write_signature(
+    json: &mut Writer,
+    choice: Choice<'_>,
+    key: &mut dyn FnMut(&mut Writer),
+) {
     let is_signed = |(kind, text): (Kind, &[u8])| match kind {
         Kind::Redacted => true,
         Kind::BlockSignature => !text.is_empty(),
@@ -156,7 +160,8 @@ pub(super) fn write_signature(json: &mut Writer, choice: Choice<'_>) {
         return;
     };
     let mut entries = choice.entries().take(last + 1).peekable();
-    json.key("reasoning_signature").open_string();
+    key(json);
+    json.open_string();
     json.piece(Piece::Plain(PREFIX));
     if last == 1
         && let (Some((Kind::Reasoning, _)), Some((Kind::BlockSignature, signature))) =

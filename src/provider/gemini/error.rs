@@ -1,13 +1,15 @@
-//! Google's errors as OpenAI would have told them.
+//! Google's errors.
 //!
 //! Source: <https://ai.google.dev/gemini-api/docs/troubleshooting> and
 //! <https://cloud.google.com/apis/design/errors>, read 2026-11-21.
 
 use std::borrow::Cow;
 
+use crate::failure::{
+    CONTEXT_OVERFLOW, Failure, MAX_MESSAGE_CHARS, is_context_overflow, plain_message,
+    provider_message,
+};
 use crate::json::{self, Ignored, Items, Read, Reader, Text, Unread, object};
-use crate::provider::dialect::{MAX_MESSAGE_CHARS, error_message, plain_error};
-use crate::refusal::{CONTEXT_OVERFLOW, ErrorBody, is_context_overflow};
 
 /// Google's error.
 ///
@@ -64,7 +66,7 @@ impl GoogleError {
 
     /// What a person reads: never empty, and not too long.
     pub(super) fn client_message(&self, status: u16) -> String {
-        error_message(status, &self.message)
+        provider_message(status, &self.message)
     }
 }
 
@@ -138,20 +140,19 @@ impl<'a, T: Read<'a>> Read<'a> for OrElse<T> {
 }
 
 /// A reply with a status of 400 or more.
-pub(super) fn reshape(status: u16, body: &[u8]) -> (u16, ErrorBody<'static>) {
+pub(super) fn failure(status: u16, body: &[u8]) -> Failure<'static> {
     let Some(error) = GoogleError::read(body) else {
         // A page for people, of a proxy on the way.
         let text = match body.trim_ascii_start().starts_with(b"<") {
             true => b"",
             false => body,
         };
-        return (status, ErrorBody::new(status, plain_error(status, text)));
+        return Failure::new(status, plain_message(status, text));
     };
     let status = error.client_status(status);
-    let body = ErrorBody::new(status, error.client_message(status))
+    Failure::new(status, error.client_message(status))
         .with_param((status == 404).then_some(Cow::Borrowed("model")))
-        .with_code(error.client_code(status));
-    (status, body)
+        .with_code(error.client_code(status))
 }
 
 /// A `google.protobuf.Duration` as JSON has it: `34s`, `34.074824224s`.
@@ -213,8 +214,9 @@ mod tests {
             (400, "[]".to_owned(), (400, "[]", "invalid_request_error", None)),
             (400, String::new(), (400, "the provider answered with status 400 and no message", "invalid_request_error", None)),
         ] {
-            let (got, error) = reshape(status, body.as_bytes());
-            let error: Value = serde_json::from_str(&error.to_json()).unwrap();
+            let error = failure(status, body.as_bytes());
+            let got = error.status;
+            let error: Value = serde_json::from_str(&crate::api::openai::error(&error)).unwrap();
             let error = &error["error"];
             let seen = (got, error["message"].as_str().unwrap(), error["type"].as_str().unwrap(), error["code"].as_str());
             assert_eq!(seen, expected, "{body}");

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::failure::quotable;
 use crate::provider::dialect::Unsupported;
-use crate::refusal::quotable;
 
 /// A model's name, fit to be one segment of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,9 @@ use super::SIGNATURE_PREFIX;
 use super::error::{GoogleError, OrElse};
 use crate::chat::tape::{Kind, MAX_TEXT_BYTES, Tape};
 use crate::chat::{Choice, Choices, Reply, StopReason};
+use crate::failure::MAX_MESSAGE_CHARS;
 use crate::json::{self, Items, Piece, Quoted, Raw, Read, Reader, Text, Unread, Writer, object};
-use crate::provider::dialect::{BrokenReply, MAX_MESSAGE_CHARS};
+use crate::provider::dialect::BrokenReply;
 use crate::usage::Usage;
 
 /// See [`crate::provider::dialect::Dialect::decode`].
@@ -101,11 +102,12 @@ fn choice<'a>(
 }
 
 /// The signature of the text: two in a row are not one, so the last one counts.
-fn write_signature(json: &mut Writer, choice: Choice<'_>) {
+fn write_signature(json: &mut Writer, choice: Choice<'_>, key: &mut dyn FnMut(&mut Writer)) {
     let signatures = choice.entries();
     let mut signatures = signatures.filter(|(kind, _)| *kind == Kind::TextSignature);
     if let Some((_, signature)) = signatures.by_ref().last() {
-        json.key("reasoning_signature").string_pieces(&[
+        key(json);
+        json.string_pieces(&[
             Piece::Plain(SIGNATURE_PREFIX),
             Piece::Quoted(Quoted::checked(signature)),
         ]);

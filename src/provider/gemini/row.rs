@@ -181,7 +181,7 @@ const MAX_EVENT_BYTES: usize = 16 << 10;
 mod tests {
     use super::super::stream::Decoder;
     use crate::chat::Delta;
-    use crate::provider::dialect::StreamDecoder;
+    use crate::provider::dialect::EventDecoder;
     use crate::sse;
 
     const EVENT: &str = r#"{"candidates": [{"content": {"parts": [{"text": " a"}],"role": "model"},"index": 0}],"usageMetadata": {"promptTokenCount": 512,"candidatesTokenCount": 19,"totalTokenCount": 531,"promptTokensDetails": [{"modality": "TEXT","tokenCount": 512}]},"modelVersion": "gemini-2.5-flash","responseId": "FXzcaMjL4"}"#;

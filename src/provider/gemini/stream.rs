@@ -11,7 +11,7 @@ use super::row::Row;
 use crate::chat::tape::Tape;
 use crate::chat::{Delta, Logprobs, StopReason};
 use crate::json::Text;
-use crate::provider::dialect::{BrokenReply, StreamDecoder};
+use crate::provider::dialect::{BrokenReply, EventDecoder};
 use crate::sse;
 
 /// Reads the events of one reply.
@@ -52,7 +52,7 @@ enum Stop {
 /// How much is kept of the signatures of all choices until the end. Unit: bytes.
 const MAX_SIGNATURE_BYTES: usize = 1 << 20;
 
-impl StreamDecoder for Decoder {
+impl EventDecoder for Decoder {
     fn event(
         &mut self,
         event: &sse::Event<'_>,

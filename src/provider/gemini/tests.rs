@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Gemini;
-use crate::chat::openai;
+use crate::api::openai;
 use crate::chat::{CallStyle, Delta, StopReason};
 use crate::provider::adapt::Policy;
 use crate::provider::dialect::{Dialect, Encoded, Options, Unsupported};
@@ -452,18 +452,16 @@ fn what_is_no_reply_is_an_error() {
         r#"[{"error":{"code":500,"message":"m"}}]"#,
     ] {
         assert!(Gemini.decode(body.as_bytes()).is_err(), "{body}");
-        let event = sse::Event {
-            name: "",
-            data: body,
-        };
-        let mut stream = Gemini.stream();
+        let mut event = Vec::new();
+        sse::write_data(body, &mut event);
+        let mut stream = Gemini.stream(1 << 20);
         let (mut has_failed, mut has_ended) = (false, false);
         let mut say = |delta: Delta<'_>| {
             has_failed = matches!(delta, Delta::Error { .. });
             has_ended |= delta == Delta::End;
         };
         let outcome = stream
-            .event(&event, &mut say)
+            .push(&event, &mut say)
             .and_then(|()| stream.finish(&mut say));
         assert!(
             (has_failed || outcome.is_err()) && !has_ended,

@@ -1,4 +1,4 @@
-//! OpenAI's embeddings as Vertex AI has them.
+//! Embeddings as Vertex AI has them.
 //!
 //! Sources, read 2026-11-21:
 //! <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/text-embeddings-api>,
@@ -13,45 +13,44 @@
 //! Google would cut a text that is too long, and not say so. It is told to refuse it instead, as
 //! OpenAI does.
 
-use super::gemini::embeddings::{List, Values, Wanted, content};
+use super::gemini::embeddings::{adapted, content, head};
 use super::gemini::model::Model;
-use crate::json::{self, Items, Text, Unwritten, Writer, object};
-use crate::provider::dialect::{BrokenReply, EncodedEmbeddings, Encoding, Options, Unsupported};
+use crate::embed::{Reply, Request, Values};
+use crate::json::{self, Items, Text, Writer, object};
+use crate::provider::dialect::{BrokenReply, Head, Options, Unsupported};
 use crate::usage::Usage;
 
-/// An OpenAI request for embeddings in Google's words. `model` is the provider's name of the model,
-/// `limit` how long the body may be. Unit: bytes.
+/// Writes a request in Google's words. `model` is the provider's name of the model.
 ///
 /// # Errors
 ///
-/// When a member is missing, is no such thing, or cannot be expressed; or it would be too long.
-pub(super) fn encode(
-    body: &[u8],
+/// When a member cannot be expressed, or the model cannot be part of a path.
+pub(super) fn write(
+    json: &mut Writer,
+    request: &Request<'_>,
     model: &str,
     options: &Options,
-    limit: usize,
-) -> Result<EncodedEmbeddings, Unwritten<Unsupported>> {
-    let path = Model::new(model).map_err(Unwritten::Failed)?;
-    let wanted = Wanted::read(body, options).map_err(Unwritten::Failed)?;
+) -> Result<Head, Unsupported> {
+    let path = Model::new(model)?;
+    let adapted = adapted(request, options)?;
     let parameters = |json: &mut Writer| {
         json.object(|json| {
-            if let Some(dimensions) = wanted.dimensions {
+            if let Some(dimensions) = request.dimensions {
                 json.key("outputDimensionality").number(dimensions);
             }
             json.key("autoTruncate").bool(false);
         });
     };
     if !model.starts_with("gemini") {
-        return wanted.encoded(path.path("predict"), body.len(), limit, &|json| {
-            json.object(|json| {
-                json.key("instances").array(|json| {
-                    for text in &wanted.texts {
-                        json.object(|json| json.key("content").quoted(*text));
-                    }
-                });
-                parameters(json.key("parameters"));
+        json.object(|json| {
+            json.key("instances").array(|json| {
+                for text in &request.texts {
+                    json.object(|json| json.key("content").quoted(*text));
+                }
             });
+            parameters(json.key("parameters"));
         });
+        return Ok(head(path.path("predict"), adapted));
     }
     let one = |json: &mut Writer, text: Text<'_>| {
         json.object(|json| {
@@ -59,36 +58,27 @@ pub(super) fn encode(
             parameters(json.key("embedContentConfig"));
         });
     };
-    if let Some(text) = wanted.only() {
-        let path = path.path("embedContent");
-        return wanted.encoded(path, body.len(), limit, &|json| one(json, text));
+    if let Some(text) = request.only() {
+        one(json, text);
+        return Ok(head(path.path("embedContent"), adapted));
     }
-    let path = path.path("batchEmbedContents");
-    wanted.encoded(path, body.len(), limit, &|json| {
-        json.object(|json| {
-            json.key("requests").array(|json| {
-                for text in &wanted.texts {
-                    one(json, *text);
-                }
-            });
+    json.object(|json| {
+        json.key("requests").array(|json| {
+            for text in &request.texts {
+                one(json, *text);
+            }
         });
-    })
+    });
+    Ok(head(path.path("batchEmbedContents"), adapted))
 }
 
-/// Google's reply as OpenAI's. `model` is what the client calls the model, `limit` how long the reply may
-/// be. Unit: bytes.
+/// Reads a reply to a request of `count` texts.
 ///
 /// # Errors
 ///
-/// When the bytes are no reply, hold another number of vectors than `count`, or become too long.
-pub(super) fn decode(
-    body: &[u8],
-    model: &str,
-    encoding: Encoding,
-    count: usize,
-    limit: usize,
-) -> Result<Vec<u8>, BrokenReply> {
-    let reply: Reply<'_> = json::read(body)?;
+/// When the bytes are no reply, or hold another number of vectors.
+pub(super) fn decode(body: &[u8], count: usize) -> Result<Reply<'_>, BrokenReply> {
+    let reply: Vectors<'_> = json::read(body)?;
     let predictions = reply.predictions.unwrap_or_default();
     let several = reply.embeddings.unwrap_or_default();
     let predicted = predictions.iter().map(|it| it.embeddings);
@@ -107,17 +97,11 @@ pub(super) fn decode(
         total: prompt,
         ..Usage::default()
     };
-    let list = List {
-        model,
-        encoding,
-        count,
-        usage: &usage,
-    };
-    list.write(vectors.map(|it| it?.values), body.len(), limit)
+    Reply::new(vectors.map(|it| it?.values), count, usage).map_err(BrokenReply)
 }
 
 object! {
-    Reply<'a> {
+    Vectors<'a> {
         predictions: Items<'a, Prediction<'a>> = b"predictions",
         embedding: Vector<'a> = b"embedding",
         embeddings: Items<'a, Vector<'a>> = b"embeddings",
@@ -156,12 +140,16 @@ object! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::openai::embeddings;
+    use crate::embed::Encoding;
 
     fn encoded(model: &str, body: &str) -> Result<(String, String), String> {
-        let encoded = encode(body.as_bytes(), model, &Options::default(), 1 << 20);
-        let encoded = encoded.map_err(|unwritten| format!("{unwritten:?}"))?;
-        let body = String::from_utf8(encoded.request.body).unwrap();
-        Ok((encoded.request.head.suffix, body))
+        let request = embeddings::read(body.as_bytes()).unwrap();
+        let mut json = Writer::default();
+        let head = write(&mut json, &request, model, &Options::default());
+        let head = head.map_err(|unsupported| format!("{unsupported:?}"))?;
+        let body = String::from_utf8(json.into_bytes()).unwrap();
+        Ok((head.suffix, body))
     }
 
     #[test]
@@ -218,7 +206,9 @@ mod tests {
                 r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":[1]}],"model":"m","usage":{"prompt_tokens":0,"total_tokens":0}}"#,
             ),
         ] {
-            let reply = decode(body.as_bytes(), "m", Encoding::Float, count, 1 << 20).unwrap();
+            let reply = decode(body.as_bytes(), count).unwrap();
+            let reply =
+                embeddings::write(&reply, Encoding::Float, "m", body.len(), 1 << 20).unwrap();
             assert_eq!(String::from_utf8(reply).unwrap(), expected);
         }
         for body in [
@@ -227,10 +217,7 @@ mod tests {
             r#"{"predictions":[{}]}"#,
             r#"{"predictions":[{"embeddings":{"values":["a"]}}]}"#,
         ] {
-            assert!(
-                decode(body.as_bytes(), "m", Encoding::Float, 1, 1 << 20).is_err(),
-                "{body}"
-            );
+            assert!(decode(body.as_bytes(), 1).is_err(), "{body}");
         }
     }
 }

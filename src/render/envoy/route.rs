@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::Source;
 use super::{NAME, aggregate, seconds};
+use crate::api::ClientApi;
+use crate::api::openai::OpenAi;
 use crate::catalog::{self, Listing};
 use crate::config::{Backend, Destination, Gateway};
 use crate::contract::{
@@ -217,16 +219,16 @@ fn model_lists_below(gateway: &Gateway, by_path: &ByPath<'_>, base: &str) -> Vec
                 );
             }
             Listing::Configured(models) => {
-                let all = LocalReply::json(200, catalog::list(&models));
+                let all = LocalReply::json(200, OpenAi.model_list(&models));
                 add(regex(&format!("{}/?", escaped(&below))), direct(&all));
                 for model in &models {
                     let path = match segment(&model.id) {
                         Segment::Plain => json!({"path": format!("{below}/{}", model.id)}),
                         Segment::Escaped(id) => regex(&format!("{}/{id}", escaped(&below))),
                     };
-                    add(path, direct(&LocalReply::json(200, model.to_json())));
+                    add(path, direct(&LocalReply::json(200, OpenAi.model(model))));
                 }
-                let unknown = LocalReply::from(&Refusal::UnknownModelInPath);
+                let unknown = Refusal::UnknownModelInPath.reply(&OpenAi);
                 add(json!({"path_separated_prefix": below}), direct(&unknown));
             }
         }
@@ -442,7 +444,7 @@ fn wrong_methods(routes: &[Route]) -> Vec<Value> {
             continue;
         }
         let name = format!("{}-wrong-method", route.name);
-        let refusal = direct(&LocalReply::from(&Refusal::WrongMethod(allowed)));
+        let refusal = direct(&Refusal::WrongMethod(allowed).reply(&OpenAi));
         answers.push(named(&name, matches, refusal));
     }
     answers
@@ -453,7 +455,7 @@ fn unknown() -> Value {
     named(
         "unknown",
         json!({"prefix": "/"}),
-        direct(&LocalReply::from(&Refusal::UnknownRoute)),
+        direct(&Refusal::UnknownRoute.reply(&OpenAi)),
     )
 }
 

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::chat::openai;
+use crate::api::openai;
 use crate::provider::adapt::Policy;
 use crate::provider::anthropic::Anthropic;
 use crate::provider::dialect::Dialect;
@@ -785,7 +785,7 @@ fn interleaved_thinking_goes_back_in_its_place() {
         {"type":"thinking","thinking":"","signature":"B"},{"type":"text","text":"y"},
         {"type":"tool_use","id":"d","name":"f","input":{}}]}"#;
     let reply = Anthropic::new().decode(reply.as_bytes()).unwrap();
-    let reply = openai::write_reply(&reply, "m", openai::Stamp::default());
+    let reply = openai::write_reply(&reply, "m", crate::api::Stamp::default());
     let reply: Value = serde_json::from_slice(&reply).unwrap();
     let mut message = reply["choices"][0]["message"].clone();
     assert_eq!(message["content"], "xéy");

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use super::unsupported;
 use crate::chat::{Content, Message, MessageIter, PartKind, Request, ToolCall};
 use crate::data_uri;
+use crate::failure::quotable;
 use crate::json::{self, Ignored, Piece, Quoted, Text, Writer};
 use crate::provider::adapt::{Adapter, Rule};
 use crate::provider::dialect::Unsupported;
 use crate::provider::gemini::model::Model;
 use crate::provider::gemini::{Host, SIGNATURE_PREFIX, media, rules};
-use crate::refusal::quotable;
 
 /// Writes `contents`, and `systemInstruction` where there are instructions. Returns which detail the
 /// images ask for.

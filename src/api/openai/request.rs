@@ -1,22 +1,13 @@
 //! Reading a request.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use super::wire;
+use crate::api::InvalidRequest;
 use crate::chat::tape::{Kind, MAX_TEXT_BYTES, Tape};
 use crate::chat::{HostedTool, Messages, Request, ResponseFormat, ToolChoice, Tools};
+use crate::failure::quotable;
 use crate::json::{Key, Quoted, Raw, Reader, Seen, Unread};
-use crate::refusal::{ErrorBody, quotable};
-
-/// A body that is no chat completion request. Caused by the client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidRequest {
-    /// The parameter at fault, such as `messages[3].content[0].type`; `None`: the body.
-    pub param: Option<String>,
-    /// Lower case, no final period.
-    pub message: String,
-}
 
 /// Reads the body of `POST /chat/completions`.
 ///
@@ -28,7 +19,7 @@ pub struct InvalidRequest {
 /// wrong first ends the reading: the rest of the body is not looked at.
 ///
 /// ```
-/// use llm_proxy::chat::openai;
+/// use llm_proxy::api::openai;
 ///
 /// let body = br#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
 /// assert_eq!(openai::read(body).unwrap().messages.iter().count(), 1);
@@ -65,57 +56,6 @@ pub fn read(body: &[u8]) -> Result<Request<'_>, InvalidRequest> {
         (Err(unread), None) => Err(InvalidRequest::unread(&unread, body)),
     }
 }
-
-impl InvalidRequest {
-    /// What the client sees, with a 400.
-    pub fn to_error(&self) -> ErrorBody<'static> {
-        let code = match self.param {
-            Some(_) => "invalid_value",
-            None => "invalid_json",
-        };
-        ErrorBody::new(400, self.to_string())
-            .with_param(self.param.clone().map(Cow::Owned))
-            .with_code(Some(code.into()))
-    }
-
-    fn body(message: String) -> Self {
-        Self {
-            param: None,
-            message,
-        }
-    }
-
-    fn at(param: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            param: Some(param.into()),
-            message: message.into(),
-        }
-    }
-
-    fn unread(unread: &Unread, body: &[u8]) -> Self {
-        let path = unread.path(body);
-        match unread {
-            Unread::Invalid(error) => Self::body(format!("the body is not JSON: {error}")),
-            _ if path.is_empty() => Self::body(format!("the body {}", unread.message())),
-            _ => Self::at(path, unread.message()),
-        }
-    }
-
-    fn missing(param: impl Into<String>) -> Self {
-        Self::at(param, "is required")
-    }
-}
-
-impl fmt::Display for InvalidRequest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.param {
-            Some(param) => write!(f, "{param}: {}", self.message),
-            None => f.write_str(&self.message),
-        }
-    }
-}
-
-impl std::error::Error for InvalidRequest {}
 
 /// A request as far as it has been read.
 struct Reading<'a> {

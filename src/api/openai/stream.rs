@@ -1,11 +1,13 @@
 //! Writing a streamed reply.
 
+use super::error;
 use super::reply::{
-    MAX_NAME_BYTES, Stamp, annotations, extra_content, finish_reason, is_known, logprobs, usage,
+    MAX_NAME_BYTES, annotations, extra_content, finish_reason, is_known, logprobs, usage,
 };
+use crate::api::{Stamp, StreamWriter};
 use crate::chat::{CallStyle, Delta, Logprobs};
+use crate::failure::Failure;
 use crate::json::Writer;
-use crate::refusal::ErrorBody;
 use crate::sse;
 use crate::usage::Usage;
 
@@ -64,14 +66,14 @@ impl ChunkWriter {
             is_finished: false,
         }
     }
+}
 
-    /// Whether the stream is complete or has failed: nothing more will be written.
-    pub fn is_finished(&self) -> bool {
+impl StreamWriter for ChunkWriter {
+    fn is_finished(&self) -> bool {
         self.is_finished
     }
 
-    /// Appends the events that a delta becomes.
-    pub fn write(&mut self, delta: Delta<'_>, out: &mut Vec<u8>) {
+    fn write(&mut self, delta: Delta<'_>, out: &mut Vec<u8>) {
         if self.is_finished {
             return;
         }
@@ -172,21 +174,23 @@ impl ChunkWriter {
                 message,
                 code,
             } => {
-                let body = ErrorBody::new(status, message);
-                self.fail(&body.with_code(code.map(Into::into)), out);
+                let failure = Failure::new(status, message);
+                self.fail(&failure.with_code(code.map(Into::into)), out);
             }
+            Delta::Comment(comment) => sse::write_comment(comment, out),
             Delta::Ping => sse::write_comment(" ping", out),
             Delta::End => self.end(out),
         }
     }
 
-    /// Ends the stream with an error event. After the end, nothing.
-    pub fn fail(&mut self, error: &ErrorBody<'_>, out: &mut Vec<u8>) {
+    fn fail(&mut self, failure: &Failure<'_>, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.is_finished, true) {
-            sse::write_data(&error.to_json(), out);
+            sse::write_data(&error::to_json(failure), out);
         }
     }
+}
 
+impl ChunkWriter {
     fn end(&mut self, out: &mut Vec<u8>) {
         if self.include_usage && is_known(&self.usage) {
             out.extend_from_slice(self.head());

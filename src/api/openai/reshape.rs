@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::error::to_json;
 use crate::contract::error_type;
+use crate::failure::{CONTEXT_OVERFLOW, Failure, is_context_overflow, provider_message};
 use crate::json::{Event, Kind, Scanner, Watched};
-use crate::refusal::{CONTEXT_OVERFLOW, ErrorBody, is_context_overflow};
 
 /// The OpenAI-shaped body for a provider's error, or `None` where `body` already is one: then it
 /// passes byte for byte.
@@ -74,11 +75,11 @@ fn reshape_object(status: u16, mut members: Map<String, Value>) -> Option<String
         true => Some(CONTEXT_OVERFLOW.into()),
         false => text("code"),
     };
-    let reshaped = ErrorBody::new(status, worded(status, &message))
-        .with_type(r#type)
+    let failure = Failure::new(status, provider_message(status, &message))
+        .with_kind(r#type)
         .with_param(text("param"))
         .with_code(code);
-    Some(reshaped.to_json())
+    Some(to_json(&failure))
 }
 
 /// Google wraps its error in a list now and then.
@@ -96,16 +97,7 @@ fn reshape_list(status: u16, mut items: Vec<Value>) -> String {
 }
 
 fn about(status: u16, message: &str) -> String {
-    ErrorBody::new(status, worded(status, message)).to_json()
-}
-
-/// A message that says something, and not too much.
-fn worded(status: u16, message: &str) -> String {
-    let message = message.trim();
-    if message.is_empty() {
-        return format!("the provider answered with status {status} and no message");
-    }
-    message.chars().take(MAX_MESSAGE_CHARS).collect()
+    to_json(&Failure::new(status, provider_message(status, message)))
 }
 
 /// What a person would read in a value: a text, a list's texts, FastAPI's `{loc, msg}`.
@@ -170,8 +162,6 @@ const MESSAGE_KEYS: [&str; 8] = [
 
 /// The members of OpenAI's error object, besides `message`.
 const MEMBERS: [&str; 3] = ["type", "param", "code"];
-
-const MAX_MESSAGE_CHARS: usize = 4_000;
 
 #[cfg(test)]
 mod tests {

@@ -2,23 +2,13 @@
 
 use std::convert::Infallible;
 
+use crate::api::Stamp;
 use crate::chat::tape::Kind;
 use crate::chat::{
     Annotation, CallStyle, Choice, Input, Logprob, Logprobs, Reply, StopReason, ToolCall,
 };
 use crate::json::{self, Piece, Quoted, TooLong, Unwritten, Writer};
 use crate::usage::Usage;
-
-/// What a reply needs and no provider gives: the core has neither clock nor chance.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stamp {
-    /// Unit: seconds since 1970.
-    pub created: u64,
-    /// Differs from reply to reply: ids are made of it where the provider has none.
-    pub nonce: u64,
-    /// Which calls the client gets, and how.
-    pub calls: CallStyle,
-}
 
 impl Stamp {
     /// `id`, or one that is made where it is empty, or too long to stand in every chunk.
@@ -113,7 +103,9 @@ fn choice(json: &mut Writer, index: u64, it: Choice<'_>, reply: &Reply<'_>, stam
                 thoughts().for_each(|(_, text)| json.piece(Piece::Quoted(Quoted::checked(text))));
                 json.close_string();
             }
-            (reply.write_signature)(json, it);
+            (reply.write_signature)(json, it, &mut |json| {
+                json.key("reasoning_signature");
+            });
             let first = it.tool_calls().iter().next();
             match (stamp.calls, first) {
                 (_, None) => {}
@@ -338,7 +330,7 @@ mod tests {
             model: "".into(),
             choices: Choices(tape),
             refusal: None,
-            write_signature: |_, _| {},
+            write_signature: |_, _, _| {},
             usage: Usage::default(),
         }
     }

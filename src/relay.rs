@@ -1,42 +1,30 @@
-//! A streamed reply on its way from a provider's dialect to OpenAI's chunks.
+//! A streamed reply on its way from a provider's dialect to the client's API.
 
-use super::dialect::{BrokenReply, StreamDecoder};
-use crate::chat::openai::ChunkWriter;
-use crate::sse::{self, Item};
+use crate::api::StreamWriter;
+use crate::provider::dialect::{BrokenReply, ReplyStream};
 
 /// Bytes of the provider in, bytes for the client out, in the same call.
 ///
-/// Memory: one event of the provider, at most `max_event_bytes`, beside what is being written, which is
-/// not much more than `max_out_bytes`, and maybe one short event that came before it.
+/// Memory: one event of the provider beside what is being written, which is not much more than
+/// `max_out_bytes`, and maybe one short event that came before it.
 pub struct Relay {
-    events: sse::Decoder,
-    translation: Translation,
-}
-
-/// From events to chunks.
-struct Translation {
-    stream: Box<dyn StreamDecoder>,
-    chunks: ChunkWriter,
-    /// How much may be written in one call: a part of an event can be a tenth of the chunk that it
-    /// becomes.
+    stream: Box<dyn ReplyStream>,
+    writer: Box<dyn StreamWriter>,
+    /// How much may be written in one call: a part of an event can be a tenth of what it becomes.
     max_out_bytes: usize,
 }
 
 impl Relay {
     /// A relay at the start of a stream.
     pub fn new(
-        stream: Box<dyn StreamDecoder>,
-        chunks: ChunkWriter,
-        max_event_bytes: usize,
+        stream: Box<dyn ReplyStream>,
+        writer: Box<dyn StreamWriter>,
         max_out_bytes: usize,
     ) -> Self {
         Self {
-            events: sse::Decoder::new(max_event_bytes),
-            translation: Translation {
-                stream,
-                chunks,
-                max_out_bytes,
-            },
+            stream,
+            writer,
+            max_out_bytes,
         }
     }
 
@@ -45,102 +33,71 @@ impl Relay {
         if self.is_finished() {
             return;
         }
-        let Self {
-            events,
-            translation,
-        } = self;
-        if let Err(error) = events.push(bytes, |item| translation.item(&item, out)) {
-            translation.fail(&error.to_string(), out);
+        let max = self.max_out_bytes;
+        let Self { stream, writer, .. } = self;
+        let read = stream.push(bytes, &mut |delta| {
+            if out.len() < max {
+                writer.write(delta, out);
+            }
+        });
+        if let Err(broken) = read {
+            self.break_off(&broken, out);
+        }
+        if out.len() >= max {
+            let what = format!("it becomes more than {max} bytes at once");
+            self.break_off(&BrokenReply(what), out);
         }
     }
 
     /// The provider's bytes have ended: a stream that was cut ends with an error.
+    #[cold]
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if self.is_finished() {
             return;
         }
-        let Self {
-            events,
-            translation,
-        } = self;
-        if let Err(error) = events.finish(|item| translation.item(&item, out)) {
-            translation.fail(&error.to_string(), out);
+        let Self { stream, writer, .. } = self;
+        if let Err(broken) = stream.finish(&mut |delta| writer.write(delta, out)) {
+            self.break_off(&broken, out);
         }
-        translation.finish(out);
+        // A stream that says neither that it is complete nor that it is not.
+        let what = "it ended before the reply did".to_owned();
+        self.break_off(&BrokenReply(what), out);
     }
 
-    /// See [`StreamDecoder::may_be_complete`].
+    /// See [`EventDecoder::may_be_complete`](crate::provider::dialect::EventDecoder::may_be_complete).
     pub fn may_be_complete(&self) -> bool {
-        !self.is_finished() && self.translation.stream.may_be_complete()
+        !self.is_finished() && self.stream.may_be_complete()
     }
 
     /// What the event that has begun takes, and what is kept of earlier ones. Unit: bytes.
     pub fn pending_bytes(&self) -> usize {
-        self.events
-            .pending_bytes()
-            .saturating_add(self.translation.stream.kept_bytes())
+        let pending = self.stream.pending_bytes();
+        pending.saturating_add(self.writer.kept_bytes())
     }
 
     /// Ends the stream with an error, unless it has ended, and forgets the event that has begun.
     #[cold]
     pub fn fail(&mut self, what: &str, out: &mut Vec<u8>) {
-        self.translation.fail(what, out);
-        self.events.clear();
+        self.break_off(&BrokenReply(what.to_owned()), out);
+        self.stream.clear();
     }
 
-    /// Whether the client has been told the end: nothing more will be written.
+    /// Whether the client has got the end: nothing more will be written.
     pub fn is_finished(&self) -> bool {
-        self.translation.chunks.is_finished()
-    }
-}
-
-impl Translation {
-    fn item(&mut self, item: &Item<'_>, out: &mut Vec<u8>) {
-        let Self { stream, chunks, .. } = self;
-        if chunks.is_finished() {
-            return;
-        }
-        let max = self.max_out_bytes;
-        match item {
-            Item::Comment(comment) if out.len() < max => sse::write_comment(comment, out),
-            Item::Comment(_) => {}
-            Item::Event(event) => {
-                let said = stream.event(event, &mut |delta| {
-                    if out.len() < max {
-                        chunks.write(delta, out);
-                    }
-                });
-                if let Err(broken) = said {
-                    self.fail(&broken.0, out);
-                }
-            }
-        }
-        if out.len() >= max {
-            self.fail(&format!("it becomes more than {max} bytes at once"), out);
-        }
+        self.writer.is_finished()
     }
 
     #[cold]
-    fn finish(&mut self, out: &mut Vec<u8>) {
-        let Self { stream, chunks, .. } = self;
-        if let Err(broken) = stream.finish(&mut |delta| chunks.write(delta, out)) {
-            self.fail(&broken.0, out);
-        }
-        // A stream that says neither that it is complete nor that it is not.
-        self.fail("it ended before the reply did", out);
-    }
-
-    #[cold]
-    fn fail(&mut self, what: &str, out: &mut Vec<u8>) {
-        let error = BrokenReply(what.to_owned()).to_error();
-        self.chunks.fail(&error, out);
+    fn break_off(&mut self, broken: &BrokenReply, out: &mut Vec<u8>) {
+        self.writer.fail(&broken.to_failure(), out);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::openai::Stamp;
+    use crate::api::Stamp;
+    use crate::api::openai::ChunkWriter;
     use crate::provider::dialect::Dialect;
     use crate::provider::gemini::Gemini;
 
@@ -153,7 +110,7 @@ mod tests {
                 r#"{{"candidates":[{{"content":{{"parts":[{parts}]}},"finishReason":"STOP"}}]}}"#
             );
             let chunks = ChunkWriter::new("m", Stamp::default(), false);
-            let mut relay = Relay::new(Gemini.stream(), chunks, 1 << 20, MAX);
+            let mut relay = Relay::new(Gemini.stream(1 << 20), Box::new(chunks), MAX);
             let mut out = Vec::new();
             relay.push(format!("data: {event}\n\n").as_bytes(), &mut out);
             relay.finish(&mut out);
@@ -170,8 +127,8 @@ mod tests {
 
     #[test]
     fn what_a_stream_keeps_until_its_end_is_counted_and_bounded() {
-        let chunks = || ChunkWriter::new("m", Stamp::default(), false);
-        let mut relay = Relay::new(Gemini.stream(), chunks(), 4 << 20, 32 << 20);
+        let chunks = || Box::new(ChunkWriter::new("m", Stamp::default(), false));
+        let mut relay = Relay::new(Gemini.stream(4 << 20), chunks(), 32 << 20);
         let mut out = Vec::new();
         let mut seen = 0;
         for index in 0..5 {
@@ -192,7 +149,7 @@ mod tests {
         assert!(seen < 1_500_000);
 
         use crate::provider::anthropic::Anthropic;
-        let mut relay = Relay::new(Anthropic::default().stream(), chunks(), 4 << 20, 32 << 20);
+        let mut relay = Relay::new(Anthropic::default().stream(4 << 20), chunks(), 32 << 20);
         let mut out = Vec::new();
         let events = [
             r#"{"type":"message_start","message":{"id":"a","model":"m"}}"#.to_owned(),

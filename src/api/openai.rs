@@ -1,0 +1,100 @@
+//! OpenAI's API: chat completions, embeddings, errors, the list of models.
+//!
+//! Source: <https://platform.openai.com/docs/api-reference/chat>, read 2026-11-21.
+//!
+//! # Differences from OpenAI
+//!
+//! * `functions`, `function_call` and the role `function`, deprecated since 2023, are refused by
+//!   name: `tools` say the same.
+//! * `cache_control` is taken on messages, parts and tools, for dialects that have it.
+//! * `reasoning_content` and `reasoning_signature` are taken on assistant messages and given on
+//!   replies, so that a client that sends a message back as it came keeps the model's thinking. Both
+//!   are opaque text. Calls keep theirs in `extra_content.google.thought_signature`, where Google's
+//!   own compatible API has it: <https://ai.google.dev/gemini-api/docs/openai>, read 2026-11-21.
+//! * `annotations` of an assistant message, which replies bring and nobody asks for, are not sent on;
+//!   nor are `index` of a call and `name` of a tool message, which say nothing new.
+
+pub mod embeddings;
+mod error;
+mod models;
+mod reply;
+mod request;
+mod reshape;
+mod stream;
+mod wire;
+
+use std::rc::Rc;
+
+pub use self::error::to_json as error;
+pub use self::reply::{write_reply, write_reply_within};
+pub use self::request::read;
+pub use self::stream::ChunkWriter;
+use super::{ClientApi, Embeddings, InvalidRequest, Model, ReplyWriter, Stamp, StreamWriter};
+use crate::chat::{Reply, Request};
+use crate::failure::Failure;
+use crate::json::TooLong;
+
+/// The API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenAi;
+
+impl ClientApi for OpenAi {
+    fn read<'a>(&self, body: &'a [u8]) -> Result<Request<'a>, InvalidRequest> {
+        read(body)
+    }
+
+    fn reply_writer(&self, request: &Request<'_>, _: &[u8]) -> Rc<dyn ReplyWriter> {
+        Rc::new(Replies {
+            model: request.model.clone().into_owned(),
+            include_usage: request.include_usage,
+        })
+    }
+
+    fn embeddings(&self) -> Option<&'static dyn Embeddings> {
+        Some(&embeddings::Embeddings)
+    }
+
+    fn error(&self, failure: &Failure<'_>) -> String {
+        error(failure)
+    }
+
+    fn reshape_error(&self, status: u16, body: &[u8]) -> Option<String> {
+        reshape::reshape(status, body)
+    }
+
+    fn is_error_beginning(&self, beginning: &[u8]) -> bool {
+        reshape::begins_well(beginning)
+    }
+
+    fn model_list(&self, models: &[Model]) -> String {
+        models::list(models)
+    }
+
+    fn model(&self, model: &Model) -> String {
+        models::model(model)
+    }
+}
+
+/// The replies to a request for a chat completion.
+struct Replies {
+    /// What the model is called where the provider does not say.
+    model: String,
+    include_usage: bool,
+}
+
+impl ReplyWriter for Replies {
+    fn write(
+        &self,
+        reply: &Reply<'_>,
+        stamp: Stamp,
+        length: usize,
+        limit: usize,
+    ) -> Result<Vec<u8>, TooLong> {
+        write_reply_within(reply, &self.model, stamp, length, limit)
+    }
+
+    fn stream(&self, stamp: Stamp) -> Box<dyn StreamWriter> {
+        let model = self.model.as_str();
+        Box::new(ChunkWriter::new(model, stamp, self.include_usage))
+    }
+}
