@@ -96,6 +96,13 @@ impl Messages<'_> {
     pub fn iter(&self) -> MessageIter<'_> {
         MessageIter(self.0.all())
     }
+
+    /// The call with this [number](ToolCall::number).
+    pub fn call(&self, number: u32) -> Option<ToolCall<'_>> {
+        let found = self.0.from(number);
+        let (call, _) = ToolCall::first_of(found)?;
+        Some(call)
+    }
 }
 
 /// Gives messages, in order.
@@ -287,25 +294,9 @@ impl<'r> ToolCalls<'r> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             let (_, found) = rest.split_while(|kind| kind != Kind::Call);
-            let (_, id, after) = found.split_first()?;
-            let is_attribute = |kind| {
-                let of_request = Kind::Arguments..=Kind::CallSignature;
-                of_request.contains(&kind)
-                    || matches!(kind, Kind::CallInput | Kind::CallInputSpaced)
-            };
-            let (attributes, after) = after.split_while(is_attribute);
+            let (call, after) = ToolCall::first_of(found)?;
             rest = after;
-            Some(ToolCall {
-                number: found.position(),
-                id: Text::checked(id),
-                name: attributes.text(Kind::CallName).unwrap_or_default(),
-                arguments: attributes.text(Kind::Arguments).unwrap_or_default(),
-                input: match attributes.raw(Kind::CallInput) {
-                    None => attributes.raw(Kind::CallInputSpaced).map(Input::Spaced),
-                    input => input.map(Input::Plain),
-                },
-                signature: attributes.text(Kind::CallSignature),
-            })
+            Some(call)
         })
     }
 
@@ -331,6 +322,30 @@ pub struct ToolCall<'r> {
     pub input: Option<Input<'r>>,
     /// A signature that must go back to the provider with the call (Gemini's `thoughtSignature`).
     pub signature: Option<Text<'r>>,
+}
+
+impl<'r> ToolCall<'r> {
+    /// The call that these entries begin with, and what stands behind it.
+    fn first_of(found: Span<'r>) -> Option<(Self, Span<'r>)> {
+        let (_, id, after) = found.split_first()?;
+        let is_attribute = |kind| {
+            let of_request = Kind::Arguments..=Kind::CallSignature;
+            of_request.contains(&kind) || matches!(kind, Kind::CallInput | Kind::CallInputSpaced)
+        };
+        let (attributes, after) = after.split_while(is_attribute);
+        let call = Self {
+            number: found.position(),
+            id: Text::checked(id),
+            name: attributes.text(Kind::CallName).unwrap_or_default(),
+            arguments: attributes.text(Kind::Arguments).unwrap_or_default(),
+            input: match attributes.raw(Kind::CallInput) {
+                None => attributes.raw(Kind::CallInputSpaced).map(Input::Spaced),
+                input => input.map(Input::Plain),
+            },
+            signature: attributes.text(Kind::CallSignature),
+        };
+        Some((call, after))
+    }
 }
 
 /// The arguments of a call, as JSON.

@@ -21,6 +21,7 @@
 
 mod block;
 mod error;
+mod layout;
 mod number;
 mod quoted;
 mod raw;
@@ -36,6 +37,7 @@ use std::rc::Rc;
 
 pub(crate) use block::contains;
 pub use error::InvalidJson;
+pub use layout::{Layout, Member, NoLayout, Union, Value};
 use number::Number;
 pub use quoted::{Quoted, Text};
 pub use raw::Raw;

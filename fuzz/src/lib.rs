@@ -24,10 +24,10 @@ use llm_proxy::api::openai::{self, ChunkWriter};
 use llm_proxy::chat::CallStyle;
 use llm_proxy::config::Gateway;
 use llm_proxy::embed::Encoding;
-use llm_proxy::json::{self, Event, Scanner, Splice, Watched};
+use llm_proxy::json::{self, Event, Scanner, Splice, Watched, Writer};
 use llm_proxy::provider::adapt::Policy;
 use llm_proxy::provider::anthropic::Anthropic;
-use llm_proxy::provider::dialect::{Dialect, Options};
+use llm_proxy::provider::dialect::{Dialect, MAX_SCHEMA_BYTES, Options};
 use llm_proxy::provider::gemini::{Gemini, schema};
 use llm_proxy::relay::Relay;
 use llm_proxy::sse::{self, Item};
@@ -38,23 +38,11 @@ use serde_json::value::RawValue;
 pub mod allocator;
 
 /// What a translation may take at once: natively five times the body, beside what comes out, and what
-/// does not depend on the body; where there is a schema, that is its tree. Unit: bytes. Nothing is
-/// counted where the program has no [`allocator::Counting`].
+/// does not depend on the body. Unit: bytes. Nothing is counted where the program has no
+/// [`allocator::Counting`].
 fn assert_bounded(most: usize, body: &[u8], out: usize) {
-    let is_schema = |at: &[u8]| at == b"schema\"" || at == b"ameters";
-    let slack = match body.windows(7).any(is_schema) {
-        true => SCHEMA_BYTES,
-        false => 48 << 10,
-    };
-    assert_within(most, body, out, slack);
-}
-
-/// The most that the tree of a schema takes: its limits bound it. Unit: bytes.
-const SCHEMA_BYTES: usize = 12 << 20;
-
-fn assert_within(most: usize, body: &[u8], out: usize, slack: usize) {
     assert!(
-        most <= 5 * body.len() + 3 * out + slack,
+        most <= 5 * body.len() + 3 * out + (48 << 10),
         "{most} bytes for {} and {out}",
         body.len()
     );
@@ -188,7 +176,7 @@ fn request(dialect: &dyn Dialect, bytes: &[u8]) {
         if let Ok(encoded) = dialect.encode(&request, &options) {
             assert!(serde_json::from_slice::<&RawValue>(&encoded.body).is_ok());
             assert!(encoded.head.suffix.starts_with('/'));
-            assert!(encoded.body.len() <= 4096 + 40 * bytes.len() + schema::MAX_BYTES);
+            assert!(encoded.body.len() <= 4096 + 40 * bytes.len() + MAX_SCHEMA_BYTES);
         }
     }
 }
@@ -210,10 +198,19 @@ pub fn schema(bytes: &[u8]) {
         return;
     };
     for is_answer in [false, true] {
-        let (most, cleaned) = allocator::most_of(|| schema::clean(schema, None, is_answer));
-        assert_within(most, bytes, 0, SCHEMA_BYTES);
-        if let Ok(schema::Cleaned::OpenApi(it) | schema::Cleaned::JsonSchema(it)) = cleaned {
-            assert!(it.to_string().len() <= 2 * schema::MAX_BYTES + 8 * bytes.len());
+        let write = || {
+            let mut growth = schema::Growth::default();
+            let cleaned = schema::clean(schema, None, is_answer, &mut growth).ok()??;
+            let mut json = Writer::default();
+            cleaned.write(&mut json);
+            Some(json.into_bytes())
+        };
+        let (most, text) = allocator::most_of(write);
+        let out = text.as_ref().map_or(0, Vec::len);
+        assert_bounded(most, bytes, out);
+        if let Some(text) = text {
+            assert!(serde_json::from_slice::<&RawValue>(&text).is_ok());
+            assert!(out <= 2 * MAX_SCHEMA_BYTES + 8 * bytes.len());
         }
     }
 }

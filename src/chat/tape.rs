@@ -209,6 +209,14 @@ impl<'a> Tape<'a> {
         Some((*kind, self.text.get(start..start + length)?))
     }
 
+    /// The entries from this [position](Span::position) on.
+    pub(crate) fn from(&self, position: u32) -> Span<'_> {
+        Span {
+            start: position as usize,
+            ..self.all()
+        }
+    }
+
     /// All entries.
     pub(crate) fn all(&self) -> Span<'_> {
         Span {

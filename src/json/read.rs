@@ -502,7 +502,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A string, without decoding it.
-    fn quoted(&mut self) -> Result<Quoted<'a>, Unread> {
+    pub(super) fn quoted(&mut self) -> Result<Quoted<'a>, Unread> {
         self.string(&mut false)
     }
 
@@ -632,8 +632,18 @@ impl<'a> Reader<'a> {
     }
 
     /// The offset of what comes next.
-    fn at(&self) -> usize {
+    pub(super) fn at(&self) -> usize {
         self.length - self.rest.len()
+    }
+
+    /// What has not been read.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// Goes past so many bytes, which have been checked before.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        string::skip(&mut self.rest, bytes);
     }
 
     #[cold]

@@ -1,6 +1,7 @@
 //! Writing JSON without a tree.
 
 use super::quoted::Quoted;
+use super::raw::Raw;
 use super::string;
 
 /// Appends values to a text; puts the commas between them.
@@ -32,7 +33,7 @@ pub struct Writer {
 }
 
 /// What happens where the text does not fit its memory.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 enum Room {
     /// It was too long: it is counted from here on, and not kept. Unit: bytes so far.
     Counted(usize),
@@ -41,6 +42,8 @@ enum Room {
     /// It gets more memory.
     #[default]
     Grows,
+    /// It is the inside of a string of another text.
+    Quoted(Box<Writer>),
 }
 
 /// Writes a text in memory of its own length, or of `guess` bytes where it is not longer.
@@ -121,7 +124,7 @@ impl Writer {
     pub fn finish(self) -> Result<Vec<u8>, usize> {
         match self.room {
             Room::Counted(length) => Err(length),
-            Room::Fixed | Room::Grows => Ok(self.out),
+            Room::Fixed | Room::Grows | Room::Quoted(_) => Ok(self.out),
         }
     }
 
@@ -166,9 +169,14 @@ impl Writer {
 
     /// The name of the member whose value comes next. Names are ours: none needs an escape.
     pub fn key(&mut self, name: &'static str) -> &mut Self {
+        self.quoted_key(Quoted::checked(name.as_bytes()))
+    }
+
+    /// The same for a name that another JSON text has.
+    pub fn quoted_key(&mut self, name: Quoted<'_>) -> &mut Self {
         self.comma();
         self.put(b"\"");
-        self.put(name.as_bytes());
+        self.put(name.text());
         self.put(b"\":");
         self.needs_comma = false;
         self
@@ -211,6 +219,18 @@ impl Writer {
     pub fn close_string(&mut self) {
         self.put(b"\"");
         self.needs_comma = true;
+    }
+
+    /// In the string that is open: JSON text, which `write` writes.
+    pub fn text_in_string(&mut self, write: impl FnOnce(&mut Self)) {
+        let mut inside = Self {
+            room: Room::Quoted(Box::new(std::mem::take(self))),
+            ..Self::default()
+        };
+        write(&mut inside);
+        if let Room::Quoted(outside) = inside.room {
+            *self = *outside;
+        }
     }
 
     /// A string that is several texts.
@@ -287,6 +307,13 @@ impl Writer {
         self.needs_comma = true;
     }
 
+    /// A value as another JSON text has it, without the white space between its tokens.
+    pub fn compact(&mut self, value: Raw<'_>) {
+        self.comma();
+        value.without_space(&mut |piece| self.put(piece.as_bytes()));
+        self.needs_comma = true;
+    }
+
     fn open(&mut self, bracket: u8) {
         self.comma();
         self.put(&[bracket]);
@@ -317,12 +344,26 @@ impl Writer {
     #[cold]
     #[inline(never)]
     fn put_beyond(&mut self, bytes: &[u8]) {
-        let before = match self.room {
+        let before = match &mut self.room {
             Room::Grows => return self.out.extend_from_slice(bytes),
+            Room::Quoted(outside) => return outside.put_quoted(bytes),
             Room::Fixed => std::mem::take(&mut self.out).len(),
-            Room::Counted(length) => length,
+            Room::Counted(length) => *length,
         };
         self.room = Room::Counted(before.saturating_add(bytes.len()));
+    }
+
+    /// Appends bytes of JSON text, which has no control characters, to a string that is open.
+    fn put_quoted(&mut self, bytes: &[u8]) {
+        for run in bytes.split_inclusive(|byte| matches!(byte, b'"' | b'\\')) {
+            let (last, before) = match run.split_last() {
+                Some((b'"', before)) => (&b"\\\""[..], before),
+                Some((b'\\', before)) => (&b"\\\\"[..], before),
+                _ => (&b""[..], run),
+            };
+            self.put(before);
+            self.put(last);
+        }
     }
 }
 
@@ -419,6 +460,30 @@ mod tests {
         }
         let failed = write_within(0, 9, &mut |_| Err::<(), _>(8));
         assert_eq!(failed, Err(Unwritten::Failed(8)));
+    }
+
+    #[test]
+    fn a_text_within_a_string_is_escaped_as_often_as_it_is_within_one() {
+        let mut json = Writer::default();
+        json.array(|json| {
+            json.open_string();
+            json.piece(Piece::Plain("a:\n"));
+            json.text_in_string(|json| {
+                json.object(|json| {
+                    json.key("k").string("\"\\\n");
+                    json.key("t").open_string();
+                    json.text_in_string(|json| json.array(|json| json.string("x\"")));
+                    json.close_string();
+                });
+            });
+            json.close_string();
+            json.number(1);
+        });
+        let (outer, one): (String, u8) = serde_json::from_slice(&json.into_bytes()).unwrap();
+        let inner: serde_json::Value =
+            serde_json::from_str(outer.strip_prefix("a:\n").unwrap()).unwrap();
+        let expected = serde_json::json!({"k": "\"\\\n", "t": "[\"x\\\"\"]"});
+        assert_eq!((inner, one), (expected, 1));
     }
 
     #[test]

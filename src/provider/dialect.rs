@@ -312,11 +312,15 @@ impl fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
-/// The most values, of any kind, that a schema may have which is read as a tree.
-///
-/// A tree is a hundred times as large as the smallest values: this bounds it to some megabytes, one at
-/// a time, whatever the body. Tools and answers of real applications have some thousand.
+/// The most values, of any kind, that a schema may have which is rewritten. Tools and answers of real
+/// applications have some thousand.
 pub const MAX_SCHEMA_VALUES: usize = 20_000;
+
+/// How long such a schema may be. Unit: bytes.
+pub const MAX_SCHEMA_BYTES: usize = 1 << 20;
+
+/// The most objects and arrays that may be open at once in such a schema.
+pub(super) const MAX_SCHEMA_DEPTH: usize = 100;
 
 /// Bytes of a provider that are no reply. Caused by the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,12 +8,13 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use self::schema::Schema;
 use super::Host;
 use super::model::{Capabilities, LOWEST_EFFORT, Model, Sampling, ThinkingOff, ThinkingStyle};
 use super::rules;
 use crate::chat::{Message, Request, ResponseFormat, Tool, ToolChoice};
 use crate::failure::quotable;
-use crate::json::{Raw, Text, Writer};
+use crate::json::{Piece, Raw, Text, Writer};
 use crate::provider::adapt::{Adapter, HINTS, SAMPLER_EXTENSIONS};
 use crate::provider::dialect::{Options, Unsupported};
 
@@ -40,7 +41,12 @@ pub(super) fn write(
     let mut instructions = Vec::new();
     let offer = Offer::of(request, &own, model, adapter, &mut instructions)?;
     let effort = Effort::of(request, model, max_tokens, &own, &offer, adapter);
-    let format = format(request, model, adapter, &mut instructions)?;
+    let schema = answer_schema(request, adapter, &mut instructions)?;
+    let format = schema.as_ref().filter(|_| model.has_structured_output);
+    if let Some(schema) = schema.as_ref().filter(|_| !model.has_structured_output) {
+        adapter.apply(&rules::JSON_SCHEMA);
+        instructions.push(Instruction::Answer(schema));
+    }
 
     json.open_object();
     match host {
@@ -61,10 +67,10 @@ pub(super) fn write(
             if let Some(word) = effort.word {
                 json.key("effort").string(word);
             }
-            if let Some(schema) = &format {
+            if let Some(schema) = format {
                 json.key("format").object(|json| {
                     json.key("type").string("json_schema");
-                    json.key("schema").raw(schema);
+                    schema.write(json.key("schema"));
                 });
             }
         });
@@ -486,15 +492,38 @@ fn stop_sequences(json: &mut Writer, request: &Request<'_>, adapter: &Adapter) {
     }
 }
 
-/// The schema of the answer; where the model has no structured output, an instruction.
+/// What we say to the model, behind the client's own instructions.
+enum Instruction<'r> {
+    /// To answer by a schema.
+    Answer(&'r Schema<'r>),
+    Text(Cow<'static, str>),
+}
+
+impl Instruction<'_> {
+    fn write(&self, json: &mut Writer) {
+        match self {
+            Self::Answer(schema) => {
+                json.open_string();
+                json.piece(Piece::Plain(
+                    "Answer with one JSON object that is valid against this JSON Schema, and nothing \
+                     else: no text around it, no code fence.\n",
+                ));
+                json.text_in_string(|json| schema.write(json));
+                json.close_string();
+            }
+            Self::Text(text) => json.string(text),
+        }
+    }
+}
+
+/// The schema of the answer; for any object, an instruction.
 ///
 /// Source: `output_config_param.py` and `lib/_parse/_transform.py` of Anthropic's Python package 2.14.0.
-fn format(
-    request: &Request<'_>,
-    model: &Capabilities,
+fn answer_schema<'r>(
+    request: &'r Request<'_>,
     adapter: &Adapter,
-    instructions: &mut Vec<String>,
-) -> Result<Option<String>, Unsupported> {
+    instructions: &mut Vec<Instruction<'_>>,
+) -> Result<Option<Schema<'r>>, Unsupported> {
     let (schema, description) = match &request.response_format {
         None => return Ok(None),
         Some(ResponseFormat::JsonObject) => (None, None),
@@ -506,25 +535,17 @@ fn format(
     };
     let Some(schema) = schema else {
         adapter.apply(&rules::JSON_OBJECT);
-        instructions.push(
+        instructions.push(Instruction::Text(
             "Answer with one JSON object and nothing else: no text around it, no code fence."
-                .to_owned(),
-        );
+                .into(),
+        ));
         return Ok(None);
     };
-    let schema = schema::acceptable(schema.get(), description).map_err(|invalid| Unsupported {
+    let schema = schema::of_answer(schema.get(), description).map_err(|invalid| Unsupported {
         param: "response_format.json_schema.schema".to_owned(),
         message: invalid.to_string(),
     })?;
-    if model.has_structured_output {
-        return Ok(Some(schema));
-    }
-    adapter.apply(&rules::JSON_SCHEMA);
-    instructions.push(format!(
-        "Answer with one JSON object that is valid against this JSON Schema, and nothing else: no \
-         text around it, no code fence.\n{schema}"
-    ));
-    Ok(None)
+    Ok(Some(schema))
 }
 
 /// The tools that the model is offered, and what it has to do with them.
@@ -550,7 +571,7 @@ impl<'r> Offer<'r> {
         own: &Own<'r>,
         model: &Capabilities,
         adapter: &Adapter,
-        instructions: &mut Vec<String>,
+        instructions: &mut Vec<Instruction<'_>>,
     ) -> Result<Self, Unsupported> {
         let mut offer = Self {
             only: None,
@@ -595,17 +616,17 @@ impl<'r> Offer<'r> {
         offer.choice = match choice {
             Some(Choice::Any) if !model.has_forced_choice => {
                 adapter.apply(&rules::TOOL_CHOICE_FORCED);
-                instructions.push(
+                instructions.push(Instruction::Text(
                     "Your next answer must be a call of at least one of the tools, and no text."
-                        .to_owned(),
-                );
+                        .into(),
+                ));
                 Some(Choice::Auto)
             }
             Some(Choice::Tool(name)) if !model.has_forced_choice => {
                 adapter.apply(&rules::TOOL_CHOICE_FORCED);
-                instructions.push(format!(
-                    "Your next answer must be a call of the tool {name:?}, and no text."
-                ));
+                let text =
+                    format!("Your next answer must be a call of the tool {name:?}, and no text.");
+                instructions.push(Instruction::Text(text.into()));
                 offer.only = Some(vec![name]);
                 Some(Choice::Auto)
             }
@@ -699,7 +720,7 @@ fn tool(
         if let Some(description) = it.description {
             json.key("description").quoted(description);
         }
-        json.key("input_schema").raw(&schema);
+        schema.write(json.key("input_schema"));
         if is_strict {
             json.key("strict").bool(true);
         }

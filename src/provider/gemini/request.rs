@@ -7,7 +7,7 @@ mod contents;
 use super::Host;
 use super::model::{Model, Thinking};
 use super::rules;
-use super::schema::{self, Cleaned};
+use super::schema::{self, Form, Growth};
 use crate::chat::{CallStyle, Message, PartKind, Request, ResponseFormat, ToolChoice};
 use crate::json::{Raw, Writer};
 use crate::provider::adapt::{Adapter, HINTS, SAMPLER_EXTENSIONS};
@@ -56,9 +56,10 @@ fn body(
     let own = Own::take(request, options, model, adapter);
     json.open_object();
     let details = contents::write(json, request, model, adapter, host)?;
-    tools(json, request, &own, adapter);
+    let mut growth = Growth::default();
+    tools(json, request, &own, adapter, &mut growth);
     tool_config(json, request, &own, adapter);
-    generation_config(json, request, &own, model, adapter, details)?;
+    generation_config(json, request, &own, model, adapter, details, &mut growth)?;
     if let Some(tier) = own.service_tier {
         json.key("serviceTier").string(tier);
     }
@@ -160,7 +161,13 @@ fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Unsuppor
 
 // === the rest of the body ===
 
-fn tools(json: &mut Writer, request: &Request<'_>, own: &Own<'_>, adapter: &Adapter) {
+fn tools(
+    json: &mut Writer,
+    request: &Request<'_>,
+    own: &Own<'_>,
+    adapter: &Adapter,
+    growth: &mut Growth,
+) {
     if request.tools.is_empty() && !own.has_web_search {
         return;
     }
@@ -176,16 +183,14 @@ fn tools(json: &mut Writer, request: &Request<'_>, own: &Own<'_>, adapter: &Adap
             }
             let cleaned = tool
                 .parameters
-                .map(|schema| schema::clean(schema.get(), None, false));
+                .map_or(Ok(None), |it| schema::clean(it.get(), None, false, growth));
             match cleaned {
-                None | Some(Ok(Cleaned::Empty)) => {}
-                Some(Ok(Cleaned::JsonSchema(schema))) => {
-                    json.key("parametersJsonSchema").raw(&schema.to_string());
-                }
-                Some(Ok(Cleaned::OpenApi(schema))) => {
-                    json.key("parameters").raw(&schema.to_string());
-                }
-                Some(Err(_)) => adapter.apply_at(&rules::TOOL_SCHEMA, || {
+                Ok(None) => {}
+                Ok(Some(schema)) => schema.write(json.key(match schema.form() {
+                    Form::JsonSchema => "parametersJsonSchema",
+                    Form::OpenApi => "parameters",
+                })),
+                Err(_) => adapter.apply_at(&rules::TOOL_SCHEMA, || {
                     format!("tools[{index}].function.parameters")
                 }),
             }
@@ -243,6 +248,7 @@ fn generation_config(
     model: &Model<'_>,
     adapter: &Adapter,
     details: Details<'_>,
+    growth: &mut Growth,
 ) -> Result<(), Unsupported> {
     let mut config = Config {
         json,
@@ -299,7 +305,7 @@ fn generation_config(
             Some(_) => adapter.apply(rule),
         }
     }
-    response_format(&mut config, request, adapter);
+    response_format(&mut config, request, adapter, growth);
     if request.logprobs {
         config.key("responseLogprobs").bool(true);
         // How many of the likeliest tokens.
@@ -351,7 +357,12 @@ impl Config<'_> {
     }
 }
 
-fn response_format(config: &mut Config<'_>, request: &Request<'_>, adapter: &Adapter) {
+fn response_format(
+    config: &mut Config<'_>,
+    request: &Request<'_>,
+    adapter: &Adapter,
+    growth: &mut Growth,
+) {
     let (schema, description) = match &request.response_format {
         None => return,
         Some(ResponseFormat::JsonObject) => (None, None),
@@ -362,15 +373,15 @@ fn response_format(config: &mut Config<'_>, request: &Request<'_>, adapter: &Ada
         }) => (*schema, description.as_deref()),
     };
     config.key("responseMimeType").string("application/json");
-    match schema.map(|schema| schema::clean(schema.get(), description, true)) {
-        None | Some(Ok(Cleaned::Empty)) => {}
-        Some(Ok(Cleaned::JsonSchema(schema))) => {
-            config.key("responseJsonSchema").raw(&schema.to_string());
-        }
-        Some(Ok(Cleaned::OpenApi(schema))) => {
-            config.key("responseSchema").raw(&schema.to_string());
-        }
-        Some(Err(_)) => adapter.apply(&rules::FORMAT_SCHEMA),
+    match schema.map_or(Ok(None), |it| {
+        schema::clean(it.get(), description, true, growth)
+    }) {
+        Ok(None) => {}
+        Ok(Some(schema)) => schema.write(config.key(match schema.form() {
+            Form::JsonSchema => "responseJsonSchema",
+            Form::OpenApi => "responseSchema",
+        })),
+        Err(_) => adapter.apply(&rules::FORMAT_SCHEMA),
     }
 }
 

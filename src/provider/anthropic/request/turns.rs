@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::cache_control;
 use super::source::{self, Source};
+use super::{Instruction, cache_control};
 use crate::chat::{Content, Message, MessageIter, Part, PartKind, Request, ToolCall, ToolCalls};
 use crate::data_uri;
 use crate::json::{self, Ignored, Piece, Quoted, Raw, Text, Writer};
@@ -21,7 +21,7 @@ pub(super) fn write(
     json: &mut Writer,
     request: &Request<'_>,
     model: &Capabilities,
-    instructions: &[String],
+    instructions: &[Instruction<'_>],
     adapter: &Adapter,
 ) -> Result<(), Unsupported> {
     let Some(plan) = Plan::of(request, model) else {
@@ -154,12 +154,12 @@ fn system_blocks<'r>(
 fn write_texts<'r, I: Iterator<Item = (Quoted<'r>, Option<Raw<'r>>)>>(
     json: &mut Writer,
     texts: impl Fn() -> I,
-    instructions: &[String],
+    instructions: &[Instruction<'_>],
 ) {
     let mut first = texts();
     match (first.next(), first.next(), instructions) {
         (Some((text, None)), None, []) => return json.quoted(text),
-        (None, _, [text]) => return json.string(text),
+        (None, _, [only]) => return only.write(json),
         _ => {}
     }
     json.array(|json| {
@@ -170,10 +170,10 @@ fn write_texts<'r, I: Iterator<Item = (Quoted<'r>, Option<Raw<'r>>)>>(
                 cache_control(json, cache);
             });
         }
-        for text in instructions {
+        for instruction in instructions {
             json.object(|json| {
                 json.key("type").string("text");
-                json.key("text").string(text);
+                instruction.write(json.key("text"));
             });
         }
     });

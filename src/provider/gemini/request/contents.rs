@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::unsupported;
-use crate::chat::{Content, Message, MessageIter, PartKind, Request, ToolCall};
+use crate::chat::{Content, Message, MessageIter, Messages, PartKind, Request, ToolCall};
 use crate::data_uri;
 use crate::failure::quotable;
 use crate::json::{self, Ignored, Piece, Quoted, Text, Writer};
@@ -29,6 +29,7 @@ pub(super) fn write<'r>(
         adapter,
         host,
         model,
+        messages: &request.messages,
         called: BTreeMap::new(),
         details: Details::NoImage,
         is_low: false,
@@ -120,8 +121,9 @@ struct Contents<'w, 'r> {
     adapter: &'w Adapter,
     host: Host,
     model: &'r Model<'r>,
-    /// The calls so far, by their ids: which entry of the conversation each is, and its function.
-    called: BTreeMap<Id<'r>, (u32, Text<'r>)>,
+    messages: &'r Messages<'r>,
+    /// The numbers of the calls so far, by their ids.
+    called: BTreeMap<Id<'r>, u32>,
     details: Details<'r>,
     /// Whether the image that has just been read asks for little detail.
     is_low: bool,
@@ -166,9 +168,7 @@ impl<'r> Contents<'_, 'r> {
             *rest = next;
         }
         let call_of = |this: &Self, message: &Message<'_>| match message {
-            Message::Tool { tool_call_id, .. } => {
-                this.called.get(&Id(*tool_call_id)).map(|(call, _)| *call)
-            }
+            Message::Tool { tool_call_id, .. } => this.called.get(&Id(*tool_call_id)).copied(),
             _ => None,
         };
         let turn = rest.clone();
@@ -409,7 +409,7 @@ impl<'r> Contents<'_, 'r> {
                 ));
             }
         };
-        self.called.insert(Id(call.id), (call.number, call.name));
+        self.called.insert(Id(call.id), call.number);
         // https://ai.google.dev/gemini-api/docs/thought-signatures, read 2026-11-21:
         // > If you omit a thought_signature for the first functionCall part in any step of the
         // > current turn, the request will fail with a 400 error.
@@ -441,7 +441,8 @@ impl<'r> Contents<'_, 'r> {
         id: Text<'r>,
         content: Content<'r>,
     ) -> Result<(), Unsupported> {
-        let Some((_, name)) = self.called.get(&Id(id)).copied() else {
+        let call = self.called.get(&Id(id)).copied();
+        let Some(call) = call.and_then(|number| self.messages.call(number)) else {
             let id = id.decode();
             let id = quotable(&id);
             return Err(unsupported(
@@ -483,7 +484,7 @@ impl<'r> Contents<'_, 'r> {
             // As in the call: models from 3.5 on answer with nothing where the two differ.
             part.key("id").quoted(id);
         }
-        part.key("name").quoted(name);
+        part.key("name").quoted(call.name);
         part.key("response");
         response(part, &text);
         self.pictures(message, content);
