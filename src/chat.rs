@@ -6,10 +6,12 @@
 //!
 //! Source: <https://platform.openai.com/docs/api-reference/chat>, read 2026-11-21.
 
+pub mod citations;
 pub(crate) mod tape;
 
 use std::borrow::Cow;
 
+use self::citations::Citations;
 use self::tape::{Kind, Span, Tape};
 use crate::json::{self, Items, Quoted, Raw, Read, Reader, Text, Unread, Writer};
 use crate::usage::Usage;
@@ -532,6 +534,8 @@ pub struct Reply<'a> {
     pub choices: Choices<'a>,
     /// Why nothing was answered, where no choice says it.
     pub refusal: Option<String>,
+    /// The pages that choices cite: which choice, and where in its text.
+    pub annotations: Vec<(u64, Citations)>,
     /// Writes the signature of a choice's thinking as a string, where it has one: each dialect has a form
     /// of its own. Before it, calls what writes the name of the member.
     pub write_signature: WriteSignature,

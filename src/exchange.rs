@@ -47,7 +47,7 @@ use crate::api::{self, ClientApi};
 use crate::budget::{Budget, Share};
 use crate::catalog::{self, Listing};
 use crate::config::{Auth, Backend, Gateway, Placement, Role};
-use crate::contract::{self, BACKEND_HEADER, SCHEME_HEADER};
+use crate::contract::{self, ADAPTED_HEADER, BACKEND_HEADER, SCHEME_HEADER};
 use crate::failure::Failure;
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
@@ -757,7 +757,15 @@ impl Exchange {
             (Some(redirect), _) => reply.redirect_headers(&head, redirect),
             (None, Some(context)) => reply.chat_headers(context, &head, surroundings.now(), &share),
             // What has no body anyway cannot get one.
-            (None, None) => reply.headers(&head, self.is_head, holds, &share),
+            (None, None) => {
+                let mut step = reply.headers(&head, self.is_head, holds, &share);
+                if let Request::ExpectBody(edit) = &self.request
+                    && let Some(names) = edit.adapted()
+                {
+                    step.headers.push(HeaderEdit::set(ADAPTED_HEADER, names));
+                }
+                step
+            }
         };
         let is_retried = self.is_retried(status, surroundings);
         let series = self.series.as_ref();
@@ -1184,6 +1192,7 @@ impl Exchange {
             Err(error) => return Err(address::unaddressable(error, model)),
         };
         let needs_model = upstream.is_none();
+        let keeps_model = backend.paths.keeps_model(&operation);
         let mut step = Step {
             headers: address::edits(&self.gateway, &backend, upstream, headers, surroundings)?,
             ..Step::default()
@@ -1207,6 +1216,10 @@ impl Exchange {
                 let of_route = target.of_route;
                 let edit =
                     FormEdit::new(backend, of_route, member, &boundary, content_length, holds);
+                let edit = match keeps_model {
+                    true => edit.keeping_model(),
+                    false => edit,
+                };
                 if holds {
                     step.next = Next::Hold;
                 } else {
@@ -1239,6 +1252,7 @@ impl Exchange {
         );
         let edit = match operation.is_chat_completions() {
             true => edit.with_limits().without_foreign_members(),
+            false if keeps_model => edit.keeping_model(),
             false => edit,
         };
         if holds {

@@ -218,14 +218,20 @@ pub enum Kind {
     String,
 }
 
-/// What learns of the tokens of a text at all depths, while a [`Scanner`] reads it. Values other than
-/// objects and arrays are left out.
+/// What learns of the tokens of a text at all depths, while a [`Scanner`] reads it.
 pub trait Outline {
     /// One that stands at the absolute offset `at`.
     fn token(&mut self, token: Token, at: u64);
 
     /// The text of the key that has started, or its next part, without quotes. `ends`: it is the last.
     fn key(&mut self, text: &[u8], ends: bool);
+
+    /// A value that is no object and no array starts at the absolute offset `at`.
+    fn value(&mut self, kind: Kind, at: u64);
+
+    /// The text of the string that has started as a value, or its next part, without quotes. `ends`: it
+    /// is the last.
+    fn text(&mut self, text: &[u8], ends: bool);
 }
 
 /// A token of one byte.
@@ -385,13 +391,16 @@ impl Scanner {
             let limit = self.watched.0.longest_key + 1;
             extend_up_to(&mut self.key, consumed(before, rest.bytes), limit);
         }
-        if is_key && let Some(outline) = &mut rest.outline {
+        if let Some(outline) = &mut rest.outline {
             let text = consumed(before, rest.bytes);
             let (text, ends) = match (&result, text) {
                 (Ok(None), [text @ .., _]) => (text, true),
                 _ => (text, false),
             };
-            outline.key(text, ends);
+            match is_key {
+                true => outline.key(text, ends),
+                false => outline.text(text, ends),
+            }
         }
         match result {
             Err(Fault::NotUtf8 { back }) => Err(InvalidJson::NotUtf8 {
@@ -507,6 +516,11 @@ impl Scanner {
             self.captured.clear();
             self.cut = false;
             return Ok(Some(Event::ValueStart { member, at, kind }));
+        }
+        if !matches!(kind, Kind::Array | Kind::Object)
+            && let Some(outline) = &mut rest.outline
+        {
+            outline.value(kind, at);
         }
         match kind {
             // Literals and numbers are read from their first byte, the others after it.

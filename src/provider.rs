@@ -8,6 +8,7 @@ pub mod anthropic;
 pub mod azure;
 pub mod dialect;
 pub mod gemini;
+pub mod members;
 pub mod openai;
 pub mod vertex;
 
@@ -17,7 +18,7 @@ use self::anthropic::Anthropic;
 use self::azure::ApiVersion;
 use self::dialect::Dialect;
 use self::gemini::Gemini;
-use crate::operation::Operation;
+use crate::operation::{Kind, Operation};
 
 /// What kind of provider a backend is: a backend's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,33 +190,6 @@ impl ProviderType {
             // Ollama's list of parameters has only the old one.
             Self::Deepseek | Self::Mistral | Self::Ollama => LimitName::Old,
             _ => LimitName::Either,
-        }
-    }
-
-    /// The members of a message that only translated replies bring, and that it refuses or does not
-    /// read.
-    ///
-    /// Groq: "property 'reasoning_content' is unsupported"; Mistral: 422 `extra_forbidden`; OpenAI:
-    /// "Additional properties are not allowed". DeepSeek and the inference servers read
-    /// `reasoning_content`. All by users' reports.
-    pub fn foreign_members(self) -> &'static [&'static str] {
-        match self {
-            Self::AzureOpenai | Self::Cohere | Self::Groq | Self::Mistral | Self::Openai => {
-                &["reasoning_content", "reasoning_signature"]
-            }
-            Self::Anthropic | Self::Google => &[],
-            _ => &["reasoning_signature"],
-        }
-    }
-
-    /// The members of a chat completion that it refuses and that change no answer.
-    ///
-    /// Cohere: that its compatible API refuses `stream_options` is reported by users of other gateways and
-    /// in the documentation of Strands; Cohere's own page does not name it.
-    pub fn refused_members(self) -> &'static [&'static str] {
-        match self {
-            Self::Cohere => &["stream_options"],
-            _ => &[],
         }
     }
 
@@ -437,6 +411,15 @@ impl Paths {
     /// Whether the model can be part of a path.
     pub fn name_models(&self) -> bool {
         matches!(self, Self::Azure(ApiVersion::Dated(_)))
+    }
+
+    /// Whether the body of an operation keeps what the client calls the model.
+    ///
+    /// Azure's images take the name of a model there, and refuse that of a deployment, which the path
+    /// has: <https://github.com/langgenius/dify-official-plugins/pull/2946>,
+    /// <https://github.com/BerriAI/litellm/issues/20741>.
+    pub fn keeps_model(&self, operation: &Operation<'_>) -> bool {
+        self.name_models() && operation.kind() == Kind::Images
     }
 }
 

@@ -108,10 +108,11 @@ fn the_page_about_gemini_is_fresh() {
 #[test]
 fn the_page_about_openais_dialect_is_fresh() {
     let mut page = "# Providers that speak OpenAI's dialect\n\n<!-- Generated from the tables in \
-        src/provider.rs; UPDATE=1 cargo test --test docs -->\n\nA chat completion passes as the client \
+        src/provider/members.rs; UPDATE=1 cargo test --test docs -->\n\nA chat completion passes as the client \
         sent it, but for these members. They are overwritten with spaces, or renamed, while the body \
-        passes.\n\n| type | limit of the answer | left out of messages | left out of the request |\n\
-        | --- | --- | --- | --- |\n"
+        passes.\n\n| type | limit of the answer | role `developer` | left out of messages | hints that \
+        are left out of the request | left out where it is `null` |\n\
+        | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
     let list = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -126,20 +127,31 @@ fn the_page_about_openais_dialect_is_fresh() {
             LimitName::Either => "as sent",
             LimitName::Old => "`max_tokens`",
         };
-        let mut members = provider.foreign_members().to_vec();
+        let rules = provider.member_rules();
+        let mut members = rules.of_messages.to_vec();
         members.push("tool_calls[].extra_content");
+        let nulls = rules.nulls.iter().chain(rules.nulls_of_messages);
+        let mut nulls: Vec<_> = nulls.copied().collect();
+        nulls.sort_unstable();
+        nulls.dedup();
+        let role = match rules.lacks_developer {
+            true => "`system`",
+            false => "as sent",
+        };
         let _ = writeln!(
             page,
-            "| `{}` | {limit} | {} | {} |",
+            "| `{}` | {limit} | {role} | {} | {} | {} |",
             provider.as_str(),
             list(&members),
-            list(provider.refused_members()),
+            list(rules.hints),
+            list(&nulls),
         );
     }
     page.push_str(
         "\nA backend whose host ends in `.googleapis.com` gets the messages as they are: Google's own \
          API in OpenAI's dialect reads the signatures that it has sent. A rule for `messages` in \
-         `overrides` or `defaults` turns this off, too.\n",
+         `overrides` or `defaults` turns this off, too. Hints that are left out are named in \
+         `x-llm-proxy-adapted`; with `unsupported: reject` they are sent, and the provider decides.\n",
     );
     is_fresh("openai.md", &page);
 }

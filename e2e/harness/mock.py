@@ -109,6 +109,14 @@ class Mock:
         assert requests[0].refused is None, requests[0]
         return requests[0]
 
+    def says(self, *sayings: dict):
+        """What the model says to the next requests, in whatever dialect and form they are."""
+        self._call("POST", "/says", list(sayings))
+
+    def unsaid(self) -> int:
+        """How much of that has not been used."""
+        return self._call("GET", "/says")["remaining"]
+
     def none_came(self) -> bool:
         return self._call("GET", "/requests?bodies=false") == []
 

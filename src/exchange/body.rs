@@ -40,6 +40,7 @@ use crate::json::{self, Blank, Event, Scanner, Splice, ValueText};
 use crate::model::{Asked, Choice, ModelRule, Renaming, Unusable};
 use crate::operation::ModelMember;
 use crate::provider::LimitName;
+use crate::provider::adapt::Policy;
 use crate::provider::openai::insists_on_completion_tokens;
 use crate::refusal::Refusal;
 
@@ -69,6 +70,8 @@ pub struct BodyEdit {
     holds: bool,
     /// Whether they cannot go on without the model, since it is part of the path.
     needs_model: bool,
+    /// Whether what the client calls the model stays, since the path names the one that is used.
+    keeps_model: bool,
     /// The model that goes upstream, once it is decided.
     chosen: Option<Rc<str>>,
     /// Whether the root object has ended.
@@ -169,6 +172,11 @@ pub trait Edit {
 
     /// Whether the body requests a stream, as far as it is read.
     fn is_stream(&self) -> bool;
+
+    /// The hints that were left out for the provider, as [`ADAPTED_HEADER`](crate::contract::ADAPTED_HEADER) lists them.
+    fn adapted(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What becomes of the bytes at hand.
@@ -212,6 +220,7 @@ impl BodyEdit {
             declared,
             holds,
             needs_model,
+            keeps_model: false,
             chosen: None,
             is_closed: false,
             is_stream: false,
@@ -251,20 +260,22 @@ impl BodyEdit {
 
     /// The same for a chat completion, whose messages may have another provider's members.
     pub fn without_foreign_members(mut self) -> Self {
-        let names = self.backend.provider.foreign_members();
-        let top = self.backend.provider.refused_members();
+        let rules = self.backend.provider.member_rules();
         // What the configuration says about the messages counts.
         let has_rule = self.backend.members.iter().any(|it| it.name == "messages");
         // Google's own API in OpenAI's dialect reads the signatures that it has sent.
         let is_google = self.backend.endpoint.authority.ends_with(".googleapis.com");
-        // A member that the configuration writes stays.
-        let is_ruled = |name: &&str| self.backend.members.iter().any(|it| it.name == *name);
-        let top = match top.iter().any(is_ruled) {
-            true => &[],
-            false => top,
-        };
-        let is_clean = names.is_empty() || has_rule || is_google;
-        self.foreign = (!is_clean).then(|| ForeignMembers::new(top, names));
+        // A member that the configuration writes stays, and with `reject` the provider decides.
+        let rejects = self.backend.options.unsupported == Policy::Reject;
+        let stays = |name: &str| rejects || self.backend.members.iter().any(|it| it.name == name);
+        let is_clean = rules.is_empty() || has_rule || is_google;
+        self.foreign = (!is_clean).then(|| ForeignMembers::new(rules).keeping(stays));
+        self
+    }
+
+    /// The same where the path names the model, and the body must not.
+    pub fn keeping_model(mut self) -> Self {
+        self.keeps_model = true;
         self
     }
 
@@ -387,7 +398,7 @@ impl BodyEdit {
                 let written = written(choice, asked)?;
                 self.chosen = chosen;
                 self.settle_limits(insists);
-                Ok(written)
+                Ok(written.filter(|_| !self.keeps_model))
             }
             STREAM => {
                 let (ValueText::Whole(text) | ValueText::Cut(text)) = self.scanner.value_text();
@@ -416,7 +427,9 @@ impl BodyEdit {
             let choice = self.choose(Asked::Nothing);
             self.chosen = self.remembered(&choice, Asked::Nothing);
             self.settle_limits(insists(&choice, Asked::Nothing));
-            if let Some(model) = written(choice, Asked::Nothing)? {
+            if let Some(model) = written(choice, Asked::Nothing)?
+                && !self.keeps_model
+            {
                 add("model", &model);
             }
         }
@@ -634,6 +647,15 @@ impl Edit for BodyEdit {
 
     fn is_stream(&self) -> bool {
         self.is_stream
+    }
+
+    fn adapted(&self) -> Option<String> {
+        let hints: Vec<&str> = self
+            .foreign
+            .iter()
+            .flat_map(ForeignMembers::hints)
+            .collect();
+        (!hints.is_empty()).then(|| hints.join(", "))
     }
 }
 

@@ -1,5 +1,6 @@
-//! Takes members out of a chat that its provider refuses: in messages those that only another
-//! provider's reply can have brought, at the top level those that the provider does not have.
+//! Takes members out of a chat that its provider refuses: in messages those that another provider's
+//! reply has brought, at the top level hints that the provider does not have, and both where they are
+//! `null`. And makes `system` of the role `developer` where the provider does not know it.
 //!
 //! Replies that are translated carry members which OpenAI's do not have (`reasoning_signature`,
 //! `extra_content`), and clients send them back as they came. A pool may then try a backend that
@@ -16,15 +17,17 @@
 //! It learns of the body's tokens from the [`Scanner`](crate::json::Scanner) that checks the body. A key
 //! that is written with escapes is not recognised and passes.
 
-use crate::json::{Blank, Outline, Token};
+use crate::json::{self, Blank, Outline, Token};
+use crate::provider::members::MemberRules;
 
 /// Finds the members of one body, as it arrives.
 #[derive(Debug)]
 pub struct ForeignMembers {
-    /// Of the body.
-    top: &'static [&'static str],
-    /// Of a message.
-    names: &'static [&'static str],
+    rules: MemberRules,
+    /// Which of the rules' hints were taken out: a bit for each.
+    hints: u32,
+    /// Which of them stay.
+    kept: u32,
     /// Where the bytes at hand begin: blanks count from there.
     base: u64,
     /// How many objects and arrays are open.
@@ -44,6 +47,15 @@ pub struct ForeignMembers {
     is_too_late: bool,
     /// What is overwritten in the bytes at hand, in order.
     blanks: Vec<Blank>,
+    /// The value of a role, as far as it has come, where it may be `developer`.
+    role: Option<Role>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Role {
+    start: u64,
+    /// How many bytes are those of [`DEVELOPER`].
+    matched: usize,
 }
 
 /// What comes next in an object on the way.
@@ -55,6 +67,8 @@ enum Member {
     InKey { has_before: bool, start: u64 },
     /// The value, and then a comma or the end.
     Value,
+    /// The value of a member that is taken out if it is `null`. The key began at this place.
+    MaybeNull { has_before: bool, start: u64 },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,11 +79,12 @@ struct Open {
 }
 
 impl ForeignMembers {
-    /// A body of which nothing has arrived, and the members to take out of it and of its messages.
-    pub fn new(top: &'static [&'static str], names: &'static [&'static str]) -> Self {
+    /// A body of which nothing has arrived.
+    pub fn new(rules: MemberRules) -> Self {
         Self {
-            top,
-            names,
+            rules,
+            hints: 0,
+            kept: 0,
             base: 0,
             depth: 0,
             on_way: 0,
@@ -80,19 +95,40 @@ impl ForeignMembers {
             blank: None,
             is_too_late: false,
             blanks: Vec::new(),
+            role: None,
         }
+    }
+
+    /// The same, but these hints stay.
+    pub fn keeping(mut self, stays: impl Fn(&str) -> bool) -> Self {
+        for (bit, name) in self.rules.hints.iter().enumerate() {
+            self.kept |= u32::from(stays(name)) << bit;
+        }
+        self
+    }
+
+    /// The hints that were taken out.
+    pub fn hints(&self) -> impl Iterator<Item = &'static str> {
+        let hints = self.rules.hints.iter().enumerate();
+        hints.filter_map(|(bit, name)| (self.hints & 1 << bit != 0).then_some(*name))
     }
 
     /// Whether it is not known yet what becomes of the bytes from the last comma on.
     pub fn is_at_a_key(&self) -> bool {
-        let may_change = self.on_way >= MESSAGE || !self.top.is_empty();
-        self.is_on_way() && may_change && !matches!(self.member, Member::Value)
+        let has_top = !self.rules.hints.is_empty() || !self.rules.nulls.is_empty();
+        let may_change = self.on_way >= MESSAGE || has_top;
+        self.role.is_some()
+            || (self.is_on_way() && may_change && !matches!(self.member, Member::Value))
     }
 
     /// The bytes before `until` go on: what is open goes on in the next ones. Gives what is overwritten
     /// in them, in order.
     pub fn pass(&mut self, until: u64) -> Vec<Blank> {
         self.is_too_late |= self.is_at_a_key();
+        self.role = None;
+        if matches!(self.member, Member::MaybeNull { .. }) {
+            self.member = Member::Value;
+        }
         if let Some(blank) = &mut self.blank {
             let from = std::mem::replace(&mut blank.from, until);
             self.overwrite(from, until);
@@ -120,6 +156,9 @@ impl ForeignMembers {
     }
 
     fn opens(&mut self, is_object: bool) {
+        if matches!(self.member, Member::MaybeNull { .. }) {
+            self.member = Member::Value;
+        }
         let is_next = match self.depth {
             0 => is_object,
             // The value of a member that leads on, or an item of its list.
@@ -167,24 +206,79 @@ impl ForeignMembers {
 
     fn key_ends(&mut self, has_before: bool, start: u64) {
         self.member = Member::Value;
-        let is_one_of = |names: &[&str]| names.iter().any(|it| it.as_bytes() == self.name());
-        let is_foreign = match self.on_way {
-            BODY => is_one_of(self.top),
-            MESSAGE => is_one_of(self.names),
-            CALL => self.name() == EXTRA_CONTENT,
-            _ => false,
+        let place = |names: &[&str]| names.iter().position(|it| it.as_bytes() == self.name());
+        let is_left_out = |bit: &usize| self.on_way == BODY && self.kept & 1 << bit == 0;
+        let hint = place(self.rules.hints).filter(is_left_out);
+        let (is_foreign, may_be_null) = match self.on_way {
+            BODY => (hint.is_some(), place(self.rules.nulls).is_some()),
+            MESSAGE => (
+                place(self.rules.of_messages).is_some(),
+                place(self.rules.nulls_of_messages).is_some(),
+            ),
+            CALL => (self.name() == EXTRA_CONTENT, false),
+            _ => (false, false),
         };
-        if is_foreign && !std::mem::take(&mut self.is_too_late) {
-            let comma = self.comma.filter(|_| has_before);
-            self.blank = Some(Open {
-                from: comma.unwrap_or(start),
-                takes_comma: !has_before,
-            });
+        let is_too_late = std::mem::take(&mut self.is_too_late);
+        if is_foreign && !is_too_late {
+            self.hints |= hint.map_or(0, |bit| 1 << bit);
+            self.open_blank(has_before, start);
+        } else if may_be_null && !is_too_late {
+            self.member = Member::MaybeNull { has_before, start };
         }
+    }
+
+    /// The member whose key began at `start` is overwritten.
+    fn open_blank(&mut self, has_before: bool, start: u64) {
+        let comma = self.comma.filter(|_| has_before);
+        self.blank = Some(Open {
+            from: comma.unwrap_or(start),
+            takes_comma: !has_before,
+        });
     }
 }
 
 impl Outline for ForeignMembers {
+    fn value(&mut self, kind: json::Kind, at: u64) {
+        if let Member::MaybeNull { has_before, start } = self.member {
+            self.member = Member::Value;
+            if kind == json::Kind::Null {
+                self.open_blank(has_before, start);
+            }
+        }
+        let may_be_developer = self.rules.lacks_developer
+            && kind == json::Kind::String
+            && self.on_way == MESSAGE
+            && self.depth == MESSAGE
+            && self.name() == b"role";
+        self.role = may_be_developer.then_some(Role {
+            start: at,
+            matched: 0,
+        });
+    }
+
+    fn text(&mut self, text: &[u8], ends: bool) {
+        let Some(role) = &mut self.role else {
+            return;
+        };
+        let expected = DEVELOPER.get(role.matched..).unwrap_or_default();
+        if !expected.starts_with(text) {
+            self.role = None;
+            return;
+        }
+        role.matched += text.len();
+        if ends {
+            let Role { start, matched } = *role;
+            self.role = None;
+            if matched == DEVELOPER.len() {
+                // With the quotes.
+                self.overwrite(start, start + matched as u64 + 2);
+                if let Some(blank) = self.blanks.last_mut() {
+                    blank.length |= Blank::SYSTEM;
+                }
+            }
+        }
+    }
+
     fn token(&mut self, token: Token, at: u64) {
         match token {
             Token::OpenArray => self.opens(false),
@@ -220,6 +314,8 @@ impl Outline for ForeignMembers {
     }
 }
 
+const DEVELOPER: &[u8] = b"developer";
+
 /// How many are open in the body, in a message, and in a call.
 const BODY: u32 = 1;
 const MESSAGE: u32 = 3;
@@ -237,10 +333,13 @@ mod tests {
 
     /// What becomes of a body that arrives in two pieces, the first of which is `at` bytes long.
     fn cleaned(body: &str, at: usize) -> String {
-        let mut members = ForeignMembers::new(
-            &["stream_options"],
-            &["reasoning_content", "reasoning_signature"],
-        );
+        let mut members = ForeignMembers::new(MemberRules {
+            hints: &["stream_options"],
+            nulls: &["logit_bias"],
+            of_messages: &["reasoning_content", "reasoning_signature"],
+            nulls_of_messages: &["audio"],
+            lacks_developer: true,
+        });
         let (first, second) = body.as_bytes().split_at(at);
         let mut scanner = Scanner::new(Watched::new([""; 0]));
         let mut scan = |mut bytes: &[u8], members: &mut ForeignMembers| {
@@ -289,6 +388,14 @@ mod tests {
             (
                 r#"{"metadata":{"messages":[{"reasoning_content":1}]},"messages":["reasoning_content",[{"reasoning_content":1}]]}"#.to_owned(),
                 r#"{"metadata":{"messages":[{"reasoning_content":1}]},"messages":["reasoning_content",[{"reasoning_content":1}]]}"#.to_owned(),
+            ),
+            (
+                r#"{"logit_bias":null,"messages":[{"audio": null ,"role":"developer","x":"developer"},{"role" : "developer","audio":null},{"audio":{"id":"a"},"role":"developers"},{"role":"develop"}],"logit_bias":{}}"#.to_owned(),
+                r#"{"messages":[{"role":"system","x":"developer"},{"role":"system"},{"audio":{"id":"a"},"role":"developers"},{"role":"develop"}],"logit_bias":{}}"#.to_owned(),
+            ),
+            (
+                r#"{"role":"developer","messages":[{"role":"\u0064eveloper","content":[{"role":"developer"}],"tool_calls":[{"role":"developer"}]}]}"#.to_owned(),
+                r#"{"role":"developer","messages":[{"role":"developer","content":[{"role":"developer"}],"tool_calls":[{"role":"developer"}]}]}"#.to_owned(),
             ),
         ] {
             let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect(text);

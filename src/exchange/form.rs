@@ -25,6 +25,8 @@ pub struct FormEdit {
     scanner: Scanner,
     /// Whether the model is decided.
     is_decided: bool,
+    /// Whether what the client calls the model stays, since the path names the one that is used.
+    keeps_model: bool,
     /// The model that goes upstream, once it is decided.
     chosen: Option<Rc<str>>,
     /// Whether the last delimiter has come.
@@ -55,6 +57,7 @@ impl FormEdit {
             member,
             scanner: Scanner::new(boundary),
             is_decided: false,
+            keeps_model: false,
             chosen: None,
             is_closed: false,
             splice: None,
@@ -62,6 +65,12 @@ impl FormEdit {
             declared,
             holds,
         }
+    }
+
+    /// The same where the path names the model, and the form must not.
+    pub fn keeping_model(mut self) -> Self {
+        self.keeps_model = true;
+        self
     }
 
     fn scan(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
@@ -121,7 +130,7 @@ impl FormEdit {
             None => Ok(self
                 .chosen
                 .clone()
-                .filter(|model| asked != Asked::Model(model))),
+                .filter(|model| asked != Asked::Model(model) && !self.keeps_model)),
         }
     }
 

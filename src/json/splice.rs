@@ -15,15 +15,23 @@ pub struct Splice {
     pub with: Vec<u8>,
 }
 
-/// A part of a text that spaces overwrite, so that the text keeps its length.
+/// A part of a text that spaces overwrite, or a shorter text and spaces, so that the text keeps its
+/// length.
 ///
 /// There may be one for each message of a body, so it has 8 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blank {
     /// Unit: bytes from the start of the text.
     pub start: u32,
-    /// Unit: bytes.
+    /// Unit: bytes. With [`SYSTEM`](Self::SYSTEM), [`ROLE`](Self::ROLE) stands before the spaces.
     pub length: u32,
+}
+
+impl Blank {
+    /// A bit of `length`.
+    pub const SYSTEM: u32 = 1 << 31;
+    /// What stands there where the bit is set.
+    pub const ROLE: &'static [u8] = b"\"system\"";
 }
 
 /// The splices do not follow each other within the text: a mistake of ours, not of a peer.
@@ -86,12 +94,17 @@ pub fn apply(
     Ok(())
 }
 
-/// Overwrites parts of `text` with spaces. What is outside the text is left out.
+/// Overwrites parts of `text`. What is outside the text is left out.
 pub fn overwrite(text: &mut [u8], blanks: &[Blank]) {
     for Blank { start, length } in blanks {
-        let (start, length) = (*start as usize, *length as usize);
+        let is_role = length & Blank::SYSTEM != 0;
+        let (start, length) = (*start as usize, (length & !Blank::SYSTEM) as usize);
         let part = text.get_mut(start..start.saturating_add(length));
-        part.unwrap_or_default().fill(b' ');
+        let part = part.unwrap_or_default();
+        part.fill(b' ');
+        if let (true, Some(role)) = (is_role, part.get_mut(..Blank::ROLE.len())) {
+            role.copy_from_slice(Blank::ROLE);
+        }
     }
 }
 

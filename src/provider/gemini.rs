@@ -21,6 +21,7 @@
 
 pub(super) mod embeddings;
 mod error;
+mod grounding;
 mod media;
 pub(super) mod model;
 mod reply;

@@ -18,6 +18,7 @@ use crate::operation::Operation;
 
 use crate::payload::{Form, Object, check_model};
 use crate::profile::{self, Head, Profile, Refusal};
+use crate::says::{Said, Says, Wanted};
 
 /// A request that was not refused so far.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,8 @@ pub struct Call<'a> {
     pub head: Head<'a>,
     /// The request's body, all of it.
     pub body: &'a [u8],
+    /// What the tests want a model to say.
+    pub says: &'a Says,
 }
 
 /// What is sent back.
@@ -156,6 +159,11 @@ fn chat_completions(call: Call<'_>) -> Result<Answer, Refusal> {
             ));
         }
     }
+    if call.profile.message_members.is_some() {
+        let messages: Option<Vec<_>> = object.get("messages", "an array of objects")?;
+        call.profile
+            .refuse_message_members(&messages.unwrap_or_default())?;
+    }
     let asked = messages
         .iter()
         .rfind(|message| message.role == "user")
@@ -169,26 +177,32 @@ fn chat_completions(call: Call<'_>) -> Result<Answer, Refusal> {
         .get::<u64>("n", "an integer")?
         .unwrap_or(1)
         .clamp(1, MAX_CHOICES);
-    let usage = usage(raw.get().len(), reply.length(), choices);
+    let usage = usage(raw.get().len(), length(&reply), choices);
     if stream {
         let usage = (include_usage || call.profile.usage_unasked).then_some(usage);
         return Ok(Answer::events(chat_events(
             call, &model, &reply, choices, usage,
         )));
     }
-    let (message, finish_reason) = match &reply {
-        Reply::Text(text) => (
-            json!({"role": "assistant", "content": text, "refusal": null}),
-            "stop",
-        ),
-        Reply::ToolCall { name, arguments } => (
-            json!({"role": "assistant", "content": null, "tool_calls": [{
-                "id": "call_mock", "type": "function",
-                "function": {"name": name, "arguments": arguments},
-            }]}),
-            "tool_calls",
-        ),
-    };
+    let finish_reason = finish_reason(&reply);
+    let mut message = json!({"role": "assistant", "content": reply.text});
+    if let Some(members) = message.as_object_mut() {
+        if let (Some(thinking), Some(name)) = (&reply.thinking, call.profile.thinking_member) {
+            members.insert(name.to_owned(), json!(thinking));
+        }
+        match reply.calls.is_empty() {
+            true => members.insert("refusal".to_owned(), Value::Null),
+            false => {
+                let calls = reply.calls.iter().map(|(id, name, arguments)| {
+                    json!({
+                        "id": id, "type": "function",
+                        "function": {"name": name, "arguments": arguments.to_string()},
+                    })
+                });
+                members.insert("tool_calls".to_owned(), calls.collect())
+            }
+        };
+    }
     let choices: Vec<Value> = (0..choices)
         .map(|index| {
             json!({
@@ -235,48 +249,57 @@ fn refuse_old_limit(call: Call<'_>, object: &Object<'_>, model: &str) -> Result<
     Ok(())
 }
 
-enum Reply {
-    Text(String),
-    ToolCall { name: String, arguments: String },
+fn length(reply: &Said) -> usize {
+    let text = reply.text.as_deref().map_or(0, str::len);
+    let calls = reply
+        .calls
+        .iter()
+        .map(|(.., arguments)| arguments.to_string().len());
+    text + calls.sum::<usize>()
 }
 
-impl Reply {
-    fn length(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::ToolCall { arguments, .. } => arguments.len(),
-        }
+fn finish_reason(reply: &Said) -> &'static str {
+    match reply.calls.is_empty() {
+        true => "stop",
+        false => "tool_calls",
     }
 }
 
-/// The text, or a call of the tool that the request insists on.
+/// What the tests want; else a text, or a call of the tool that the request insists on.
 fn chat_reply(
     call: Call<'_>,
     object: &Object<'_>,
     model: &str,
     asked: &str,
-) -> Result<Reply, Refusal> {
+) -> Result<Said, Refusal> {
     let choice: Option<Value> = object.get("tool_choice", "a string or an object")?;
     let tools: Vec<Value> = object.get("tools", "an array")?.unwrap_or_default();
     let name_of = |tool: &Value| Some(tool.get("function")?.get("name")?.as_str()?.to_owned());
     let wanted = match &choice {
-        Some(Value::String(word)) if word == "required" => tools.first().and_then(name_of),
+        Some(Value::String(word)) if matches!(word.as_str(), "any" | "required") => {
+            tools.first().and_then(name_of)
+        }
         Some(tool @ Value::Object(_)) => name_of(tool),
         _ => None,
     };
-    if let Some(name) = wanted {
-        return Ok(Reply::ToolCall {
-            name,
-            arguments: json!({"input": asked}).to_string(),
-        });
-    }
-    let text = sentence("You said", asked, model, call.head.authority);
     let format: Option<Value> = object.get("response_format", "an object")?;
     let is_json = format
         .as_ref()
         .and_then(|format| format.get("type")?.as_str())
         .is_some_and(|kind| kind.starts_with("json"));
-    Ok(Reply::Text(if is_json {
+    let first = tools.first().and_then(name_of);
+    let form = match wanted.as_ref().or(first.as_ref()) {
+        Some(name) if !is_json => Wanted::Call(name),
+        _ => Wanted::Json,
+    };
+    if let Some(said) = call.says.take(form) {
+        return Ok(said);
+    }
+    if let Some(name) = wanted {
+        return Ok(Said::call("call_mock", &name, json!({"input": asked})));
+    }
+    let text = sentence("You said", asked, model, call.head.authority);
+    Ok(Said::text(if is_json {
         json!({"answer": text}).to_string()
     } else {
         text
@@ -286,7 +309,7 @@ fn chat_reply(
 fn chat_events(
     call: Call<'_>,
     model: &str,
-    reply: &Reply,
+    reply: &Said,
     choices: u64,
     usage: Option<Value>,
 ) -> Vec<Bytes> {
@@ -307,27 +330,28 @@ fn chat_events(
             });
             events.push(event(None, &chunk(json!([choice]))));
         };
-        match reply {
-            Reply::Text(text) => {
-                push(json!({"role": "assistant", "content": ""}), Value::Null);
-                for piece in text.split_inclusive(' ') {
-                    push(json!({"content": piece}), Value::Null);
-                }
-                push(json!({}), "stop".into());
-            }
-            Reply::ToolCall { name, arguments } => {
-                let first = json!({"role": "assistant", "content": null, "tool_calls": [{
-                    "index": 0, "id": "call_mock", "type": "function",
-                    "function": {"name": name, "arguments": ""},
-                }]});
-                push(first, Value::Null);
-                for piece in arguments.split_inclusive([' ', ':']) {
-                    let call = json!({"index": 0, "function": {"arguments": piece}});
-                    push(json!({"tool_calls": [call]}), Value::Null);
-                }
-                push(json!({}), "tool_calls".into());
+        push(
+            json!({"role": "assistant", "content": if reply.text.is_some() { json!("") } else { Value::Null }}),
+            Value::Null,
+        );
+        if let (Some(thinking), Some(name)) = (&reply.thinking, call.profile.thinking_member) {
+            push(json!({name: thinking}), Value::Null);
+        }
+        for piece in reply.text.iter().flat_map(|it| it.split_inclusive(' ')) {
+            push(json!({"content": piece}), Value::Null);
+        }
+        for (number, (id, name, arguments)) in reply.calls.iter().enumerate() {
+            let first = json!({"tool_calls": [{
+                "index": number, "id": id, "type": "function",
+                "function": {"name": name, "arguments": ""},
+            }]});
+            push(first, Value::Null);
+            for piece in arguments.to_string().split_inclusive([' ', ':']) {
+                let call = json!({"index": number, "function": {"arguments": piece}});
+                push(json!({"tool_calls": [call]}), Value::Null);
             }
         }
+        push(json!({}), finish_reason(reply).into());
     }
     if let Some(usage) = usage {
         let mut last = chunk(json!([]));

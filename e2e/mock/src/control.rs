@@ -9,6 +9,9 @@
 //! | `POST /replies` | appends a list of scripted replies |
 //! | `GET /replies` | how many are left |
 //! | `DELETE /replies` | forgets them |
+//! | `POST /says` | appends a list of answers that every dialect writes in its own form |
+//! | `GET /says` | how many are left |
+//! | `DELETE /says` | forgets them |
 //! | `POST /gates/NAME` | opens a gate |
 //! | `POST /profiles` | changes or adds providers (a list) |
 //! | `POST /accounts` | adds service accounts that can buy access tokens, or changes them (a list) |
@@ -30,6 +33,7 @@ use serde_json::{Value, json};
 use crate::exchange::{State, header_map};
 use crate::profile::Change;
 use crate::record;
+use crate::says::Saying;
 use crate::script::Reply;
 use crate::tokens::Account;
 
@@ -101,6 +105,16 @@ async fn call(
             state.script.clear();
             Ok(json!({}))
         }
+        ("POST", ["says"]) => {
+            let sayings: Vec<Saying> = parse(body)?;
+            state.says.append(sayings);
+            Ok(json!({"remaining": state.says.remaining()}))
+        }
+        ("GET", ["says"]) => Ok(json!({"remaining": state.says.remaining()})),
+        ("DELETE", ["says"]) => {
+            state.says.clear();
+            Ok(json!({}))
+        }
         ("POST", ["gates", gate]) => {
             state.script.open(gate);
             Ok(json!({}))
@@ -123,6 +137,7 @@ async fn call(
         }
         ("POST", ["reset"]) => {
             state.script.reset();
+            state.says.clear();
             state.recorder.clear();
             state.profiles.reset();
             state.files.clear();

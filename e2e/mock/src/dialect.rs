@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::answer::Answer;
 use crate::profile::{Head, Profile, Refusal};
+use crate::says::Says;
 
 /// A dialect that is not OpenAI's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Dialect {
                 }
                 anthropic::refuse(&body)?;
             }
-            Call::Gemini(call) => gemini::refuse(call, &body)?,
+            Call::Gemini(call) => gemini::refuse(call, &body, false)?,
             Call::Vertex(call) => call.refuse(head, &body)?,
         }
         Ok(Accepted { call, body })
@@ -94,12 +95,12 @@ impl Dialect {
 }
 
 impl Accepted {
-    /// What the provider answers by itself.
-    pub fn answer(&self, authority: &str) -> Answer {
+    /// What the provider answers: as the tests want it, else by itself.
+    pub fn answer(&self, authority: &str, says: &Says) -> Answer {
         match &self.call {
-            Call::Anthropic => anthropic::answer(&self.body, authority),
-            Call::Gemini(call) => gemini::answer(call, &self.body, authority),
-            Call::Vertex(call) => call.answer(&self.body, authority),
+            Call::Anthropic => anthropic::answer(&self.body, authority, says),
+            Call::Gemini(call) => gemini::answer(call, &self.body, authority, says),
+            Call::Vertex(call) => call.answer(&self.body, authority, says),
         }
     }
 }
@@ -279,7 +280,7 @@ mod tests {
             model: model.to_owned(),
             method: "generateContent".to_owned(),
         };
-        let refuse = |body: &Value| gemini::refuse(&call("gemini-2.5-flash"), body);
+        let refuse = |body: &Value| gemini::refuse(&call("gemini-2.5-flash"), body, false);
         let turns = |said: Value, back: Value| {
             json!([
                 {"role": "user", "parts": [{"text": "a"}]},
@@ -377,7 +378,7 @@ mod tests {
             assert!(refuse(&body).unwrap_err().message.contains(keyword));
         }
         // The third generation insists on signatures.
-        assert!(gemini::refuse(&call("gemini-3-pro-preview"), &right).is_err());
+        assert!(gemini::refuse(&call("gemini-3-pro-preview"), &right, false).is_err());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::answer::{self, Call, Files};
 use crate::profile::{Head, Kind, Profile, Profiles, Refusal};
 use crate::record::{self, Entry, Handle, Recorder};
 use crate::reply::{Outgoing, Piece, Reset};
+use crate::says::Says;
 use crate::script::{Chunk, Reply, Script};
 use crate::tokens::{self, Tokens};
 use crate::wire::Connection;
@@ -25,6 +26,8 @@ pub struct State {
     pub recorder: Arc<Recorder>,
     /// What the tests prescribe.
     pub script: Script,
+    /// What the tests want a model to say.
+    pub says: Says,
     /// Who answers.
     pub profiles: Profiles,
     /// What was uploaded.
@@ -115,7 +118,7 @@ pub async fn serve(
             .tokens
             .answer(bought.unwrap_or(Ok(tokens::Holder::Machine)))),
         (Some(refusal), _) | (None, Some(Err(refusal))) => Err(refusal),
-        (None, Some(Ok(accepted))) => Ok(accepted.answer(head.authority)),
+        (None, Some(Ok(accepted))) => Ok(accepted.answer(head.authority, &state.says)),
         (None, None) => respond(&state, &profile, head, &body, entry.handle().id()),
     };
     let (status, mut headers, body) = match result {
@@ -191,6 +194,7 @@ fn respond(
             profile,
             head,
             body,
+            says: &state.says,
         },
         &state.files,
         request_id,

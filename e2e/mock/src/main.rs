@@ -8,8 +8,9 @@
 //! ```text
 //!            ┌ server ─► wire ─► exchange ─┬─► profile ─► operation    who is asked; refused?
 //!   main ────┤                             ├─► dialect                who speaks another than OpenAI's
-//!            │                             ├─► script ─► reply         prescribed
-//!            └ control ─► record, script   └─► answer ─► payload       by itself
+//!            │                             ├─► script ─► reply         prescribed, byte by byte
+//!            │                             ├─► says                    prescribed, in any dialect
+//!            └ control ─► record, script, says   └─► answer ─► payload       by itself
 //! ```
 //!
 //! It knows nothing of the gateway under test, and it estimates nothing: ids, times and token
@@ -36,6 +37,7 @@ mod operation;
 mod payload;
 mod profile;
 mod reply;
+mod says;
 mod script;
 mod tokens;
 

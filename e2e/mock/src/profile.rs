@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::dialect::Dialect;
 use crate::operation::{Family, Operation};
@@ -36,6 +36,10 @@ pub struct Profile {
     pub families: &'static [Family],
     /// The top-level members of a chat request; anything else is refused. `None`: all pass.
     pub chat_members: Option<&'static [&'static str]>,
+    /// The members of messages; `None`: all pass.
+    pub message_members: Option<&'static MessageMembers>,
+    /// The member of its replies in which it thinks.
+    pub thinking_member: Option<&'static str>,
     /// Its models that reason, and those after them, refuse `max_tokens`.
     pub insists_on_completion_tokens: bool,
     /// What it speaks instead of OpenAI's dialect.
@@ -58,6 +62,15 @@ pub struct Profile {
     pub usage_unasked: bool,
     /// What its list of models says.
     pub models: &'static [&'static str],
+}
+
+/// What a provider takes in the messages of a chat; anything else is refused.
+#[derive(Debug)]
+pub struct MessageMembers {
+    /// By role.
+    pub roles: &'static [(&'static str, &'static [&'static str])],
+    /// In a call of an assistant's message.
+    pub call: &'static [&'static str],
 }
 
 /// The place of the key.
@@ -393,17 +406,52 @@ impl Profile {
         let Some(unknown) = members.find(|member| !known.contains(member)) else {
             return Ok(());
         };
-        let (status, message) = match self.shape {
-            Shape::Groq => (400, format!("property '{unknown}' is unsupported")),
-            Shape::Mistral => (422, "Extra inputs are not permitted".to_owned()),
-            _ => (400, format!("Unknown parameter: '{unknown}'.")),
+        Err(self.unknown_member(unknown))
+    }
+
+    /// The first member that this provider's messages do not have.
+    ///
+    /// # Errors
+    ///
+    /// 400, or 422 where the provider says that.
+    pub fn refuse_message_members(&self, messages: &[Map<String, Value>]) -> Result<(), Refusal> {
+        let Some(known) = self.message_members else {
+            return Ok(());
         };
-        let kind = Kind::UnknownMember;
-        Err(Refusal {
+        for (index, message) in messages.iter().enumerate() {
+            let role = message
+                .get("role")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let Some((_, members)) = known.roles.iter().find(|(name, _)| *name == role) else {
+                return Err(self.unknown_member(&format!("messages.{index}.role")));
+            };
+            let unknown = message.keys().find(|it| !members.contains(&it.as_str()));
+            if let Some(name) = unknown {
+                return Err(self.unknown_member(&format!("messages.{index}.{name}")));
+            }
+            let calls = message.get("tool_calls").and_then(Value::as_array);
+            for call in calls.into_iter().flatten().filter_map(Value::as_object) {
+                let unknown = call.keys().find(|it| !known.call.contains(&it.as_str()));
+                if let Some(name) = unknown {
+                    return Err(self.unknown_member(&format!("messages.{index}.tool_calls.{name}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown_member(&self, name: &str) -> Refusal {
+        let (status, message) = match self.shape {
+            Shape::Groq => (400, format!("property '{name}' is unsupported")),
+            Shape::Mistral => (422, "Extra inputs are not permitted".to_owned()),
+            _ => (400, format!("Unknown parameter: '{name}'.")),
+        };
+        Refusal {
             status,
-            kind,
-            ..Refusal::member(unknown, message)
-        })
+            kind: Kind::UnknownMember,
+            ..Refusal::member(name, message)
+        }
     }
 
     /// The reply's body for a refusal, in this provider's own shape.
@@ -673,6 +721,8 @@ fn generic() -> Profile {
             Family::Responses,
         ],
         chat_members: None,
+        message_members: None,
+        thinking_member: None,
         insists_on_completion_tokens: false,
         dialect: None,
         tokens: None,
@@ -709,6 +759,7 @@ fn built_in() -> HashMap<String, Arc<Profile>> {
     };
     let openai = Profile {
         chat_members: Some(OPENAI_CHAT),
+        message_members: Some(&OPENAI_MESSAGES),
         insists_on_completion_tokens: true,
         allow_headers: vec![
             "openai-organization".to_owned(),
@@ -749,6 +800,8 @@ fn built_in() -> HashMap<String, Arc<Profile>> {
     );
     let groq = Profile {
         chat_members: Some(GROQ_CHAT),
+        message_members: Some(&GROQ_MESSAGES),
+        thinking_member: Some("reasoning"),
         ..hosted(
             "api.groq.com",
             &["/openai/v1"],
@@ -782,6 +835,7 @@ fn built_in() -> HashMap<String, Arc<Profile>> {
     );
     let mistral = Profile {
         chat_members: Some(MISTRAL_CHAT),
+        message_members: Some(&MISTRAL_MESSAGES),
         usage_unasked: true,
         ..hosted(
             "api.mistral.ai",
@@ -798,6 +852,7 @@ fn built_in() -> HashMap<String, Arc<Profile>> {
     // The documentation gives the base without `/v1` and says that `/v1` works too.
     let deepseek = Profile {
         stream_comment: Some("keep-alive"),
+        thinking_member: Some("reasoning_content"),
         ..hosted(
             "api.deepseek.com",
             &["/v1", ""],
@@ -887,6 +942,68 @@ fn built_in() -> HashMap<String, Arc<Profile>> {
     .collect()
 }
 
+/// Source: `openai` 3.57.0, the `chat_completion_*_message_param.py`; that a tool's message may have a
+/// name, and that replies come back with their annotations and the calls of streams with their index, by
+/// what its users send.
+const OPENAI_MESSAGES: MessageMembers = MessageMembers {
+    roles: &[
+        ("developer", &["role", "content", "name"]),
+        ("system", &["role", "content", "name"]),
+        ("user", &["role", "content", "name"]),
+        (
+            "assistant",
+            &[
+                "role",
+                "content",
+                "name",
+                "refusal",
+                "audio",
+                "annotations",
+                "function_call",
+                "tool_calls",
+            ],
+        ),
+        ("tool", &["role", "content", "tool_call_id", "name"]),
+        ("function", &["role", "content", "name"]),
+    ],
+    call: &["id", "type", "function", "custom", "index"],
+};
+
+/// Source: `groq` 1.7.0, the `chat_completion_*_message_param.py`; a tool's message has a name in the
+/// examples of Groq's documentation.
+const GROQ_MESSAGES: MessageMembers = MessageMembers {
+    roles: &[
+        ("developer", &["role", "content", "name"]),
+        ("system", &["role", "content", "name"]),
+        ("user", &["role", "content", "name"]),
+        (
+            "assistant",
+            &[
+                "role",
+                "content",
+                "name",
+                "reasoning",
+                "function_call",
+                "tool_calls",
+            ],
+        ),
+        ("tool", &["role", "content", "tool_call_id", "name"]),
+        ("function", &["role", "content", "name"]),
+    ],
+    call: &["id", "type", "function"],
+};
+
+/// Source: `mistralai` 3.7.0, `AssistantMessage`, `SystemMessage`, `ToolMessage`, `UserMessage`, `ToolCall`.
+const MISTRAL_MESSAGES: MessageMembers = MessageMembers {
+    roles: &[
+        ("system", &["role", "content"]),
+        ("user", &["role", "content"]),
+        ("assistant", &["role", "content", "tool_calls", "prefix"]),
+        ("tool", &["role", "content", "tool_call_id", "name"]),
+    ],
+    call: &["id", "type", "function", "index"],
+};
+
 /// Source: OpenAI API reference, "Create chat completion".
 const OPENAI_CHAT: &[&str] = &[
     "audio",
@@ -964,30 +1081,38 @@ const GROQ_CHAT: &[&str] = &[
     "user",
 ];
 
-/// Source: Mistral API reference, "Chat completion". `seed`, `user`, `max_completion_tokens` and
-/// `logprobs` are not among them. `stream_options` is, but not its `include_usage`; see `answer.rs`.
+/// Source: `mistralai` 3.7.0, `ChatCompletionRequest`. `seed`, `user` and `max_completion_tokens` are not
+/// among them. `stream_options` is by users' reports, but not its `include_usage`; see `answer.rs`.
 const MISTRAL_CHAT: &[&str] = &[
     "frequency_penalty",
     "guardrails",
+    "logprobs",
     "max_tokens",
     "messages",
     "metadata",
+    "min_tokens",
     "model",
     "n",
     "parallel_tool_calls",
     "prediction",
     "presence_penalty",
     "prompt_cache_key",
+    "prompt_logprobs",
     "prompt_mode",
     "random_seed",
     "reasoning_effort",
+    "repetition_penalty",
     "response_format",
     "safe_prompt",
+    "service_tier",
     "stop",
     "stream",
     "stream_options",
     "temperature",
     "tool_choice",
     "tools",
+    "top_k",
+    "top_logprobs",
     "top_p",
+    "top_prompt_logprobs",
 ];

@@ -20,6 +20,7 @@ use crate::answer::Files;
 use crate::exchange::{self, State};
 use crate::profile::Profiles;
 use crate::record::{Limits, Recorder};
+use crate::says::Says;
 use crate::script::Script;
 use crate::tokens::Tokens;
 use crate::wire::{Connection, Ending, Socket, Watched};
@@ -72,6 +73,7 @@ impl Server {
         let state = Arc::new(State {
             recorder: Arc::new(Recorder::new(options.limits)),
             script: Script::new(),
+            says: Says::default(),
             profiles: Profiles::new(),
             files: Files::default(),
             tokens: Tokens::default(),

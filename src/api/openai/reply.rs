@@ -106,6 +106,10 @@ fn choice(json: &mut Writer, index: u64, it: Choice<'_>, reply: &Reply<'_>, stam
             (reply.write_signature)(json, it, &mut |json| {
                 json.key("reasoning_signature");
             });
+            let mut cited = reply.annotations.iter();
+            if let Some((_, all)) = cited.find(|(choice, _)| *choice == index) {
+                annotations(json.key("annotations"), all.as_slice());
+            }
             let first = it.tool_calls().iter().next();
             match (stamp.calls, first) {
                 (_, None) => {}
@@ -330,6 +334,7 @@ mod tests {
             model: "".into(),
             choices: Choices(tape),
             refusal: None,
+            annotations: Vec::new(),
             write_signature: |_, _, _| {},
             usage: Usage::default(),
         }

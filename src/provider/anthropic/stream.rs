@@ -13,9 +13,10 @@
 use std::borrow::Cow;
 
 use super::ProviderError;
-use super::reply::{Block, Counts, StopDetails, arguments, stop_reason, untyped_block};
+use super::reply::{Block, Citation, Counts, StopDetails, arguments, stop_reason, untyped_block};
 use super::thinking::Thinking;
 use crate::chat::Delta;
+use crate::chat::citations::Citations;
 use crate::json::{self, Text, object};
 use crate::provider::dialect::{BrokenReply, EventDecoder};
 use crate::sse;
@@ -28,6 +29,11 @@ pub(super) struct Decoder {
     has_ended: bool,
     counts: Counts,
     thinking: Thinking,
+    /// How much text there has been, and how much before the block that began last. Unit: characters.
+    said: usize,
+    block_start: usize,
+    /// What the open block of text cites.
+    citations: Citations,
     /// Calls whose blocks are open.
     calls: Vec<OpenCall>,
     /// How many calls there have been.
@@ -74,6 +80,7 @@ object! {
         thinking: Cow<'a, str> = b"thinking",
         signature: Cow<'a, str> = b"signature",
         partial_json: Cow<'a, str> = b"partial_json",
+        citation: Citation<'a> = b"citation",
         stop_reason: Text<'a> = b"stop_reason",
         stop_details: StopDetails<'a> = b"stop_details",
     }
@@ -105,7 +112,7 @@ impl EventDecoder for Decoder {
     }
 
     fn kept_bytes(&self) -> usize {
-        self.thinking.kept_bytes()
+        self.thinking.kept_bytes() + self.citations.kept_bytes()
     }
 
     fn finish(&mut self, _: &mut dyn FnMut(Delta<'_>)) -> Result<(), BrokenReply> {
@@ -264,7 +271,10 @@ impl Decoder {
         say: &mut dyn FnMut(Delta<'_>),
     ) -> Result<(), BrokenReply> {
         match &*it.kind.ok_or_else(untyped_block)?.decode() {
-            "text" => self.say_text(&it.text.unwrap_or_default().decode(), say),
+            "text" => {
+                self.block_start = self.said;
+                self.say_text(&it.text.unwrap_or_default().decode(), say);
+            }
             "thinking" => {
                 self.thinking.begin();
                 self.say_thinking(&it.thinking.unwrap_or_default().decode(), say);
@@ -320,6 +330,11 @@ impl Decoder {
                 self.thinking
                     .add_signature(&it.signature.unwrap_or_default());
             }
+            Some("citations_delta") => {
+                let citation = it.citation.unwrap_or_default();
+                self.citations
+                    .push(citation.annotation(self.block_start, 0));
+            }
             Some("input_json_delta") => {
                 let fragment = it.partial_json.unwrap_or_default();
                 let call = self.calls.iter_mut().find(|call| call.block == block);
@@ -339,6 +354,16 @@ impl Decoder {
     }
 
     fn block_stop(&mut self, block: u64, say: &mut dyn FnMut(Delta<'_>)) {
+        let mut citations = std::mem::take(&mut self.citations);
+        if !citations.is_empty() {
+            // Where the text ends is known now.
+            let all = citations.as_mut_slice();
+            all.iter_mut().for_each(|it| it.end = self.said);
+            say(Delta::Annotations {
+                choice: 0,
+                annotations: all,
+            });
+        }
         let Some(at) = self.calls.iter().position(|call| call.block == block) else {
             return;
         };
@@ -376,6 +401,7 @@ impl Decoder {
     fn say_text(&mut self, text: &str, say: &mut dyn FnMut(Delta<'_>)) {
         if !text.is_empty() {
             self.thinking.pass_text(text);
+            self.said += text.chars().count();
             say(Delta::Text { choice: 0, text });
         }
     }

@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use super::SIGNATURE_PREFIX;
 use super::error::{GoogleError, OrElse};
+use super::grounding::{GroundingMetadata, Places};
+use crate::chat::citations::Citations;
 use crate::chat::tape::{Kind, MAX_TEXT_BYTES, Tape};
 use crate::chat::{Choice, Choices, Reply, StopReason};
 use crate::failure::MAX_MESSAGE_CHARS;
@@ -34,13 +36,17 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply<'_>, BrokenReply> {
     }
     candidates.sort_by_key(|(index, _)| *index);
     let mut tape = Tape::new(body);
-    for (_, candidate) in &candidates {
+    let mut annotations = Vec::new();
+    for (index, (_, candidate)) in (0..).zip(&candidates) {
         let end = candidate.end();
         // The other candidates may be whole; that one is not would go unseen.
         if let Some(End::Failed(word)) = end {
             return Err(BrokenReply(format!("the model failed with {word}")));
         }
         choice(&mut tape, candidate, end.unwrap_or(End::Complete))?;
+        if let Some(cited) = candidate.citations() {
+            annotations.push((index, cited));
+        }
     }
     let mut refusal = None;
     if candidates.is_empty() {
@@ -55,6 +61,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply<'_>, BrokenReply> {
         model: said(response.model_version),
         choices: Choices(tape),
         refusal,
+        annotations,
         write_signature,
         usage: response
             .usage_metadata
@@ -175,6 +182,7 @@ impl<'a> Response<'a> {
             || self.prompt_feedback.is_some()
             || candidate.finish_reason.is_some()
             || candidate.logprobs_result.is_some()
+            || candidate.grounding.is_some()
             || part.thought.is_some()
             || part.thought_signature.is_some()
             || part.function_call.is_some()
@@ -286,6 +294,7 @@ object! {
         finish_reason: Text<'a> = b"finishReason",
         finish_message: Quoted<'a> = b"finishMessage",
         logprobs_result: LogprobsResult<'a> = b"logprobsResult",
+        grounding: GroundingMetadata<'a> = b"groundingMetadata",
     }
 }
 
@@ -299,6 +308,24 @@ impl<'a> Candidate<'a> {
     /// What is said, in order.
     pub(super) fn parts(&self) -> impl Iterator<Item = Part<'a>> {
         Few::iter(self.content.as_ref().and_then(|it| it.parts.as_ref()))
+    }
+
+    /// The pages that its text cites, where it cites any.
+    fn citations(&self) -> Option<Citations> {
+        let grounding = self.grounding.as_ref()?;
+        let mut places = Places::default();
+        for part in self.parts() {
+            places.begin_part();
+            // What is broken has been found before.
+            let _broken = part.say(&mut |said| {
+                if let Said::Text(text) = said {
+                    places.push(text);
+                }
+            });
+        }
+        let mut citations = Citations::default();
+        places.annotations(grounding, &mut citations);
+        (!citations.is_empty()).then_some(citations)
     }
 }
 

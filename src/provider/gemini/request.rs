@@ -4,6 +4,8 @@
 
 mod contents;
 
+use std::borrow::Cow;
+
 use super::Host;
 use super::model::{Model, Thinking};
 use super::rules;
@@ -58,7 +60,7 @@ fn body(
     let details = contents::write(json, request, model, adapter, host)?;
     let mut growth = Growth::default();
     tools(json, request, &own, adapter, &mut growth);
-    tool_config(json, request, &own, adapter);
+    tool_config(json, request, &own, adapter, host);
     generation_config(json, request, &own, model, adapter, details, &mut growth)?;
     if let Some(tier) = own.service_tier {
         json.key("serviceTier").string(tier);
@@ -207,37 +209,70 @@ fn tools(
 }
 
 /// Source: `FunctionCallingConfig` of `google-genai` 3.6.1.
-fn tool_config(json: &mut Writer, request: &Request<'_>, own: &Own<'_>, adapter: &Adapter) {
+///
+/// > Please enable tool_config.include_server_side_tool_invocations to use Built-in tools with Function
+/// > calling.
+///
+/// <https://github.com/cloudwego/eino-ext/issues/761>; Vertex AI does not know it, by the same package.
+fn tool_config(
+    json: &mut Writer,
+    request: &Request<'_>,
+    own: &Own<'_>,
+    adapter: &Adapter,
+    host: Host,
+) {
     let has_tools = !request.tools.is_empty();
-    let (mode, only) = match &request.tool_choice {
-        None => return,
-        Some(ToolChoice::Auto) if has_tools => ("AUTO", &[][..]),
-        Some(ToolChoice::None) if has_tools => ("NONE", &[][..]),
-        Some(ToolChoice::Allowed { names, is_required }) if has_tools => match is_required {
+    let is_mixed = has_tools && own.has_web_search && host == Host::AiStudio;
+    let calling = calling(request, own, adapter).filter(|(mode, _)| {
+        // With tools of both kinds `VALIDATED` is the default, and `AUTO` is refused:
+        // <https://github.com/Pretend-to/mio-chat-backend/issues/30>.
+        !(is_mixed && *mode == "AUTO")
+    });
+    if calling.is_none() && !is_mixed {
+        return;
+    }
+    json.key("toolConfig").object(|json| {
+        if let Some((mode, only)) = calling {
+            json.key("functionCallingConfig").object(|json| {
+                json.key("mode").string(mode);
+                if !only.is_empty() {
+                    json.key("allowedFunctionNames").array(|json| {
+                        only.iter().for_each(|name| json.string(name));
+                    });
+                }
+            });
+        }
+        if is_mixed {
+            json.key("includeServerSideToolInvocations").bool(true);
+        }
+    });
+}
+
+/// The mode of calls, and the functions that are meant; `None`: it is the model's to choose.
+fn calling<'r>(
+    request: &'r Request<'_>,
+    own: &Own<'_>,
+    adapter: &Adapter,
+) -> Option<(&'static str, &'r [Cow<'r, str>])> {
+    let has_tools = !request.tools.is_empty();
+    Some(match request.tool_choice.as_ref()? {
+        ToolChoice::Auto if has_tools => ("AUTO", &[][..]),
+        ToolChoice::None if has_tools => ("NONE", &[][..]),
+        ToolChoice::Allowed { names, is_required } if has_tools => match is_required {
             true => ("ANY", names.as_slice()),
             false => ("VALIDATED", names.as_slice()),
         },
-        Some(ToolChoice::Hosted(kind)) => {
+        ToolChoice::Hosted(kind) => {
             if !(own.has_web_search && kind.starts_with(WEB_SEARCH)) {
                 adapter.apply(&rules::HOSTED_TOOL_FORCED);
             }
-            return;
+            return None;
         }
         // There is nothing to choose from.
-        Some(ToolChoice::Allowed { .. } | ToolChoice::Auto | ToolChoice::None) => return,
-        Some(ToolChoice::Function(name)) => ("ANY", std::slice::from_ref(name)),
-        Some(ToolChoice::Required) => ("ANY", &[][..]),
-    };
-    json.key("toolConfig").object(|json| {
-        json.key("functionCallingConfig").object(|json| {
-            json.key("mode").string(mode);
-            if !only.is_empty() {
-                json.key("allowedFunctionNames").array(|json| {
-                    only.iter().for_each(|name| json.string(name));
-                });
-            }
-        });
-    });
+        ToolChoice::Allowed { .. } | ToolChoice::Auto | ToolChoice::None => return None,
+        ToolChoice::Function(name) => ("ANY", std::slice::from_ref(name)),
+        ToolChoice::Required => ("ANY", &[][..]),
+    })
 }
 
 /// Source: <https://ai.google.dev/api/generate-content#generationconfig>, read 2026-11-21.

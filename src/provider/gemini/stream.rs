@@ -6,8 +6,10 @@
 //! There is no `[DONE]`: the bytes end. What a choice ended with is therefore said at the end, which
 //! also holds where every event has a `finishReason`, as some models give it.
 
+use super::grounding::Places;
 use super::reply::{self, Candidate, End, Message, PromptFeedback, Said, UsageMetadata};
 use super::row::Row;
+use crate::chat::citations::Citations;
 use crate::chat::tape::Tape;
 use crate::chat::{Delta, Logprobs, StopReason};
 use crate::json::Text;
@@ -36,6 +38,9 @@ struct Choice {
     calls: u64,
     /// The last one counts: two in a row are not one.
     signature: Option<String>,
+    /// Of its text, which the last citations are about.
+    places: Places,
+    citations: Citations,
     end: Option<Stop>,
 }
 
@@ -60,6 +65,9 @@ impl EventDecoder for Decoder {
     ) -> Result<(), BrokenReply> {
         if let Some((choice, text)) = self.row.as_mut().and_then(|row| row.next(event.data)) {
             if !text.is_empty() {
+                if let Some(state) = self.choice(choice) {
+                    state.places.push(&text);
+                }
                 say(Delta::Text {
                     choice,
                     text: &text,
@@ -71,7 +79,10 @@ impl EventDecoder for Decoder {
     }
 
     fn kept_bytes(&self) -> usize {
-        self.signature_bytes() + self.blocked.as_ref().map_or(0, String::len)
+        let choices = self.choices.iter();
+        let of_text = choices.map(|(_, it)| it.places.kept_bytes() + it.citations.kept_bytes());
+        let blocked = self.blocked.as_ref().map_or(0, String::len);
+        self.signature_bytes() + blocked + of_text.sum::<usize>()
     }
 
     fn may_be_complete(&self) -> bool {
@@ -100,6 +111,12 @@ impl EventDecoder for Decoder {
                 say(Delta::ReasoningSignature {
                     choice,
                     signature: &signature,
+                });
+            }
+            if !state.citations.is_empty() {
+                say(Delta::Annotations {
+                    choice,
+                    annotations: state.citations.as_slice(),
                 });
             }
             let reason = match state.end {
@@ -227,8 +244,19 @@ impl Decoder {
                 }
                 Said::Reasoning(text) => say(Delta::Reasoning { choice, text }),
                 Said::Signature(signature) => state.signature = Some(signature),
-                Said::Text(text) => say(Delta::Text { choice, text }),
+                Said::Text(text) => {
+                    state.places.push(text);
+                    say(Delta::Text { choice, text });
+                }
             })?;
+        }
+        // Each event tells all anew.
+        if let Some(grounding) = &candidate.grounding {
+            let mut citations = Citations::default();
+            state.places.annotations(grounding, &mut citations);
+            if !citations.is_empty() {
+                state.citations = citations;
+            }
         }
         if let Some(result) = &candidate.logprobs_result {
             let mut tape = Tape::new(event);

@@ -10,6 +10,7 @@ use super::{Checked, at as value_at, list, number, object, only, required, text,
 use crate::answer::{self, Answer};
 use crate::payload::check_model;
 use crate::profile::Refusal;
+use crate::says::{Said, Says, Wanted};
 
 /// What the API has against a body.
 ///
@@ -414,36 +415,45 @@ fn refuse_source(kind: &str, source: &Value, at: &str) -> Checked {
     }
 }
 
-/// What it answers by itself: it repeats what was said last, or calls what it must.
-pub fn answer(body: &Value, authority: &str) -> Answer {
+/// What it answers: as the tests want it; else it repeats what was said last, or calls what it must.
+pub fn answer(body: &Value, authority: &str, says: &Says) -> Answer {
     let model = value_at(body, "/model").as_str().unwrap_or_default();
-    answer_of(body, model, authority)
+    answer_of(body, model, authority, says)
 }
 
 /// The same where the model stands in the path.
-pub fn answer_of(body: &Value, model: &str, authority: &str) -> Answer {
+pub fn answer_of(body: &Value, model: &str, authority: &str, says: &Says) -> Answer {
     let said = value_at(body, "/messages")
         .as_array()
         .and_then(|it| it.last());
-    let said = answer::excerpt(&texts_of(said.map(|it| &it["content"])));
+    let asked = answer::excerpt(&texts_of(said.map(|it| &it["content"])));
     let usage = json!({"input_tokens": 11, "output_tokens": 7});
+    let first = value_at(body, "/tools/0/name").as_str();
     let forced = match value_at(body, "/tool_choice/type").as_str() {
-        Some("any") => value_at(body, "/tools/0/name").as_str(),
+        Some("any") => first,
         Some("tool") => value_at(body, "/tool_choice/name").as_str(),
         _ => None,
     };
-    let text = answer::sentence("You said", &said, model, authority);
-    let text = match value_at(body, "/output_config/format").is_object() {
-        true => json!({"answer": text}).to_string(),
-        false => text,
+    let is_json = value_at(body, "/output_config/format").is_object();
+    let wanted = match forced.or(first) {
+        Some(name) if !is_json => Wanted::Call(name),
+        _ => Wanted::Json,
     };
-    let (block, stop) = match forced {
-        Some(name) => (
-            json!({"type": "tool_use", "id": "toolu_mock", "name": name, "input": {"input": said}}),
-            "tool_use",
-        ),
-        None => (json!({"type": "text", "text": text}), "end_turn"),
+    let said = says.take(wanted).unwrap_or_else(|| match forced {
+        Some(name) => Said::call("toolu_mock", name, json!({"input": asked})),
+        None => {
+            let text = answer::sentence("You said", &asked, model, authority);
+            Said::text(match is_json {
+                true => json!({"answer": text}).to_string(),
+                false => text,
+            })
+        }
+    });
+    let stop = match said.calls.is_empty() {
+        true => "end_turn",
+        false => "tool_use",
     };
+    let blocks = blocks(said);
     let message = |content: Value, stop: Value| {
         json!({
             "id": "msg_mock", "type": "message", "role": "assistant", "model": model,
@@ -451,38 +461,73 @@ pub fn answer_of(body: &Value, model: &str, authority: &str) -> Answer {
         })
     };
     if value_at(body, "/stream") != true {
-        return Answer::json(&message(json!([block]), stop.into()));
+        return Answer::json(&message(json!(blocks), stop.into()));
     }
     let mut events =
         vec![json!({"type": "message_start", "message": message(json!([]), Value::Null)})];
-    let delta = |delta: Value| json!({"type": "content_block_delta", "index": 0, "delta": delta});
-    match forced {
-        Some(_) => {
-            let mut start = block.clone();
-            if let Some(input) = start.get_mut("input") {
-                *input = json!({});
-            }
-            events.push(json!({"type": "content_block_start", "index": 0, "content_block": start}));
-            for piece in value_at(&block, "/input").to_string().split_inclusive(':') {
-                events.push(delta(
-                    json!({"type": "input_json_delta", "partial_json": piece}),
-                ));
-            }
-        }
-        None => {
-            let start = json!({"type": "text", "text": ""});
-            events.push(json!({"type": "content_block_start", "index": 0, "content_block": start}));
-            for piece in text.split_inclusive(' ') {
-                events.push(delta(json!({"type": "text_delta", "text": piece})));
-            }
-        }
+    for (index, block) in blocks.iter().enumerate() {
+        let (start, deltas) = pieces(block);
+        events.push(json!({"type": "content_block_start", "index": index, "content_block": start}));
+        events.extend(
+            deltas.into_iter().map(
+                |delta| json!({"type": "content_block_delta", "index": index, "delta": delta}),
+            ),
+        );
+        events.push(json!({"type": "content_block_stop", "index": index}));
     }
-    events.push(json!({"type": "content_block_stop", "index": 0}));
     let end = json!({"stop_reason": stop, "stop_sequence": null});
     events.push(json!({"type": "message_delta", "delta": end, "usage": {"output_tokens": 7}}));
     events.push(json!({"type": "message_stop"}));
     let named = |it: &Value| answer::event(it["type"].as_str(), it);
     Answer::events(events.iter().map(named).collect())
+}
+
+/// What is said, as blocks of content.
+fn blocks(said: Said) -> Vec<Value> {
+    let thinking = said
+        .thinking
+        .map(|it| json!({"type": "thinking", "thinking": it, "signature": "c2lnbmVk"}));
+    let text = said.text.map(|it| json!({"type": "text", "text": it}));
+    let calls = said.calls.into_iter().map(
+        |(id, name, input)| json!({"type": "tool_use", "id": id, "name": name, "input": input}),
+    );
+    thinking.into_iter().chain(text).chain(calls).collect()
+}
+
+/// How a block begins in a stream, and its deltas.
+fn pieces(block: &Value) -> (Value, Vec<Value>) {
+    let of = |name: &str| {
+        value_at(block, name)
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let words = |kind: &str, name: &str, text: &str| -> Vec<Value> {
+        let words = text.split_inclusive(' ');
+        words.map(|it| json!({"type": kind, name: it})).collect()
+    };
+    match value_at(block, "/type").as_str() {
+        Some("thinking") => {
+            let mut deltas = words("thinking_delta", "thinking", &of("/thinking"));
+            deltas.push(json!({"type": "signature_delta", "signature": of("/signature")}));
+            (
+                json!({"type": "thinking", "thinking": "", "signature": ""}),
+                deltas,
+            )
+        }
+        Some("tool_use") => {
+            let start =
+                json!({"type": "tool_use", "id": of("/id"), "name": of("/name"), "input": {}});
+            let input = value_at(block, "/input").to_string();
+            let input = input.split_inclusive(':');
+            let deltas = input.map(|it| json!({"type": "input_json_delta", "partial_json": it}));
+            (start, deltas.collect())
+        }
+        _ => (
+            json!({"type": "text", "text": ""}),
+            words("text_delta", "text", &of("/text")),
+        ),
+    }
 }
 
 fn texts_of(content: Option<&Value>) -> String {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Checked, at as value_at, list, number, object, only, required, text, wrong};
 use crate::answer::{self, Answer};
 use crate::payload::check_model;
+use crate::says::{Said, Says, Wanted};
 
 /// What a path asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Call {
 /// # Errors
 ///
 /// 400, or 404 for the model.
-pub fn refuse(call: &Call, body: &Value) -> Checked {
+pub fn refuse(call: &Call, body: &Value, on_vertex: bool) -> Checked {
     check_model(call.model.clone())?;
     let members = object(body, "body")?;
     match call.method.as_str() {
@@ -61,7 +62,7 @@ pub fn refuse(call: &Call, body: &Value) -> Checked {
                 )),
             }
         }
-        _ => refuse_generation(members, &call.model),
+        _ => refuse_generation(members, &call.model, on_vertex),
     }
 }
 
@@ -91,7 +92,7 @@ fn refuse_embedding(members: &Map<String, Value>, model: &str) -> Checked {
     Ok(())
 }
 
-fn refuse_generation(members: &Map<String, Value>, model: &str) -> Checked {
+fn refuse_generation(members: &Map<String, Value>, model: &str, on_vertex: bool) -> Checked {
     only(
         members,
         &[
@@ -118,7 +119,7 @@ fn refuse_generation(members: &Map<String, Value>, model: &str) -> Checked {
         list(required(members, "contents", "body")?, "contents")?,
         model,
     )?;
-    refuse_tools(members)?;
+    refuse_tools(members, on_vertex)?;
     members.get("generationConfig").map_or(Ok(()), |config| {
         refuse_config(object(config, "generationConfig")?, model)
     })
@@ -158,8 +159,7 @@ fn refuse_contents(contents: &[Value], model: &str) -> Checked {
                 calls.extend(value_at(call, "/name").as_str());
                 // https://ai.google.dev/gemini-api/docs/thought-signatures: the first call of each
                 // step must have one.
-                if is_first && is_third_generation(model) && part.get("thoughtSignature").is_none()
-                {
+                if is_first && has_signatures(model) && part.get("thoughtSignature").is_none() {
                     return Err(wrong(&at, "Function call is missing a thought_signature"));
                 }
             }
@@ -177,8 +177,11 @@ fn refuse_contents(contents: &[Value], model: &str) -> Checked {
     Ok(())
 }
 
-fn is_third_generation(model: &str) -> bool {
-    model.starts_with("gemini-3")
+/// From the third generation on.
+fn has_signatures(model: &str) -> bool {
+    !["gemini-1", "gemini-2"]
+        .iter()
+        .any(|it| model.starts_with(it))
 }
 
 fn refuse_part(part: &Value, role: &str, at: &str) -> Checked {
@@ -251,14 +254,19 @@ fn refuse_part(part: &Value, role: &str, at: &str) -> Checked {
     Ok(())
 }
 
-fn refuse_tools(members: &Map<String, Value>) -> Checked {
+fn refuse_tools(members: &Map<String, Value>, on_vertex: bool) -> Checked {
     let tools = members
         .get("tools")
         .map_or(Ok(&[][..]), |it| list(it, "tools"))?;
     let mut names = Vec::new();
+    let mut has_built_in = false;
     for tool in tools {
         let tool = object(tool, "tools")?;
-        only(tool, &["functionDeclarations"], "tools")?;
+        only(tool, &["functionDeclarations", "googleSearch"], "tools")?;
+        has_built_in |= tool.contains_key("googleSearch");
+        if !tool.contains_key("functionDeclarations") {
+            continue;
+        }
         let at = "tools[0].functionDeclarations";
         for declaration in list(required(tool, "functionDeclarations", at)?, at)? {
             let declaration = object(declaration, at)?;
@@ -279,17 +287,37 @@ fn refuse_tools(members: &Map<String, Value>) -> Checked {
             refuse_schemas(declaration, "parameters", "parametersJsonSchema", at)?;
         }
     }
-    let Some(config) = members.get("toolConfig") else {
+    let at = "toolConfig";
+    let config = members.get(at).map(|it| object(it, at)).transpose()?;
+    let flag = config.and_then(|it| it.get("includeServerSideToolInvocations"));
+    let is_mixed = has_built_in && !names.is_empty();
+    if is_mixed && !on_vertex && flag != Some(&Value::Bool(true)) {
+        return Err(wrong(
+            at,
+            "Please enable tool_config.include_server_side_tool_invocations to use Built-in tools \
+             with Function calling",
+        ));
+    }
+    if on_vertex && flag.is_some() {
+        return Err(wrong(
+            at,
+            "Unknown name \"includeServerSideToolInvocations\"",
+        ));
+    }
+    let Some(config) = config else {
         return Ok(());
     };
-    let at = "toolConfig";
+    let known = ["functionCallingConfig", "includeServerSideToolInvocations"];
+    only(config, &known, at)?;
+    let Some(config) = config.get("functionCallingConfig") else {
+        return Ok(());
+    };
     let config = object(config, at)?;
-    only(config, &["functionCallingConfig"], at)?;
-    let config = object(required(config, "functionCallingConfig", at)?, at)?;
     only(config, &["mode", "allowedFunctionNames"], at)?;
     let mode = required(config, "mode", at)?.as_str();
     let Some(allowed) = config.get("allowedFunctionNames") else {
         return match mode {
+            Some("AUTO") if flag.is_some() => Err(wrong(at, "AUTO is not supported here")),
             Some("AUTO" | "ANY" | "NONE") => Ok(()),
             _ => Err(wrong(at, "is none of the modes")),
         };
@@ -547,8 +575,8 @@ fn children(
     Ok(())
 }
 
-/// What it answers by itself: it repeats what was said last, or calls what it must.
-pub fn answer(call: &Call, body: &Value, authority: &str) -> Answer {
+/// What it answers: as the tests want it; else it repeats what was said last, or calls what it must.
+pub fn answer(call: &Call, body: &Value, authority: &str, says: &Says) -> Answer {
     let values = || json!({"values": [0.25, -0.5, 1.0]});
     match call.method.as_str() {
         "embedContent" => return Answer::json(&json!({"embedding": values()})),
@@ -568,26 +596,29 @@ pub fn answer(call: &Call, body: &Value, authority: &str) -> Answer {
         .flatten()
         .filter_map(|it| it["text"].as_str())
         .collect();
-    let said = answer::excerpt(&texts.join(" "));
+    let asked = answer::excerpt(&texts.join(" "));
     let calling = value_at(body, "/toolConfig/functionCallingConfig");
-    let first = value_at(body, "/tools/0/functionDeclarations/0/name");
+    let first = value_at(body, "/tools/0/functionDeclarations/0/name").as_str();
+    let allowed = value_at(calling, "/allowedFunctionNames/0").as_str();
     let forced = (value_at(calling, "/mode") == "ANY")
-        .then(|| {
-            value_at(calling, "/allowedFunctionNames/0")
-                .as_str()
-                .or(first.as_str())
-        })
+        .then(|| allowed.or(first))
         .flatten();
-    let text = answer::sentence("You said", &said, &call.model, authority);
     let is_json = value_at(body, "/generationConfig/responseMimeType") == "application/json";
-    let parts: Vec<Value> = match forced {
-        Some(name) => vec![json!({"functionCall": {"name": name, "args": {"input": said}}})],
-        None if is_json => vec![json!({"text": json!({"answer": text}).to_string()})],
-        None => text
-            .split_inclusive(' ')
-            .map(|piece| json!({"text": piece}))
-            .collect(),
+    let wanted = match forced.or(first) {
+        Some(name) if !is_json => Wanted::Call(name),
+        _ => Wanted::Json,
     };
+    let said = says.take(wanted).unwrap_or_else(|| match forced {
+        Some(name) => Said::call("", name, json!({"input": asked})),
+        None => {
+            let text = answer::sentence("You said", &asked, &call.model, authority);
+            Said::text(match is_json {
+                true => json!({"answer": text}).to_string(),
+                false => text,
+            })
+        }
+    });
+    let parts = parts(said, is_json, has_signatures(&call.model));
     let response = |parts: Vec<Value>, is_last: bool| {
         let mut candidate = json!({"content": {"role": "model", "parts": parts}, "index": 0});
         if is_last && let Some(members) = candidate.as_object_mut() {
@@ -605,6 +636,36 @@ pub fn answer(call: &Call, body: &Value, authority: &str) -> Answer {
     let count = parts.len();
     let event = |(index, part)| answer::event(None, &response(vec![part], index + 1 == count));
     Answer::events(parts.into_iter().enumerate().map(event).collect())
+}
+
+/// What is said, as parts of content. JSON is one part.
+fn parts(said: Said, is_json: bool, is_signed: bool) -> Vec<Value> {
+    let thinking = said.thinking.map(|it| json!({"text": it, "thought": true}));
+    let mut parts: Vec<Value> = thinking.into_iter().collect();
+    match said.text {
+        Some(text) if is_json => parts.push(json!({"text": text})),
+        text => parts.extend(
+            text.iter()
+                .flat_map(|it| it.split_inclusive(' '))
+                .map(|piece| json!({"text": piece})),
+        ),
+    }
+    let before = parts.len();
+    parts.extend(
+        said.calls
+            .into_iter()
+            .map(|(id, name, arguments)| match id.is_empty() {
+                true => json!({"functionCall": {"name": name, "args": arguments}}),
+                false => json!({"functionCall": {"id": id, "name": name, "args": arguments}}),
+            }),
+    );
+    // The first call of a step is signed.
+    if let Some(first) = parts.get_mut(before).and_then(Value::as_object_mut)
+        && is_signed
+    {
+        first.insert("thoughtSignature".to_owned(), json!("c2lnbmVk"));
+    }
+    parts
 }
 
 const OPEN_API: &[&str] = &[

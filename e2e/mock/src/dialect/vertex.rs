@@ -12,6 +12,7 @@ use super::{text, wrong};
 use crate::answer::Answer;
 use crate::payload::check_model;
 use crate::profile::{Head, Refusal};
+use crate::says::Says;
 
 /// What a path asks for, and of whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +86,7 @@ impl Call {
             }
             (Publisher::Google, _) => {
                 refuse_ids(body, model)?;
-                gemini::refuse(&self.call, body)
+                gemini::refuse(&self.call, body, true)
             }
         }
     }
@@ -138,10 +139,12 @@ impl Call {
         parameters.map_or(Ok(()), |it| refuse_config(object(it, "parameters")?))
     }
 
-    /// What it answers by itself.
-    pub fn answer(&self, body: &Value, authority: &str) -> Answer {
+    /// What it answers: as the tests want it, else by itself.
+    pub fn answer(&self, body: &Value, authority: &str, says: &Says) -> Answer {
         match (self.publisher, self.call.method.as_str()) {
-            (Publisher::Anthropic, _) => anthropic::answer_of(body, &self.call.model, authority),
+            (Publisher::Anthropic, _) => {
+                anthropic::answer_of(body, &self.call.model, authority, says)
+            }
             (Publisher::Google, "predict") => {
                 let count = value_at(body, "/instances").as_array().map_or(0, Vec::len);
                 let vector = json!({"embeddings": {
@@ -153,7 +156,7 @@ impl Call {
                     "metadata": {"billableCharacterCount": 9},
                 }))
             }
-            (Publisher::Google, _) => gemini::answer(&self.call, body, authority),
+            (Publisher::Google, _) => gemini::answer(&self.call, body, authority, says),
         }
     }
 }

@@ -1,0 +1,44 @@
+// LangChain.js, with ChatOpenAI.
+
+import { ChatOpenAI } from '@langchain/openai'
+import { createAgent, tool } from 'langchain'
+import { z } from 'zod'
+import { ABOUT_CITY, ABOUT_IMAGE, City, QUESTION, Thermometer, serve } from './common.mjs'
+
+const model = (target) =>
+  new ChatOpenAI({ model: target.model, apiKey: target.key, configuration: { baseURL: target.base_url } })
+const structured = (method) => (target) =>
+  model(target)
+    .withStructuredOutput(City, method ? { method } : undefined)
+    .invoke(`${ABOUT_CITY} Answer in JSON.`)
+
+await serve({
+  async plain(target) {
+    return (await model(target).invoke(QUESTION)).text
+  },
+  async stream(target) {
+    const pieces = []
+    for await (const chunk of await model(target).stream(QUESTION)) if (chunk.text) pieces.push(chunk.text)
+    return pieces
+  },
+  async tools(target) {
+    const thermometer = new Thermometer()
+    const temperature = tool(({ city }) => thermometer.temperature(city), {
+      name: 'temperature',
+      description: 'The temperature in a city',
+      schema: z.object({ city: z.string() }),
+    })
+    const agent = createAgent({ model: model(target), tools: [temperature], systemPrompt: 'Be brief.' })
+    const done = await agent.invoke({ messages: [{ role: 'user', content: QUESTION }] })
+    return [done.messages.at(-1).text, thermometer.cities]
+  },
+  structured: structured(),
+  structured_function_calling: structured('functionCalling'),
+  structured_json_mode: structured('jsonMode'),
+  structured_json_schema: structured('jsonSchema'),
+  async image(target) {
+    const url = `data:image/png;base64,${target.image}`
+    const content = [{ type: 'text', text: ABOUT_IMAGE }, { type: 'image_url', image_url: { url } }]
+    return (await model(target).invoke([{ role: 'user', content }])).text
+  },
+})
