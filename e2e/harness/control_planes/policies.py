@@ -77,7 +77,7 @@ POLICIES = {
 class Authorizer:
     """Answers 200 to a request with `x-token: good`, else 403, and keeps what it was sent."""
 
-    def __init__(self):
+    def __init__(self, address: tuple[str, int] = AUTHORIZER):
         seen = self.seen = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -96,7 +96,8 @@ class Authorizer:
             def log_message(self, *_):
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(AUTHORIZER, Handler)
+        self._server = http.server.ThreadingHTTPServer(address, Handler)
+        self.address = self._server.server_address
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def stop(self):

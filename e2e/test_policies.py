@@ -1,0 +1,172 @@
+"""Other people's policies before the module: what a listener or a route demands is demanded of each request
+that reaches a provider, whatever of ours a client sends.
+
+Envoy has the configuration that each control plane makes of our manifests, or what is rendered for itself,
+with one more filter: each of those that can refuse, in a listener of its own for each place that it can have.
+"""
+
+import json
+
+import pytest
+
+from harness import artefacts, bootstrap
+from harness.client import request
+from harness.control_planes.policies import Authorizer
+from harness.envoy import Envoy
+from harness.guards import (
+    BOTH, CORS, GUARDS, LISTENER, MODES, ORIGIN, ROUTE, cluster, copied, cors_filter, cors_policy, filter_of,
+    per_route,
+)
+from harness.process import until
+from harness.recording import FORMS, Served
+
+KEYS = {
+    "MISTRAL_API_KEY": "sk-mistral",
+    "DEEPSEEK_API_KEY": "sk-deepseek",
+    "ANTHROPIC_API_KEY": "sk-ant",
+}
+CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
+# The guarded route, and the one that a client would rather have, by form.
+GUARDED = "mistral"
+OTHERS = {"plain": ("deepseek", "api.deepseek.com"), "held": ("claude", "api.anthropic.com")}
+HOMES = [it for it in FORMS if it[0] in ("istio", "envoy-gateway") and it[1] in OTHERS]
+HOMES += [("stock", form) for form in OTHERS]
+PLACES = [(mode, name) for mode in MODES for name in GUARDS]
+
+
+@pytest.fixture(scope="module")
+def authorizer():
+    running = Authorizer(("127.0.0.1", 0))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module", params=HOMES, ids="-".join)
+def home(request, provider, output, authorizer):
+    """An Envoy with a listener for each guard in each place, and its form."""
+    home, form = request.param
+    directory = output / "policies" / f"{home}-{form}"
+    if home == "stock":
+        file = artefacts.EXAMPLES / f"kubernetes/{form}.gateway.yaml"
+        made = bootstrap.rendered(file.read_text(), directory, KEYS)
+        made = bootstrap.redirected(made, provider)
+    else:
+        made = Served(home, form, directory, provider).bootstrap
+    envoy = Envoy(directory, guarded(made, authorizer), env=KEYS, workers=1)
+    yield envoy, form
+    envoy.stop()
+
+
+def guarded(made: dict, authorizer: Authorizer) -> dict:
+    """The same bootstrap with one listener for each guard and place, and one for CORS."""
+    static = made["static_resources"]
+    [gateway] = [it for it in static["listeners"] if any(is_guarded(holder) for holder in bootstrap.mappings(it))]
+    static["listeners"] = [
+        *(listener(gateway, f"{mode} {name}", filter_of(name, mode), per_route(name) if mode != LISTENER else {})
+          for mode, name in PLACES),
+        listener(gateway, CORS, cors_filter(), cors_policy()),
+    ]
+    static["clusters"].append(cluster(authorizer))
+    return made
+
+
+def listener(gateway: dict, name: str, first: dict, on_route: dict) -> dict:
+    """A listener like the gateway's, with one more filter before its own, and `on_route` on the guarded route."""
+    made = copied(gateway)
+    made["name"] = name
+    for holder in list(bootstrap.mappings(made)):
+        if "http_filters" in holder and "route_config" in holder:
+            holder["http_filters"].insert(0, first)
+        if is_guarded(holder):
+            holder.setdefault("typed_per_filter_config", {}).update(on_route)
+    return made
+
+
+def is_guarded(holder: dict) -> bool:
+    """Whether it is one of Envoy's routes that a client's path `/mistral` chooses."""
+    match = holder.get("match", {}) if isinstance(holder.get("match"), dict) else {}
+    patterns = [it for it in match.values() if isinstance(it, str)]
+    patterns += [match["safe_regex"]["regex"]] if "safe_regex" in match else []
+    return any(it == f"/{GUARDED}" or it.startswith(f"/{GUARDED}(") for it in patterns)
+
+
+def ask(envoy: Envoy, place: str, headers=(), path=f"/{GUARDED}/v1/chat/completions", method="POST"):
+    body = CHAT if method == "POST" else None
+    return request(envoy.ports[place], method, path, body, list(headers))
+
+
+def forged(form: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """What of ours a client could send to get to the other route: headers, then paths."""
+    name, host = OTHERS[form]
+    headers = [
+        ("x-llm-proxy-backend", name),
+        ("x-llm-proxy-route", name),
+        ("x-llm-proxy-cluster", name),
+        ("x-envoy-original-path", f"/{name}"),
+        ("x-envoy-decorator-operation", name),
+        ("x-rewrite-url", f"/{name}/v1/chat/completions"),
+        ("host", host),
+    ]
+    roots = ("/~default.llm-proxy", "/~istio-ingress.llm-proxy")
+    return headers, [f"{root}/{it}" for root in roots for it in (f"{name}/chat/completions", GUARDED)]
+
+
+@pytest.mark.parametrize("mode, name", PLACES)
+def test_a_guard_is_asked_whatever_a_client_sends(home, mock, mode, name):
+    envoy, form = home
+    guard, place = GUARDS[name], f"{mode} {name}"
+    headers, paths = forged(form)
+    # A limit lets one request pass.
+    until(lambda: ask(envoy, place).status == guard.status)
+    mock.forget()
+    for header in [None, *headers]:
+        reply = ask(envoy, place, [header] if header else [])
+        assert reply.status == guard.status, (header, reply)
+        shown = str(reply.headers) + reply.text
+        assert not [it for it in (*KEYS.values(), "api.mistral.ai") if it in shown], (header, reply)
+    for path in paths:
+        # A path of ours leads nowhere, guarded or not.
+        assert ask(envoy, place, path=path).status in (guard.status, 404), path
+    assert mock.none_came()
+    for header in [None, *headers]:
+        mock.forget()
+        reply = ask(envoy, place, [*guard.credential, *([header] if header else [])])
+        assert reply.status == 200, (header, reply)
+        arrived = mock.only()
+        assert (arrived.authority, arrived.path) == ("api.mistral.ai", "/v1/chat/completions")
+        assert arrived.all("authorization") == ["Bearer sk-mistral"]
+        kept = {it for it, _ in guard.credential} & {"x-token", "x-team", "x-guard"}
+        assert {it for it, _ in arrived.headers if it in ("x-api-key", *kept)} == kept
+
+
+@pytest.mark.parametrize("mode, name", [it for it in PLACES if it[0] == ROUTE])
+def test_a_guard_of_one_route_leaves_the_other_alone(home, mock, mode, name):
+    envoy, form = home
+    other, host = OTHERS[form]
+    if form == "held":
+        mock.profile(host, auth_header="x-api-key", auth_prefix="", key="required")
+        recorded = artefacts.ROOT / "tests/chat/plain/reply.anthropic.json"
+        mock.reply(headers=[("content-type", "application/json")], body=recorded.read_text())
+    reply = ask(envoy, f"{mode} {name}", path=f"/{other}/v1/chat/completions")
+    assert reply.status == 200, reply
+    assert mock.only().authority == host
+
+
+def test_a_preflight_is_answered_before_any_provider(home, mock):
+    envoy, form = home
+    asked = [("access-control-request-method", "POST"), ("access-control-request-headers", "authorization")]
+    for header in [None, *forged(form)[0]]:
+        sent = [("origin", ORIGIN), *asked, *([header] if header else [])]
+        reply = ask(envoy, CORS, sent, method="OPTIONS")
+        assert reply.status == 200, reply
+        assert reply.header("access-control-allow-origin") == ORIGIN
+        assert reply.header("access-control-allow-methods") == "POST"
+        assert not reply.body and "sk-" not in str(reply.headers)
+    # One from elsewhere is not answered with leave, and goes no further either.
+    reply = ask(envoy, CORS, [("origin", "https://evil.example"), *asked], method="OPTIONS")
+    assert reply.header("access-control-allow-origin") is None
+    assert mock.none_came()
+    # The request itself is answered as always, with leave for the page to read it.
+    reply = ask(envoy, CORS, [("origin", ORIGIN)])
+    assert (reply.status, reply.header("access-control-allow-origin")) == (200, ORIGIN)
+    assert mock.only().all("authorization") == ["Bearer sk-mistral"]
