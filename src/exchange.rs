@@ -355,6 +355,11 @@ impl Exchange {
         let Some(envoy) = &self.gateway.plugin.envoy_routes else {
             return Followed::Ours;
         };
+        // What only the module may write would make the choice without the route's own path.
+        let path = headers.text(":path").unwrap_or_default();
+        if path_is_below(path, &envoy.internal_path) {
+            return Followed::Nowhere;
+        }
         let Some(name) = surroundings.route_name() else {
             return Followed::Nowhere;
         };
@@ -368,11 +373,6 @@ impl Exchange {
                 .is_some_and(|origin| origin.ends_with(owner))
         {
             return Followed::Other;
-        }
-        // What only the module may write would make the choice without the route's own path.
-        let path = headers.text(":path").unwrap_or_default();
-        if path_is_below(path, &envoy.internal_path) {
-            return Followed::Nowhere;
         }
         self.envoy_route = Some(index);
         Followed::Ours

@@ -1860,7 +1860,7 @@ routes:
             assert!(wire.headers.iter().all(|(name, _)| !name.starts_with("x-llm-proxy")));
         }
         // A route of somebody else's: nothing is read, changed or answered.
-        for path in ["/a/v1/chat/completions", "/b", "/~ns.gw/a/x"] {
+        for path in ["/a/v1/chat/completions", "/b", "/~ns.gw2/a/x"] {
             let wire = ask(Some("httproute/other/gw-a/rule/0"), path, other);
             assert_eq!((wire.reply.is_none(), &*wire.passed), (true, other));
             assert_eq!(wire.header(":path"), Some(path));
@@ -1869,6 +1869,7 @@ routes:
         for (envoy_route, path, status) in [
             // No route, one that a client's internal path has chosen, and a path that is not the route's.
             (None, "/a/v1/chat/completions", 404),
+            (Some("httproute/ns/gw-rest/rule/0/match/0/*"), "/~ns.gw/rest/x", 404),
             (a, "/~ns.gw/a/chat/completions", 404),
             (a, "/~ns.gw/a?x", 404),
             (a, "/b", 404),

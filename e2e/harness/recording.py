@@ -35,12 +35,15 @@ FORMS = {
 }
 
 
+def gateway_named(name: str) -> pathlib.Path:
+    """One of the examples for Kubernetes, or of those beside the recordings."""
+    file = DIRECTORY / f"{name}.gateway.yaml"
+    return file if file.exists() else artefacts.EXAMPLES / f"kubernetes/{name}.gateway.yaml"
+
+
 def gateway_of(home: str, form: str, directory: pathlib.Path) -> pathlib.Path:
     """The gateway of a form; an HTTPRoute of Istio has no retries, which one of its backends has."""
-    name = f"{FORMS[home, form][0]}.gateway.yaml"
-    file = DIRECTORY / name
-    if not file.exists():
-        file = artefacts.EXAMPLES / "kubernetes" / name
+    file = gateway_named(FORMS[home, form][0])
     if (home, form) != ("istio", "gateway-api"):
         return file
     directory.mkdir(parents=True, exist_ok=True)
