@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from harness.bootstrap import mappings
 from harness.envoy import Envoy
 from harness.recording import Served
 from harness.shapes import assert_openai_error
@@ -16,9 +17,10 @@ def start(provider, output):
     """Starts the Envoy of a Gateway, with all providers at `mock`: `start(form, version)`."""
     running = []
 
-    def start(form, version):
+    def start(form, version, change=lambda bootstrap: None):
         directory = output / "envoy-gateway" / f"{form}-{len(running)}-{version}"
         served = Served("envoy-gateway", form, directory, provider)
+        change(served.bootstrap)
         running.append(Envoy(directory, served.bootstrap, version, KEYS))
         return running[-1]
 
@@ -88,6 +90,28 @@ def test_a_patch_lets_headers_wait_for_the_body(held, mock):
     assert held.post(MISTRAL, CHAT).status == 200
     arrived = mock.only()
     assert arrived.header("content-length") == str(len(arrived.body))
+
+
+@pytest.mark.parametrize("form, limit", [("plain", None), ("plain", 32 << 10), ("held", 32 << 10)])
+def test_without_our_client_policy_large_bodies_pass_and_are_not_retried(start, mock, form, limit):
+    """Envoy Gateway's own limit of 32 KiB bounds what Envoy keeps for another attempt, and nothing else."""
+
+    def change(bootstrap):
+        for holder in mappings(bootstrap["static_resources"]["listeners"]):
+            if limit and "per_connection_buffer_limit_bytes" in holder:
+                holder["per_connection_buffer_limit_bytes"] = limit
+
+    gateway = start(form, VERSIONS[0], change)
+    body = {"messages": [{"role": "user", "content": "x" * 500_000}]}
+    if form == "held":
+        ask_claude(gateway, mock, body)
+        return
+    assert gateway.post(MISTRAL, body).status == 200
+    for sent, attempts in ((CHAT, 2), (body, 1 if limit else 2)):
+        mock.forget()
+        mock.reply(status=429, body="{}")
+        assert gateway.post("/deepseek", sent).status == (200 if attempts == 2 else 429)
+        assert len(mock.requests()) == attempts
 
 
 @pytest.mark.parametrize("version", VERSIONS)

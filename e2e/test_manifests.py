@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from harness import artefacts
+from harness.pages import examples
 
 IMAGE = "oci://registry.example.com/llm-proxy:0.1.0"
 SHA256 = "0" * 64
@@ -222,6 +223,15 @@ def test_every_form_of_every_example_is_accepted(crdcheck, directory):
     for file in files:
         names = [(it["kind"], it["metadata"]["name"]) for it in yaml.safe_load_all(file.read_text()) if it]
         assert len(names) == len(set(names)), "each is there once"
+    assert_accepted(crdcheck, files)
+
+
+def test_every_example_of_the_pages_is_accepted(crdcheck, directory):
+    files = []
+    for page in ("envoy-gateway.md", "istio.md"):
+        for name, documents in examples(page).items():
+            files.append(directory / f"{page} {name.replace('/', ' ')}.yaml")
+            files[-1].write_text(yaml.safe_dump_all(documents))
     assert_accepted(crdcheck, files)
 
 

@@ -10,6 +10,7 @@ import pytest
 from harness import artefacts, bootstrap
 from harness.client import request
 from harness.control_planes.policies import Authorizer
+from harness.control_planes.processor import Processor
 from harness.envoy import Envoy
 from harness.guards import (
     CORS, GUARDS, LISTENER, MODES, ORIGIN, ROUTE, cluster, copied, cors_filter, cors_policy, filter_of,
@@ -34,14 +35,16 @@ PLACES = [(mode, name) for mode in MODES for name in GUARDS]
 
 
 @pytest.fixture(scope="module")
-def authorizer():
-    running = Authorizer(("127.0.0.1", 0))
+def services():
+    """What external authorization and external processing ask."""
+    running = {"authorizer": Authorizer(("127.0.0.1", 0)), "processor": Processor(("127.0.0.1", 0))}
     yield running
-    running.stop()
+    for service in running.values():
+        service.stop()
 
 
-@pytest.fixture(scope="module", params=HOMES, ids="-".join)
-def home(request, provider, output, authorizer):
+@pytest.fixture(scope="module")
+def home(request, provider, output, services):
     """An Envoy with a listener for each guard in each place, and its form."""
     home, form = request.param
     directory = output / "policies" / f"{home}-{form}"
@@ -50,12 +53,12 @@ def home(request, provider, output, authorizer):
         made = bootstrap.redirected(made, provider)
     else:
         made = Served(home, form, directory, provider).bootstrap
-    envoy = Envoy(directory, guarded(made, authorizer), env=KEYS, workers=1)
+    envoy = Envoy(directory, guarded(made, services), env=KEYS, workers=1)
     yield envoy, form
     envoy.stop()
 
 
-def guarded(made: dict, authorizer: Authorizer) -> dict:
+def guarded(made: dict, services: dict) -> dict:
     """The same bootstrap with one listener for each guard and place, and one for CORS."""
     static = made["static_resources"]
     [gateway] = [it for it in static["listeners"] if any(is_guarded(holder) for holder in bootstrap.mappings(it))]
@@ -64,7 +67,8 @@ def guarded(made: dict, authorizer: Authorizer) -> dict:
           for mode, name in PLACES),
         listener(gateway, CORS, cors_filter(), cors_policy()),
     ]
-    static["clusters"].append(cluster(authorizer))
+    for name, service in services.items():
+        static["clusters"].append(cluster(name, service.address, http2=name == "processor"))
     return made
 
 
@@ -114,8 +118,19 @@ def forged(form: str) -> tuple[list[tuple[str, str]], list[str]]:
     return headers, paths
 
 
+@pytest.mark.parametrize("home", [it for it in HOMES if it[1] == "plain"], ids="-".join, indirect=True)
 @pytest.mark.parametrize("mode, name", PLACES)
 def test_a_guard_is_asked_whatever_a_client_sends(home, mock, mode, name):
+    assert_asked(home, mock, mode, name)
+
+
+@pytest.mark.parametrize("home", [it for it in HOMES if it[1] != "plain"], ids="-".join, indirect=True)
+@pytest.mark.parametrize("name", GUARDS)
+def test_a_guard_of_a_route_is_asked_where_the_body_decides(home, mock, name):
+    assert_asked(home, mock, ROUTE, name)
+
+
+def assert_asked(home, mock, mode, name):
     guard, place = GUARDS[name], f"{mode} {name}"
     headers, paths = forged(home[1])
     # A limit lets one request pass.
@@ -132,10 +147,10 @@ def test_a_guard_is_asked_whatever_a_client_sends(home, mock, mode, name):
         # A path of ours leads nowhere, guarded or not.
         assert ask(home, place, path=path).status in (guard.status, 404), path
     assert mock.none_came()
-    for header in [None, *headers]:
+    for sent in ([], [it for it in headers if it[0] != "host"]):
         mock.forget()
-        reply = ask(home, place, [*guard.credential, *([header] if header else [])])
-        assert reply.status == 200, (header, reply)
+        reply = ask(home, place, [*guard.credential, *sent])
+        assert reply.status == 200, (sent, reply)
         arrived = mock.only()
         assert (arrived.authority, arrived.path) == ("api.mistral.ai", "/v1/chat/completions")
         assert arrived.all("authorization") == ["Bearer sk-mistral"]
@@ -143,20 +158,22 @@ def test_a_guard_is_asked_whatever_a_client_sends(home, mock, mode, name):
         assert {it for it, _ in arrived.headers if it in ("x-api-key", *kept)} == kept
 
 
-@pytest.mark.parametrize("mode, name", [it for it in PLACES if it[0] == ROUTE])
 @pytest.mark.parametrize("home", [it for it in HOMES if it[1] != "by-model"], ids="-".join, indirect=True)
-def test_a_guard_of_one_route_leaves_the_other_alone(home, mock, mode, name):
+def test_a_guard_of_one_route_leaves_the_other_alone(home, mock):
     [other] = OTHERS[home[1]]
     host = HOSTS[other]
-    if other == "claude":
-        mock.profile(host, auth_header="x-api-key", auth_prefix="", key="required")
-        recorded = artefacts.ROOT / "tests/chat/plain/reply.anthropic.json"
-        mock.reply(headers=[("content-type", "application/json")], body=recorded.read_text())
-    reply = ask(home, f"{mode} {name}", path=f"/{other}/v1/chat/completions")
-    assert reply.status == 200, reply
-    assert mock.only().authority == host
+    mock.profile("api.anthropic.com", auth_header="x-api-key", auth_prefix="", key="required")
+    recorded = artefacts.ROOT / "tests/chat/plain/reply.anthropic.json"
+    for name in GUARDS:
+        mock.forget()
+        if other == "claude":
+            mock.reply(headers=[("content-type", "application/json")], body=recorded.read_text())
+        reply = ask(home, f"{ROUTE} {name}", path=f"/{other}/v1/chat/completions")
+        assert reply.status == 200, (name, reply)
+        assert mock.only().authority == host
 
 
+@pytest.mark.parametrize("home", HOMES, ids="-".join, indirect=True)
 def test_a_preflight_is_answered_before_any_provider(home, mock):
     asked = [("access-control-request-method", "POST"), ("access-control-request-headers", "authorization")]
     for header in [None, *forged(home[1])[0]]:

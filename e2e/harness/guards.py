@@ -6,13 +6,15 @@ both (`BOTH`).
 
 import json
 
-from .control_planes.policies import ISSUER, POLICIES, Authorizer, Policy, htpasswd, jwks
+from .control_planes.policies import ISSUER, POLICIES, Policy, htpasswd, jwks
 
 LISTENER, ROUTE, BOTH = "listener", "route", "both"
 MODES = (LISTENER, ROUTE, BOTH)
 ORIGIN = "https://app.example.com"
 # A limit refuses from the second request on, unless a client of its own limit sends it.
-GUARDS = {**POLICIES, "rate-limit": Policy("rate-limit", [("authorization", "Bearer team")], 429)}
+LIMIT = Policy("rate-limit", [("authorization", "Bearer team")], 429)
+PROCESSOR = Policy("ext-proc", [("x-guard", "good")], 403)
+GUARDS = {**POLICIES, **{it.name: it for it in (LIMIT, PROCESSOR)}}
 
 FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 # The filters' names within a chain of ours.
@@ -58,7 +60,15 @@ def _configs(name: str) -> tuple[str, dict, str, dict]:
         "http_service": {"server_uri": server},
         "allowed_headers": {"patterns": [{"exact": "x-token"}]},
     }
+    headers = {"request_header_mode": "SEND", "response_header_mode": "SKIP"}
+    process = {
+        "grpc_service": {"envoy_grpc": {"cluster_name": "processor"}, "timeout": "60s"},
+        "message_timeout": "60s",
+        "processing_mode": headers,
+    }
     return {
+        "ext-proc": ("ext_proc.v3.ExternalProcessor", process,
+                     "ext_proc.v3.ExtProcPerRoute", {"overrides": {"processing_mode": headers}}),
         "jwt": ("jwt_authn.v3.JwtAuthentication", {**tokens, "rules": [required]},
                 "jwt_authn.v3.PerRouteConfig", {"requirement_name": "issuer"}),
         "api-key": ("api_key_auth.v3.ApiKeyAuth", keys, "api_key_auth.v3.ApiKeyAuthPerRoute", keys),
@@ -104,16 +114,20 @@ def cors_policy() -> dict:
     return {CORS: {"@type": f"{FILTERS}.cors.v3.CorsPolicy", **policy}}
 
 
-def cluster(authorizer: Authorizer) -> dict:
-    """Where external authorization is."""
-    host, port = authorizer.address
-    socket = {"socket_address": {"address": host, "port_value": port}}
+def cluster(name: str, address: tuple[str, int], http2=False) -> dict:
+    """Where a guard's service is: `authorizer`, or `processor`."""
+    socket = {"socket_address": {"address": address[0], "port_value": address[1]}}
     endpoints = [{"lb_endpoints": [{"endpoint": {"address": socket}}]}]
-    return {
-        "name": "authorizer",
+    made = {
+        "name": name,
         "type": "STATIC",
-        "load_assignment": {"cluster_name": "authorizer", "endpoints": endpoints},
+        "load_assignment": {"cluster_name": name, "endpoints": endpoints},
     }
+    if http2:
+        options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        protocol = {"@type": f"type.googleapis.com/{options}", "explicit_http_config": {"http2_protocol_options": {}}}
+        made["typed_extension_protocol_options"] = {options: protocol}
+    return made
 
 
 def copied(value):
