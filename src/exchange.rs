@@ -208,6 +208,8 @@ enum Request {
     ExpectBody(Box<dyn Edit>),
     /// The end of a body that is going to be translated.
     ExpectChat(Box<ChatRequest>),
+    /// Nothing but the end: all of the body has been translated, and has gone on.
+    ExpectEnd,
     /// The model, by which the route is chosen, or whether the reply is a stream.
     ExpectModel(Box<Unrouted>),
     /// Nothing: the client has got a reply of ours, or is going to get one that is right.
@@ -446,7 +448,9 @@ impl Exchange {
     fn limit_first_byte(&mut self) {
         let is_stream = match &self.request {
             Request::ExpectBody(edit) => edit.is_stream(),
-            Request::ExpectChat(_) => self.chat.as_ref().is_some_and(ReplyContext::is_stream),
+            Request::ExpectChat(_) | Request::ExpectEnd => {
+                self.chat.as_ref().is_some_and(ReplyContext::is_stream)
+            }
             _ => false,
         };
         let limit = self.backend.as_ref().and_then(|it| it.first_byte_timeout);
@@ -551,7 +555,9 @@ impl Exchange {
         }
         let edit = match &mut self.request {
             Request::ExpectBody(edit) => edit,
-            Request::ExpectChat(_) if !ends => {
+            // Envoy often tells the end of a body by itself. What has all of its length need not wait
+            // for that.
+            Request::ExpectChat(_) if !ends && self.declared != Some(at_hand as u64) => {
                 return Step {
                     next: Next::Hold,
                     ..Step::default()
@@ -560,7 +566,14 @@ impl Exchange {
             Request::ExpectChat(chat) => {
                 let translated =
                     chat.translate(read(0), longest_translation(self.gateway.max_request_bytes));
+                if !ends {
+                    self.request = Request::ExpectEnd;
+                }
                 return self.translated(translated);
+            }
+            // Envoy does not let a client send more than it declares.
+            Request::ExpectEnd if at_hand > 0 => {
+                return self.refuse(&Refusal::TooLarge(self.passed));
             }
             Request::ExpectEmpty(definition) if at_hand > 0 => {
                 let refusal = admission::wrong_method(definition);
@@ -575,6 +588,7 @@ impl Exchange {
             Request::ExpectHeaders
             | Request::ExpectEmpty(_)
             | Request::ExpectModel(_)
+            | Request::ExpectEnd
             | Request::ExpectNothing
             | Request::Answered
             | Request::Refused(_) => return Step::default(),
@@ -655,6 +669,7 @@ impl Exchange {
             Request::ExpectChat(_) | Request::ExpectModel(_) => true,
             Request::ExpectHeaders
             | Request::ExpectEmpty(_)
+            | Request::ExpectEnd
             | Request::ExpectNothing
             | Request::Answered => false,
             Request::Refused(_) => return self.no_room(),
