@@ -218,8 +218,8 @@ struct Stream {
     /// The part of the request's body that waits, where one does.
     held: Option<Held>,
     /// What Envoy holds of the request's body until a reply begins: all that has gone on where its
-    /// router has a copy, else what has gone on at once, after it was held here. Flow control bounds
-    /// neither, and a provider may be slow to read. `None`: another plugin counts.
+    /// router has a copy, else what has gone on at once, after it was held here or translated. Flow control
+    /// bounds neither, and a provider may be slow to read. `None`: another plugin counts.
     sent: Option<Share>,
 }
 
@@ -347,7 +347,8 @@ impl HttpContext for Stream {
         // From here on it is paid for as sent.
         let held = self.held.take().map(|mut held| held.take());
         let is_copied = exchange.copies() > 1 && !matches!(step.next, Next::Reply(_));
-        let goes_on_at_once = held.is_some() && step.next == Next::Continue;
+        let is_whole = held.is_some() || matches!(step.body, BodyChange::Replace(_));
+        let goes_on_at_once = is_whole && step.next == Next::Continue;
         if (is_copied || goes_on_at_once)
             && let Some(sent) = &mut self.sent
             && sent.resize(sent.bytes().saturating_add(at_hand as u64)) == Err(NoRoom)
