@@ -98,10 +98,17 @@ impl Dialect {
         match self {
             Self::Anthropic => {
                 let message = |turn: &(&str, String)| json!({"role": turn.0, "content": turn.1});
+                let image = conversation.image().map(|(question, media_type, data)| {
+                    let source = json!({"type": "base64", "media_type": media_type, "data": data});
+                    json!({"role": "user", "content": [
+                        {"type": "text", "text": question},
+                        {"type": "image", "source": source},
+                    ]})
+                });
                 add("model", self.model().into());
                 add("max_tokens", Conversation::MAX_TOKENS.into());
                 add("system", system.clone().into());
-                add("messages", turns.iter().map(message).collect());
+                add("messages", turns.iter().map(message).chain(image).collect());
                 add("temperature", Conversation::TEMPERATURE.into());
                 if *is_stream {
                     add("stream", true.into());
@@ -112,8 +119,14 @@ impl Dialect {
                     let role = if *role == "user" { "user" } else { "model" };
                     json!({"role": role, "parts": [{ "text": text }]})
                 };
+                let image = conversation.image().map(|(question, media_type, data)| {
+                    json!({"role": "user", "parts": [
+                        {"text": question},
+                        {"inlineData": {"mimeType": media_type, "data": data}},
+                    ]})
+                });
                 add("systemInstruction", json!({"parts": [{ "text": system }]}));
-                add("contents", turns.iter().map(content).collect());
+                add("contents", turns.iter().map(content).chain(image).collect());
                 let config = json!({
                     "maxOutputTokens": Conversation::MAX_TOKENS,
                     "temperature": Conversation::TEMPERATURE,

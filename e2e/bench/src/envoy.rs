@@ -47,7 +47,7 @@ impl Variant {
         match self {
             Self::Bare | Self::Module(_) => true,
             Self::Echo(_) => !workload.is_pool,
-            Self::Transcoder => workload.dialect != Dialect::OpenAi,
+            Self::Transcoder => workload.dialect != Dialect::OpenAi && !workload.has_image,
         }
     }
 

@@ -25,6 +25,8 @@ pub struct Workload {
     pub aim: f64,
     /// Whether it is sent to a pool of two, whose first member answers.
     pub is_pool: bool,
+    /// Whether there is a picture in it.
+    pub has_image: bool,
 }
 
 /// What the provider answers.
@@ -53,6 +55,7 @@ impl Workload {
             requests: 0,
             aim: 0.0,
             is_pool: false,
+            has_image: conversation.image.is_some(),
         }
     }
 
@@ -119,11 +122,12 @@ pub fn all() -> Vec<Workload> {
         (Dialect::Anthropic, "to Anthropic"),
         (Dialect::Gemini, "to Gemini"),
     ] {
-        for (size, bytes, connections, requests, aim) in [
-            ("2 KB", 2 << 10, 16, 1600, 2.0),
-            ("200 KB", 200 << 10, 8, 240, 4.0),
+        for (size, bytes, image_bytes, connections, requests, aim) in [
+            ("2 KB", 2 << 10, 0, 16, 1600, 1.65),
+            ("200 KB", 200 << 10, 0, 8, 240, 2.0),
+            ("5 MB with an image", 5 << 20, 4 << 20, 4, 32, 1.8),
         ] {
-            let conversation = Conversation::new(bytes, 0, Place::Last, false);
+            let conversation = Conversation::new(bytes, image_bytes, Place::Last, false);
             let workload = Workload::new(format!("{to}, {size}"), dialect, &conversation);
             all.push(Workload {
                 connections,
@@ -215,6 +219,12 @@ impl Conversation {
         }
     }
 
+    /// The picture: its question, and its media type and its bytes in base64.
+    pub fn image(&self) -> Option<(&'static str, &'static str, &str)> {
+        let data = self.image.as_deref()?.strip_prefix(IMAGE_PREFIX)?;
+        Some((IMAGE_QUESTION, IMAGE_TYPE, data))
+    }
+
     /// A request in OpenAI's words.
     pub fn to_openai(&self, model: &str) -> Value {
         let mut messages = vec![json!({"role": "system", "content": self.system})];
@@ -223,7 +233,7 @@ impl Conversation {
         }
         if let Some(image) = &self.image {
             messages.push(json!({"role": "user", "content": [
-                {"type": "text", "text": "What is in this image?"},
+                {"type": "text", "text": IMAGE_QUESTION},
                 {"type": "image_url", "image_url": {"url": image}},
             ]}));
         }
@@ -265,7 +275,7 @@ fn prose(seed: usize, bytes: usize) -> String {
 
 /// About so many bytes of something that looks like a photograph in base64.
 fn data_uri(bytes: usize) -> String {
-    let mut uri = String::from("data:image/jpeg;base64,");
+    let mut uri = String::from(IMAGE_PREFIX);
     let mut state = 1_u64;
     while uri.len() < bytes {
         // Knuth's MMIX generator; only its high bits are good.
@@ -277,6 +287,10 @@ fn data_uri(bytes: usize) -> String {
     }
     uri
 }
+
+const IMAGE_QUESTION: &str = "What is in this image?";
+const IMAGE_TYPE: &str = "image/jpeg";
+const IMAGE_PREFIX: &str = "data:image/jpeg;base64,";
 
 /// The host of the pool.
 pub const POOL_HOST: &str = "pool.gateway.example.com";
