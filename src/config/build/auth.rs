@@ -1,0 +1,214 @@
+//! How a backend authenticates: keys, and the credentials of Vertex AI.
+
+use std::rc::Rc;
+
+use super::super::endpoint::Endpoint;
+use super::super::error::KeyPath;
+use super::super::value::Template;
+use super::super::{Auth, KeyHeader, file};
+use super::{Build, UNPRINTABLE, is_header_value};
+use crate::provider::{KeyPlace, ProviderType};
+use crate::secret::Secret;
+use crate::token::{self, Credential, ServiceAccount};
+
+impl Build<'_> {
+    pub(super) fn auth(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        headers: &[(Rc<str>, Secret)],
+        at: &KeyPath,
+    ) -> Auth {
+        for (key, is_there) in [
+            ("serviceAccount", config.service_account.is_some()),
+            ("serviceAccountFile", config.service_account_file.is_some()),
+            ("tokenEndpoint", config.token_endpoint.is_some()),
+        ] {
+            match provider {
+                _ if !is_there => {}
+                ProviderType::Google => self.required(
+                    &at.key("projectId"),
+                    &format!("required beside {key}, and location: only Vertex AI takes tokens"),
+                ),
+                _ => self.meaningless(&at.key(key), provider),
+            }
+        }
+        let place = self.key_place(config, provider);
+        let header = self.key_header(config, place, at);
+        let is_elsewhere = config.auth.is_some() || headers.iter().any(|it| it.0 == header.name);
+        match &config.api_key {
+            Some(template) => self.api_key(template, header, headers, at),
+            None if is_elsewhere => Auth::Gateway(None),
+            None if config.auth_header.is_none() && provider.preset().key == KeyPlace::Nowhere => {
+                Auth::Nobody
+            }
+            None => Auth::Client(header),
+        }
+    }
+
+    /// Vertex AI takes access tokens: one that is given, or one that we get for a credential.
+    pub(super) fn vertex_auth(
+        &mut self,
+        backend: &str,
+        config: &file::BackendConfig,
+        headers: &[(Rc<str>, Secret)],
+        at: &KeyPath,
+    ) -> Auth {
+        let header = self.key_header(config, KeyPlace::Bearer, at);
+        let credentials = [
+            ("apiKey", config.api_key.as_ref()),
+            ("serviceAccount", config.service_account.as_ref()),
+            ("serviceAccountFile", config.service_account_file.as_ref()),
+        ];
+        let mut given = credentials.iter().filter(|(_, it)| it.is_some());
+        let first = given.next();
+        for (key, _) in given {
+            let first = first.map_or("", |(key, _)| key);
+            self.errors
+                .push(&at.key(key), format!("cannot be combined with {first}"));
+        }
+        if let Some(template) = &config.api_key {
+            if config.token_endpoint.is_some() {
+                let message = "cannot be combined with apiKey, which is an access token already";
+                self.errors.push(&at.key("tokenEndpoint"), message);
+            }
+            return self.api_key(template, header, headers, at);
+        }
+        let is_set = headers.iter().any(|it| it.0 == header.name);
+        if is_set && first.is_none() && config.token_endpoint.is_none() {
+            return Auth::Gateway(None);
+        }
+        if is_set {
+            let key = first.map_or("tokenEndpoint", |(key, _)| key);
+            let message = format!("would be sent as {}, which is set twice", header.name);
+            self.errors.push(&at.key(key), message);
+        }
+        let credential = match (&config.service_account, &config.service_account_file) {
+            (Some(template), _) => self.service_account(template, &at.key("serviceAccount")),
+            (None, Some(template)) => {
+                self.service_account_file(template, &at.key("serviceAccountFile"))
+            }
+            (None, None) => Some(Credential::MetadataServer),
+        };
+        let source = credential.and_then(|credential| {
+            let default = match &credential {
+                Credential::MetadataServer => METADATA_SERVER,
+                Credential::ServiceAccount(account) => account.token_uri(),
+            };
+            let endpoint_at = at.key("tokenEndpoint");
+            let endpoint = match &config.token_endpoint {
+                Some(template) => {
+                    let path = Endpoint::parse(default, "")
+                        .map_or_else(|_| String::new(), |it| it.base_path);
+                    let text = self.text(Some(template), &endpoint_at)?;
+                    self.noted(Endpoint::parse(&text, &path), &endpoint_at)?
+                }
+                None => {
+                    // What is wrong with it must not be quoted: it stands in the key.
+                    let wrong = "has a \"token_uri\" that is not a URL";
+                    let endpoint = Endpoint::parse(default, "").map_err(|_| wrong);
+                    self.noted(endpoint, &at.key("serviceAccount"))?
+                }
+            };
+            Some(Rc::new(token::Source::new(backend, credential, endpoint)))
+        });
+        match source {
+            Some(source) => Auth::Token(header, source),
+            // What is wrong has been noted.
+            None => Auth::Gateway(None),
+        }
+    }
+
+    fn service_account(&mut self, template: &Template, at: &KeyPath) -> Option<Credential> {
+        if !self.environment.has_secrets() && template.variables().next().is_some() {
+            return Some(Credential::ServiceAccount(ServiceAccount::absent()));
+        }
+        let text = self.secret(template, at)?;
+        let account = self.noted(ServiceAccount::parse(&text), at)?;
+        Some(Credential::ServiceAccount(account))
+    }
+
+    fn service_account_file(&mut self, template: &Template, at: &KeyPath) -> Option<Credential> {
+        let path = self.text(Some(template), at)?;
+        if !self.environment.has_secrets() {
+            return Some(Credential::ServiceAccount(ServiceAccount::absent()));
+        }
+        let text = self.environment.file(&path);
+        let text = text.map_err(|why| format!("{path}: {why}"));
+        let text = self.noted(text, at)?;
+        let account = ServiceAccount::parse(&text).map_err(|why| format!("{path}: {why}"));
+        Some(Credential::ServiceAccount(self.noted(account, at)?))
+    }
+
+    /// The header that carries the key, as it is configured, or as the provider expects it.
+    fn key_header(
+        &mut self,
+        config: &file::BackendConfig,
+        place: KeyPlace,
+        at: &KeyPath,
+    ) -> KeyHeader {
+        match &config.auth_header {
+            Some(written) => {
+                let at = at.key("authHeader");
+                let name = self.header_name(&written.name, &at.key("name"));
+                let prefix = written.prefix.clone().unwrap_or_default();
+                if !is_header_value(&prefix) {
+                    self.errors.push(&at.key("prefix"), UNPRINTABLE);
+                }
+                KeyHeader {
+                    name: name.unwrap_or_default(),
+                    prefix: prefix.into(),
+                }
+            }
+            None => {
+                let (name, prefix) = place.header().unwrap_or(BEARER);
+                KeyHeader {
+                    name: name.into(),
+                    prefix: prefix.into(),
+                }
+            }
+        }
+    }
+
+    /// Where the provider expects the key that is configured.
+    fn key_place(&self, config: &file::BackendConfig, provider: ProviderType) -> KeyPlace {
+        let environment = self.environment;
+        let key = config.api_key.as_ref();
+        let key = key.and_then(|key| key.expand(|name| environment.secret(name)).ok());
+        match key {
+            Some(key) => provider.place_of(&key),
+            None => provider.preset().key,
+        }
+    }
+
+    fn api_key(
+        &mut self,
+        template: &Template,
+        header: KeyHeader,
+        headers: &[(Rc<str>, Secret)],
+        at: &KeyPath,
+    ) -> Auth {
+        let at = at.key("apiKey");
+        let key = self.header_value(template, &at);
+        if headers.iter().any(|it| it.0 == header.name) {
+            let message = format!("would be sent as {}, which is set twice", header.name);
+            self.errors.push(&at, message);
+        }
+        Auth::Gateway(key.map(|key| {
+            (
+                header.name,
+                Secret::new([&*header.prefix, &*key.expose()].concat()),
+            )
+        }))
+    }
+}
+
+/// Where most providers expect a key.
+const BEARER: (&str, &str) = ("authorization", "Bearer ");
+
+/// Where a machine of Google Cloud gets a token of its own service account.
+///
+/// Source: <https://docs.cloud.google.com/compute/docs/access/authenticate-workloads>, read
+/// 2026-11-21.
+const METADATA_SERVER: &str =
+    "http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token";

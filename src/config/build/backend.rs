@@ -1,0 +1,477 @@
+//! A backend: `backends[]` of a provider, and its `config`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::super::endpoint::{Address, Endpoint, check_path};
+use super::super::error::KeyPath;
+use super::super::value::{BackendType, Span, Template, UncheckedOperation, WebSearch};
+use super::super::{Backend, MemberRule, Query, Tls, file};
+use super::{Backends, Build};
+use crate::firewall::HeaderRules;
+use crate::host::Host;
+use crate::json::Watched;
+use crate::model::{Glob, ModelRule};
+use crate::name::BackendName;
+use crate::operation::Operation;
+use crate::operation::table::Definition;
+use crate::provider::azure::{self, ApiVersion};
+use crate::provider::dialect::Options;
+use crate::provider::vertex::Location;
+use crate::provider::{Dialects, Paths, ProviderType};
+use crate::secret::Secret;
+
+impl Build<'_> {
+    pub(super) fn backends(&mut self, file: &file::Gateway) -> Backends {
+        let at = KeyPath::root().key("backends");
+        if file.backends.is_empty() {
+            self.errors.push(&at, "at least one backend is required");
+        }
+        let mut seen = BTreeSet::new();
+        let mut backends = Backends::default();
+        for (index, backend) in file.backends.iter() {
+            let at = at.index(index);
+            if !seen.insert(backend.name.as_str()) {
+                let message = format!("{:?} is the name of another backend, too", backend.name);
+                self.errors.push(&at.key("name"), message);
+            }
+            if let BackendType::Provider(provider) = backend.r#type {
+                let backend = self.backend(backend, provider, &at);
+                backends.extend(backend);
+            }
+        }
+        backends
+    }
+
+    fn backend(
+        &mut self,
+        file: &file::Backend,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> Option<Backend> {
+        let name = self.noted(BackendName::new(&file.name), &at.key("name"));
+        for (key, is_written) in [
+            ("strategy", file.strategy.is_some()),
+            ("fallback", file.fallback.is_some()),
+            ("fallbackOn", file.fallback_on.is_some()),
+            ("maxRetries", file.max_retries.is_some()),
+            ("timeout", file.timeout.is_some()),
+            ("firstByteTimeout", file.first_byte_timeout.is_some()),
+            ("backends", file.backends.is_some()),
+        ] {
+            if is_written {
+                let message = match key {
+                    "firstByteTimeout" | "maxRetries" | "timeout" => "belongs under config",
+                    _ => "is only valid for type \"pool\"",
+                };
+                self.errors.push(&at.key(key), message);
+            }
+        }
+        let at = &at.key("config");
+        let absent = file::BackendConfig::default();
+        let config = file.config.as_ref().unwrap_or(&absent);
+
+        let vertex = self.vertex(config, provider, at);
+        let dialects = match vertex {
+            Some(_) => Some(Dialects::Vertex),
+            None => provider.dialects(),
+        };
+        let endpoint = self.endpoint(config, provider, vertex.as_ref(), at);
+        let address = self.text(config.address.as_ref(), &at.key("address"));
+        let address =
+            address.and_then(|text| self.noted(Address::parse(&text), &at.key("address")));
+        let paths = self.paths(config, provider, at);
+        let headers = self.headers(config, provider, at);
+        let name_of_backend = file.name.as_str();
+        let auth = match vertex {
+            Some(_) => self.vertex_auth(name_of_backend, config, &headers, at),
+            None => self.auth(config, provider, &headers, at),
+        };
+        let query = self.query(config, at);
+        let members = self.members(config, at);
+        let rules = members.iter().map(|rule| rule.name.as_str());
+        let limits = provider.limit_name().names().into_iter().flatten();
+        let watched = ["model", "stream"].into_iter().chain(rules).chain(limits);
+        let watched = Watched::new(watched);
+        // Everything is checked before the first thing that is missing ends it.
+        let options = self.options(config, provider, dialects, at);
+        let model = self.model(config, provider, at);
+        let max_retries = self.retries(config.max_retries, &at.key("maxRetries"));
+        let tls = self.tls(config, at);
+        Some(Backend {
+            name: name?,
+            provider,
+            endpoint: endpoint?,
+            address,
+            paths,
+            dialects,
+            options,
+            model,
+            unchecked: unchecked(config),
+            members,
+            watched,
+            auth,
+            headers,
+            header_rules: self.header_rules(config, at),
+            query,
+            timeout: config
+                .timeout
+                .map_or(DEFAULT_TIMEOUT, |Span(timeout)| timeout),
+            first_byte_timeout: config.first_byte_timeout.map(|Span(timeout)| timeout),
+            stream_idle_timeout: config.stream_idle_timeout.map(|Span(timeout)| timeout),
+            max_retries: max_retries.unwrap_or(0),
+            tls,
+        })
+    }
+
+    /// Where on Vertex AI, if there.
+    fn vertex(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> Option<Location> {
+        let location_at = at.key("location");
+        if provider != ProviderType::Google {
+            if config.location.is_some() {
+                self.meaningless(&location_at, provider);
+            }
+            return None;
+        }
+        let project_at = at.key("projectId");
+        let (project, location) = match (&config.project_id, &config.location) {
+            (None, None) => return None,
+            (Some(project), Some(location)) => (project, location),
+            (Some(_), None) => {
+                let message = "required beside projectId: a region such as us-central1, or global";
+                self.required(&location_at, message);
+                return None;
+            }
+            (None, Some(_)) => {
+                self.required(&project_at, "required beside location");
+                return None;
+            }
+        };
+        let project = self.text(Some(project), &project_at)?;
+        let location = self.text(Some(location), &location_at)?;
+        if !Location::is_project(&project) {
+            let message = format!("{project:?} is not the id of a project of Google Cloud");
+            self.errors.push(&project_at, message);
+        }
+        if !Location::is_location(&location) {
+            let message = format!("{location:?} is not a location such as us-central1 or global");
+            self.errors.push(&location_at, message);
+        }
+        Some(Location::new(project, location))
+    }
+
+    fn endpoint(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        vertex: Option<&Location>,
+        at: &KeyPath,
+    ) -> Option<Endpoint> {
+        let config_at = at;
+        let at = &at.key("endpoint");
+        let mut preset = provider.preset();
+        if vertex.is_some() {
+            preset.base_path = "/v1";
+        }
+        let text = match &config.endpoint {
+            Some(_) => self.text(config.endpoint.as_ref(), at)?,
+            None => match (vertex, preset.origin) {
+                (Some(location), _) => location.origin(),
+                (None, Some(origin)) => origin.to_owned(),
+                (None, None) => {
+                    self.required(at, &format!("required for type {:?}", provider.as_str()));
+                    return None;
+                }
+            },
+        };
+        let mut endpoint = self.noted(Endpoint::parse(&text, preset.base_path), at)?;
+        if provider == ProviderType::AzureOpenai {
+            endpoint.base_path = azure::resource_path(&endpoint.base_path).to_owned();
+        }
+        if let Some(location) = vertex {
+            endpoint.base_path.push_str(&location.path());
+        }
+        if !endpoint.is_tls && config.tls.is_some() {
+            let message = "has no effect, since the endpoint is plain http; use https or remove it";
+            self.errors.push(&config_at.key("tls"), message);
+        }
+        Some(endpoint)
+    }
+
+    fn paths(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> Paths {
+        let chat = self.text(config.path.as_ref(), &at.key("path"));
+        let version_at = at.key("apiVersion");
+        let version = self.text(config.api_version.as_ref(), &version_at);
+        if provider.dialects().is_some() {
+            for (key, value) in [("path", &chat), ("apiVersion", &version)] {
+                if value.is_some() {
+                    self.meaningless(&at.key(key), provider);
+                }
+            }
+            return Paths::Dialect;
+        }
+        if provider == ProviderType::AzureOpenai {
+            if chat.is_some() {
+                self.meaningless(&at.key("path"), provider);
+            }
+            let version = version.map_or(Ok(ApiVersion::V1), |text| ApiVersion::parse(&text));
+            return Paths::Azure(self.noted(version, &version_at).unwrap_or(ApiVersion::V1));
+        }
+        if version.is_some() {
+            self.meaningless(&version_at, provider);
+        }
+        if let Some(path) = &chat {
+            self.chat_path(path, &at.key("path"));
+        }
+        Paths::OpenAi { chat }
+    }
+
+    /// A path with its query, as it goes into `:path`.
+    fn chat_path(&mut self, path: &str, at: &KeyPath) {
+        if Operation::of(path, None).is_err() {
+            let message = format!("{path:?} is not a path such as /v1/chat");
+            self.errors.push(at, message);
+            return;
+        }
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        self.noted(check_path(path), at);
+        if let Some(c) = query.chars().find(|c| !matches!(c, '!'..='~') || *c == '#') {
+            let message = format!("{c:?} cannot stand in a query; write it percent-encoded");
+            self.errors.push(at, message);
+        }
+    }
+
+    fn options(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        dialects: Option<Dialects>,
+        at: &KeyPath,
+    ) -> Options {
+        let has_claude = matches!(dialects, Some(Dialects::Anthropic | Dialects::Vertex));
+        if config.max_tokens == Some(0) {
+            self.errors.push(&at.key("maxTokens"), "must be at least 1");
+        }
+        if config.max_tokens.is_some() && !has_claude {
+            self.meaningless(&at.key("maxTokens"), provider);
+        }
+        if config.unsupported.is_some() && provider.dialects().is_none() {
+            self.meaningless(&at.key("unsupported"), provider);
+        }
+        if config.web_search.is_some() && provider.dialects().is_none() {
+            self.meaningless(&at.key("webSearch"), provider);
+        }
+        Options {
+            max_tokens: config.max_tokens.map(u64::from),
+            unsupported: config.unsupported.unwrap_or_default(),
+            has_web_search: config.web_search == Some(WebSearch::Provider),
+        }
+    }
+
+    /// The extra headers, `auth.header` and the organization among them.
+    fn headers(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> Vec<(Rc<str>, Secret)> {
+        let mut headers = BTreeMap::new();
+        let organization = [
+            ("orgId", "openai-organization", &config.org_id),
+            ("projectId", "openai-project", &config.project_id),
+        ];
+        for (key, header, value) in organization {
+            let Some(value) = value else { continue };
+            if provider == ProviderType::Google && key == "projectId" {
+                continue;
+            }
+            if !provider.has_organizations() {
+                self.meaningless(&at.key(key), provider);
+            }
+            headers.extend(
+                self.header_value(value, &at.key(key))
+                    .map(|it| (header.into(), it)),
+            );
+        }
+        let auth = config.auth.as_ref().and_then(|auth| auth.header.as_ref());
+        let maps = [
+            (config.headers.as_ref(), at.key("headers")),
+            (auth, at.key("auth").key("header")),
+        ];
+        for (map, at) in maps {
+            for (name, value) in map.into_iter().flatten() {
+                let name_at = at.key(name);
+                let name = self.header_name(name, &name_at);
+                let value = self.header_value(value, &name_at);
+                if name.as_ref().is_some_and(|name| headers.contains_key(name)) {
+                    self.errors.push(&name_at, "is set twice");
+                }
+                headers.extend(name.zip(value));
+            }
+        }
+        headers.into_iter().collect()
+    }
+
+    fn header_rules(&mut self, config: &file::BackendConfig, at: &KeyPath) -> HeaderRules {
+        let at = at.key("removeHeaders");
+        let mut removed = Vec::new();
+        for (index, pattern) in config.remove_headers.iter().flatten().enumerate() {
+            let (stem, rest) = match pattern.strip_suffix('*') {
+                Some(stem) => (stem, "*"),
+                None => (pattern.as_str(), ""),
+            };
+            let at = at.index(index);
+            if stem.contains('*') {
+                let message = format!("{pattern:?} has a '*' before its end");
+                self.errors.push(&at, message);
+            }
+            let stem = self.header_name(stem, &at);
+            removed.extend(stem.map(|stem| [&*stem, rest].concat()));
+        }
+        HeaderRules {
+            traces: config.trace_headers.unwrap_or(false),
+            removed,
+        }
+    }
+
+    fn query(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Option<Query> {
+        let query = config.auth.as_ref()?.query.as_ref()?;
+        let at = at.key("auth").key("query");
+        let mut encoded = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in query {
+            if name.is_empty() {
+                self.errors
+                    .push(&at.key(name), "the name of a parameter is empty");
+            }
+            if let Some(value) = self.secret(value, &at.key(name)) {
+                encoded.append_pair(name, &value);
+            }
+        }
+        (!query.is_empty()).then(|| Query {
+            encoded: Secret::new(encoded.finish()),
+        })
+    }
+
+    fn model(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> ModelRule {
+        let always = self.model_name(config.model.as_ref(), &at.key("model"));
+        let deployment_at = at.key("deploymentName");
+        let deployment = self.model_name(config.deployment_name.as_ref(), &deployment_at);
+        if deployment.is_some() && provider != ProviderType::AzureOpenai {
+            self.meaningless(&deployment_at, provider);
+        }
+        if deployment.is_some() && always.is_some() {
+            self.errors.push(
+                &deployment_at,
+                "cannot be combined with model: both name the deployment",
+            );
+        }
+        let always = deployment.or(always);
+        let default = self.model_name(config.default_model.as_ref(), &at.key("defaultModel"));
+        let aliases = config.model_aliases.iter().flatten();
+        let aliases = self.aliases(aliases, &at.key("modelAliases"));
+        let serves = config.models.as_ref();
+        if serves.is_some_and(Vec::is_empty) {
+            self.errors
+                .push(&at.key("models"), "an empty list would refuse every model");
+        }
+        for (index, glob) in serves.into_iter().flatten().enumerate() {
+            if glob.trim().is_empty() || glob.chars().any(char::is_control) {
+                let at = at.key("models").index(index);
+                self.errors
+                    .push(&at, format!("{glob:?} is not the name of a model"));
+            }
+        }
+        let serves = serves.map(|globs| globs.iter().map(|glob| Glob::new(glob)).collect());
+        ModelRule {
+            always,
+            default,
+            aliases,
+            restricts_to_served: serves.is_some(),
+            serves,
+            replaces_unserved: false,
+        }
+    }
+
+    fn members(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Vec<MemberRule> {
+        let mut members = Vec::new();
+        let overrides = config
+            .overrides
+            .iter()
+            .flatten()
+            .map(|it| ("overrides", it));
+        let defaults = config.defaults.iter().flatten().map(|it| ("defaults", it));
+        let mut seen = BTreeSet::new();
+        for (key, (name, value)) in overrides.chain(defaults) {
+            let at = at.key(key).key(name);
+            match name.as_str() {
+                "model" => self.errors.push(&at, "use model or defaultModel instead"),
+                "stream" => self.errors.push(&at, "is the client's to decide"),
+                // A member that is overridden needs no default.
+                _ if !seen.insert(name) => {}
+                _ => {
+                    let value: Rc<str> = Value::to_string(value).into();
+                    members.push(MemberRule {
+                        name: name.clone(),
+                        value,
+                        always: key == "overrides",
+                    });
+                }
+            }
+        }
+        members
+    }
+
+    fn tls(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Tls {
+        let at = at.key("tls");
+        let absent = file::Tls::default();
+        let tls = config.tls.as_ref().unwrap_or(&absent);
+        let insecure = tls.insecure.unwrap_or(false);
+        if insecure && tls.ca_file.is_some() {
+            self.errors
+                .push(&at.key("insecure"), "cannot be combined with caFile");
+        }
+        Tls {
+            ca_file: self.printable_text(tls.ca_file.as_ref(), &at.key("caFile")),
+            server_name: self.server_name(tls.server_name.as_ref(), &at.key("serverName")),
+            insecure,
+        }
+    }
+
+    fn server_name(&mut self, template: Option<&Template>, at: &KeyPath) -> Option<String> {
+        let text = self.text(template, at)?;
+        let host = Host::parse(&text).map_err(|why| format!("{text:?}: {why}"));
+        Some(self.noted(host, at)?.to_string())
+    }
+
+    pub(super) fn meaningless(&mut self, at: &KeyPath, provider: ProviderType) {
+        let message = format!("is not valid for type {:?}", provider.as_str());
+        self.errors.push(at, message);
+    }
+}
+
+fn unchecked(config: &file::BackendConfig) -> Vec<&'static Definition> {
+    let listed = config.operations.iter().flatten();
+    listed
+        .map(|UncheckedOperation(operation)| *operation)
+        .collect()
+}
+
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
