@@ -10,11 +10,12 @@
 use std::collections::BTreeSet;
 
 use crate::api::{ClientApi, Model};
-use crate::config::{Backend, Destination, Gateway};
+use crate::backend::Backend;
+use crate::gateway::Gateway;
 use crate::model::{Asked, Choice, Renaming};
 use crate::operation::{Kind, ModelMember, Operation};
 use crate::refusal::{LocalReply, Refusal};
-use crate::route::{Model as AskedFor, Route, path_is_below};
+use crate::route::{Destination, Model as AskedFor, Route, path_is_below};
 
 /// Who knows the models below a base path.
 #[derive(Clone, Debug)]

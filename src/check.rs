@@ -11,11 +11,12 @@ mod excerpt;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::excerpt::excerpt;
-use crate::config::value::{BackendType, Strategy};
+use crate::config::value::BackendType;
 use crate::config::yaml::{self, Places};
 use crate::config::{
     self, ConfigError, ConfigErrors, Environment, KeyPath, Position, Subject, file,
 };
+use crate::pool::Strategy;
 use crate::render::Source;
 use crate::route;
 

@@ -17,7 +17,7 @@
 //! * A reply that is neither an error nor translated is never read, held or counted; a translated
 //!   stream stays a stream.
 //! * Every attempt starts from what the client sent: host, path, length, body.
-//! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`](crate::config::Auth).
+//! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`](crate::backend::Auth).
 
 mod address;
 mod admission;
@@ -44,12 +44,13 @@ use self::original::Original;
 use self::reply::{Head, Reply};
 use crate::api::openai::OpenAi;
 use crate::api::{self, ClientApi};
+use crate::backend::{Auth, Backend};
 use crate::budget::{Budget, Share};
 use crate::catalog::{self, Listing};
-use crate::config::{Auth, Backend, Gateway, Placement, Role};
 use crate::contract::{self, ADAPTED_HEADER, BACKEND_HEADER, SCHEME_HEADER};
 use crate::failure::Failure;
 use crate::firewall;
+use crate::gateway::{Gateway, Placement, Role};
 use crate::headers::{HeaderEdit, Headers, KeptHeaders};
 use crate::json::{Blank, Splice};
 use crate::operation::table::{Definition, Media};

@@ -76,14 +76,19 @@ pub mod refusal;
 pub mod relay;
 pub mod usage;
 
-// Decisions, by the configuration.
+// A gateway and its parts, valid by construction.
+pub mod backend;
 pub mod catalog;
-pub mod config;
-pub mod exchange;
+pub mod endpoint;
+pub mod gateway;
 pub mod pool;
 pub mod rewrite;
 pub mod route;
 pub mod token;
+
+// Decisions, by the configuration.
+pub mod config;
+pub mod exchange;
 
 // Entry points: a command natively, a filter in Envoy.
 #[cfg(not(target_family = "wasm"))]

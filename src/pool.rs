@@ -27,8 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use crate::config::value::Strategy;
-use crate::config::{Auth, Backend};
+use crate::backend::{Auth, Backend};
 use crate::name::BackendName;
 use crate::operation::Kind;
 
@@ -49,6 +48,18 @@ pub struct Pool {
     members: Vec<Member>,
     /// Every order that has a cluster.
     orders: Vec<Rc<Order>>,
+}
+
+/// By what a pool chooses which of its members is asked first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// Who has answered fastest lately.
+    Latency,
+    /// Whose turn it is.
+    RoundRobin,
+    /// Whose turn it is, by shares.
+    #[default]
+    Weighted,
 }
 
 /// A member of a pool.
@@ -561,7 +572,7 @@ const MAX_TOKEN_SOURCES: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Gateway;
+    use crate::gateway::Gateway;
 
     /// A pool of these members, in the words of a configuration.
     fn pool(keys: &str, members: &[&str]) -> Rc<Pool> {

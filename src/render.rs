@@ -17,14 +17,13 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 
 pub use self::templates::Variable;
+use crate::backend::{Auth, Backend};
 use crate::config::value::ByteSize;
-use crate::config::{
-    Auth, Backend, ConfigErrors, Destination, Environment, Gateway, KeyPath, Placement, Role, file,
-    parse_file,
-};
+use crate::config::{ConfigErrors, Environment, KeyPath, file, parse_file};
+use crate::gateway::{Gateway, Placement, Role};
 use crate::name::BackendName;
 use crate::pool::Pool;
-use crate::route::Route;
+use crate::route::{Destination, Route};
 use crate::token;
 
 /// A configuration that is ready to be rendered.

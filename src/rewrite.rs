@@ -23,7 +23,7 @@
 
 use std::borrow::Cow;
 
-use crate::config::Backend;
+use crate::backend::Backend;
 use crate::operation::Operation;
 use crate::route::Route;
 
@@ -106,7 +106,8 @@ const VERSION: &str = "/v1";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Destination, Gateway};
+    use crate::gateway::Gateway;
+    use crate::route::Destination;
 
     /// What the module writes for a client's path, and what Envoy's route makes of it.
     fn sent(route: &str, backend: &str, client: &str, in_place: bool) -> (String, String) {

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::Destination;
+use crate::backend::Backend;
 use crate::host::{self, InvalidHost};
 use crate::model::{Aliases, Glob};
-use crate::name::RouteName;
+use crate::name::{BackendName, RouteName};
+use crate::pool::Pool;
 
 /// Requests that go to one backend: everything that is given must match.
 #[derive(Clone, Debug)]
@@ -36,6 +37,33 @@ pub struct Route {
     pub model: Option<Rc<str>>,
     /// The name of Envoy's route for these requests, or what it begins with, before a `*`.
     pub envoy_route: Option<Rc<str>>,
+}
+
+/// Where a route leads.
+#[derive(Clone, Debug)]
+pub enum Destination {
+    /// To one backend.
+    Backend(Rc<Backend>),
+    /// To one of several.
+    Pool(Rc<Pool>),
+}
+
+impl Destination {
+    /// The name.
+    pub fn name(&self) -> &BackendName {
+        match self {
+            Self::Backend(backend) => &backend.name,
+            Self::Pool(pool) => &pool.name,
+        }
+    }
+
+    /// The backend, or every one of the pool, in file order.
+    pub fn backends(&self) -> Vec<&Rc<Backend>> {
+        match self {
+            Self::Backend(backend) => vec![backend],
+            Self::Pool(pool) => pool.members().iter().map(|it| &it.backend).collect(),
+        }
+    }
 }
 
 /// A host name, or every name below one.

@@ -36,7 +36,7 @@ use sha2::{Digest, Sha256};
 pub use self::answer::Answer;
 use self::record::{Fresh, Record};
 pub use self::service_account::{ServiceAccount, Signer};
-use crate::config::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::secret::Secret;
 use crate::shared::{Expected, Shared};
 

@@ -9,14 +9,17 @@ mod routes;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::endpoint::Address;
 use super::error::{ConfigErrors, KeyPath};
+use super::file;
 use super::read::nearest;
 use super::value::Template;
-use super::{Backend, Destination, Gateway, file};
+use crate::backend::Backend;
+use crate::endpoint::Address;
+use crate::gateway::Gateway;
 use crate::model::Aliases;
 use crate::name::BackendName;
 use crate::pool::Pool;
+use crate::route::Destination;
 use crate::secret::Secret;
 
 /// Where `${NAME}` comes from.

@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+pub use super::read::List;
 use super::read::{FromValue, keys};
-use super::value::{
-    BackendType, ByteSize, Failure, Role, Span, Strategy, Template, UncheckedOperation,
-};
+use super::value::{BackendType, ByteSize, Failure, Span, Template, UncheckedOperation, WebSearch};
+use crate::gateway::{Placement, Role};
+use crate::pool::Strategy;
+use crate::provider::adapt::Policy;
 
 keys! {
     /// An LLM gateway: which requests go to which provider.
@@ -287,7 +289,3 @@ impl Gateway {
         self.to_value().unwrap_or_default()
     }
 }
-
-pub use super::read::List;
-pub use super::value::{Placement, WebSearch};
-pub use crate::provider::adapt::Policy;

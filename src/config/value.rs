@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::error::{ConfigErrors, KeyPath};
 use super::read::{FromValue, expected, nearest};
+use crate::gateway::{Placement, Role};
 use crate::operation::table::{Definition, ModelPlace};
+use crate::pool::Strategy;
 use crate::provider::ProviderType;
 use crate::provider::adapt::Policy;
 
@@ -246,16 +248,6 @@ impl FromValue for ByteSize {
     }
 }
 
-/// Where the module sits in Envoy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Placement {
-    /// In the HTTP connection manager: once per request, before routing.
-    #[default]
-    Listener,
-    /// On a cluster: once per attempt, after a host was picked.
-    Upstream,
-}
-
 impl Placement {
     const ALL: [(&'static str, Self); 2] =
         [("listener", Self::Listener), ("upstream", Self::Upstream)];
@@ -356,16 +348,6 @@ impl FromValue for UncheckedOperation {
     }
 }
 
-/// What one instance of the module does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
-    /// It chooses where a request goes, and leaves the request as it is.
-    Choose,
-    /// It makes a request one to its backend.
-    #[default]
-    Send,
-}
-
 impl Role {
     const ALL: [(&'static str, Self); 2] = [("choose", Self::Choose), ("send", Self::Send)];
 }
@@ -378,18 +360,6 @@ impl FromValue for Role {
     fn to_value(&self) -> Option<Value> {
         choice_name(&Self::ALL, self)
     }
-}
-
-/// By what a pool chooses which of its members is asked first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Strategy {
-    /// Who has answered fastest lately.
-    Latency,
-    /// Whose turn it is.
-    RoundRobin,
-    /// Whose turn it is, by shares.
-    #[default]
-    Weighted,
 }
 
 impl Strategy {
@@ -542,9 +512,10 @@ mod schema {
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
     use super::{
-        BackendType, ByteSize, Failure, Placement, Policy, Role, Span, Strategy, Template,
-        UncheckedOperation, WebSearch,
+        BackendType, ByteSize, Failure, Policy, Span, Template, UncheckedOperation, WebSearch,
     };
+    use crate::gateway::{Placement, Role};
+    use crate::pool::Strategy;
 
     macro_rules! schema {
         ($type:ty, $name:literal, $schema:expr) => {

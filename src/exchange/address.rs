@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::body::OfRoute;
-use crate::config::{Auth, Backend, Destination, Gateway, KeyHeader, Placement};
+use crate::backend::{Auth, Backend, KeyHeader};
 use crate::contract::{ATTEMPTS_HEADER, BACKEND_HEADER, RouteMetadata, SCHEME_HEADER};
 use crate::firewall;
+use crate::gateway::{Gateway, Placement};
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::model::Renaming;
 use crate::operation::Operation;
@@ -15,7 +16,7 @@ use crate::pool::health::{self, Outcome, Record};
 use crate::pool::{Order, Pool};
 use crate::provider::PathError;
 use crate::refusal::Refusal;
-use crate::route::{self, Routed};
+use crate::route::{self, Destination, Routed};
 
 /// Where a request goes.
 pub struct Target {

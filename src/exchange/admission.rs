@@ -5,7 +5,7 @@
 //! refused: a rule that a client can step around by a media type, a method or a path is none.
 
 use super::{can_be_json, media_type, takes_body};
-use crate::config::Backend;
+use crate::backend::Backend;
 use crate::form::Boundary;
 use crate::headers::Headers;
 use crate::operation::table::{Definition, Media, ModelPlace};

@@ -34,7 +34,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::foreign::ForeignMembers;
-use crate::config::Backend;
+use crate::backend::Backend;
 use crate::headers::HeaderEdit;
 use crate::json::{self, Blank, Event, Scanner, Splice, ValueText};
 use crate::model::{Asked, Choice, ModelRule, Renaming, Unusable};
@@ -572,12 +572,12 @@ impl BodyEdit {
         waits_for_model || self.scanner.position() <= MAX_HELD_BYTES
     }
 
-    fn rule(&self, member: usize) -> Option<&crate::config::MemberRule> {
+    fn rule(&self, member: usize) -> Option<&crate::backend::MemberRule> {
         self.backend.members.get(member.checked_sub(FIRST_RULE)?)
     }
 
     /// The same, where the other name of a limit may have the rule.
-    fn rule_for(&self, member: usize) -> Option<&crate::config::MemberRule> {
+    fn rule_for(&self, member: usize) -> Option<&crate::backend::MemberRule> {
         let own = self.rule(member);
         let limits = self.limits.as_ref();
         let other = limits

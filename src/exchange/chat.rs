@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use super::body::{self, BodyEdit, Edit as _, OfRoute, Pushed};
 use crate::api::{self, ClientApi, ReplyWriter, Stamp};
+use crate::backend::Backend;
 use crate::chat::{CallStyle, Request};
-use crate::config::Backend;
 use crate::embed;
 use crate::json;
 use crate::model;
@@ -328,7 +328,7 @@ const MAX_CHUNKS_BYTES: usize = 2 * MAX_EVENT_BYTES;
 mod tests {
     use super::*;
     use crate::api::openai::OpenAi;
-    use crate::config::Gateway;
+    use crate::gateway::Gateway;
     use crate::model::{Aliases, Renaming};
 
     /// What comes of a body, read at once or by way of its text.

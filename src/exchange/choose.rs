@@ -9,15 +9,15 @@ use std::time::Duration;
 use super::asked::{MAX_SEARCHED_BYTES, Search};
 use super::body::OfRoute;
 use super::{Surroundings, admission};
-use crate::config::{Destination, Gateway};
 use crate::contract::{ATTEMPTS_HEADER, CLUSTER_HEADER, ROUTE_HEADER, SELECTION_HEADERS};
+use crate::gateway::Gateway;
 use crate::headers::{HeaderEdit, Headers};
 use crate::model::Renaming;
 use crate::operation::{Kind, ModelMember, Operation, check_path};
 use crate::pool::health::{self, Record};
 use crate::pool::{Members, Order, Pool};
 use crate::refusal::Refusal;
-use crate::route::{self, Model, Routed};
+use crate::route::{self, Destination, Model, Routed};
 
 /// What is to be told.
 pub enum Chosen {

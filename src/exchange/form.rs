@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::body::{Edit, OfRoute, Pushed, new_model};
-use crate::config::Backend;
+use crate::backend::Backend;
 use crate::form::{Boundary, Event, Scanner};
 use crate::headers::HeaderEdit;
 use crate::json::Splice;

@@ -6,7 +6,8 @@ use log::{info, warn};
 
 use super::host::{self, Buffer, HeaderMap};
 use super::{Errand, Host};
-use crate::config::{Auth, Gateway};
+use crate::backend::Auth;
+use crate::gateway::Gateway;
 use crate::headers::Headers;
 use crate::protobuf::{self, Field, Message};
 use crate::token::{Answer, Call, Keeper, Outcome, Signer};

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::source::{Node, one_line};
-use crate::config::{Address, KeyPath};
+use crate::config::KeyPath;
+use crate::endpoint::Address;
 use crate::name::BackendName;
 use crate::provider::ProviderType;
 use crate::render::yaml::{self, Layout};

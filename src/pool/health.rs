@@ -399,7 +399,7 @@ pub fn report_unresolved(pool: &Pool, order: &Order, place: usize, shared: &dyn 
 /// them if none has, so that the client gets the reason.
 pub fn with_credentials(pool: &Pool, eligible: Members, shared: &dyn Shared, now: u64) -> Members {
     let usable = pool.members_where(|member| match &member.backend.auth {
-        crate::config::Auth::Token(..) => {
+        crate::backend::Auth::Token(..) => {
             token::has_token(shared, member.backend.name.as_str(), now)
         }
         _ => true,
@@ -472,7 +472,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::config::Gateway;
+    use crate::gateway::Gateway;
     use crate::shared::Memory;
 
     const MILLISECOND: u64 = 1_000_000;

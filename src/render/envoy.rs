@@ -22,7 +22,7 @@ pub use self::route::has_metadata;
 pub(super) use self::route::{UNSENT, hosts};
 use super::Source;
 use super::yaml::{Layout, document};
-use crate::config::{Address, Endpoint};
+use crate::endpoint::{Address, Endpoint};
 
 /// What the configuration of the gateway does not say, since it concerns the machine.
 #[derive(Clone, Debug)]

@@ -25,7 +25,8 @@ use super::kubernetes::{
     self, GATEWAY_API, Module, Origin, accepted, http_matches, prefix, removed, resource, with,
 };
 use super::yaml::{self, Layout};
-use crate::config::{Backend, ConfigErrors, KeyPath};
+use crate::backend::Backend;
+use crate::config::{ConfigErrors, KeyPath};
 use crate::contract::{RETRIABLE_STATUSES, SCHEME_HEADER, SERVER_ERRORS};
 
 /// What the configuration of the gateway does not say, since it concerns the cluster.

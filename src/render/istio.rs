@@ -29,7 +29,8 @@ use super::envoy::{UNSENT, hosts as hosts_regex, seconds};
 use super::kubernetes::routing::{self, Way, literal};
 use super::kubernetes::{self, Module, accepted, http_matches, prefix, removed, resource, with};
 use crate::api::openai::OpenAi;
-use crate::config::{Backend, ConfigErrors, KeyPath};
+use crate::backend::Backend;
+use crate::config::{ConfigErrors, KeyPath};
 use crate::contract::{RETRIABLE_STATUSES, SCHEME_HEADER, SERVER_ERRORS};
 use crate::refusal::Refusal;
 

@@ -17,7 +17,9 @@ use self::routing::Conditions;
 use super::Source;
 use super::envoy::hosts;
 use super::yaml::{self, Layout};
-use crate::config::{Address, Auth, Backend, ConfigErrors, KeyPath};
+use crate::backend::{Auth, Backend};
+use crate::config::{ConfigErrors, KeyPath};
+use crate::endpoint::Address;
 
 /// Where a home gets the module.
 #[derive(Clone, Debug, PartialEq, Eq)]

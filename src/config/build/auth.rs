@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use super::super::endpoint::Endpoint;
 use super::super::error::KeyPath;
+use super::super::file;
 use super::super::value::Template;
-use super::super::{Auth, KeyHeader, file};
 use super::{Build, UNPRINTABLE, is_header_value};
+use crate::backend::{Auth, KeyHeader};
+use crate::endpoint::Endpoint;
 use crate::provider::{KeyPlace, ProviderType};
 use crate::secret::Secret;
 use crate::token::{self, Credential, ServiceAccount};

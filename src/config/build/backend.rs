@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::endpoint::{Address, Endpoint, check_path};
 use super::super::error::KeyPath;
+use super::super::file;
 use super::super::value::{BackendType, Span, Template, UncheckedOperation, WebSearch};
-use super::super::{Backend, MemberRule, Query, Tls, file};
 use super::{Backends, Build};
+use crate::backend::{Backend, MemberRule, Query, Tls};
+use crate::endpoint::{Address, Endpoint, check_path};
 use crate::firewall::HeaderRules;
 use crate::host::Host;
 use crate::json::Watched;

@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use super::super::error::KeyPath;
-use super::super::value::Role;
-use super::super::{Backend, EnvoyRoutes, Placement, Plugin, file};
+use super::super::file;
 use super::{Backends, Build};
+use crate::backend::Backend;
+use crate::gateway::{EnvoyRoutes, Placement, Plugin, Role};
 use crate::operation::Operation;
 use crate::provider::Paths;
 

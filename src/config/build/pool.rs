@@ -5,10 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::error::KeyPath;
-use super::super::value::{BackendType, Failure, Role, Span};
-use super::super::{Backend, Placement, file};
+use super::super::file;
+use super::super::value::{BackendType, Failure, Span};
 use super::backend::DEFAULT_TIMEOUT;
 use super::{Backends, Build};
+use crate::backend::Backend;
+use crate::gateway::{Placement, Role};
 use crate::model::Glob;
 use crate::name::BackendName;
 use crate::pool::{self, FallbackOn, MAX_MEMBERS, Pool};

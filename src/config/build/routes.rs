@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::super::endpoint::check_path;
 use super::super::error::KeyPath;
+use super::super::file;
 use super::super::value::{BackendType, Span, Template};
-use super::super::{Destination, file};
 use super::{Backends, Build, METHODS, UNPRINTABLE, is_header_value};
+use crate::endpoint::check_path;
 use crate::host::InvalidHost;
 use crate::model::{Aliases, Glob};
 use crate::name::RouteName;
 use crate::operation::Operation;
 use crate::pool::Pool;
-use crate::route::{self, Route};
+use crate::route::{self, Destination, Route};
 
 impl Build<'_> {
     pub(super) fn routes(

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::super::Source;
 use super::{Machine, circuit_breakers, extension, module, seconds, socket_address, typed};
-use crate::config::{Address, Backend, Tls};
+use crate::backend::{Backend, Tls};
 use crate::contract::{BACKEND_MEMBER, METADATA_NAMESPACE};
+use crate::endpoint::Address;
 use crate::token;
 
 /// The cluster of one backend.

@@ -10,17 +10,18 @@ use super::super::Source;
 use super::{NAME, aggregate, seconds};
 use crate::api::ClientApi;
 use crate::api::openai::OpenAi;
+use crate::backend::Backend;
 use crate::catalog::{self, Listing};
-use crate::config::{Backend, Destination, Gateway};
 use crate::contract::{
     CLUSTER_HEADER, METADATA_NAMESPACE, RETRIABLE_STATUSES, ROUTE_HEADER, RouteMetadata,
     SELECTION_HEADERS, SERVER_ERRORS,
 };
+use crate::gateway::Gateway;
 use crate::model::Renaming;
 use crate::operation::Operation;
 use crate::pool::Pool;
 use crate::refusal::{LocalReply, Refusal};
-use crate::route::{ByPath, Host, Route};
+use crate::route::{ByPath, Destination, Host, Route};
 
 /// The routes.
 pub fn table(source: &Source) -> Value {

@@ -9,7 +9,9 @@ use super::super::Source;
 use super::super::envoy::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT, seconds};
 use super::super::kubernetes::{self, resource, with};
 use super::{MAX_CONNECT_TIMEOUT, Mesh, NETWORKING, Proxies};
-use crate::config::{Address, Backend, ConfigErrors};
+use crate::backend::Backend;
+use crate::config::ConfigErrors;
+use crate::endpoint::Address;
 
 /// A host and a port of Istio's registry that lead to a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]

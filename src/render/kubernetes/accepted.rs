@@ -220,7 +220,7 @@ pub fn download(text: &str) -> Result<(), String> {
 }
 
 /// Notes hosts that no resource can have: of the endpoint, and of the address, if there is one.
-fn check_hosts(source: &Source, backend: &crate::config::Backend, errors: &mut ConfigErrors) {
+fn check_hosts(source: &Source, backend: &crate::backend::Backend, errors: &mut ConfigErrors) {
     let at = place(source, backend).key("config");
     let named = [
         ("endpoint", Some(&backend.endpoint.address)),

@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::super::Source;
+use crate::backend::{Auth, Backend};
 use crate::catalog::{self, Listing};
-use crate::config::{Auth, Backend, ConfigErrors, Destination, KeyPath};
+use crate::config::{ConfigErrors, KeyPath};
 use crate::rewrite::{self, Rewrite};
-use crate::route::{self, Host, Route};
+use crate::route::{self, Destination, Host, Route};
 
 /// A way of requests to one backend.
 #[derive(Clone, Debug)]

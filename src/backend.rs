@@ -1,0 +1,124 @@
+//! A backend, valid by construction: where a provider is, how it authenticates, what its API is.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::endpoint::{Address, Endpoint};
+use crate::firewall::HeaderRules;
+use crate::json::Watched;
+use crate::model::ModelRule;
+use crate::name::BackendName;
+use crate::operation::table::Definition;
+use crate::provider::dialect::Options;
+use crate::provider::{Dialects, Paths, ProviderType};
+use crate::secret::Secret;
+use crate::token;
+
+/// One provider account or server.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its name.
+    pub name: BackendName,
+    /// Its kind.
+    pub provider: ProviderType,
+    /// Where it lives.
+    pub endpoint: Endpoint,
+    /// Where to connect instead.
+    pub address: Option<Address>,
+    /// How its paths are made.
+    pub paths: Paths,
+    /// What its models speak; `None`: OpenAI's dialect.
+    pub dialects: Option<Dialects>,
+    /// How chat completions are translated, where the provider has a dialect of its own.
+    pub options: Options,
+    /// What to do about the body's `model`.
+    pub model: ModelRule,
+    /// The operations that pass although their model cannot be checked.
+    pub unchecked: Vec<&'static Definition>,
+    /// What to do about other members of the body, without `model` and `stream`.
+    pub members: Vec<MemberRule>,
+    /// The members of a body to look at: `model`, `stream`, those of `members`, in order, and
+    /// the names of [`crate::provider::LimitName`] where one may have to be replaced.
+    pub watched: Watched,
+    /// Who authenticates, and how.
+    pub auth: Auth,
+    /// Headers to set: lower-case name and value. None of them is in `auth`.
+    pub headers: Vec<(Rc<str>, Secret)>,
+    /// Which of a client's headers pass, beside what holds everywhere.
+    pub header_rules: HeaderRules,
+    /// Query parameters that authenticate.
+    pub query: Option<Query>,
+    /// Time to the first byte of the reply, per attempt.
+    pub timeout: Duration,
+    /// The same for streams, outside of pools.
+    pub first_byte_timeout: Option<Duration>,
+    /// Time between two bytes of a reply.
+    pub stream_idle_timeout: Option<Duration>,
+    /// Extra attempts.
+    pub max_retries: u32,
+    /// TLS, where the endpoint uses it.
+    pub tls: Tls,
+}
+
+impl Backend {
+    /// The same backend without what authenticates at it, and without the headers that it gets.
+    pub fn without_credentials(&self) -> Self {
+        Self {
+            auth: Auth::Nobody,
+            headers: Vec::new(),
+            query: None,
+            ..self.clone()
+        }
+    }
+}
+
+/// Who authenticates at the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// We do: with this header, where it is not among [`Backend::headers`] or in the query.
+    Gateway(Option<(Rc<str>, Secret)>),
+    /// The client does: its own credential is passed on in this header.
+    Client(KeyHeader),
+    /// Nobody: the provider knows no keys.
+    Nobody,
+    /// We do, with an access token in this header.
+    Token(KeyHeader, Rc<token::Source>),
+}
+
+/// The header in which a provider expects its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyHeader {
+    /// Lower case.
+    pub name: Rc<str>,
+    /// What stands before the key, its space included.
+    pub prefix: Rc<str>,
+}
+
+/// Query parameters that are added to every path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// Names and values, encoded: `a=b&c=d`.
+    pub encoded: Secret,
+}
+
+/// What to do about one member of a JSON body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberRule {
+    /// The member's name.
+    pub name: String,
+    /// Its value as JSON text.
+    pub value: Rc<str>,
+    /// Whether it is written always, or only where the client's is absent or `null`.
+    pub always: bool,
+}
+
+/// TLS towards a provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// CA certificates (PEM) instead of the system's.
+    pub ca_file: Option<String>,
+    /// The name for SNI and certificate instead of the endpoint's host.
+    pub server_name: Option<String>,
+    /// Whether the certificate goes unchecked.
+    pub insecure: bool,
+}
