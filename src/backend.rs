@@ -9,8 +9,7 @@ use crate::json::Watched;
 use crate::model::ModelRule;
 use crate::name::BackendName;
 use crate::operation::table::Definition;
-use crate::provider::dialect::Options;
-use crate::provider::{Dialects, Paths, ProviderType};
+use crate::provider::{ProviderType, Wire};
 use crate::secret::Secret;
 use crate::token;
 
@@ -25,12 +24,8 @@ pub struct Backend {
     pub endpoint: Endpoint,
     /// Where to connect instead.
     pub address: Option<Address>,
-    /// How its paths are made.
-    pub paths: Paths,
-    /// What its models speak; `None`: OpenAI's dialect.
-    pub dialects: Option<Dialects>,
-    /// How chat completions are translated, where the provider has a dialect of its own.
-    pub options: Options,
+    /// What its API is.
+    pub wire: Wire,
     /// What to do about the body's `model`.
     pub model: ModelRule,
     /// The operations that pass although their model cannot be checked.
@@ -40,9 +35,9 @@ pub struct Backend {
     /// The members of a body to look at: `model`, `stream`, those of `members`, in order, and
     /// the names of [`crate::provider::LimitName`] where one may have to be replaced.
     pub watched: Watched,
-    /// Who authenticates, and how.
+    /// How it authenticates.
     pub auth: Auth,
-    /// Headers to set: lower-case name and value. None of them is in `auth`.
+    /// Headers to set: lower-case name and value. None of them is the header of `auth`.
     pub headers: Vec<(Rc<str>, Secret)>,
     /// Which of a client's headers pass, beside what holds everywhere.
     pub header_rules: HeaderRules,
@@ -64,7 +59,7 @@ impl Backend {
     /// The same backend without what authenticates at it, and without the headers that it gets.
     pub fn without_credentials(&self) -> Self {
         Self {
-            auth: Auth::Nobody,
+            auth: Auth::None,
             headers: Vec::new(),
             query: None,
             ..self.clone()
@@ -72,17 +67,30 @@ impl Backend {
     }
 }
 
-/// Who authenticates at the provider.
+/// How a backend authenticates at its provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Auth {
-    /// We do: with this header, where it is not among [`Backend::headers`] or in the query.
-    Gateway(Option<(Rc<str>, Secret)>),
-    /// The client does: its own credential is passed on in this header.
+    /// With the client's own credential, in this header.
     Client(KeyHeader),
-    /// Nobody: the provider knows no keys.
-    Nobody,
-    /// We do, with an access token in this header.
+    /// With what is among [`Backend::headers`] or in [`Backend::query`].
+    Configured,
+    /// With the gateway's key: the header's name, lower case, and its whole value.
+    Key(Rc<str>, Secret),
+    /// Not at all: the provider has no keys.
+    None,
+    /// With an access token of the gateway's, in this header.
     Token(KeyHeader, Rc<token::Source>),
+}
+
+impl Auth {
+    /// The header that it sets, beside [`Backend::headers`].
+    pub fn header(&self) -> Option<&str> {
+        match self {
+            Self::Client(header) | Self::Token(header, _) => Some(&header.name),
+            Self::Key(name, _) => Some(name),
+            Self::Configured | Self::None => None,
+        }
+    }
 }
 
 /// The header in which a provider expects its key.

@@ -136,7 +136,7 @@ fn is_same_server(one: &Backend, other: &Backend) -> bool {
 /// Whether all requests of a route go to one backend that speaks OpenAI's dialect.
 fn is_plain(route: &Route) -> bool {
     match &route.to {
-        Destination::Backend(backend) => backend.dialects.is_none() && !route.needs_model(),
+        Destination::Backend(backend) => !backend.wire.is_translated() && !route.needs_model(),
         Destination::Pool(_) => false,
     }
 }

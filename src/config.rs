@@ -4,8 +4,10 @@
 //! what they mean, with variables expanded, defaults filled in and names resolved.
 
 mod build;
+pub mod defaults;
 mod error;
 pub mod file;
+pub mod keys;
 mod protobuf;
 pub(crate) mod read;
 #[cfg(not(target_family = "wasm"))]

@@ -58,8 +58,8 @@ use crate::operation::{Kind, ModelMember, Operation, check_path};
 use crate::patience::{Event, Limit, MAX_BODY_PAUSE, MAX_ERROR_PAUSE};
 use crate::pool::Turns;
 use crate::pool::health::{self, Outcome};
-use crate::provider::dialect::Encoded;
-use crate::provider::{Dialects, PathError};
+use crate::provider::dialect::{Encoded, Options};
+use crate::provider::{Dialects, PathError, Wire};
 use crate::refusal::{JSON, LocalReply, Refusal};
 use crate::rewrite::{self, Rewrite};
 use crate::route::{Model, Route, path_is_below};
@@ -240,6 +240,7 @@ struct Waiting {
     backend: Rc<Backend>,
     of_route: OfRoute,
     dialects: Dialects,
+    options: Options,
 }
 
 impl Exchange {
@@ -650,12 +651,7 @@ impl Exchange {
         let mut edits = Vec::new();
         if let Some(backend) = &self.backend {
             let configured = backend.headers.iter().map(|(name, _)| &**name);
-            let key = match &backend.auth {
-                Auth::Client(header) | Auth::Token(header, _) => Some(&*header.name),
-                Auth::Gateway(key) => key.as_ref().map(|(name, _)| &**name),
-                Auth::Nobody => None,
-            };
-            let configured = configured.chain(key);
+            let configured = configured.chain(backend.auth.header());
             let rules = &backend.header_rules;
             firewall::withhold_trailers_from_provider(trailers, rules, configured, &mut edits);
         }
@@ -1152,7 +1148,7 @@ impl Exchange {
             (rewrite, internal)
         });
 
-        if let Some(dialects) = backend.dialects {
+        if let Wire::Translated(dialects, options) = backend.wire {
             if !ends {
                 admission::check_encoding(headers)?;
             }
@@ -1165,6 +1161,7 @@ impl Exchange {
                 backend,
                 of_route: target.of_route,
                 dialects,
+                options,
             };
             return self.start_chat(waiting, &operation, method, ends, edits);
         }
@@ -1175,7 +1172,7 @@ impl Exchange {
             operation: &operation,
             headers,
             ends,
-            reads_forms: backend.paths.name_models(),
+            reads_forms: backend.wire.has_model_in_path(),
         };
         let body = match is_restricted {
             true => request.restricted(&backend)?,
@@ -1208,7 +1205,7 @@ impl Exchange {
             Err(error) => return Err(address::unaddressable(error, model)),
         };
         let needs_model = upstream.is_none();
-        let keeps_model = backend.paths.keeps_model(&operation);
+        let keeps_model = backend.wire.keeps_model(&operation);
         let mut step = Step {
             headers: address::edits(&self.gateway, &backend, upstream, headers, surroundings)?,
             ..Step::default()
@@ -1293,6 +1290,7 @@ impl Exchange {
             backend,
             of_route,
             dialects,
+            options,
         } = waiting;
         let call = match operation.kind() {
             Kind::ChatCompletions => Some(Call::Chat),
@@ -1306,7 +1304,8 @@ impl Exchange {
         match (operation.kind(), call) {
             (_, Some(_)) if method == "POST" && ends => Err(Refusal::MissingBody),
             (_, Some(call)) if method == "POST" => {
-                let request = ChatRequest::new(backend, dialects, self.api, call, of_route);
+                let request =
+                    ChatRequest::new(backend, dialects, options, self.api, call, of_route);
                 self.request = Request::ExpectChat(Box::new(request));
                 Ok(Step {
                     headers,

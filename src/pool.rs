@@ -293,7 +293,7 @@ impl Pool {
 
     /// The members that support an operation.
     pub fn supporting(&self, kind: Kind) -> Members {
-        let supports = |backend: &Backend| match (backend.dialects, kind) {
+        let supports = |backend: &Backend| match (backend.wire.dialects(), kind) {
             (None, _) | (Some(_), Kind::ChatCompletions) => true,
             (Some(dialects), Kind::Embeddings) => dialects.have_embeddings(),
             (Some(_), _) => false,
@@ -409,8 +409,9 @@ impl Pool {
     /// that list it, alone if the route restricts the model, else with those without rules.
     fn admitting_sets(&self) -> Vec<Members> {
         let all = Members::all(self.members.len());
-        let unrestricted = self
-            .members_where(|it| it.backend.dialects.is_some() || !it.backend.model.is_restricted());
+        let unrestricted = self.members_where(|it| {
+            it.backend.wire.is_translated() || !it.backend.model.is_restricted()
+        });
         let backends = self.members.iter().map(|it| &it.backend);
         let unchecked = backends.flat_map(|it| it.unchecked.iter());
         let by_unchecked = unchecked.flat_map(|operation| {

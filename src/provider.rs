@@ -11,14 +11,14 @@ pub mod gemini;
 pub mod members;
 pub mod openai;
 pub mod vertex;
+mod wire;
 
 use std::borrow::Cow;
 
 use self::anthropic::Anthropic;
-use self::azure::ApiVersion;
 use self::dialect::Dialect;
 use self::gemini::Gemini;
-use crate::operation::{Kind, Operation};
+pub use self::wire::Wire;
 
 /// What kind of provider a backend is: a backend's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,11 +174,6 @@ impl ProviderType {
             Self::Google => Some(Dialects::Gemini),
             _ => None,
         }
-    }
-
-    /// Whether `OpenAI-Organization` and `OpenAI-Project` mean something to it.
-    pub fn has_organizations(self) -> bool {
-        self == Self::Openai
     }
 
     /// By which name it takes the limit of an answer.
@@ -344,82 +339,6 @@ impl ProviderType {
             // https://docs.x.ai/docs/api-reference
             Self::Xai => row("xai", Some("https://api.x.ai"), "/v1", Bearer),
         }
-    }
-}
-
-/// How the paths of a backend are made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Paths {
-    /// As Azure has them.
-    Azure(ApiVersion),
-    /// As the translated request says.
-    Dialect,
-    /// The base path and the operation's suffix; chat completions may have a path of their own.
-    OpenAi {
-        /// The full path for chat completions, with its query, where it is irregular.
-        chat: Option<String>,
-    },
-}
-
-impl Paths {
-    /// The path of an operation, with its query. `base` is the endpoint's own path.
-    ///
-    /// # Errors
-    ///
-    /// When the model is part of it and is not known, or does not fit there.
-    pub fn path(
-        &self,
-        base: &str,
-        operation: &Operation<'_>,
-        model: Option<&str>,
-    ) -> Result<String, PathError> {
-        match self {
-            Self::Azure(version) => Ok([base, &version.path(operation, model)?].concat()),
-            Self::OpenAi { chat: Some(path) } if operation.is_chat_completions() => {
-                Ok(path.clone())
-            }
-            // Whoever translates makes the path; what is not translated is not sent.
-            Self::Dialect => Err(PathError::NeedsModel),
-            Self::OpenAi { .. } => Ok([base, operation.suffix()].concat()),
-        }
-    }
-
-    /// A query whose names are never the client's, wherever they stand in a path.
-    ///
-    /// Azure's `v1` API takes a version there, too, which chooses what the call does.
-    pub fn reserved_query(&self) -> &'static str {
-        match self {
-            Self::Azure(_) => "api-version",
-            Self::Dialect | Self::OpenAi { .. } => "",
-        }
-    }
-
-    /// What every path of the provider starts with, where the rest is the operation's suffix alone.
-    /// `base` is the endpoint's own path.
-    pub fn fixed_base<'b>(&self, base: &'b str) -> Option<Cow<'b, str>> {
-        match self {
-            Self::Azure(ApiVersion::V1 | ApiVersion::Preview) => {
-                Some(Cow::Owned([base, azure::V1].concat()))
-            }
-            Self::OpenAi { chat: None } => Some(Cow::Borrowed(base)),
-            Self::Azure(ApiVersion::Dated(_)) | Self::Dialect | Self::OpenAi { chat: Some(_) } => {
-                None
-            }
-        }
-    }
-
-    /// Whether the model can be part of a path.
-    pub fn name_models(&self) -> bool {
-        matches!(self, Self::Azure(ApiVersion::Dated(_)))
-    }
-
-    /// Whether the body of an operation keeps what the client calls the model.
-    ///
-    /// Azure's images take the name of a model there, and refuse that of a deployment, which the path
-    /// has: <https://github.com/langgenius/dify-official-plugins/pull/2946>,
-    /// <https://github.com/BerriAI/litellm/issues/20741>.
-    pub fn keeps_model(&self, operation: &Operation<'_>) -> bool {
-        self.name_models() && operation.kind() == Kind::Images
     }
 }
 

@@ -45,7 +45,7 @@ impl<'a> Rewrite<'a> {
         if route.path.is_empty() || route.needs_model() {
             return None;
         }
-        let to = backend.paths.fixed_base(&backend.endpoint.base_path)?;
+        let to = backend.wire.fixed_base(&backend.endpoint.base_path)?;
         let from = Operation::base_of(&route.path);
         Some(Self {
             from,
@@ -122,7 +122,7 @@ mod tests {
         };
         let operation = Operation::of(client, Some(&route.path)).unwrap();
         let base = &backend.endpoint.base_path;
-        let provider = backend.paths.path(base, &operation, Some("m")).unwrap();
+        let provider = backend.wire.path(base, &operation, Some("m")).unwrap();
         let rewrite = Rewrite::of(route, backend);
         let internal = internal_path("/~x", route, backend);
         let written = envoy_path(rewrite.as_ref(), in_place, &internal, client, &provider);

@@ -13,8 +13,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use llm_proxy::config::keys::CONFIG_KEYS;
 use llm_proxy::config::{Gateway, schema};
-use serde_json::Value;
+use llm_proxy::provider::ProviderType;
+use serde_json::{Value, json};
 
 fn environment(name: &str) -> Option<String> {
     let value = match name {
@@ -137,6 +139,35 @@ fn what_an_editor_can_see_is_wrong_to_it() {
         let value: Value = serde_yaml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
         let errors = validate(&schema, &schema, &value, "");
         assert!(!errors.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn a_key_of_another_type_is_wrong_to_an_editor_and_to_the_reader() {
+    let schema: Value = serde_json::from_str(&schema::text()).unwrap();
+    for key in CONFIG_KEYS {
+        let sample = match key.name {
+            "maxTokens" => json!(1),
+            "unsupported" => json!("adapt"),
+            "webSearch" => json!("reject"),
+            _ => json!("x"),
+        };
+        for provider in ProviderType::ALL {
+            let config = json!({"endpoint": "https://a.example", key.name: sample});
+            let backend = json!({"name": "a", "type": provider.as_str(), "config": config});
+            let value = json!({"backends": [backend]});
+            let applies = key.types.contain(provider);
+            let errors = validate(&schema, &schema, &value, "");
+            assert_eq!(errors.is_empty(), applies, "{value}: {errors:?}");
+            let errors = Gateway::parse(&value.to_string(), &environment).err();
+            let errors = errors.map(|errors| errors.to_string()).unwrap_or_default();
+            let message = format!(
+                "{}: is not valid for type {:?}",
+                key.name,
+                provider.as_str()
+            );
+            assert_eq!(errors.contains(&message), !applies, "{value}: {errors}");
+        }
     }
 }
 

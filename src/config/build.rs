@@ -9,6 +9,7 @@ mod routes;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::defaults;
 use super::error::{ConfigErrors, KeyPath};
 use super::file;
 use super::read::nearest;
@@ -64,8 +65,12 @@ pub fn gateway(
         errors,
     };
     let root = KeyPath::root();
-    let listen = build.listener(file.listen.as_deref(), DEFAULT_LISTEN, &root.key("listen"));
-    let admin = build.listener(file.admin.as_deref(), DEFAULT_ADMIN, &root.key("admin"));
+    let listen = build.listener(
+        file.listen.as_deref(),
+        defaults::LISTEN,
+        &root.key("listen"),
+    );
+    let admin = build.listener(file.admin.as_deref(), defaults::ADMIN, &root.key("admin"));
     let backends = build.backends(file);
     let pools = build.pools(file, &backends);
     build.headers_first(file, &backends);
@@ -73,10 +78,10 @@ pub fn gateway(
     let plugin = build.plugin(file, &backends);
     let max_request_bytes = file
         .max_request_bytes
-        .map_or(DEFAULT_MAX_REQUEST_BYTES, |size| size.0);
+        .map_or(defaults::MAX_REQUEST_BYTES, |size| size.0);
     let max_held_bytes = file
         .max_held_bytes
-        .map_or(DEFAULT_MAX_HELD_BYTES, |size| size.0);
+        .map_or(defaults::MAX_HELD_BYTES, |size| size.0);
     if max_held_bytes > MOST_HELD_BYTES {
         let message = format!(
             "{max_held_bytes} bytes do not fit into the memory of a Wasm VM: at most {} MiB",
@@ -325,13 +330,7 @@ const FRAMING_HEADERS: [&str; 9] = [
 /// The methods that a route can name.
 pub const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
-const DEFAULT_LISTEN: &str = "127.0.0.1:10000";
-const DEFAULT_ADMIN: &str = "127.0.0.1:9901";
-const DEFAULT_MAX_REQUEST_BYTES: u64 = 32 << 20;
-
-/// Envoy ends a VM that grows to 1 GiB. The rest is for the translation of one body, which happens
-/// within one call, and for what the allocator cannot use.
-const DEFAULT_MAX_HELD_BYTES: u64 = 256 << 20;
+/// Of the memory of a VM, for all its streams.
 const MOST_HELD_BYTES: u64 = 512 << 20;
 
 /// More would only keep a client waiting: back-off goes up to 30 s.

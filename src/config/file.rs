@@ -17,16 +17,14 @@ use crate::provider::adapt::Policy;
 keys! {
     /// An LLM gateway: which requests go to which provider.
     pub struct Gateway {
-        /// Where the rendered Envoy listens: `host:port`. Default: `127.0.0.1:10000`.
+        /// Where the rendered Envoy listens: `host:port`.
         "listen" => listen: Option<String>,
-        /// Where the rendered Envoy's admin interface listens: `host:port`. Default:
-        /// `127.0.0.1:9901`.
+        /// Where the rendered Envoy's admin interface listens: `host:port`.
         "admin" => admin: Option<String>,
-        /// The largest request body, for example `32MiB` (the default). A larger one is
-        /// answered with 413.
+        /// The largest request body, for example `1MiB`. A larger one is answered with 413.
         "maxRequestBytes" => max_request_bytes: Option<ByteSize>,
         /// The memory that one Envoy worker may hold for all its requests and replies together, for
-        /// example `256MiB` (the default). A request or reply for which no memory is left
+        /// example `128MiB`. A request or reply for which no memory is left
         /// gets 503 with `retry-after`. See docs/memory.md.
         "maxHeldBytes" => max_held_bytes: Option<ByteSize>,
         /// The provider accounts and servers.
@@ -34,17 +32,15 @@ keys! {
         /// Which requests go to which backend: the first that matches, in this order. May be left
         /// out where there is one backend.
         "routes" => routes: Option<List<Route>>,
-        /// Plugin configuration only: where the module sits. `listener` (the default) once per
-        /// request, `upstream` once per attempt. The native command sets it in what it renders.
+        /// Plugin configuration only: where the module sits: `listener`, once per request, or `upstream`, once per attempt. The native command sets it in what it renders.
         "placement" => placement: Option<Placement>,
         /// Plugin configuration only: `true` states that Envoy's `allow_on_headers_stop_iteration`
-        /// is set, so that headers can wait for the body. Default: `false`.
+        /// is set, so that headers can wait for the body.
         "holdHeaders" => hold_headers: Option<bool>,
         /// Plugin configuration only: `false` states that no route of Envoy's has the metadata
-        /// `llm-proxy`. Then the module does not read it, which saves time with each request. Default:
-        /// `true`.
+        /// `llm-proxy`. Then the module does not read it, which saves time with each request.
         "routeMetadata" => route_metadata: Option<bool>,
-        /// Plugin configuration only: what the plugin does. `send` (the default) turns a request into one
+        /// Plugin configuration only: what the plugin does. `send` turns a request into one
         /// to its backend; `choose`, in the listener, only selects the backend and names it in headers.
         /// The native command sets it in what it renders.
         "role" => role: Option<Role>,
@@ -69,28 +65,26 @@ keys! {
         "name" => name: String,
         /// The kind of provider, or `pool`.
         "type" => r#type: BackendType,
-        /// How to reach it and what to send. Not for a pool.
+        /// How to reach it and what to send.
         "config" => config: Option<BackendConfig>,
-        /// `pool` only: how the first member of a request is selected. `weighted` (the default): in
-        /// turn, by their weights; `round-robin`: in turn; `latency`: the fastest of late.
+        /// How the first member of a request is selected. `weighted`: in turn, by their weights; `round-robin`: in turn; `latency`: the fastest of late.
         "strategy" => strategy: Option<Strategy>,
-        /// `pool` only: whether another member gets the request when one fails. Default: `true`.
+        /// Whether another member gets the request when one fails.
         "fallback" => fallback: Option<bool>,
-        /// `pool` only: the statuses after which the next member gets the request: codes such as
-        /// `429`, or `5xx`. `connect-failure` and `timeout` are always among them. Default:
-        /// `[429, 5xx]`.
+        /// The statuses after which the next member gets the request: codes such as `429`, or `5xx`.
+        /// `connect-failure` and `timeout` are always among them.
         "fallbackOn" => fallback_on: Option<Vec<Failure>>,
-        /// `pool` only: the largest number of attempts after the first. Default: one for each member,
+        /// The largest number of attempts after the first. Default: one for each member,
         /// and further rounds up to the first member that has no `maxRetries` left.
         "maxRetries" => max_retries: Option<u32>,
-        /// `pool` only: time to the first byte of the reply, per attempt. Default: the longest of its
+        /// Time to the first byte of the reply, per attempt. Default: the longest of its
         /// members' timeouts.
         "timeout" => timeout: Option<Span>,
-        /// `pool` only: the same for requests with `stream: true`, for example `20s`: then the next member
+        /// The same for requests with `stream: true`, for example `20s`: then the next member
         /// gets the request. Default: the longest of its members' `firstByteTimeout`; else `60s` where
         /// several members are tried and neither the pool nor a member has a `timeout`.
         "firstByteTimeout" => first_byte_timeout: Option<Span>,
-        /// `pool` only: its members.
+        /// Its members.
         "backends" => backends: Option<List<Member>>,
     }
 }
@@ -100,9 +94,9 @@ keys! {
     pub struct Member {
         /// The name of the backend.
         "name" => name: String,
-        /// Its share, beside those of the same priority. Default: 1.
+        /// Its share, beside those of the same priority.
         "weight" => weight: Option<u32>,
-        /// 0 (the default) comes first; a larger number is for when all smaller ones fail.
+        /// 0 comes first; a larger number is for when all smaller ones fail.
         "priority" => priority: Option<u32>,
     }
 }
@@ -116,40 +110,39 @@ keys! {
         /// rendered. Absent: the client's own credential goes upstream. On Vertex AI: an access
         /// token that is refreshed externally.
         "apiKey" => api_key: Option<Template>,
-        /// `google` with `location` only: the JSON key of a service account, usually `${NAME}`, with
+        /// The JSON key of a service account, usually `${NAME}`, with
         /// which the gateway obtains access tokens. Without it, `serviceAccountFile` and `apiKey`, they
         /// come from the metadata server of Google Cloud.
         "serviceAccount" => service_account: Option<Template>,
-        /// `google` with `location` only: a file with that key. `llm-proxy run` reads it and passes it
+        /// A file with that key. `llm-proxy run` reads it and passes it
         /// to the proxy in an environment variable; `llm-proxy render` reports the name of that variable.
         "serviceAccountFile" => service_account_file: Option<Template>,
-        /// `google` with `location` only: the URL at which access tokens are obtained. Default: the
+        /// The URL at which access tokens are obtained. Default: the
         /// service account's `token_uri`, or the metadata server.
         "tokenEndpoint" => token_endpoint: Option<Template>,
-        /// `openai` only: the organization, sent as `OpenAI-Organization`.
+        /// The organization, sent as `OpenAI-Organization`.
         "orgId" => org_id: Option<Template>,
-        /// `openai`: the project, sent as `OpenAI-Project`. `google`: the project of Google Cloud for
+        /// Of `openai` the project, sent as `OpenAI-Project`; of `google` the project of Google Cloud for
         /// Vertex AI, beside `location`.
         "projectId" => project_id: Option<Template>,
-        /// `google` only: the location of Vertex AI, beside `projectId`: a region such as
+        /// The location of Vertex AI, beside `projectId`: a region such as
         /// `us-central1`, or `global`, `us` or `eu`. Absent: AI Studio.
         "location" => location: Option<Template>,
-        /// `azure-openai` only: the deployment of all requests, whatever the client's model. Absent: the
+        /// The deployment of all requests, whatever the client's model. Absent: the
         /// model, after its aliases, names the deployment.
         "deploymentName" => deployment_name: Option<Template>,
-        /// `azure-openai` only: a date such as `2024-10-21`, `preview`, or `v1`, the default.
+        /// A date such as `2024-10-21`, `preview`, or `v1`.
         "apiVersion" => api_version: Option<Template>,
-        /// `anthropic`, and Claude on Vertex AI: the limit that is sent where the client gives none.
+        /// For Claude: the limit that is sent where the client gives none.
         /// Default: by model, 32000 from Claude 3.7 on (docs/providers/anthropic.md). Unit: tokens.
         "maxTokens" => max_tokens: Option<u32>,
-        /// What happens to a parameter that the provider's API cannot express. `adapt` (the default):
-        /// a hint, such as `seed`, is left out or replaced by the nearest value, and named in the
+        /// What happens to a parameter that the provider's API cannot express. `adapt`: a hint, such as `seed`, is left out or replaced by the nearest value, and named in the
         /// reply's header `x-llm-proxy-adapted`; a parameter that a correct answer depends on, such
         /// as `n`, gets a 400 that names all of them. `reject`: hints get a 400, too. `drop`: nothing
         /// gets a 400.
         "unsupported" => unsupported: Option<Policy>,
-        /// `anthropic` and `google`: `provider` turns `web_search_options` into the provider's own
-        /// search, which the provider bills; `reject` (the default) answers 400.
+        /// `provider` turns `web_search_options` into the provider's own
+        /// search, which the provider bills; `reject` answers 400.
         "webSearch" => web_search: Option<WebSearch>,
         /// The provider's URL. Without a path, the type's base path is used; a path that ends in an
         /// operation such as `/chat/completions` is cut back to its base. The scheme decides TLS.
@@ -185,14 +178,14 @@ keys! {
         /// before the gateway adds.
         "removeHeaders" => remove_headers: Option<Vec<String>>,
         /// `true`: headers of clients' traces (`traceparent`, `b3`, `baggage`, `x-request-id`, …) reach
-        /// the provider. Default: `false`.
+        /// the provider.
         "traceHeaders" => trace_headers: Option<bool>,
         /// Body members that are filled in where the client's are absent or `null`.
         "defaults" => defaults: Option<BTreeMap<String, Value>>,
         /// Body members that are always written, whatever the client sent.
         "overrides" => overrides: Option<BTreeMap<String, Value>>,
-        /// Time to the first byte of the reply, per attempt, for example `30s`. Default: `600s`, as
-        /// OpenAI's SDKs have it: a long answer that is not streamed begins when it is complete. A stream
+        /// Time to the first byte of the reply, per attempt, for example `30s`. The default is that of
+        /// OpenAI's SDKs: a long answer that is not streamed begins when it is complete. A stream
         /// that has started is not cut.
         "timeout" => timeout: Option<Span>,
         /// The same for requests with `stream: true`, for example `30s`, from the end of the request on:
@@ -203,7 +196,6 @@ keys! {
         /// silence the reply is cut off. Default: no limit but Envoy's.
         "streamIdleTimeout" => stream_idle_timeout: Option<Span>,
         /// Extra attempts when the provider cannot be reached, times out, or answers 429 or 5xx.
-        /// Default: 0.
         "maxRetries" => max_retries: Option<u32>,
         /// TLS towards the provider.
         "tls" => tls: Option<Tls>,
@@ -216,7 +208,6 @@ keys! {
         /// The header's name, for example `api-key`.
         "name" => name: String,
         /// What stands before the key in the header's value, for example `Bearer ` with its space.
-        /// Default: nothing.
         "prefix" => prefix: Option<String>,
     }
 }
@@ -251,7 +242,7 @@ keys! {
     pub struct Route {
         /// A name for logs. Default: `route-N`, from 1.
         "name" => name: Option<String>,
-        /// The path itself and whatever follows it after a `/`. Default: `/`, every path.
+        /// The path itself and whatever follows it after a `/`; `/` is every path.
         "path" => path: Option<String>,
         /// HTTP methods. Default: all.
         "methods" => methods: Option<Vec<String>>,

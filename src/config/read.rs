@@ -113,6 +113,11 @@ pub trait FromValue: Sized {
     /// Reads the value, or notes what is wrong and returns `None`.
     fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self>;
 
+    /// Whether a key with this value is there.
+    fn is_written(&self) -> bool {
+        true
+    }
+
     /// What an absent key means; `None` where the key is required.
     fn absent() -> Option<Self> {
         None
@@ -129,6 +134,10 @@ impl<T: FromValue> FromValue for Option<T> {
             return Some(None);
         }
         T::from_value(value, at, errors).map(Some)
+    }
+
+    fn is_written(&self) -> bool {
+        self.is_some()
     }
 
     fn absent() -> Option<Self> {
@@ -381,9 +390,16 @@ macro_rules! keys {
         }
 
         impl $name {
-            /// The keys, in the order of declaration.
-            #[cfg(not(target_family = "wasm"))]
-            pub const KEYS: &'static [&'static str] = &[$($key),*];
+            /// Every key, in the order of declaration.
+            pub const KEYS: &[&str] = &[$($key),*];
+
+            /// Whether this key is written.
+            pub fn has(&self, key: &str) -> bool {
+                match key {
+                    $( $key => $crate::config::read::FromValue::is_written(&self.$field), )*
+                    _ => false,
+                }
+            }
         }
 
         impl $crate::config::read::FromValue for $name {
@@ -396,7 +412,7 @@ macro_rules! keys {
                 let ::serde_json::Value::Object(members) = value else {
                     return read::expected("a mapping", value, at, errors);
                 };
-                read::refuse_unknown(members, &[$($key),*], at, errors);
+                read::refuse_unknown(members, Self::KEYS, at, errors);
                 $( let $field = read::member(members, $key, at, errors); )*
                 Some(Self { $( $field: $field? ),* })
             }

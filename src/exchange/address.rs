@@ -265,12 +265,12 @@ pub fn edits(
     let is_listener = gateway.plugin.placement == Placement::Listener;
     let mut edits = Vec::with_capacity(16);
     let credential = match &backend.auth {
-        Auth::Gateway(Some((name, value))) => Some((Rc::clone(name), value.expose().into())),
+        Auth::Key(name, value) => Some((Rc::clone(name), value.expose().into())),
         Auth::Client(header) => {
             let key = firewall::client_key(headers);
             key.map(|key| client_header(backend, header, key))
         }
-        Auth::Gateway(None) | Auth::Nobody => None,
+        Auth::Configured | Auth::None => None,
         Auth::Token(header, source) => {
             let token = source.current(surroundings, surroundings.now());
             let token = token.map_err(Refusal::NoCredential)?;
@@ -283,7 +283,7 @@ pub fn edits(
     let extra = backend.headers.iter().map(|(name, _)| &**name);
     firewall::withhold_from_provider(
         headers,
-        backend.dialects.is_some(),
+        backend.wire.is_translated(),
         &backend.header_rules,
         key.chain(extra).chain(kept),
         &mut edits,
@@ -329,7 +329,7 @@ pub fn path(
     model_in_query: ModelInQuery,
 ) -> Result<String, PathError> {
     let base = &backend.endpoint.base_path;
-    let path = backend.paths.path(base, operation, model)?;
+    let path = backend.wire.path(base, operation, model)?;
     Ok(with_queries(path, asked, backend, model_in_query))
 }
 
@@ -360,7 +360,7 @@ pub fn with_queries(
         return path;
     }
     let ours = ours.as_deref().unwrap_or_default();
-    let reserved = backend.paths.reserved_query();
+    let reserved = backend.wire.reserved_query();
     let written = [query_of(&path), ours, reserved];
     let client = firewall::client_query(client, &written, model_in_query == ModelInQuery::Passes);
     let pairs: Vec<&str> = client

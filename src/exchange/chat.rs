@@ -16,7 +16,7 @@ use crate::json;
 use crate::model;
 use crate::operation::ModelMember;
 use crate::provider::Dialects;
-use crate::provider::dialect::{BrokenReply, Dialect, Embeddings, Encoded, Unsupported};
+use crate::provider::dialect::{BrokenReply, Dialect, Embeddings, Encoded, Options, Unsupported};
 use crate::refusal::{LocalReply, Refusal};
 use crate::relay::Relay;
 
@@ -24,6 +24,7 @@ use crate::relay::Relay;
 pub struct ChatRequest {
     backend: Rc<Backend>,
     dialects: Dialects,
+    options: Options,
     api: &'static dyn ClientApi,
     call: Call,
     of_route: OfRoute,
@@ -68,6 +69,7 @@ impl ChatRequest {
     pub fn new(
         backend: Rc<Backend>,
         dialects: Dialects,
+        options: Options,
         api: &'static dyn ClientApi,
         call: Call,
         of_route: OfRoute,
@@ -75,6 +77,7 @@ impl ChatRequest {
         Self {
             backend,
             dialects,
+            options,
             api,
             call,
             of_route,
@@ -158,7 +161,7 @@ impl ChatRequest {
         limit: usize,
     ) -> Result<(Encoded, ReplyContext), Refusal> {
         let dialect = self.dialects.of(&request.model);
-        let options = &self.backend.options;
+        let options = &self.options;
         let encoded = dialect.encode_within(&request, options, body.len(), limit)?;
         let writer = self.api.reply_writer(&request, body);
         let context = ReplyContext {
@@ -192,7 +195,7 @@ impl ChatRequest {
             }));
         };
         let request = embeddings.read(body).map_err(unembeddable)?;
-        let options = &self.backend.options;
+        let options = &self.options;
         let encoded = reader.encode_within(&request, &model, options, body.len(), limit)?;
         let context = ReplyContext {
             dialect,
@@ -330,6 +333,7 @@ mod tests {
     use crate::api::openai::OpenAi;
     use crate::gateway::Gateway;
     use crate::model::{Aliases, Renaming};
+    use crate::provider::Wire;
 
     /// What comes of a body, read at once or by way of its text.
     type Outcome = Result<Encoded, Refusal>;
@@ -408,9 +412,11 @@ mod tests {
             let gateway = Gateway::parse(&text, &|_: &str| None::<String>).unwrap();
             for of_route in &of_routes {
                 let backend = Rc::clone(&gateway.backends[0]);
-                let dialects = backend.dialects.unwrap();
-                let request =
-                    ChatRequest::new(backend, dialects, &OpenAi, Call::Chat, of_route.clone());
+                let Wire::Translated(dialects, options) = backend.wire else {
+                    panic!("{:?}", backend.wire);
+                };
+                let (rules, call) = (of_route.clone(), Call::Chat);
+                let request = ChatRequest::new(backend, dialects, options, &OpenAi, call, rules);
                 for body in &bodies {
                     let ruled = request.ruled(body);
                     let by_text = ruled.and_then(|(text, model)| {

@@ -207,8 +207,8 @@ impl<'a> PoolRequest<'a> {
             };
             let backend = &member.backend;
             // A dialect reads every body that it takes.
-            let is_checked =
-                self.is_restricted || (backend.dialects.is_none() && backend.model.is_restricted());
+            let is_checked = self.is_restricted
+                || (!backend.wire.is_translated() && backend.model.is_restricted());
             if is_checked && let Err(refusal) = self.content.restricted(backend) {
                 admitting = admitting.without(place);
                 first_refusal.get_or_insert(refusal);

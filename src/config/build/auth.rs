@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::super::error::KeyPath;
-use super::super::file;
 use super::super::value::Template;
+use super::super::{defaults, file};
 use super::{Build, UNPRINTABLE, is_header_value};
 use crate::backend::{Auth, KeyHeader};
 use crate::endpoint::Endpoint;
@@ -19,31 +19,17 @@ impl Build<'_> {
         provider: ProviderType,
         headers: &[(Rc<str>, Secret)],
         at: &KeyPath,
-    ) -> Auth {
-        for (key, is_there) in [
-            ("serviceAccount", config.service_account.is_some()),
-            ("serviceAccountFile", config.service_account_file.is_some()),
-            ("tokenEndpoint", config.token_endpoint.is_some()),
-        ] {
-            match provider {
-                _ if !is_there => {}
-                ProviderType::Google => self.required(
-                    &at.key("projectId"),
-                    &format!("required beside {key}, and location: only Vertex AI takes tokens"),
-                ),
-                _ => self.meaningless(&at.key(key), provider),
-            }
-        }
+    ) -> Option<Auth> {
         let place = self.key_place(config, provider);
         let header = self.key_header(config, place, at);
         let is_elsewhere = config.auth.is_some() || headers.iter().any(|it| it.0 == header.name);
         match &config.api_key {
             Some(template) => self.api_key(template, header, headers, at),
-            None if is_elsewhere => Auth::Gateway(None),
+            None if is_elsewhere => Some(Auth::Configured),
             None if config.auth_header.is_none() && provider.preset().key == KeyPlace::Nowhere => {
-                Auth::Nobody
+                Some(Auth::None)
             }
-            None => Auth::Client(header),
+            None => Some(Auth::Client(header)),
         }
     }
 
@@ -54,7 +40,7 @@ impl Build<'_> {
         config: &file::BackendConfig,
         headers: &[(Rc<str>, Secret)],
         at: &KeyPath,
-    ) -> Auth {
+    ) -> Option<Auth> {
         let header = self.key_header(config, KeyPlace::Bearer, at);
         let credentials = [
             ("apiKey", config.api_key.as_ref()),
@@ -77,7 +63,7 @@ impl Build<'_> {
         }
         let is_set = headers.iter().any(|it| it.0 == header.name);
         if is_set && first.is_none() && config.token_endpoint.is_none() {
-            return Auth::Gateway(None);
+            return Some(Auth::Configured);
         }
         if is_set {
             let key = first.map_or("tokenEndpoint", |(key, _)| key);
@@ -113,11 +99,7 @@ impl Build<'_> {
             };
             Some(Rc::new(token::Source::new(backend, credential, endpoint)))
         });
-        match source {
-            Some(source) => Auth::Token(header, source),
-            // What is wrong has been noted.
-            None => Auth::Gateway(None),
-        }
+        Some(Auth::Token(header, source?))
     }
 
     fn service_account(&mut self, template: &Template, at: &KeyPath) -> Option<Credential> {
@@ -152,8 +134,8 @@ impl Build<'_> {
             Some(written) => {
                 let at = at.key("authHeader");
                 let name = self.header_name(&written.name, &at.key("name"));
-                let prefix = written.prefix.clone().unwrap_or_default();
-                if !is_header_value(&prefix) {
+                let prefix = written.prefix.as_deref().unwrap_or(defaults::PREFIX);
+                if !is_header_value(prefix) {
                     self.errors.push(&at.key("prefix"), UNPRINTABLE);
                 }
                 KeyHeader {
@@ -188,19 +170,15 @@ impl Build<'_> {
         header: KeyHeader,
         headers: &[(Rc<str>, Secret)],
         at: &KeyPath,
-    ) -> Auth {
+    ) -> Option<Auth> {
         let at = at.key("apiKey");
         let key = self.header_value(template, &at);
         if headers.iter().any(|it| it.0 == header.name) {
             let message = format!("would be sent as {}, which is set twice", header.name);
             self.errors.push(&at, message);
         }
-        Auth::Gateway(key.map(|key| {
-            (
-                header.name,
-                Secret::new([&*header.prefix, &*key.expose()].concat()),
-            )
-        }))
+        let value = [&*header.prefix, &*key?.expose()].concat();
+        Some(Auth::Key(header.name, Secret::new(value)))
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::super::error::KeyPath;
-use super::super::file;
+use super::super::keys::{CONFIG_KEYS, POOL_KEYS};
 use super::super::value::{BackendType, Span, Template, UncheckedOperation, WebSearch};
+use super::super::{defaults, file};
 use super::{Backends, Build};
 use crate::backend::{Backend, MemberRule, Query, Tls};
 use crate::endpoint::{Address, Endpoint, check_path};
@@ -22,7 +22,7 @@ use crate::operation::table::Definition;
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
 use crate::provider::vertex::Location;
-use crate::provider::{Dialects, Paths, ProviderType};
+use crate::provider::{Dialects, ProviderType, Wire};
 use crate::secret::Secret;
 
 impl Build<'_> {
@@ -54,37 +54,27 @@ impl Build<'_> {
         at: &KeyPath,
     ) -> Option<Backend> {
         let name = self.noted(BackendName::new(&file.name), &at.key("name"));
-        for (key, is_written) in [
-            ("strategy", file.strategy.is_some()),
-            ("fallback", file.fallback.is_some()),
-            ("fallbackOn", file.fallback_on.is_some()),
-            ("maxRetries", file.max_retries.is_some()),
-            ("timeout", file.timeout.is_some()),
-            ("firstByteTimeout", file.first_byte_timeout.is_some()),
-            ("backends", file.backends.is_some()),
-        ] {
-            if is_written {
-                let message = match key {
-                    "firstByteTimeout" | "maxRetries" | "timeout" => "belongs under config",
-                    _ => "is only valid for type \"pool\"",
-                };
-                self.errors.push(&at.key(key), message);
-            }
+        for key in POOL_KEYS.into_iter().filter(|key| file.has(key)) {
+            let message = match file::BackendConfig::KEYS.contains(&key) {
+                true => "belongs under config",
+                false => "is only valid for type \"pool\"",
+            };
+            self.errors.push(&at.key(key), message);
         }
         let at = &at.key("config");
         let absent = file::BackendConfig::default();
         let config = file.config.as_ref().unwrap_or(&absent);
+        self.keys_of_other_types(config, provider, at);
 
-        let vertex = self.vertex(config, provider, at);
-        let dialects = match vertex {
-            Some(_) => Some(Dialects::Vertex),
-            None => provider.dialects(),
+        let vertex = match provider {
+            ProviderType::Google => self.vertex(config, at),
+            _ => None,
         };
         let endpoint = self.endpoint(config, provider, vertex.as_ref(), at);
         let address = self.text(config.address.as_ref(), &at.key("address"));
         let address =
             address.and_then(|text| self.noted(Address::parse(&text), &at.key("address")));
-        let paths = self.paths(config, provider, at);
+        let wire = self.wire(config, provider, vertex.as_ref(), at);
         let headers = self.headers(config, provider, at);
         let name_of_backend = file.name.as_str();
         let auth = match vertex {
@@ -98,8 +88,7 @@ impl Build<'_> {
         let watched = ["model", "stream"].into_iter().chain(rules).chain(limits);
         let watched = Watched::new(watched);
         // Everything is checked before the first thing that is missing ends it.
-        let options = self.options(config, provider, dialects, at);
-        let model = self.model(config, provider, at);
+        let model = self.model(config, at);
         let max_retries = self.retries(config.max_retries, &at.key("maxRetries"));
         let tls = self.tls(config, at);
         Some(Backend {
@@ -107,41 +96,51 @@ impl Build<'_> {
             provider,
             endpoint: endpoint?,
             address,
-            paths,
-            dialects,
-            options,
+            wire,
             model,
             unchecked: unchecked(config),
             members,
             watched,
-            auth,
+            auth: auth?,
             headers,
             header_rules: self.header_rules(config, at),
             query,
             timeout: config
                 .timeout
-                .map_or(DEFAULT_TIMEOUT, |Span(timeout)| timeout),
+                .map_or(defaults::TIMEOUT, |Span(timeout)| timeout),
             first_byte_timeout: config.first_byte_timeout.map(|Span(timeout)| timeout),
             stream_idle_timeout: config.stream_idle_timeout.map(|Span(timeout)| timeout),
-            max_retries: max_retries.unwrap_or(0),
+            max_retries: max_retries.unwrap_or(defaults::MAX_RETRIES),
             tls,
         })
     }
 
-    /// Where on Vertex AI, if there.
-    fn vertex(
+    /// Notes the keys that do not apply to this type.
+    fn keys_of_other_types(
         &mut self,
         config: &file::BackendConfig,
         provider: ProviderType,
         at: &KeyPath,
-    ) -> Option<Location> {
-        let location_at = at.key("location");
-        if provider != ProviderType::Google {
-            if config.location.is_some() {
-                self.meaningless(&location_at, provider);
+    ) {
+        let is_on_vertex = config.project_id.is_some() || config.location.is_some();
+        for key in CONFIG_KEYS {
+            if !config.has(key.name) {
+                continue;
             }
-            return None;
+            let at = at.key(key.name);
+            if !key.types.contain(provider) {
+                let message = format!("is not valid for type {:?}", provider.as_str());
+                self.errors.push(&at, message);
+            } else if key.needs_location && provider == ProviderType::Google && !is_on_vertex {
+                let message = "is only valid for Vertex AI; set projectId and location";
+                self.errors.push(&at, message);
+            }
         }
+    }
+
+    /// Where on Vertex AI, if there.
+    fn vertex(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Option<Location> {
+        let location_at = at.key("location");
         let project_at = at.key("projectId");
         let (project, location) = match (&config.project_id, &config.location) {
             (None, None) => return None,
@@ -207,37 +206,33 @@ impl Build<'_> {
         Some(endpoint)
     }
 
-    fn paths(
+    fn wire(
         &mut self,
         config: &file::BackendConfig,
         provider: ProviderType,
+        vertex: Option<&Location>,
         at: &KeyPath,
-    ) -> Paths {
-        let chat = self.text(config.path.as_ref(), &at.key("path"));
-        let version_at = at.key("apiVersion");
-        let version = self.text(config.api_version.as_ref(), &version_at);
-        if provider.dialects().is_some() {
-            for (key, value) in [("path", &chat), ("apiVersion", &version)] {
-                if value.is_some() {
-                    self.meaningless(&at.key(key), provider);
-                }
-            }
-            return Paths::Dialect;
+    ) -> Wire {
+        let dialects = match vertex {
+            Some(_) => Some(Dialects::Vertex),
+            None => provider.dialects(),
+        };
+        if let Some(dialects) = dialects {
+            return Wire::Translated(dialects, self.options(config, at));
         }
         if provider == ProviderType::AzureOpenai {
-            if chat.is_some() {
-                self.meaningless(&at.key("path"), provider);
-            }
-            let version = version.map_or(Ok(ApiVersion::V1), |text| ApiVersion::parse(&text));
-            return Paths::Azure(self.noted(version, &version_at).unwrap_or(ApiVersion::V1));
+            let at = at.key("apiVersion");
+            let version = self.text(config.api_version.as_ref(), &at);
+            let version = version.as_deref().unwrap_or(defaults::API_VERSION);
+            let version = self.noted(ApiVersion::parse(version), &at);
+            return Wire::Azure(version.unwrap_or(ApiVersion::V1));
         }
-        if version.is_some() {
-            self.meaningless(&version_at, provider);
+        let at = at.key("path");
+        let chat_path = self.text(config.path.as_ref(), &at);
+        if let Some(path) = &chat_path {
+            self.chat_path(path, &at);
         }
-        if let Some(path) = &chat {
-            self.chat_path(path, &at.key("path"));
-        }
-        Paths::OpenAi { chat }
+        Wire::OpenAi { chat_path }
     }
 
     /// A path with its query, as it goes into `:path`.
@@ -255,25 +250,9 @@ impl Build<'_> {
         }
     }
 
-    fn options(
-        &mut self,
-        config: &file::BackendConfig,
-        provider: ProviderType,
-        dialects: Option<Dialects>,
-        at: &KeyPath,
-    ) -> Options {
-        let has_claude = matches!(dialects, Some(Dialects::Anthropic | Dialects::Vertex));
+    fn options(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Options {
         if config.max_tokens == Some(0) {
             self.errors.push(&at.key("maxTokens"), "must be at least 1");
-        }
-        if config.max_tokens.is_some() && !has_claude {
-            self.meaningless(&at.key("maxTokens"), provider);
-        }
-        if config.unsupported.is_some() && provider.dialects().is_none() {
-            self.meaningless(&at.key("unsupported"), provider);
-        }
-        if config.web_search.is_some() && provider.dialects().is_none() {
-            self.meaningless(&at.key("webSearch"), provider);
         }
         Options {
             max_tokens: config.max_tokens.map(u64::from),
@@ -298,9 +277,6 @@ impl Build<'_> {
             let Some(value) = value else { continue };
             if provider == ProviderType::Google && key == "projectId" {
                 continue;
-            }
-            if !provider.has_organizations() {
-                self.meaningless(&at.key(key), provider);
             }
             headers.extend(
                 self.header_value(value, &at.key(key))
@@ -343,7 +319,7 @@ impl Build<'_> {
             removed.extend(stem.map(|stem| [&*stem, rest].concat()));
         }
         HeaderRules {
-            traces: config.trace_headers.unwrap_or(false),
+            traces: config.trace_headers.unwrap_or(defaults::TRACE_HEADERS),
             removed,
         }
     }
@@ -366,18 +342,10 @@ impl Build<'_> {
         })
     }
 
-    fn model(
-        &mut self,
-        config: &file::BackendConfig,
-        provider: ProviderType,
-        at: &KeyPath,
-    ) -> ModelRule {
+    fn model(&mut self, config: &file::BackendConfig, at: &KeyPath) -> ModelRule {
         let always = self.model_name(config.model.as_ref(), &at.key("model"));
         let deployment_at = at.key("deploymentName");
         let deployment = self.model_name(config.deployment_name.as_ref(), &deployment_at);
-        if deployment.is_some() && provider != ProviderType::AzureOpenai {
-            self.meaningless(&deployment_at, provider);
-        }
         if deployment.is_some() && always.is_some() {
             self.errors.push(
                 &deployment_at,
@@ -444,7 +412,7 @@ impl Build<'_> {
         let at = at.key("tls");
         let absent = file::Tls::default();
         let tls = config.tls.as_ref().unwrap_or(&absent);
-        let insecure = tls.insecure.unwrap_or(false);
+        let insecure = tls.insecure.unwrap_or(defaults::INSECURE);
         if insecure && tls.ca_file.is_some() {
             self.errors
                 .push(&at.key("insecure"), "cannot be combined with caFile");
@@ -461,11 +429,6 @@ impl Build<'_> {
         let host = Host::parse(&text).map_err(|why| format!("{text:?}: {why}"));
         Some(self.noted(host, at)?.to_string())
     }
-
-    pub(super) fn meaningless(&mut self, at: &KeyPath, provider: ProviderType) {
-        let message = format!("is not valid for type {:?}", provider.as_str());
-        self.errors.push(at, message);
-    }
 }
 
 fn unchecked(config: &file::BackendConfig) -> Vec<&'static Definition> {
@@ -474,5 +437,3 @@ fn unchecked(config: &file::BackendConfig) -> Vec<&'static Definition> {
         .map(|UncheckedOperation(operation)| *operation)
         .collect()
 }
-
-pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);

@@ -3,12 +3,11 @@
 use std::rc::Rc;
 
 use super::super::error::KeyPath;
-use super::super::file;
+use super::super::{defaults, file};
 use super::{Backends, Build};
 use crate::backend::Backend;
 use crate::gateway::{EnvoyRoutes, Placement, Plugin, Role};
 use crate::operation::Operation;
-use crate::provider::Paths;
 
 impl Build<'_> {
     pub(super) fn plugin(&mut self, file: &file::Gateway, backends: &Backends) -> Plugin {
@@ -26,8 +25,8 @@ impl Build<'_> {
         Plugin {
             placement,
             role,
-            hold_headers: file.hold_headers.unwrap_or(false),
-            route_metadata: file.route_metadata.unwrap_or(true),
+            hold_headers: file.hold_headers.unwrap_or(defaults::HOLD_HEADERS),
+            route_metadata: file.route_metadata.unwrap_or(defaults::ROUTE_METADATA),
             backend,
             envoy_routes: self.envoy_routes(file, placement, role),
         }
@@ -91,13 +90,13 @@ impl Build<'_> {
         }
         for (index, written) in file.backends.iter() {
             let backend = backends.get(&written.name);
-            if file.backends.is_whole() && backend.is_some_and(|it| it.paths == Paths::Dialect) {
+            if file.backends.is_whole() && backend.is_some_and(|it| it.wire.is_translated()) {
                 let at = KeyPath::root().key("backends").index(index).key("type");
                 let message = "needs holdHeaders: true, since the whole body is translated before \
                                its length is known";
                 self.errors.push(&at, message);
             }
-            let waits = |it: &Rc<Backend>| it.paths.name_models() && it.model.always.is_none();
+            let waits = |it: &Rc<Backend>| it.wire.has_model_in_path() && it.model.always.is_none();
             if backend.is_some_and(waits) {
                 let at = KeyPath::root().key("backends").index(index).key("config");
                 let message = "required without holdHeaders: the model is part of the path, \

@@ -5,9 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::super::error::KeyPath;
-use super::super::file;
 use super::super::value::{BackendType, Failure, Span};
-use super::backend::DEFAULT_TIMEOUT;
+use super::super::{defaults, file};
 use super::{Backends, Build};
 use crate::backend::Backend;
 use crate::gateway::{Placement, Role};
@@ -48,7 +47,7 @@ impl Build<'_> {
         }
         let fallback_on = match &written.fallback_on {
             Some(failures) => fallback_on(failures),
-            None => fallback_on(&DEFAULT_FALLBACK_ON),
+            None => fallback_on(&defaults::FALLBACK_ON),
         };
         let at_retries = at.key("maxRetries");
         let at = at.key("backends");
@@ -70,7 +69,7 @@ impl Build<'_> {
                 self.errors.push(&at.key("name"), message);
                 continue;
             }
-            if !(1..=MAX_WEIGHT).contains(&member.weight.unwrap_or(1)) {
+            if !(1..=MAX_WEIGHT).contains(&member.weight.unwrap_or(defaults::WEIGHT)) {
                 let message = format!(
                     "must be from 1 to {MAX_WEIGHT}; give a larger priority to one that is only \
                      asked when others fail"
@@ -80,8 +79,8 @@ impl Build<'_> {
             let backend = self.known_member(file, &member.name, &at.key("name"), backends);
             members.extend(backend.map(|backend| pool::Member {
                 backend: Rc::new(in_pool(&backend)),
-                weight: member.weight.unwrap_or(1),
-                priority: member.priority.unwrap_or(0),
+                weight: member.weight.unwrap_or(defaults::WEIGHT),
+                priority: member.priority.unwrap_or(defaults::PRIORITY),
             }));
         }
         if members.len() < list.len() {
@@ -89,9 +88,9 @@ impl Build<'_> {
             return None;
         }
         let longest = members.iter().map(|member| member.backend.timeout).max();
-        let longest = longest.unwrap_or(DEFAULT_TIMEOUT);
+        let longest = longest.unwrap_or(defaults::TIMEOUT);
         let timeout = written.timeout.map_or(longest, |Span(timeout)| timeout);
-        let fallback = written.fallback.unwrap_or(true);
+        let fallback = written.fallback.unwrap_or(defaults::FALLBACK);
         let first_byte_timeout = match written.first_byte_timeout {
             Some(Span(timeout)) => Some(timeout),
             None => default_first_byte_timeout(file, written, &members),
@@ -130,7 +129,7 @@ impl Build<'_> {
 /// A backend as a member of a pool: what it does not serve becomes its default model, and it serves
 /// its type's families where the configuration does not say what.
 fn in_pool(backend: &Backend) -> Backend {
-    let families = match backend.dialects {
+    let families = match backend.wire.dialects() {
         Some(Dialects::Vertex) => vertex::FAMILIES,
         _ => backend.provider.families(),
     };
@@ -179,15 +178,9 @@ fn default_first_byte_timeout(
         is_member && config.is_some_and(|config| config.timeout.is_some())
     };
     let is_written = pool.timeout.is_some() || file.backends.iter().any(has_timeout);
-    let has_next = pool.fallback.unwrap_or(true) && members.len() > 1;
-    (has_next && !is_written).then_some(DEFAULT_FIRST_BYTE_TIMEOUT)
+    let has_next = pool.fallback.unwrap_or(defaults::FALLBACK) && members.len() > 1;
+    (has_next && !is_written).then_some(defaults::FIRST_BYTE_TIMEOUT_OF_POOL)
 }
-
-/// A provider sends the head of a stream when it has read the prompt, or at the latest with the first
-/// word after its thoughts. A member that is silent for longer is given up before a person gives up.
-const DEFAULT_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
-
-const DEFAULT_FALLBACK_ON: [Failure; 2] = [Failure::Status(429), Failure::ServerErrors];
 
 /// So that sums of weights stay far from any limit.
 const MAX_WEIGHT: u32 = 1_000_000;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::super::error::KeyPath;
-use super::super::file;
 use super::super::value::{BackendType, Span, Template};
+use super::super::{defaults, file};
 use super::{Backends, Build, METHODS, UNPRINTABLE, is_header_value};
 use crate::endpoint::check_path;
 use crate::host::InvalidHost;
@@ -38,7 +38,10 @@ impl Build<'_> {
             let name = self.noted(RouteName::new(&name), &at.key("name"));
             let at_backend = at.key("backend");
             let to = self.destination(file, &route.backend, &at_backend, backends, pools);
-            let path = self.route_path(route.path.as_deref().unwrap_or("/"), &at.key("path"));
+            let path = self.route_path(
+                route.path.as_deref().unwrap_or(defaults::PATH),
+                &at.key("path"),
+            );
             let methods = self.methods(route, &at.key("methods"));
             let headers = self.matched_headers(route, &at.key("headers"));
             let hosts = self.hosts(route, &at.key("hosts"));
@@ -46,7 +49,9 @@ impl Build<'_> {
             let model = self.model_name(model.as_ref(), &at.key("model"));
             let models = self.route_models(route, &at.key("models"));
             let aliases = self.route_aliases(route, &at.key("modelAliases"));
-            let backend_from_model = route.backend_from_model.unwrap_or(false);
+            let backend_from_model = route
+                .backend_from_model
+                .unwrap_or(defaults::BACKEND_FROM_MODEL);
             if backend_from_model && model.is_some() {
                 self.errors.push(
                     &at.key("backendFromModel"),

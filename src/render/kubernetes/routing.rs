@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::super::Source;
-use crate::backend::{Auth, Backend};
+use crate::backend::Backend;
 use crate::catalog::{self, Listing};
 use crate::config::{ConfigErrors, KeyPath};
 use crate::rewrite::{self, Rewrite};
@@ -165,12 +165,8 @@ pub fn check_headers(source: &Source, errors: &mut ConfigErrors) {
 
 fn is_changed(source: &Source, route: &Route, name: &str) -> bool {
     let changes = |backend: &&Rc<Backend>| {
-        let key = match &backend.auth {
-            Auth::Gateway(Some((key, _))) => Some(&**key),
-            Auth::Client(key) | Auth::Token(key, _) => Some(&*key.name),
-            Auth::Gateway(None) | Auth::Nobody => None,
-        };
-        let mut set = backend.headers.iter().map(|(set, _)| &**set).chain(key);
+        let configured = backend.headers.iter().map(|(set, _)| &**set);
+        let mut set = configured.chain(backend.auth.header());
         set.any(|set| set == name) || !backend.header_rules.passes(name.as_bytes(), true)
     };
     let leads = source.gateway().leads(route);
