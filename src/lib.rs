@@ -13,25 +13,41 @@
 //! keeps a connection or makes an attempt: the result of each attempt only changes the selection of the
 //! next one.
 //!
-//! # The flow
+//! # The map
+//!
+//! An arrow means "uses". None leads back: `tests/layers.rs` holds the sources to the groups of `mod`
+//! lines below.
 //!
 //! ```text
-//!  gateway.yaml ──► config ──► Gateway ─┬──► render ──► Envoy, Istio, Envoy Gateway  (native: cli)
-//!                                       │
-//!  Envoy ◄──► filter::host ◄──► filter ─┴─► exchange ─┬─► route, operation, rewrite   destination
-//!             all host calls    applies     decides   ├─► firewall                    headers that pass
-//!                               a Step                ├─► pool                        selection, fallback order
-//!                                                     ├─► model                       model that is sent
-//!                                                     ├─► json, form                  read, splice, write
-//!                                                     ├─► api      ─┬─► chat, embed,  the client's side
-//!                                                     ├─► provider ─┘   usage, failure  the provider's side
-//!                                                     ├─► relay                       a stream between both
-//!                                                     ├─► budget                      memory of one VM
-//!                                                     └─► refusal                     requests that are refused
-//!
-//!  Envoy's ticks ─► filter ─┬─► token ─► shared       access tokens, for all workers
-//!                           └─► patience              timers of requests and replies
+//!  main ─► cli ─► render ─┬─► config ─┐
+//!                         ├─► contract├─► gateway ─► route, pool, catalog, rewrite ─► backend ─► endpoint, token
+//!  Envoy ◄─► filter ──────┴─► exchange┘      │
+//!                                            ├─► api      the client's side ───┬─► chat, embed, failure, usage
+//!                                            ├─► provider the provider's side ─┘
+//!                                            ├─► refusal, firewall, model, operation
+//!                                            └─► json, sse, form, headers, pairs, budget, …
 //! ```
+//!
+//! `config` reads a `gateway.yaml`, or the plugin configuration, and builds a [`gateway::Gateway`]. `render`
+//! writes the configuration of Envoy, Istio or Envoy Gateway from it. In Envoy, `filter` hands what
+//! arrives to an [`exchange::Exchange`], and applies the [`exchange::Step`] that it gets back:
+//!
+//! ```text
+//!  filter ─► exchange ─┬─► route, operation, rewrite   the destination
+//!                      ├─► firewall                    the headers that pass
+//!                      ├─► pool                        selection, fallback order
+//!                      ├─► model                       the model that is sent
+//!                      ├─► json, form                  read, splice, write
+//!                      ├─► api, provider, relay        translation, and errors for clients
+//!                      ├─► budget                      the memory of one VM
+//!                      └─► refusal                     requests that are refused
+//!
+//!  ticks ─► filter ─┬─► token ─► shared       access tokens, for all workers
+//!                   └─► patience              timers of requests and replies
+//! ```
+//!
+//! [`contract`] has what the renderer and the module must not see differently: names of headers and
+//! metadata, retriable statuses, types of errors.
 //!
 //! # Invariants
 //!
@@ -39,8 +55,8 @@
 //!   names host calls, and only it has `unsafe`.
 //! * Nothing panics: invalid bytes from a client, a provider or a file are an error. `unwrap`, `expect`,
 //!   `panic!` and unchecked indexing are denied outside tests.
-//! * A configuration is checked once, when it is read: code that has a [`config::Gateway`] checks
-//!   nothing again.
+//! * A configuration is checked once, when it is read: code that has a [`gateway::Gateway`]
+//!   checks nothing again.
 //! * Every byte of a body that no rule changes stays as it was.
 //! * What is held for all requests and replies of a VM has one bound, [`budget`].
 //! * Secrets are [`secret::Secret`]s, which no `Debug`, error or rendered file shows.
@@ -49,7 +65,6 @@
 pub mod base64;
 pub mod budget;
 pub mod data_uri;
-pub mod embed;
 pub mod failure;
 pub mod form;
 pub mod headers;
@@ -64,10 +79,11 @@ pub mod secret;
 pub mod shared;
 pub mod sse;
 
-// The domain: requests, replies, clients and providers.
+// Meaning: requests, replies, clients and providers.
 pub mod api;
 pub mod chat;
 pub mod contract;
+pub mod embed;
 pub mod firewall;
 pub mod model;
 pub mod operation;
@@ -86,7 +102,7 @@ pub mod rewrite;
 pub mod route;
 pub mod token;
 
-// Decisions, by the configuration.
+// From a configuration to a gateway; and what the gateway does with each request.
 pub mod config;
 pub mod exchange;
 
