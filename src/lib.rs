@@ -117,3 +117,7 @@ mod filter;
 pub mod import;
 #[cfg(not(target_family = "wasm"))]
 pub mod render;
+
+#[cfg(test)]
+#[path = "../tests/support/random.rs"]
+mod random;

@@ -311,6 +311,7 @@ const ONES: u64 = u64::from_ne_bytes([1; 8]);
 #[allow(clippy::string_slice, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
+    use crate::random::Random;
 
     #[derive(Clone, Debug, PartialEq, Eq)]
     enum Seen {
@@ -507,13 +508,8 @@ mod tests {
             "data: y\n\n",
         ];
         let seed = 0x5eed_0001_u64;
-        let mut state = seed;
-        let mut below = |limit: usize| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            usize::try_from(state % limit as u64).unwrap()
-        };
+        let mut random = Random::new(seed);
+        let mut below = |limit: usize| random.below(limit);
         for round in 0..5000 {
             let text: String = (0..below(30)).map(|_| PIECES[below(12)]).collect();
             let mut chunks = Vec::new();

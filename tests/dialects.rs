@@ -2,7 +2,7 @@
 //!
 //! Goldens are in `tests/chat/CASE`: `request.openai.json` becomes `request.DIALECT.json`,
 //! `reply.DIALECT.json` becomes `reply.DIALECT.openai.json`, and `stream.DIALECT.sse` becomes
-//! `stream.DIALECT.openai.sse`. `BLESS=1 cargo test --test dialects` writes the outputs anew.
+//! `stream.DIALECT.openai.sse`. `UPDATE=1 cargo test --test dialects` writes the outputs anew.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -16,6 +16,8 @@
 #[macro_use]
 #[path = "support/both_ways.rs"]
 mod both_ways;
+#[path = "support/random.rs"]
+mod random;
 
 use llm_proxy::api::Stamp;
 use llm_proxy::api::openai::{self, ChunkWriter};
@@ -26,6 +28,8 @@ use llm_proxy::provider::dialect::{Dialect, Options};
 use llm_proxy::provider::gemini::Gemini;
 use llm_proxy::relay::Relay;
 use serde_json::Value;
+
+use self::random::Random;
 
 const STAMP: Stamp = Stamp {
     created: 1_763_700_000,
@@ -491,17 +495,8 @@ fn a_broken_success_is_broken(words: &Words) {
     }
 }
 
-/// Xorshift: <https://www.jstatsoft.org/v08/i14/paper>.
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).unwrap()
-    }
-
+    /// One to four changes.
     fn mutate(&mut self, bytes: &mut Vec<u8>) {
         const TOKENS: [&[u8]; 10] = [
             b"null",
@@ -538,7 +533,7 @@ impl Random {
 fn mutated_bytes_do_no_harm(words: &Words) {
     let dialect = (words.dialect)();
     let seed = 0x5eed_0003;
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let body = request(
         words,
         r#","response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"object"}}}"#,
@@ -825,17 +820,17 @@ const GEMINI: Words = Words {
     ],
 };
 
-/// Compares with the file; with `BLESS=1` writes it.
+/// Compares with the file; with `UPDATE=1` writes it.
 fn golden(path: &str, expected: &str, seen: &str) {
     #[cfg(not(target_family = "wasm"))]
-    if std::env::var_os("BLESS").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         let path = format!("{}/tests/chat/{path}", env!("CARGO_MANIFEST_DIR"));
         std::fs::write(path, seen).expect("written");
         return;
     }
     assert_eq!(
         seen, expected,
-        "{path}: BLESS=1 cargo test --test dialects writes it anew"
+        "{path}: UPDATE=1 cargo test --test dialects writes it anew"
     );
 }
 

@@ -16,117 +16,25 @@
 mod both_ways;
 #[path = "support/header_map.rs"]
 mod header_map;
+#[path = "support/host.rs"]
+mod host;
+#[path = "support/random.rs"]
+mod random;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use llm_proxy::budget::Budget;
 use llm_proxy::config::Gateway;
-use llm_proxy::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
+use llm_proxy::exchange::{BodyChange, Exchange, Next, Step};
 use llm_proxy::headers::{HeaderEdit, Headers};
 use llm_proxy::json;
 use llm_proxy::pairs;
-use llm_proxy::pool::Turns;
 use llm_proxy::refusal::LocalReply;
-use llm_proxy::shared::{Expected, Memory, Shared, Version};
 use serde_json::Value;
 
 use self::header_map::Pairs;
-
-/// What Envoy would say when asked.
-#[derive(Default)]
-struct Host {
-    envoy_route: Option<&'static str>,
-    origin: Option<&'static str>,
-    route: Option<Vec<u8>>,
-    backend: Option<&'static str>,
-    cluster: Option<&'static str>,
-    attempt: Option<u64>,
-    client_left: bool,
-    is_upgrade: bool,
-    budget: Rc<Budget>,
-    turns: Turns,
-    kept: RefCell<Option<Vec<u8>>>,
-    shared: Memory,
-}
-
-impl Shared for Host {
-    fn get(&self, key: &str) -> Option<(Vec<u8>, Version)> {
-        self.shared.get(key)
-    }
-
-    fn set(&self, key: &str, value: &[u8], expected: Expected) -> bool {
-        self.shared.set(key, value, expected)
-    }
-}
-
-impl Surroundings for Host {
-    fn route_metadata(&self) -> Option<Vec<u8>> {
-        self.route.clone()
-    }
-
-    fn backend_name(&self) -> Option<String> {
-        self.backend.map(str::to_owned)
-    }
-
-    fn route_name(&self) -> Option<String> {
-        self.envoy_route.map(str::to_owned)
-    }
-
-    fn route_origin(&self) -> Option<String> {
-        self.origin.map(str::to_owned)
-    }
-
-    fn cluster_name(&self) -> Option<String> {
-        self.cluster.map(str::to_owned)
-    }
-
-    fn attempt(&self) -> Option<u64> {
-        self.attempt
-    }
-
-    fn client_left(&self) -> bool {
-        self.client_left
-    }
-
-    fn is_upgrade(&self) -> bool {
-        self.is_upgrade
-    }
-
-    fn budget(&self) -> &Rc<Budget> {
-        &self.budget
-    }
-
-    fn now(&self) -> u64 {
-        1_700_000_000_123_456_789
-    }
-
-    fn kept_error(&self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn keep_error(&self, _: &[u8]) {}
-
-    fn is_without_reply(&self) -> bool {
-        false
-    }
-
-    fn kept(&self) -> Option<Vec<u8>> {
-        self.kept.borrow().clone()
-    }
-
-    fn keep(&self, bytes: &[u8]) {
-        self.kept.borrow_mut().get_or_insert(bytes.to_vec());
-    }
-
-    fn turns(&self) -> &Turns {
-        &self.turns
-    }
-
-    fn as_shared(&self) -> &dyn Shared {
-        self
-    }
-}
+use self::host::Host;
+use self::random::Random;
 
 /// One message on its way through the module.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -1218,10 +1126,10 @@ backends:
             let first = send(&mut exchange, &headers, &host, &chunks);
             assert_eq!(first.reply, None, "{config}");
             // Only a failure is followed by another attempt.
-            assert_eq!(host.kept(), None, "{config}");
+            assert_eq!(*host.kept.borrow(), None, "{config}");
             if fails_with_a_reply {
                 exchange.reply_headers(&Wire::new(&[(":status", "503")]).list(), false, &host);
-                assert!(host.kept().is_some(), "{config}");
+                assert!(host.kept.borrow().is_some(), "{config}");
             }
             exchange.ended(&host);
             let length = first.passed.len().to_string();
@@ -1277,7 +1185,7 @@ backends:
                 exchange.reply_trailers(Vec::new, Vec::new);
             }
             exchange.ended(&host);
-            assert_eq!(host.kept(), None);
+            assert_eq!(*host.kept.borrow(), None);
         }
     }
 
@@ -1920,6 +1828,7 @@ backends:
         );
         let ask = |route: &[(&str, &str)], backend: Option<&'static str>| {
             let route = (!route.is_empty()).then(|| pairs::encode(route));
+            let backend = RefCell::new(backend.map(str::to_owned));
             let host = Host { route, backend, ..Host::default() };
             let mut exchange = Exchange::new(Rc::clone(&gateway));
             let wire = send(&mut exchange, &post("/team/x"), &host, &[br#"{"model":"c"}"#]);
@@ -2094,7 +2003,7 @@ backends:
         // Where Envoy tries again, it sees a failure, and nothing of the address.
         let gateway = held("model: m, maxRetries: 2");
         let mut exchange = Exchange::new(gateway);
-        let host = Host { attempt: Some(1), ..Host::default() };
+        let host = Host { attempt: Cell::new(Some(1)), ..Host::default() };
         send(&mut exchange, &CHAT, &host, &[br#"{"model":"a"}"#]);
         let headers = [(":status", "302"), ("location", "https://x.test"), ("content-length", "3")];
         let mut wire = Wire::new(&headers);
@@ -2298,7 +2207,7 @@ backends:
             let mut exchange = Exchange::new(held("model: m, maxRetries: 2"));
             send(&mut exchange, &CHAT, &Host::default(), &[br#"{"model":"a"}"#]);
             let wire = Wire::new(&[(":status", status)]);
-            let host = Host { attempt, ..Host::default() };
+            let host = Host { attempt: Cell::new(attempt), ..Host::default() };
             matches!(exchange.reply_headers(&wire.list(), true, &host).next, Next::Reply(_))
         };
         assert!(!reply(Some(1), "503"));
@@ -2317,7 +2226,7 @@ backends:
             r#"{"a":{"model":[{}]},"model":null,"b":-0.0}"#,
         ];
         let gateway = held("model: replaced");
-        let mut random = Random(0x5eed_1234_abcd_0001);
+        let mut random = Random::new(0x5eed_1234_abcd_0001);
         for round in 0..3_000 {
             let mut body = seeds[random.below(seeds.len())].as_bytes().to_vec();
             for _ in 0..random.below(4) {
@@ -2362,17 +2271,5 @@ backends:
                 }
             }
         }
-    }
-}
-
-/// xorshift64*: enough for tests, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
     }
 }

@@ -8,7 +8,12 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "support/random.rs"]
+mod random;
+
 use llm_proxy::json::{Event, InvalidJson, Scanner, Watched};
+
+use self::random::Random;
 
 #[cfg_attr(not(target_family = "wasm"), test)]
 #[cfg_attr(target_family = "wasm", wasm_bindgen_test::wasm_bindgen_test)]
@@ -38,13 +43,8 @@ fn blocks_agree_with_single_bytes() {
         "–\\n",
     ];
     for seed in 1..=4000_u64 {
-        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mut below = |limit: usize| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            (random >> 32) as usize % limit
-        };
+        let mut random = Random::new(seed);
+        let mut below = |limit: usize| random.below(limit);
         let mut text = br#"{"x":""#.to_vec();
         let length = below(500);
         while text.len() < length {

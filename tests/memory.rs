@@ -24,17 +24,20 @@ mod both_ways;
 #[allow(dead_code, reason = "no header is changed here")]
 #[path = "support/header_map.rs"]
 mod header_map;
+#[path = "support/host.rs"]
+mod host;
+#[path = "support/random.rs"]
+mod random;
 
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use llm_proxy::budget::Budget;
 use llm_proxy::config::Gateway;
-use llm_proxy::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
-use llm_proxy::pool::Turns;
-use llm_proxy::shared::{Expected, Memory, Shared, Version};
+use llm_proxy::exchange::{BodyChange, Exchange, Next, Step};
 
 use self::header_map::Pairs;
+use self::host::Host;
+use self::random::Random;
 
 #[global_allocator]
 static ALLOCATOR: allocator::Counting = allocator::Counting;
@@ -47,89 +50,6 @@ const SLACK_BYTES: usize = 48 << 10;
 
 /// How long a measured body is. Unit: bytes.
 const LENGTH: usize = 128 << 10;
-
-#[derive(Default)]
-struct Host {
-    turns: Turns,
-    shared: Memory,
-    budget: Rc<Budget>,
-}
-
-impl Shared for Host {
-    fn get(&self, key: &str) -> Option<(Vec<u8>, Version)> {
-        self.shared.get(key)
-    }
-
-    fn set(&self, key: &str, value: &[u8], expected: Expected) -> bool {
-        self.shared.set(key, value, expected)
-    }
-}
-
-impl Surroundings for Host {
-    fn route_metadata(&self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn backend_name(&self) -> Option<String> {
-        None
-    }
-
-    fn cluster_name(&self) -> Option<String> {
-        None
-    }
-
-    fn attempt(&self) -> Option<u64> {
-        None
-    }
-
-    fn client_left(&self) -> bool {
-        false
-    }
-
-    fn route_name(&self) -> Option<String> {
-        None
-    }
-
-    fn route_origin(&self) -> Option<String> {
-        None
-    }
-
-    fn is_upgrade(&self) -> bool {
-        false
-    }
-
-    fn budget(&self) -> &Rc<Budget> {
-        &self.budget
-    }
-
-    fn now(&self) -> u64 {
-        1_700_000_000_000_000_000
-    }
-
-    fn kept_error(&self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn keep_error(&self, _: &[u8]) {}
-
-    fn is_without_reply(&self) -> bool {
-        false
-    }
-
-    fn kept(&self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn keep(&self, _: &[u8]) {}
-
-    fn turns(&self) -> &Turns {
-        &self.turns
-    }
-
-    fn as_shared(&self) -> &dyn Shared {
-        self
-    }
-}
 
 /// What a measurement came to. Unit: bytes.
 #[derive(Clone, Copy, Debug)]
@@ -738,19 +658,6 @@ impl Shape {
     }
 }
 
-/// xorshift64*: enough for tests, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(number).unwrap() % limit.max(1)
-    }
-}
-
 /// Makes a member of a body from a schema.
 type ToMember<'f> = &'f dyn Fn(&str) -> String;
 
@@ -919,7 +826,7 @@ tests! {
     /// Bodies that are put together at random: the worst of them is searched by changing it.
     fn a_random_chat_takes_four_times_its_body() {
         let gateways = configs();
-        let mut random = Random(SEED);
+        let mut random = Random::new(SEED);
         let rounds = std::env::var("MEMORY_ROUNDS").map_or(24, |text| text.parse().expect("a number"));
         let mut worst: Option<(Shape, f64)> = None;
         let mut all = Vec::new();

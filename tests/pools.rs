@@ -14,116 +14,20 @@
 mod both_ways;
 #[path = "support/header_map.rs"]
 mod header_map;
+#[path = "support/host.rs"]
+mod host;
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use llm_proxy::budget::Budget;
 use llm_proxy::config::Gateway;
-use llm_proxy::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
+use llm_proxy::exchange::{BodyChange, Exchange, Next, Step};
 use llm_proxy::headers::{HeaderEdit, Headers};
 use llm_proxy::json;
-use llm_proxy::pool::Turns;
 use llm_proxy::refusal::LocalReply;
-use llm_proxy::shared::{Expected, Memory, Shared, Version};
 use serde_json::Value;
 
 use self::header_map::Pairs;
-
-/// One worker of Envoy, and the request that it works on.
-#[derive(Default)]
-struct Host {
-    cluster: RefCell<Option<String>>,
-    backend: RefCell<Option<String>>,
-    attempt: Cell<u64>,
-    now: Cell<u64>,
-    kept: RefCell<Option<Vec<u8>>>,
-    kept_error: RefCell<Option<Vec<u8>>>,
-    is_without_reply: Cell<bool>,
-    shared: Memory,
-    turns: Turns,
-    budget: Rc<Budget>,
-}
-
-impl Shared for Host {
-    fn get(&self, key: &str) -> Option<(Vec<u8>, Version)> {
-        self.shared.get(key)
-    }
-
-    fn set(&self, key: &str, value: &[u8], expected: Expected) -> bool {
-        self.shared.set(key, value, expected)
-    }
-}
-
-impl Surroundings for Host {
-    fn route_metadata(&self) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn backend_name(&self) -> Option<String> {
-        self.backend.borrow().clone()
-    }
-
-    fn route_name(&self) -> Option<String> {
-        None
-    }
-
-    fn route_origin(&self) -> Option<String> {
-        None
-    }
-
-    fn cluster_name(&self) -> Option<String> {
-        self.cluster.borrow().clone()
-    }
-
-    fn attempt(&self) -> Option<u64> {
-        Some(self.attempt.get())
-    }
-
-    fn client_left(&self) -> bool {
-        false
-    }
-
-    fn is_upgrade(&self) -> bool {
-        false
-    }
-
-    fn budget(&self) -> &Rc<Budget> {
-        &self.budget
-    }
-
-    fn now(&self) -> u64 {
-        SECOND + self.now.get()
-    }
-
-    fn kept_error(&self) -> Option<Vec<u8>> {
-        self.kept_error.borrow().clone()
-    }
-
-    fn keep_error(&self, bytes: &[u8]) {
-        *self.kept_error.borrow_mut() = Some(bytes.to_vec());
-    }
-
-    fn is_without_reply(&self) -> bool {
-        self.is_without_reply.get()
-    }
-
-    fn kept(&self) -> Option<Vec<u8>> {
-        self.kept.borrow().clone()
-    }
-
-    fn keep(&self, bytes: &[u8]) {
-        self.kept.borrow_mut().get_or_insert(bytes.to_vec());
-    }
-
-    fn turns(&self) -> &Turns {
-        &self.turns
-    }
-
-    fn as_shared(&self) -> &dyn Shared {
-        self
-    }
-}
+use self::host::Host;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -255,7 +159,7 @@ fn attempt_with_error(
 ) {
     *host.cluster.borrow_mut() = Some("p/openai".to_owned());
     *host.backend.borrow_mut() = Some(name.to_owned());
-    host.attempt.set(number);
+    host.attempt.set(Some(number));
     let mut exchange = Exchange::new(gateway("placement: upstream"));
     let mut request = Request::new("/p/v1/chat/completions", CHAT);
     request.pass(&mut exchange, host).unwrap();
@@ -467,7 +371,7 @@ tests! {
         let attempt = |host: &Host, request: &mut Request, name: &str, number: u64| {
             *host.cluster.borrow_mut() = Some("p/openai".to_owned());
             *host.backend.borrow_mut() = Some(name.to_owned());
-            host.attempt.set(number);
+            host.attempt.set(Some(number));
             let mut exchange = Exchange::new(Rc::clone(&upstream));
             let body = request.pass(&mut exchange, host).unwrap();
             let failed = [(":status", "503"), ("content-length", "0")];
@@ -506,7 +410,7 @@ tests! {
             *host.cluster.borrow_mut() = Some(format!("p/{name}"));
             *host.backend.borrow_mut() = Some(name.to_owned());
             host.kept.borrow_mut().take();
-            host.attempt.set(1);
+            host.attempt.set(Some(1));
             let mut exchange = Exchange::new(Rc::clone(&upstream));
             let mut request = Request::new("/p/v1/chat/completions", CHAT);
             request.pass(&mut exchange, &host).unwrap();
@@ -545,7 +449,7 @@ tests! {
         let mut attempt = |name: &str, number: u64, status: &'static str, pause: &'static str| {
             *host.cluster.borrow_mut() = Some("p/a".to_owned());
             *host.backend.borrow_mut() = Some(name.to_owned());
-            host.attempt.set(number);
+            host.attempt.set(Some(number));
             let mut exchange = Exchange::new(Rc::clone(&upstream));
             request.pass(&mut exchange, &host)?;
             let failed = [(":status", status), ("retry-after", pause)];
@@ -612,7 +516,7 @@ tests! {
             let host = Host::default();
             *host.cluster.borrow_mut() = Some("p/anthropic".to_owned());
             *host.backend.borrow_mut() = Some("anthropic".to_owned());
-            host.attempt.set(1);
+            host.attempt.set(Some(1));
             let mut exchange = Exchange::new(Rc::clone(&upstream));
             let mut request = Request::new("/p/v1/chat/completions", CHAT);
             let attempts = attempts.map(|it| ("x-llm-proxy-attempts".to_owned(), it.to_owned()));

@@ -11,9 +11,14 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../../tests/support/random.rs"]
+mod random;
+
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
+
+use self::random::Random;
 
 #[global_allocator]
 static ALLOCATOR: llm_proxy_fuzz::allocator::Counting = llm_proxy_fuzz::allocator::Counting;
@@ -57,7 +62,7 @@ fn number(name: &str, default: u64) -> u64 {
 fn run(target: fn(&[u8]), seeds: &[Vec<u8>]) {
     let rounds = number("FUZZ_ROUNDS", 2_000);
     let seed = number("FUZZ_SEED", 0x5eed_0007);
-    let mut random = Random(seed.max(1));
+    let mut random = Random::new(seed);
     for round in 0..rounds {
         let mut bytes = seeds[random.below(seeds.len())].clone();
         let other = &seeds[random.below(seeds.len())];
@@ -81,18 +86,7 @@ fn run(target: fn(&[u8]), seeds: &[Vec<u8>]) {
     }
 }
 
-/// xorshift64*: enough for tests, and the same everywhere.
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        usize::try_from(number).unwrap() % limit.max(1)
-    }
-
     /// A piece many times: what a translation takes is in proportion to the text, and shows where that
     /// is long.
     fn multiply(&mut self, bytes: &mut Vec<u8>) {

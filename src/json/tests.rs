@@ -3,6 +3,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::*;
+use crate::random::Random;
 
 /// What is watched in all tests.
 const NAMES: [&str; 3] = ["model", "é\"", "n"];
@@ -575,23 +576,6 @@ fn mutate(text: &mut Vec<u8>, random: &mut Random) {
             let copy = text[from..to].to_vec();
             text.splice(at..at, copy);
         }
-    }
-}
-
-/// xorshift64; the state is not 0.
-struct Random(u64);
-
-impl Random {
-    /// Seeds side by side start far apart.
-    fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as usize % limit
     }
 }
 
