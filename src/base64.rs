@@ -1,7 +1,6 @@
 //! Bytes as text.
 //!
-//! Source: RFC 4648, <https://www.rfc-editor.org/rfc/rfc4648>. The module has no decoder: what comes in
-//! base64 passes as it is.
+//! Source: RFC 4648, <https://www.rfc-editor.org/rfc/rfc4648>.
 
 /// The standard alphabet, padded: section 4.
 pub fn encode(bytes: &[u8]) -> String {
@@ -17,32 +16,32 @@ pub fn encode_url(bytes: &[u8]) -> String {
     letters(bytes, URL)
 }
 
-/// The bytes of base64 with padding. Native only.
-///
-/// Source: RFC 4648, section 4.
-#[cfg(not(target_family = "wasm"))]
+/// The bytes of a text in the standard alphabet, with or without padding; `None` where it is none.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=');
-    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
+    let text = text.trim_end_matches('=');
+    // Memory is taken only for what can be decoded.
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    if !text.bytes().all(is_base64) {
         return None;
     }
-    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3);
-    let mut held: u32 = 0;
-    let mut bits = 0;
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in text.bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
             b'+' => 62,
             b'/' => 63,
             _ => return None,
         };
-        held = (held << 6 | u32::from(value)) & 0xffff;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from(held >> bits & 0xff).ok()?);
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            // The eight bits above the `count` that are left.
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
         }
     }
     Some(bytes)
@@ -92,5 +91,28 @@ mod tests {
         }
         assert_eq!(encode(&[0xfb, 0xff]), "+/8=");
         assert_eq!(encode_url(&[0xfb, 0xff]), "-_8");
+    }
+
+    #[test]
+    fn letters_become_bytes() {
+        for (text, expected) in [
+            ("", Some("")),
+            ("Zg==", Some("f")),
+            ("Zm8", Some("fo")),
+            ("Zm9v", Some("foo")),
+            ("Zm9vYmFy", Some("foobar")),
+            ("Zm9v\n", None),
+            ("Z-8_", None),
+        ] {
+            assert_eq!(
+                decode(text).as_deref(),
+                expected.map(str::as_bytes),
+                "{text:?}"
+            );
+        }
+        for length in 0..64_u8 {
+            let bytes: Vec<u8> = (0..length).map(|it| it.wrapping_mul(151)).collect();
+            assert_eq!(decode(&encode(&bytes)), Some(bytes));
+        }
     }
 }

@@ -13,7 +13,9 @@ use crate::api::{ClientApi, Model};
 use crate::backend::Backend;
 use crate::gateway::Gateway;
 use crate::model::{Asked, Choice, Renaming};
+use crate::operation::table::Definition;
 use crate::operation::{Kind, ModelMember, Operation};
+use crate::percent;
 use crate::refusal::{LocalReply, Refusal};
 use crate::route::{Destination, Model as AskedFor, Route, path_is_below};
 
@@ -88,8 +90,8 @@ pub fn listing_among<'g>(
     }
 
     let mut leads = BTreeSet::new();
-    for suffix in Operation::SUFFIXES_WITH_MODEL {
-        let path = [base, suffix].concat();
+    for call in Definition::with_model() {
+        let path = [base, call.path].concat();
         for (number, route) in above(&path) {
             if meets(route) && allows(route, "POST") {
                 leads.insert(number);
@@ -207,12 +209,7 @@ fn named<'n>(names: impl IntoIterator<Item = &'n str>, backend: &Backend) -> Vec
 
 /// A path segment without its escapes.
 fn decoded(segment: &str) -> String {
-    let literal = segment.replace('+', "%2B");
-    let mut pairs = form_urlencoded::parse(literal.as_bytes());
-    pairs
-        .next()
-        .map(|(name, _)| name.into_owned())
-        .unwrap_or_default()
+    String::from_utf8_lossy(&percent::decode(segment.as_bytes())).into_owned()
 }
 
 #[cfg(test)]

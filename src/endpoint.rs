@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::host::Host;
 use crate::operation::Operation;
+use crate::operation::table::Definition;
 
 /// Scheme, authority and base path of a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,22 +119,10 @@ fn parse_port(text: &str) -> Result<u16, String> {
 
 /// A path without the operation in which it ends: `/v1/chat/completions` is about `/v1`.
 fn base_of(path: &str) -> &str {
-    const OPERATIONS: [&str; 6] = [
-        "/chat/completions",
-        "/completions",
-        "/embeddings",
-        "/models",
-        "/responses",
-        "/rerank",
-    ];
-    let is_operation =
-        |suffix: &&&str| path.ends_with(**suffix) && Operation::of(path, None).is_ok();
-    match OPERATIONS.iter().find(is_operation) {
-        Some(suffix) => path.strip_suffix(suffix).unwrap_or(path),
-        None => path,
-    }
+    let found = Definition::at_end_of(path).filter(|_| Operation::of(path, None).is_ok());
+    let end = found.and_then(|it| path.len().checked_sub(it.path_len()));
+    end.and_then(|end| path.get(..end)).unwrap_or(path)
 }
-
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
@@ -187,6 +176,7 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operation::Kind;
 
     fn parse(text: &str) -> Result<String, String> {
         let endpoint = Endpoint::parse(text, "/openai/v1")?;
@@ -243,6 +233,30 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_cut_at_the_operation_in_which_it_ends() {
+        let calls = Definition::all().filter(|it| it.kind != Kind::Other);
+        for call in calls.filter(|it| it.name != "images") {
+            let path = call.path.trim_end_matches("/*");
+            let text = format!("https://a.example/x/v1{path}");
+            let found = parse(&text).unwrap();
+            assert!(found.ends_with(":443 /x/v1"), "{text}: {found}");
+        }
+        for (path, base) in [
+            ("/v1/fim/completions", "/v1"),
+            ("/v1/messages", "/v1"),
+            ("/v1/audio/speech/", "/v1"),
+            ("/v1/images", "/v1/images"),
+            ("/v1/my-completions", "/v1/my-completions"),
+            ("/openai", "/openai"),
+            ("/v1/responses/x", "/v1/responses/x"),
+        ] {
+            let text = format!("https://a.example{path}");
+            let found = parse(&text).unwrap();
+            assert_eq!(found, format!("https a.example a.example:443 {base}"));
         }
     }
 

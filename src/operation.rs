@@ -11,7 +11,7 @@ pub mod table;
 use std::borrow::Cow;
 use std::fmt;
 
-use self::table::{Definition, ModelPlace};
+use self::table::{Definition, ModelPlace, ROOTS};
 use crate::percent;
 
 /// An API call: its definition, and the suffix that is appended to a provider's base path.
@@ -95,19 +95,6 @@ impl<'a> Operation<'a> {
             suffix,
         }
     }
-
-    /// The suffixes of the calls that name a model.
-    pub const SUFFIXES_WITH_MODEL: [&'static str; 9] = [
-        CHAT_COMPLETIONS,
-        "/completions",
-        "/embeddings",
-        "/responses",
-        "/images/generations",
-        "/audio/speech",
-        "/audio/transcriptions",
-        "/moderations",
-        "/rerank",
-    ];
 
     /// What a client takes for its base URL, of a route's path: all before the suffix.
     pub fn base_of(path: &str) -> &str {
@@ -330,28 +317,6 @@ const MAX_DECODINGS: usize = 4;
 
 const VERSION: &str = "/v1";
 const CHAT_COMPLETIONS: &str = "/chat/completions";
-
-/// What a suffix can start with, where nothing else tells where it starts.
-const ROOTS: [&str; 18] = [
-    "/agents",
-    "/assistants",
-    "/audio",
-    "/batches",
-    "/chat/completions",
-    "/completions",
-    "/embeddings",
-    "/files",
-    "/fim",
-    "/fine_tuning",
-    "/images",
-    "/models",
-    "/moderations",
-    "/rerank",
-    "/responses",
-    "/threads",
-    "/uploads",
-    "/vector_stores",
-];
 
 #[cfg(test)]
 mod tests {

@@ -13,8 +13,6 @@ pub mod openai;
 pub mod vertex;
 mod wire;
 
-use std::borrow::Cow;
-
 use self::anthropic::Anthropic;
 use self::dialect::Dialect;
 use self::gemini::Gemini;
@@ -349,43 +347,4 @@ pub enum PathError {
     NeedsModel,
     /// The model's name would change the path. Caused by the client.
     NotASegment,
-}
-
-/// A model's name as one segment of a path, escaped.
-///
-/// A name that a server could take for more than one segment is refused: with our key, it would
-/// reach what the configuration does not offer.
-fn segment(model: &str) -> Result<Cow<'_, str>, PathError> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:@".contains(&b);
-    if model.is_empty() || model.chars().all(|c| c == '.') {
-        return Err(PathError::NotASegment);
-    }
-    if model.bytes().all(plain) {
-        return Ok(Cow::Borrowed(model));
-    }
-    if model.contains(['/', '\\', '%', '?', '#']) || model.chars().any(char::is_control) {
-        return Err(PathError::NotASegment);
-    }
-    let mut escaped = String::with_capacity(model.len() + 8);
-    for byte in model.bytes() {
-        match plain(byte) {
-            true => escaped.push(char::from(byte)),
-            false => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    Ok(Cow::Owned(escaped))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_model_stays_in_its_segment() {
-        assert_eq!(segment("gpt-4o").as_deref(), Ok("gpt-4o"));
-        assert_eq!(segment("my model ü").as_deref(), Ok("my%20model%20%C3%BC"));
-        for model in ["", ".", "..", "a/b", "a\\b", "a%2fb", "a?b", "a#b", "a\nb"] {
-            assert_eq!(segment(model), Err(PathError::NotASegment), "{model:?}");
-        }
-    }
 }

@@ -186,6 +186,8 @@ macro_rules! object {
                 $($field,)*
             }
 
+            // `Seen` has a bit for each.
+            const { assert!([$(stringify!($field)),*].len() <= u32::BITS as usize) };
             match key.bytes() {
                 $($key => {
                     reader.see(seen, Member::$field as u32)?;
@@ -273,7 +275,8 @@ impl<'a> Key<'a> {
     }
 }
 
-/// Which members of an object have come: a bit for each of them. No shape has more than there are.
+/// Which members of an object have come: a bit for each of them. [`object!`] compiles no shape that has
+/// more.
 #[derive(Debug, Default)]
 pub struct Seen(u32);
 

@@ -68,6 +68,31 @@ impl Definition {
         DEFINITIONS.iter().find(fits).unwrap_or(&OTHER)
     }
 
+    /// The call in whose path `path` ends, of those that have a path of their own and name a model, or
+    /// list models.
+    pub fn at_end_of(path: &str) -> Option<&'static Self> {
+        let ending = |it: &&Self| {
+            let has_model = matches!(it.model, ModelPlace::Body(..)) && !it.path.ends_with('*');
+            let is_there = path.ends_with(it.path.trim_end_matches("/*"));
+            is_there && (has_model || it.kind == Kind::Models)
+        };
+        let all = DEFINITIONS.iter().filter(ending);
+        all.max_by_key(|it| it.path.len())
+    }
+
+    /// The length of its path, without what may follow. Unit: bytes.
+    pub fn path_len(&self) -> usize {
+        self.path.trim_end_matches("/*").len()
+    }
+
+    /// The calls that run a model which their body names, but for those of few providers.
+    pub fn with_model() -> impl Iterator<Item = &'static Self> {
+        DEFINITIONS.iter().filter(|it| {
+            let is_named = matches!(it.model, ModelPlace::Body(_, Required | Optional));
+            is_named && it.kind != Kind::Other && !it.path.ends_with('*')
+        })
+    }
+
     /// Every call, in the order of matching.
     pub fn all() -> impl Iterator<Item = &'static Self> {
         DEFINITIONS.iter().chain([&OTHER])
@@ -165,6 +190,28 @@ const DEFINITIONS: [Definition; 42] = [
 /// Every other call.
 const OTHER: Definition = call("other", "/*", Kind::Other, WRITE, Unreadable);
 
+/// What a suffix can start with, where nothing else tells where it starts.
+pub const ROOTS: [&str; 18] = [
+    "/agents",
+    "/assistants",
+    "/audio",
+    "/batches",
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/files",
+    "/fim",
+    "/fine_tuning",
+    "/images",
+    "/models",
+    "/moderations",
+    "/rerank",
+    "/responses",
+    "/threads",
+    "/uploads",
+    "/vector_stores",
+];
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -185,6 +232,17 @@ mod tests {
             if definition.path.ends_with('*') {
                 assert_eq!(Definition::of(&below), definition, "{below}");
             }
+        }
+    }
+
+    #[test]
+    fn every_root_begins_a_call() {
+        for root in ROOTS {
+            let mut all = Definition::all();
+            assert!(
+                all.any(|it| super::super::is_below(it.path, root)),
+                "{root}"
+            );
         }
     }
 

@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::PathError;
 use crate::operation::{Kind, Operation};
+use crate::percent;
 
 /// A backend's `apiVersion`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +59,9 @@ impl ApiVersion {
             Self::V1 => Ok(format!("{V1}{suffix}")),
             Self::Preview => Ok(format!("{V1}{suffix}?api-version=preview")),
             Self::Dated(version) if is_about_a_deployment(operation) => {
-                let deployment = super::segment(deployment.ok_or(PathError::NeedsModel)?)?;
+                let deployment = deployment.ok_or(PathError::NeedsModel)?;
+                let deployment = percent::encode_segment(deployment, b":@");
+                let deployment = deployment.ok_or(PathError::NotASegment)?;
                 Ok(format!(
                     "/openai/deployments/{deployment}{suffix}?api-version={version}"
                 ))

@@ -15,6 +15,7 @@ use super::rules;
 use crate::chat::{Message, Request, ResponseFormat, Tool, ToolChoice};
 use crate::failure::quotable;
 use crate::json::{Piece, Raw, Text, Writer};
+use crate::percent;
 use crate::provider::adapt::{Adapter, HINTS, SAMPLER_EXTENSIONS};
 use crate::provider::dialect::{Options, Unsupported};
 
@@ -121,19 +122,16 @@ fn max_tokens(
 /// `/publishers/anthropic/models/{model}:rawPredict`. The model is a path segment and stays one.
 pub(super) fn vertex_suffix(request: &Request<'_>) -> Result<String, Unsupported> {
     let model = &*request.model;
-    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte);
-    if model.is_empty() || model.starts_with('.') || !model.bytes().all(is_safe) {
-        return Err(Unsupported {
-            param: "model".to_owned(),
-            message: format!("{:?} cannot be part of a URL", quotable(model)),
-        });
-    }
+    let segment = percent::encode_segment(model, b"@").ok_or_else(|| Unsupported {
+        param: "model".to_owned(),
+        message: format!("{:?} cannot be part of a URL", quotable(model)),
+    })?;
     let method = if request.stream {
         "streamRawPredict"
     } else {
         "rawPredict"
     };
-    Ok(format!("/publishers/anthropic/models/{model}:{method}"))
+    Ok(format!("/publishers/anthropic/models/{segment}:{method}"))
 }
 
 fn report_what_is_lost(request: &Request<'_>, adapter: &Adapter) {

@@ -1,9 +1,9 @@
 //! What a model's name says: where it is asked, and how it is told to think.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
 use crate::failure::quotable;
+use crate::percent;
 use crate::provider::dialect::Unsupported;
 
 /// A model's name, fit to be one segment of a path.
@@ -46,31 +46,10 @@ impl<'a> Model<'a> {
     /// When the name would leave its segment of the path, or change the method after it.
     pub(in crate::provider) fn new(name: &'a str) -> Result<Self, Unsupported> {
         let name = name.strip_prefix("models/").unwrap_or(name);
-        let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-        let needs_no_escape = name.bytes().all(is_plain);
-        // What a server, or a proxy on the way, could take for the end of the segment.
-        let leaves =
-            |c: char| matches!(c, '/' | '\\' | '?' | '#' | '%' | ':' | ';') || c.is_control();
-        if matches!(name, "" | "." | "..") || (!needs_no_escape && name.contains(leaves)) {
-            return Err(Unsupported {
-                param: "model".to_owned(),
-                message: format!("{:?} is not a name of a Gemini model", quotable(name)),
-            });
-        }
-        let segment = if needs_no_escape {
-            Cow::Borrowed(name)
-        } else {
-            let mut escaped = String::with_capacity(name.len() * 3);
-            for byte in name.bytes() {
-                if is_plain(byte) {
-                    escaped.push(char::from(byte));
-                } else {
-                    // Writing to a string cannot fail.
-                    let _ = write!(escaped, "%{byte:02X}");
-                }
-            }
-            Cow::Owned(escaped)
-        };
+        let segment = percent::encode_segment(name, b"").ok_or_else(|| Unsupported {
+            param: "model".to_owned(),
+            message: format!("{:?} is not a name of a Gemini model", quotable(name)),
+        })?;
         Ok(Self { name, segment })
     }
 

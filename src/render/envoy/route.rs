@@ -19,6 +19,7 @@ use crate::contract::{
 use crate::gateway::Gateway;
 use crate::model::Renaming;
 use crate::operation::Operation;
+use crate::operation::table::Definition;
 use crate::pool::Pool;
 use crate::refusal::{LocalReply, Refusal};
 use crate::route::{ByPath, Destination, Host, Route};
@@ -164,8 +165,8 @@ fn model_lists(gateway: &Gateway) -> Vec<Value> {
 fn model_lists_below(gateway: &Gateway, by_path: &ByPath<'_>, base: &str) -> Vec<Value> {
     let above = |path: &str| by_path.above(path).collect();
     // Clients for whom only routes elsewhere are get the same list as all others.
-    let suffixes = Operation::SUFFIXES_WITH_MODEL
-        .into_iter()
+    let suffixes = Definition::with_model()
+        .map(|call| call.path)
         .chain(["/models"]);
     let relevant: BTreeMap<usize, &Route> = suffixes
         .flat_map(|suffix| by_path.above(&[base, suffix].concat()))

@@ -1,6 +1,7 @@
 //! Images and documents: where their bytes are.
 
 use super::cache_control;
+use crate::base64;
 use crate::data_uri::{self, DataUri};
 use crate::json::{Piece, Raw, Writer};
 
@@ -80,7 +81,7 @@ impl<'a> Source<'a> {
         if !media_type.starts_with("text/") {
             return Err("is neither a PDF, nor text, nor an image");
         }
-        let text = decode_base64(data).and_then(|bytes| String::from_utf8(bytes).ok());
+        let text = base64::decode(data).and_then(|bytes| String::from_utf8(bytes).ok());
         match text {
             Some(text) => Ok(("document", Self::Text(text))),
             None => Err("is not base64 of UTF-8 text"),
@@ -140,59 +141,7 @@ fn is_web_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
 }
 
-/// RFC 4648, section 4, with or without padding.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=');
-    // Memory is taken only for what can be decoded.
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    if !text.bytes().all(is_base64) {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in text.bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            // The eight bits above the `count` that are left.
-            bytes.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
-        }
-    }
-    Some(bytes)
-}
-
 const PDF: &str = "application/pdf";
 
 /// `%PDF-`.
 const PDF_IN_BASE64: &str = "JVBERi0";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_decoded() {
-        for (text, expected) in [
-            ("", Some("")),
-            ("Zg==", Some("f")),
-            ("Zm8", Some("fo")),
-            ("Zm9v", Some("foo")),
-            ("Zm9vYmFy", Some("foobar")),
-            ("Zm9v\n", None),
-            ("Z-8_", None),
-        ] {
-            let decoded = decode_base64(text);
-            assert_eq!(decoded.as_deref(), expected.map(str::as_bytes), "{text:?}");
-        }
-    }
-}
