@@ -23,12 +23,14 @@ mod random;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use llm_proxy::config::Gateway;
 use llm_proxy::exchange::{BodyChange, Exchange, Next, Step};
 use llm_proxy::headers::{HeaderEdit, Headers};
 use llm_proxy::json;
 use llm_proxy::pairs;
+use llm_proxy::patience::Event;
 use llm_proxy::refusal::LocalReply;
 use serde_json::Value;
 
@@ -2213,8 +2215,26 @@ backends:
         assert!(!reply(Some(1), "503"));
         assert!(!reply(Some(2), "503"));
         assert!(reply(Some(3), "503"));
+        assert!(!reply(Some(1), "429"));
+        assert!(reply(Some(3), "429"));
         assert!(reply(Some(1), "400"));
         assert!(reply(None, "503"));
+    }
+
+    fn only_a_reply_with_a_body_has_an_idle_timer() {
+        for kind in ["openai-compatible", "anthropic"] {
+            for ends in [false, true] {
+                let plugin = "placement: upstream\nholdHeaders: true";
+                let gateway = backend_of(kind, plugin, "model: m, streamIdleTimeout: 7s");
+                let mut exchange = Exchange::new(gateway);
+                let body: &[u8] = br#"{"model":"a","messages":[{"role":"user","content":"x"}]}"#;
+                send(&mut exchange, &CHAT, &Host::default(), &[body]);
+                let wire = Wire::new(&[(":status", "200"), ("content-type", "application/json")]);
+                exchange.reply_headers(&wire.list(), ends, &Host::default());
+                let expected = (!ends).then_some((Event::NextByte, Duration::from_secs(7)));
+                assert_eq!(exchange.waits_for(), expected, "{kind} {ends}");
+            }
+        }
     }
 
     /// Random bodies, cut at random: refused exactly when serde_json refuses them, and changed in

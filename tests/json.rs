@@ -43,7 +43,7 @@ fn blocks_agree_with_single_bytes() {
         "–\\n",
     ];
     for seed in 1..=4000_u64 {
-        let mut random = Random::new(seed);
+        let mut random = Random::numbered(seed);
         let mut below = |limit: usize| random.below(limit);
         let mut text = br#"{"x":""#.to_vec();
         let length = below(500);

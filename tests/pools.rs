@@ -24,6 +24,7 @@ use llm_proxy::exchange::{BodyChange, Exchange, Next, Step};
 use llm_proxy::headers::{HeaderEdit, Headers};
 use llm_proxy::json;
 use llm_proxy::refusal::LocalReply;
+use llm_proxy::shared::Shared;
 use serde_json::Value;
 
 use self::header_map::Pairs;
@@ -435,6 +436,61 @@ tests! {
         host.now.set(5 * SECOND);
         let chosen = choose(&host, &mut Request::new("/p/v1/chat/completions", CHAT));
         assert_eq!(chosen, Ok(Some("p/anthropic".to_owned())));
+    }
+
+    fn what_a_provider_refuses_a_clients_own_key_is_no_failure_of_the_member() {
+        let gateway = Gateway::parse(
+            "
+placement: upstream
+holdHeaders: true
+backends:
+- {name: ours, type: openai, config: {apiKey: k}}
+- {name: clients, type: openai, config: {}}
+- {name: q, type: pool, fallbackOn: [401, 402, 403, 404, 429], backends: [{name: ours}, {name: clients}]}
+",
+            &|_: &str| None,
+        );
+        let gateway = Rc::new(gateway.unwrap_or_else(|errors| panic!("{errors}")));
+        for (name, statuses, is_noted) in [
+            ("ours", &["401", "402", "403", "404", "429"][..], true),
+            ("clients", &["401", "402", "403", "429"][..], false),
+            ("clients", &["404"][..], true),
+        ] {
+            for status in statuses {
+                let host = Host::default();
+                *host.cluster.borrow_mut() = Some(format!("q/{name}"));
+                *host.backend.borrow_mut() = Some(name.to_owned());
+                host.attempt.set(Some(1));
+                let mut exchange = Exchange::new(Rc::clone(&gateway));
+                let mut request = Request::new("/q/v1/chat/completions", CHAT);
+                request.pass(&mut exchange, &host).unwrap();
+                let head = [(&b":status"[..], status.as_bytes())];
+                exchange.reply_headers(&Headers::new(head.to_vec()), true, &host);
+                assert_eq!(host.shared.get("health/q").is_some(), is_noted, "{name} {status}");
+            }
+        }
+    }
+
+    fn a_list_of_models_is_left_to_envoys_routes() {
+        for (method, path, expected) in [
+            ("GET", "/p/v1/models", None),
+            ("HEAD", "/p/v1/models/m", None),
+            ("GET", "/p/v1/files", Some("p/openai")),
+            ("DELETE", "/p/v1/models/m", Some("p/openai")),
+        ] {
+            let mut request = Request::new(path, "");
+            for (name, value) in &mut request.headers {
+                if name == ":method" {
+                    method.clone_into(value);
+                }
+            }
+            let mut exchange = Exchange::new(chooser());
+            let step = exchange.request_headers(&request.list(), true, &Host::default());
+            request.apply(step.headers);
+            let cluster = request.header("x-llm-proxy-cluster");
+            let begins = |prefix: &&str| cluster.is_some_and(|it| it.starts_with(*prefix));
+            assert!(expected.as_ref().map_or(cluster.is_none(), begins), "{method} {path} {cluster:?}");
+        }
     }
 
     fn in_a_second_round_nobody_is_asked_who_wants_a_pause() {

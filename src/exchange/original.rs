@@ -123,4 +123,11 @@ mod tests {
         assert_eq!(restoration(&original, &now), expected);
         assert_eq!(restoration(&original, &original), []);
     }
+
+    #[test]
+    fn what_is_between_envoy_and_its_peers_stays() {
+        let original = headers(&[("connection", "close"), ("transfer-encoding", "chunked")]);
+        let now = headers(&[("connection", "keep-alive"), (":scheme", "https")]);
+        assert_eq!(restoration(&original, &now), []);
+    }
 }
