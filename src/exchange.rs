@@ -17,6 +17,8 @@
 //! * A reply that is neither an error nor translated is never read, held or counted; a translated
 //!   stream stays a stream.
 //! * Every attempt starts from what the client sent: host, path, length, body.
+//! * A request is in one phase, which owns what it needs. A transition takes it and gives the next one; what
+//!   no transition leads to is refused with 500, and never goes on.
 //! * Nothing of a client's credentials passes, unless the backend has [`Auth::Client`](crate::backend::Auth).
 
 mod address;
@@ -58,7 +60,7 @@ use crate::operation::{Kind, ModelMember, Operation, check_path};
 use crate::patience::{Event, Limit, MAX_BODY_PAUSE, MAX_ERROR_PAUSE};
 use crate::pool::Turns;
 use crate::pool::health::{self, Outcome};
-use crate::provider::dialect::{Encoded, Options};
+use crate::provider::dialect::Options;
 use crate::provider::{Dialects, PathError, Wire};
 use crate::refusal::{JSON, LocalReply, Refusal};
 use crate::rewrite::{self, Rewrite};
@@ -163,19 +165,33 @@ pub enum Next {
     Reply(LocalReply),
 }
 
+impl Step {
+    fn hold() -> Self {
+        Self {
+            next: Next::Hold,
+            ..Self::default()
+        }
+    }
+
+    fn reply(reply: LocalReply) -> Self {
+        Self {
+            next: Next::Reply(reply),
+            ..Self::default()
+        }
+    }
+}
+
 /// One request and its reply.
 pub struct Exchange {
     gateway: Rc<Gateway>,
     /// The API of the request: all that the client sees is written in it.
     api: &'static dyn ClientApi,
-    request: Request,
+    phase: Phase,
     reply: Reply,
     /// Where the request went, once that is known.
     backend: Option<Rc<Backend>>,
     /// Of our routes, the one that Envoy has chosen, where the module follows it.
     envoy_route: Option<usize>,
-    /// The internal path that the provider's is written below, where it waits for the body.
-    internal_path: Option<String>,
     /// As one of how many attempts, in a pool.
     series: Option<Series>,
     /// Upstream, on the first attempt: what another one would need, as long as there may be one.
@@ -187,8 +203,6 @@ pub struct Exchange {
     waits_for: Option<Limit>,
     /// What the reply to a translated request needs.
     chat: Option<ReplyContext>,
-    /// The path that was asked for, while the provider's waits for the model.
-    asked: Option<DeferredPath>,
     /// Bytes of the request's body that have gone on.
     passed: u64,
     /// Bytes of it that have been seen and wait.
@@ -199,24 +213,51 @@ pub struct Exchange {
     is_whole: bool,
 }
 
-/// What the request waits for.
-enum Request {
-    ExpectHeaders,
-    /// The body passes unread.
-    ExpectNothing,
-    /// No body: the first byte of one ends the exchange.
-    ExpectEmpty(&'static Definition),
-    ExpectBody(Box<dyn Edit>),
-    /// The end of a body that is going to be translated.
-    ExpectChat(Box<ChatRequest>),
-    /// Nothing but the end: all of the body has been translated, and has gone on.
-    ExpectEnd,
-    /// The model, by which the route is chosen, or whether the reply is a stream.
-    ExpectModel(Box<Unrouted>),
+/// What the request waits for. A transition takes the phase and gives the next one.
+enum Phase {
     /// Nothing: the client has got a reply of ours, or is going to get one that is right.
     Answered,
+    /// The body, which changes while it passes.
+    ExpectBody(Editing),
+    /// The end of a body that is going to be translated.
+    ExpectChat(Box<Translating>),
+    /// No body: the first byte of one ends the exchange.
+    ExpectEmpty(&'static Definition),
+    /// Nothing but the end: all of the body has been translated, and has gone on.
+    ExpectEnd,
+    /// The headers.
+    ExpectHeaders,
+    /// The model, by which the route is chosen, or whether the reply is a stream.
+    ExpectModel(Box<Unrouted>),
+    /// The body passes unread.
+    ExpectNothing,
+    /// A transition that has not ended. What arrives is refused: it must not pass by any rule.
+    Lost,
     /// The end of a body that is dropped: clients that are still sending may not read a reply.
     Refused(LocalReply),
+}
+
+/// A body that changes while it passes.
+struct Editing {
+    edit: Box<dyn Edit>,
+    /// The path, where it waits for the model.
+    path: Option<Box<WaitingPath>>,
+}
+
+/// A request that is going to be translated.
+struct Translating {
+    request: ChatRequest,
+    backend: Rc<Backend>,
+    /// The internal path that the provider's is written below, where Envoy's routes are followed.
+    internal: Option<String>,
+}
+
+/// A path that waits for the model.
+struct WaitingPath {
+    deferred: DeferredPath,
+    backend: Rc<Backend>,
+    /// As [`Translating::internal`].
+    internal: Option<String>,
 }
 
 /// What Envoy's choice of a route means for the module.
@@ -241,6 +282,8 @@ struct Waiting {
     of_route: OfRoute,
     dialects: Dialects,
     options: Options,
+    /// As [`Translating::internal`].
+    internal: Option<String>,
 }
 
 impl Exchange {
@@ -249,18 +292,16 @@ impl Exchange {
         Self {
             gateway,
             api: &OpenAi,
-            request: Request::ExpectHeaders,
+            phase: Phase::ExpectHeaders,
             reply: Reply::default(),
             backend: None,
             envoy_route: None,
-            internal_path: None,
             series: None,
             original: None,
             last_error: None,
             is_head: false,
             waits_for: None,
             chat: None,
-            asked: None,
             passed: 0,
             held: 0,
             declared: None,
@@ -280,17 +321,14 @@ impl Exchange {
             Followed::Ours => {}
             Followed::Other => {
                 // Neither the request nor its reply concern us.
-                self.request = Request::Answered;
+                self.phase = Phase::Answered;
                 return Step::default();
             }
             Followed::Nowhere => return self.refuse(&Refusal::UnknownRoute),
         }
         if let Some(list) = self.model_list(headers) {
-            self.request = Request::Answered;
-            return Step {
-                next: Next::Reply(list),
-                ..Step::default()
-            };
+            self.phase = Phase::Answered;
+            return Step::reply(list);
         }
         let started = match self.gateway.plugin.role {
             Role::Choose => {
@@ -306,7 +344,10 @@ impl Exchange {
             self.request_is_whole(surroundings);
         }
         match started {
-            Ok(step) => step,
+            Ok((phase, step)) => {
+                self.phase = phase;
+                step
+            }
             Err(refusal) => {
                 let length = headers.text("content-length");
                 self.declared = length.and_then(|length| length.parse().ok());
@@ -344,14 +385,11 @@ impl Exchange {
 
     /// There is no memory for more of the request's body.
     pub fn no_room(&mut self) -> Step {
-        let reply = match std::mem::replace(&mut self.request, Request::Answered) {
-            Request::Refused(reply) => reply,
+        let reply = match std::mem::replace(&mut self.phase, Phase::Answered) {
+            Phase::Refused(reply) => reply,
             _ => Refusal::NoRoom.reply(self.api),
         };
-        Step {
-            next: Next::Reply(reply),
-            ..Step::default()
-        }
+        Step::reply(reply)
     }
 
     /// Finds the route that Envoy has chosen, where the module does not choose by itself.
@@ -423,11 +461,14 @@ impl Exchange {
         if ends {
             self.request_is_whole(surroundings);
         }
-        let step = match &self.request {
-            Request::ExpectModel(_) => self.more_to_route_by(at_hand, ends, &read, surroundings),
-            Request::Refused(_) => self.more_of_a_refused_body(at_hand, ends),
-            _ => self.more_of_the_body(at_hand, ends, &read),
+        let (phase, step) = match std::mem::replace(&mut self.phase, Phase::Lost) {
+            Phase::ExpectModel(unrouted) => {
+                self.more_to_route_by(unrouted, at_hand, ends, &read, surroundings)
+            }
+            Phase::Refused(reply) => self.more_of_a_refused_body(reply, at_hand, ends),
+            phase => self.more_of_the_body(phase, at_hand, ends, &read),
         };
+        self.phase = phase;
         match step.next {
             Next::Hold if at_hand as u64 > MAX_HELD_BYTES => {
                 self.held = 0;
@@ -448,11 +489,9 @@ impl Exchange {
     /// The whole request has gone on: the first byte of a stream may have a limit of its own. In a pool
     /// Envoy keeps it, which can make another attempt.
     fn limit_first_byte(&mut self) {
-        let is_stream = match &self.request {
-            Request::ExpectBody(edit) => edit.is_stream(),
-            Request::ExpectChat(_) | Request::ExpectEnd => {
-                self.chat.as_ref().is_some_and(ReplyContext::is_stream)
-            }
+        let is_stream = match &self.phase {
+            Phase::ExpectBody(editing) => editing.edit.is_stream(),
+            Phase::ExpectEnd => self.chat.as_ref().is_some_and(ReplyContext::is_stream),
             _ => false,
         };
         let limit = self.backend.as_ref().and_then(|it| it.first_byte_timeout);
@@ -465,30 +504,34 @@ impl Exchange {
     }
 
     /// The same after a refusal: the body is dropped up to its end, or up to the size that is allowed.
-    fn more_of_a_refused_body(&mut self, at_hand: usize, ends: bool) -> Step {
+    fn more_of_a_refused_body(
+        &self,
+        reply: LocalReply,
+        at_hand: usize,
+        ends: bool,
+    ) -> (Phase, Step) {
         let seen = self.passed.saturating_add(at_hand as u64);
         if !ends && seen <= self.gateway.max_request_bytes {
-            return Step {
+            let step = Step {
                 next: Next::Take,
                 ..Step::default()
             };
+            return (Phase::Refused(reply), step);
         }
-        self.no_room()
+        (Phase::Answered, Step::reply(reply))
     }
 
     /// The same while the route is not chosen: what is at hand is all of the body so far.
     fn more_to_route_by<'a>(
         &mut self,
+        mut unrouted: Box<Unrouted>,
         at_hand: usize,
         ends: bool,
         read: &dyn Fn(usize) -> &'a [u8],
         surroundings: &dyn Surroundings,
-    ) -> Step {
-        let Request::ExpectModel(unrouted) = &mut self.request else {
-            return Step::default();
-        };
+    ) -> (Phase, Step) {
         if at_hand as u64 > self.gateway.max_request_bytes {
-            return self.refuse(&Refusal::TooLarge(self.gateway.max_request_bytes));
+            return self.refused(&Refusal::TooLarge(self.gateway.max_request_bytes));
         }
         let bytes = match at_hand > self.held {
             true => read(self.held),
@@ -497,124 +540,104 @@ impl Exchange {
         let search = unrouted.reader.search();
         let (model, is_stream) = match unrouted.reader.push(bytes, ends) {
             Ok(asked::Found::All { model, is_stream }) => (model, is_stream),
-            Ok(asked::Found::Nothing) => {
-                return Step {
-                    next: Next::Hold,
-                    ..Step::default()
-                };
-            }
+            Ok(asked::Found::Nothing) => return (Phase::ExpectModel(unrouted), Step::hold()),
             // The code that edits the body refuses it, where it has to.
             Err(_) if search == Search::Stream => (None, false),
-            Err(refusal) => return self.refuse(&refusal),
+            Err(refusal) => return self.refused(&refusal),
         };
-        let Request::ExpectModel(unrouted) =
-            std::mem::replace(&mut self.request, Request::ExpectNothing)
-        else {
-            return Step::default();
-        };
-        let Unrouted { headers, .. } = *unrouted;
         let model = match search {
             Search::Stream => Model::Unread,
             _ => model.as_deref().map_or(Model::Absent, Model::Named),
         };
-        let headers = headers.headers();
+        let headers = unrouted.headers.headers();
         if self.gateway.plugin.role == Role::Choose {
             let known = choose::Known {
                 model,
                 is_stream: Some(is_stream),
             };
             let chosen = self.choose(&headers, false, known, surroundings);
-            return chosen.unwrap_or_else(|refusal| self.refuse(&refusal));
+            return chosen.unwrap_or_else(|refusal| self.refused(&refusal));
         }
-        let step = match self.route(&headers, false, &|| model, surroundings) {
-            Ok(step) => step,
-            Err(refusal) => return self.refuse(&refusal),
+        let (phase, step) = match self.route(&headers, false, &|| model, surroundings) {
+            Ok(routed) => routed,
+            Err(refusal) => return self.refused(&refusal),
         };
         if let Next::Reply(_) = step.next {
-            return step;
+            return (phase, step);
         }
         // The body starts anew: who changes it has not seen anything of it.
         self.held = 0;
-        let mut rest = self.more_of_the_body(at_hand, ends, read);
+        let (phase, mut rest) = self.more_of_the_body(phase, at_hand, ends, read);
         rest.headers.splice(0..0, step.headers);
-        rest
+        (phase, rest)
     }
 
     fn more_of_the_body<'a>(
         &mut self,
+        phase: Phase,
         at_hand: usize,
         ends: bool,
         read: &dyn Fn(usize) -> &'a [u8],
-    ) -> Step {
-        if matches!(self.request, Request::Answered) {
-            return Step::default();
+    ) -> (Phase, Step) {
+        if matches!(phase, Phase::Answered) {
+            return (phase, Step::default());
         }
         // Who only chooses does not count: whoever sends does, and knows that it was not the provider.
         if self.gateway.plugin.role == Role::Send
             && self.passed.saturating_add(at_hand as u64) > self.gateway.max_request_bytes
         {
-            return self.refuse(&Refusal::TooLarge(self.gateway.max_request_bytes));
+            return self.refused(&Refusal::TooLarge(self.gateway.max_request_bytes));
         }
-        let edit = match &mut self.request {
-            Request::ExpectBody(edit) => edit,
+        match phase {
+            Phase::ExpectBody(editing) => self.edit(editing, at_hand, ends, read),
             // Envoy often tells the end of a body by itself. What has all of its length need not wait
             // for that.
-            Request::ExpectChat(_) if !ends && self.declared != Some(at_hand as u64) => {
-                return Step {
-                    next: Next::Hold,
-                    ..Step::default()
-                };
+            Phase::ExpectChat(_) if !ends && self.declared != Some(at_hand as u64) => {
+                (phase, Step::hold())
             }
-            Request::ExpectChat(chat) => {
-                let translated =
-                    chat.translate(read(0), longest_translation(self.gateway.max_request_bytes));
-                if !ends {
-                    self.request = Request::ExpectEnd;
-                }
-                return self.translated(translated);
-            }
+            Phase::ExpectChat(translating) => self.translate(&translating, read(0)),
             // Envoy does not let a client send more than it declares.
-            Request::ExpectEnd if at_hand > 0 => {
-                return self.refuse(&Refusal::TooLarge(self.passed));
+            Phase::ExpectEnd if at_hand > 0 => self.refused(&Refusal::TooLarge(self.passed)),
+            Phase::ExpectEmpty(definition) if at_hand > 0 => {
+                self.refused(&admission::wrong_method(definition))
             }
-            Request::ExpectEmpty(definition) if at_hand > 0 => {
-                let refusal = admission::wrong_method(definition);
-                return self.refuse(&refusal);
+            Phase::ExpectEmpty(_) if !ends => (phase, Step::hold()),
+            Phase::Answered | Phase::ExpectEmpty(_) | Phase::ExpectEnd | Phase::ExpectNothing => {
+                (phase, Step::default())
             }
-            Request::ExpectEmpty(_) if !ends => {
-                return Step {
-                    next: Next::Hold,
-                    ..Step::default()
-                };
+            // No transition leads here.
+            Phase::ExpectHeaders | Phase::ExpectModel(_) | Phase::Lost | Phase::Refused(_) => {
+                self.refused(&Refusal::Gateway(LOST))
             }
-            Request::ExpectHeaders
-            | Request::ExpectEmpty(_)
-            | Request::ExpectModel(_)
-            | Request::ExpectEnd
-            | Request::ExpectNothing
-            | Request::Answered
-            | Request::Refused(_) => return Step::default(),
-        };
+        }
+    }
+
+    fn edit<'a>(
+        &self,
+        mut editing: Editing,
+        at_hand: usize,
+        ends: bool,
+        read: &dyn Fn(usize) -> &'a [u8],
+    ) -> (Phase, Step) {
         let bytes = match at_hand > self.held {
             true => read(self.held),
             false => &[],
         };
-        match edit.push(bytes, ends) {
-            Ok(Pushed::Hold) => Step {
-                next: Next::Hold,
-                ..Step::default()
-            },
+        match editing.edit.push(bytes, ends) {
+            Ok(Pushed::Hold) => (Phase::ExpectBody(editing), Step::hold()),
             Ok(Pushed::Pass {
                 mut headers,
                 mut splices,
                 blanks,
             }) => {
-                if let (Some(deferred), Some(backend)) = (self.asked.take(), &self.backend) {
-                    match deferred.path_with(edit.chosen_model(), backend) {
+                if let Some(waiting) = editing.path.take() {
+                    let model = editing.edit.chosen_model();
+                    match waiting.deferred.path_with(model, &waiting.backend) {
                         Ok(path) => {
-                            headers.push(HeaderEdit::set(":path", self.below_internal(path)))
+                            let path = below_internal(waiting.internal.as_deref(), path);
+                            headers.push(HeaderEdit::set(":path", path));
                         }
-                        Err(refusal) => return self.refuse(&refusal),
+                        Err(refusal) => return self.refused(&refusal),
                     }
                 }
                 for splice in &mut splices {
@@ -625,24 +648,25 @@ impl Exchange {
                     true => BodyChange::Keep,
                     false => BodyChange::Splice { blanks, splices },
                 };
-                Step {
+                let step = Step {
                     headers,
                     body,
                     next: Next::Continue,
-                }
+                };
+                (Phase::ExpectBody(editing), step)
             }
-            Err(refusal) => self.refuse(&refusal),
+            Err(refusal) => self.refused(&refusal),
         }
     }
 
     /// What the exchange waits for now, and how long at most. It may change when headers arrive, and
     /// as long as the request's body does.
     pub fn waits_for(&self) -> Option<Limit> {
-        let is_held = self.held > 0 || matches!(self.request, Request::Refused(_));
+        let is_held = self.held > 0 || matches!(self.phase, Phase::Refused(_));
         let body = (is_held && !self.is_whole).then_some((Event::RequestByte, MAX_BODY_PAUSE));
         self.waits_for
             .or(body)
-            .filter(|_| !matches!(self.request, Request::Answered))
+            .filter(|_| !matches!(self.phase, Phase::Answered))
     }
 
     /// The changes to the trailers of a request: what its headers must not have, they must not have
@@ -661,15 +685,14 @@ impl Exchange {
     /// The request ends with trailers: its body has ended without saying so, and what still waits
     /// would go on as it is, past all rules.
     pub fn request_trailers(&mut self) -> Step {
-        let waits = match &self.request {
-            Request::ExpectBody(edit) => self.held > 0 || !edit.is_closed(),
-            Request::ExpectChat(_) | Request::ExpectModel(_) => true,
-            Request::ExpectHeaders
-            | Request::ExpectEmpty(_)
-            | Request::ExpectEnd
-            | Request::ExpectNothing
-            | Request::Answered => false,
-            Request::Refused(_) => return self.no_room(),
+        let waits = match &self.phase {
+            Phase::ExpectBody(editing) => self.held > 0 || !editing.edit.is_closed(),
+            Phase::ExpectChat(_) | Phase::ExpectModel(_) => true,
+            Phase::Answered | Phase::ExpectEmpty(_) | Phase::ExpectEnd | Phase::ExpectNothing => {
+                false
+            }
+            Phase::ExpectHeaders | Phase::Lost => return self.refuse(&Refusal::Gateway(LOST)),
+            Phase::Refused(_) => return self.no_room(),
         };
         self.is_whole = true;
         match waits {
@@ -679,18 +702,17 @@ impl Exchange {
     }
 
     /// The whole request in the provider's words.
-    fn translated(&mut self, translated: Result<(Encoded, ReplyContext), Refusal>) -> Step {
-        let Some(backend) = &self.backend else {
-            return Step::default();
-        };
-        let (encoded, context) = match translated {
+    fn translate(&mut self, translating: &Translating, body: &[u8]) -> (Phase, Step) {
+        let limit = longest_translation(self.gateway.max_request_bytes);
+        let (encoded, context) = match translating.request.translate(body, limit) {
             Ok(translated) => translated,
-            Err(refusal) => return self.refuse(&refusal),
+            Err(refusal) => return self.refused(&refusal),
         };
+        let backend = &translating.backend;
         let path = [&*backend.endpoint.base_path, &encoded.head.suffix].concat();
         // The client's query was for OpenAI's call, and Google has words of its own there.
         let path = address::with_queries(path, "", backend, ModelInQuery::Withheld);
-        let path = self.below_internal(path);
+        let path = below_internal(translating.internal.as_deref(), path);
         let length = encoded.body.len().to_string();
         let mut headers = Vec::with_capacity(encoded.head.headers.len() + 2);
         for (name, value) in encoded.head.headers {
@@ -699,19 +721,12 @@ impl Exchange {
         headers.push(HeaderEdit::set(":path", path));
         headers.push(HeaderEdit::set("content-length", length));
         self.chat = Some(context);
-        Step {
+        let step = Step {
             headers,
             body: BodyChange::Replace(encoded.body),
             next: Next::Continue,
-        }
-    }
-
-    /// A provider's path that waited for the body, as Envoy's route expects it.
-    fn below_internal(&self, path: String) -> String {
-        match &self.internal_path {
-            Some(internal) => [internal.as_str(), &path].concat(),
-            None => path,
-        }
+        };
+        (Phase::ExpectEnd, step)
     }
 
     /// The reply's headers have arrived. `ends`: there is no body.
@@ -722,7 +737,7 @@ impl Exchange {
         surroundings: &dyn Surroundings,
     ) -> Step {
         // In the listener our own replies come by here, too.
-        if matches!(self.request, Request::Answered | Request::Refused(_)) {
+        if matches!(self.phase, Phase::Answered | Phase::Refused(_)) {
             self.waits_for = None;
             return Step::default();
         }
@@ -771,8 +786,8 @@ impl Exchange {
             // What has no body anyway cannot get one.
             (None, None) => {
                 let mut step = reply.headers(&head, self.is_head, holds, &share);
-                if let Request::ExpectBody(edit) = &self.request
-                    && let Some(names) = edit.adapted()
+                if let Phase::ExpectBody(editing) = &self.phase
+                    && let Some(names) = editing.edit.adapted()
                 {
                     step.headers.push(HeaderEdit::set(ADAPTED_HEADER, names));
                 }
@@ -809,7 +824,7 @@ impl Exchange {
     ) -> Step {
         self.tell_pool(BAD_GATEWAY, headers, surroundings);
         self.keep_original(surroundings);
-        self.request = Request::Answered;
+        self.phase = Phase::Answered;
         self.waits_for = None;
         let message = format!("the provider's status {status} is not that of a reply");
         let failure = Failure::new(BAD_GATEWAY, message).with_code(Some("broken_reply".into()));
@@ -928,16 +943,16 @@ impl Exchange {
         ends: bool,
         known: choose::Known<'_>,
         surroundings: &dyn Surroundings,
-    ) -> Result<Step, Refusal> {
+    ) -> Result<(Phase, Step), Refusal> {
         match choose::choose(&self.gateway, headers, ends, known, surroundings)? {
             choose::Chosen::Edits(edits, deadline) => {
                 // The rest is done upstream.
-                self.request = Request::ExpectNothing;
                 self.waits_for = deadline.map(|limit| (Event::FirstByte, limit));
-                Ok(Step {
+                let step = Step {
                     headers: edits,
                     ..Step::default()
-                })
+                };
+                Ok((Phase::ExpectNothing, step))
             }
             choose::Chosen::Needs(search) => self.wait_for_body(headers, search),
         }
@@ -960,11 +975,15 @@ impl Exchange {
     /// # Errors
     ///
     /// When the body cannot be read.
-    fn wait_for_body(&mut self, headers: &Headers<'_>, search: Search) -> Result<Step, Refusal> {
+    fn wait_for_body(
+        &mut self,
+        headers: &Headers<'_>,
+        search: Search,
+    ) -> Result<(Phase, Step), Refusal> {
         admission::check_encoding(headers)?;
         let length = headers.text("content-length");
         self.declared = length.and_then(|length| length.parse().ok());
-        self.request = Request::ExpectModel(Box::new(Unrouted {
+        let unrouted = Unrouted {
             reader: match admission::form(headers) {
                 Some(boundary) => RoutingReader::form(&boundary),
                 None => {
@@ -973,16 +992,13 @@ impl Exchange {
                 }
             },
             headers: headers.to_kept(),
-        }));
-        Ok(Step {
-            next: Next::Hold,
-            ..Step::default()
-        })
+        };
+        Ok((Phase::ExpectModel(Box::new(unrouted)), Step::hold()))
     }
 
     /// The attempt is over. Where no reply has come, its pool has to know, and there may be another.
     pub fn ended(&mut self, surroundings: &dyn Surroundings) {
-        if matches!(self.request, Request::Answered | Request::Refused(_)) {
+        if matches!(self.phase, Phase::Answered | Phase::Refused(_)) {
             return;
         }
         self.keep_original(surroundings);
@@ -1032,28 +1048,29 @@ impl Exchange {
     }
 
     fn refuse(&mut self, refusal: &Refusal) -> Step {
+        let (phase, step) = self.refused(refusal);
+        self.phase = phase;
+        step
+    }
+
+    /// The phase and the step after a refusal.
+    fn refused(&self, refusal: &Refusal) -> (Phase, Step) {
         let reply = refusal.reply(self.api);
         let may_fit = |length: u64| length <= self.gateway.max_request_bytes;
         let waits = self.gateway.plugin.hold_headers
             && !self.is_whole
             && self.declared.is_none_or(may_fit)
             && !matches!(refusal, Refusal::TooLarge(_));
-        let next = match waits {
-            // The body has not arrived, and a client that is still sending it may see a broken
-            // connection instead of the reply.
-            true => {
-                self.request = Request::Refused(reply);
-                Next::Take
-            }
-            false => {
-                self.request = Request::Answered;
-                Next::Reply(reply)
-            }
-        };
-        Step {
-            next,
-            ..Step::default()
+        if !waits {
+            return (Phase::Answered, Step::reply(reply));
         }
+        // The body has not arrived, and a client that is still sending it may see a broken connection
+        // instead of the reply.
+        let step = Step {
+            next: Next::Take,
+            ..Step::default()
+        };
+        (Phase::Refused(reply), step)
     }
 
     fn start(
@@ -1061,7 +1078,7 @@ impl Exchange {
         headers: &Headers<'_>,
         ends: bool,
         surroundings: &dyn Surroundings,
-    ) -> Result<Step, Refusal> {
+    ) -> Result<(Phase, Step), Refusal> {
         self.is_head = headers.get(":method") == Some(b"HEAD");
         if self.gateway.plugin.placement == Placement::Upstream {
             let is_untouched = self.is_untouched(headers);
@@ -1075,7 +1092,7 @@ impl Exchange {
             }
             if let Some(original) = kept {
                 let was = original.headers();
-                let mut step = self.route(&was, ends, &|| Model::Absent, surroundings)?;
+                let (phase, mut step) = self.route(&was, ends, &|| Model::Absent, surroundings)?;
                 if let Some(series) = &self.series
                     && let Some(pause) = series.pause(surroundings)
                 {
@@ -1083,14 +1100,14 @@ impl Exchange {
                 }
                 step.headers
                     .splice(0..0, original::restoration(&was, headers));
-                return Ok(step);
+                return Ok((phase, step));
             }
             self.original = Some(Original::of(headers));
-            let step = self.route(headers, ends, &|| asked_by(headers, ends), surroundings)?;
+            let routed = self.route(headers, ends, &|| asked_by(headers, ends), surroundings)?;
             if let Some(series) = &self.series {
                 series.report_unresolved(surroundings);
             }
-            return Ok(step);
+            return Ok(routed);
         }
         if self.gateway.plugin.envoy_routes.is_none() && headers.get(BACKEND_HEADER).is_some() {
             // The filters before the module, policies among them, have worked by the route of another
@@ -1109,7 +1126,7 @@ impl Exchange {
         ends: bool,
         model: &dyn Fn() -> Model<'m>,
         surroundings: &dyn Surroundings,
-    ) -> Result<Step, Refusal> {
+    ) -> Result<(Phase, Step), Refusal> {
         let method = headers.text(":method").unwrap_or_default();
         let path = headers.text(":path").ok_or(Refusal::InvalidPath)?;
         let content_length = headers.text("content-length");
@@ -1156,8 +1173,8 @@ impl Exchange {
             if headers.get("content-type") != Some(JSON.as_bytes()) {
                 edits.push(HeaderEdit::set("content-type", JSON));
             }
-            self.internal_path = envoy.map(|(_, internal)| internal);
             let waiting = Waiting {
+                internal: envoy.map(|(_, internal)| internal),
                 backend,
                 of_route: target.of_route,
                 dialects,
@@ -1186,6 +1203,7 @@ impl Exchange {
         let model = target.of_route.model.as_deref();
         let model = model.or(backend.model.always.as_deref());
         let may_name_model = matches!(body, Body::Json | Body::Form(_)) && !ends;
+        let mut waiting_path = None;
         let upstream = match address::path(&backend, &operation, path, model, model_in_query) {
             Ok(upstream) => Some(match &envoy {
                 Some((rewrite, internal)) => {
@@ -1194,12 +1212,15 @@ impl Exchange {
                 None => upstream,
             }),
             Err(PathError::NeedsModel) if may_name_model && holds => {
-                self.asked = Some(DeferredPath {
-                    path: path.to_owned(),
-                    base,
-                    model_in_query,
-                });
-                self.internal_path = envoy.map(|(_, internal)| internal);
+                waiting_path = Some(Box::new(WaitingPath {
+                    deferred: DeferredPath {
+                        path: path.to_owned(),
+                        base,
+                        model_in_query,
+                    },
+                    backend: Rc::clone(&backend),
+                    internal: envoy.map(|(_, internal)| internal),
+                }));
                 None
             }
             Err(error) => return Err(address::unaddressable(error, model)),
@@ -1215,14 +1236,12 @@ impl Exchange {
         let has_rules =
             !target.of_route.is_empty() || !backend.model.is_empty() || !backend.members.is_empty();
         let is_read = has_rules || needs_model || operation.kind().is_always_read();
-        self.request = Request::ExpectNothing;
         match body {
             Body::Empty if !ends => {
-                self.request = Request::ExpectEmpty(operation.definition());
                 if holds {
                     step.next = Next::Hold;
                 }
-                return Ok(step);
+                return Ok((Phase::ExpectEmpty(operation.definition()), step));
             }
             Body::Form(boundary) => {
                 admission::check_encoding(headers)?;
@@ -1238,17 +1257,20 @@ impl Exchange {
                 } else {
                     step.headers.push(HeaderEdit::remove("content-length"));
                 }
-                self.request = Request::ExpectBody(Box::new(edit));
-                return Ok(step);
+                let editing = Editing {
+                    edit: Box::new(edit),
+                    path: waiting_path,
+                };
+                return Ok((Phase::ExpectBody(editing), step));
             }
             Body::Json if is_read => {}
-            Body::Empty | Body::Json | Body::Unread => return Ok(step),
+            Body::Empty | Body::Json | Body::Unread => return Ok((Phase::ExpectNothing, step)),
         }
         if ends {
             // Without a body nothing can be filled in: a call that needs one is refused.
             return match member {
                 ModelMember::Required => Err(Refusal::MissingBody),
-                ModelMember::Optional | ModelMember::Incidental => Ok(step),
+                ModelMember::Optional | ModelMember::Incidental => Ok((Phase::ExpectNothing, step)),
             };
         }
         admission::check_encoding(headers)?;
@@ -1273,8 +1295,11 @@ impl Exchange {
         } else if edit.may_change() {
             step.headers.push(HeaderEdit::remove("content-length"));
         }
-        self.request = Request::ExpectBody(Box::new(edit));
-        Ok(step)
+        let editing = Editing {
+            edit: Box::new(edit),
+            path: waiting_path,
+        };
+        Ok((Phase::ExpectBody(editing), step))
     }
 
     /// Starts a call of a provider that has a dialect of its own.
@@ -1285,12 +1310,13 @@ impl Exchange {
         method: &str,
         ends: bool,
         headers: Vec<HeaderEdit>,
-    ) -> Result<Step, Refusal> {
+    ) -> Result<(Phase, Step), Refusal> {
         let Waiting {
             backend,
             of_route,
             dialects,
             options,
+            internal,
         } = waiting;
         let call = match operation.kind() {
             Kind::ChatCompletions => Some(Call::Chat),
@@ -1304,25 +1330,23 @@ impl Exchange {
         match (operation.kind(), call) {
             (_, Some(_)) if method == "POST" && ends => Err(Refusal::MissingBody),
             (_, Some(call)) if method == "POST" => {
-                let request =
-                    ChatRequest::new(backend, dialects, options, self.api, call, of_route);
-                self.request = Request::ExpectChat(Box::new(request));
-                Ok(Step {
+                let shared = Rc::clone(&backend);
+                let translating = Translating {
+                    request: ChatRequest::new(shared, dialects, options, self.api, call, of_route),
+                    backend,
+                    internal,
+                };
+                let step = Step {
                     headers,
                     next: Next::Hold,
                     ..Step::default()
-                })
+                };
+                Ok((Phase::ExpectChat(Box::new(translating)), step))
             }
             (Kind::Models, _) if method == "GET" => {
-                self.request = Request::Answered;
-                Ok(Step {
-                    next: Next::Reply(catalog::reply(
-                        &catalog::of_backend(&backend),
-                        operation.suffix(),
-                        self.api,
-                    )),
-                    ..Step::default()
-                })
+                let models = catalog::of_backend(&backend);
+                let reply = catalog::reply(&models, operation.suffix(), self.api);
+                Ok((Phase::Answered, Step::reply(reply)))
             }
             _ => Err(Refusal::UnsupportedOperation(backend.provider.as_str())),
         }
@@ -1366,6 +1390,14 @@ const BAD_GATEWAY: u16 = 502;
 const LAST_STATUS: u16 = 599;
 const NOT_MODIFIED: u16 = 304;
 const REDIRECTS: std::ops::Range<u16> = 300..FIRST_ERROR;
+
+/// A provider's path that waited for the body, as Envoy's route expects it.
+fn below_internal(internal: Option<&str>, path: String) -> String {
+    match internal {
+        Some(internal) => [internal, &path].concat(),
+        None => path,
+    }
+}
 
 /// Whether a request's body could name a model that can be read, as far as its headers say.
 fn may_have_model(headers: &Headers<'_>, operation: &Operation<'_>) -> bool {
@@ -1446,4 +1478,5 @@ fn media_type<'a>(headers: &Headers<'a>) -> &'a [u8] {
     media_type.unwrap_or_default().trim_ascii()
 }
 
+const LOST: &str = "the gateway has lost the state of this request; this is a defect";
 const NOT_KEPT: &str = "another attempt needs what the first one has seen, and that is lost";

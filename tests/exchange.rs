@@ -2221,6 +2221,19 @@ backends:
         assert!(reply(None, "503"));
     }
 
+    fn a_body_that_comes_before_its_headers_is_refused() {
+        for config in ["model: m", ""] {
+            let mut exchange = Exchange::new(held(config));
+            let step = exchange.request_body(2, true, |_| b"{}", &Host::default());
+            let Next::Reply(reply) = step.next else { panic!("{step:?}") };
+            assert_eq!(reply.status, 500);
+            assert_eq!(error(&reply)["code"], "gateway_error");
+            let mut exchange = Exchange::new(one_backend("placement: upstream", config));
+            let Next::Reply(reply) = exchange.request_trailers().next else { panic!("it goes on") };
+            assert_eq!(reply.status, 500);
+        }
+    }
+
     fn only_a_reply_with_a_body_has_an_idle_timer() {
         for kind in ["openai-compatible", "anthropic"] {
             for ends in [false, true] {
