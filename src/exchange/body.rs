@@ -40,7 +40,6 @@ use crate::json::{self, Blank, Event, Scanner, Splice, ValueText};
 use crate::model::{Asked, Choice, ModelRule, Renaming, Unusable};
 use crate::operation::ModelMember;
 use crate::provider::LimitName;
-use crate::provider::adapt::Policy;
 use crate::provider::openai::insists_on_completion_tokens;
 use crate::refusal::Refusal;
 
@@ -265,9 +264,8 @@ impl BodyEdit {
         let has_rule = self.backend.members.iter().any(|it| it.name == "messages");
         // Google's own API in OpenAI's dialect reads the signatures that it has sent.
         let is_google = self.backend.endpoint.authority.ends_with(".googleapis.com");
-        // A member that the configuration writes stays, and with `reject` the provider decides.
-        let rejects = self.backend.options.unsupported == Policy::Reject;
-        let stays = |name: &str| rejects || self.backend.members.iter().any(|it| it.name == name);
+        // A member that the configuration writes stays.
+        let stays = |name: &str| self.backend.members.iter().any(|it| it.name == name);
         let is_clean = rules.is_empty() || has_rule || is_google;
         self.foreign = (!is_clean).then(|| ForeignMembers::new(rules).keeping(stays));
         self
