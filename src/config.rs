@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-pub use self::build::Environment;
+pub use self::build::{DEFAULT_ADMIN, Environment};
 pub use self::endpoint::{Address, Endpoint};
 pub use self::error::{ConfigError, ConfigErrors, KeyPath, Position, Subject};
 pub use self::value::{Placement, Role};

@@ -19,8 +19,8 @@ use serde_json::{Map, Value};
 pub use self::templates::Variable;
 use crate::config::value::ByteSize;
 use crate::config::{
-    Auth, Backend, ConfigErrors, Destination, Environment, Gateway, KeyPath, Placement, Role, file,
-    parse_file,
+    Address, Auth, Backend, ConfigErrors, Destination, Environment, Gateway, KeyPath, Placement,
+    Role, file, parse_file,
 };
 use crate::name::BackendName;
 use crate::pool::Pool;
@@ -125,6 +125,11 @@ impl Source {
         environment: &dyn Environment,
     ) -> Result<Self, ConfigErrors> {
         Self::parse(text, &WithoutKeys(environment))
+    }
+
+    /// Listens elsewhere than the configuration says.
+    pub fn listen_at(&mut self, address: Address) {
+        self.gateway.listen = address;
     }
 
     /// What the configuration means.

@@ -1444,7 +1444,8 @@ const BEARER: (&str, &str) = ("authorization", "Bearer ");
 /// The methods that a route can name.
 pub const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 const DEFAULT_LISTEN: &str = "127.0.0.1:10000";
-const DEFAULT_ADMIN: &str = "127.0.0.1:9901";
+/// Where the rendered Envoy has its admin interface.
+pub const DEFAULT_ADMIN: &str = "127.0.0.1:9901";
 const DEFAULT_MAX_REQUEST_BYTES: u64 = 32 << 20;
 
 /// Envoy ends a VM that grows to 1 GiB. The rest is for the translation of one body, which happens
