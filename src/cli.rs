@@ -3,10 +3,13 @@
 //! What a command prints as its result goes to standard output; everything else, one line each, to
 //! standard error.
 
+mod announce;
 mod check;
 mod envoy;
+mod health;
 mod import;
 mod memory;
+mod reach;
 mod render;
 mod run;
 
@@ -16,10 +19,11 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::check::Keys;
 use crate::config::{Environment, schema};
+use crate::endpoint::Address;
 use crate::render::Source;
 
 /// Makes Envoy an LLM gateway: one gateway.yaml in, one OpenAI-compatible endpoint out.
@@ -64,6 +68,22 @@ Reads agentgateway (binds, llm, gateways), kgateway and agentgateway on Kubernet
 (ai-proxy, ai-proxy-multi; JSON of the Admin API, or YAML), LiteLLM (model_list), and Envoy AI Gateway. The
 format is found by content. Choices are comments in the result; what has no equivalent is reported.")]
     Import(import::Import),
+    /// Report whether the gateway of this machine is ready, by the exit code
+    #[command(after_help = "Example:
+  llm-proxy health gateway.yaml && echo ready")]
+    Health(health::Health),
+    /// Print the completions of a shell
+    #[command(after_help = "Example:
+  llm-proxy completions bash > ~/.local/share/bash-completion/completions/llm-proxy")]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:
+  llm-proxy man | man -l -")]
+    Man,
     /// Print the JSON Schema of a configuration, for editors
     #[command(after_help = "Example:
   llm-proxy schema > gateway.schema.json
@@ -81,10 +101,13 @@ struct Run {
     /// The Envoy to start [default: $ENVOY_BIN, or envoy or func-e on the PATH]
     #[arg(long, value_name = "PATH")]
     envoy: Option<PathBuf>,
-    /// The module [default: $LLM_PROXY_WASM, or llm_proxy.wasm beside this command, or what
-    /// `make wasm` builds]
+    /// The module [default: $LLM_PROXY_WASM, or llm_proxy.wasm beside this command, or the one
+    /// inside, or what `make wasm` builds]
     #[arg(long, value_name = "PATH")]
     wasm: Option<PathBuf>,
+    /// Where to listen, instead of what the configuration says
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = Address::parse)]
+    listen: Option<Address>,
     /// Further arguments for Envoy
     #[arg(last = true, value_name = "ENVOY ARGUMENT")]
     arguments: Vec<OsString>,
@@ -106,6 +129,9 @@ pub fn main() -> ExitCode {
         Command::Render(home) => render::render(&home),
         Command::Run(arguments) => run::run(&arguments),
         Command::Import(arguments) => import::import(&arguments),
+        Command::Health(arguments) => health::health(&arguments),
+        Command::Completions { shell } => print(&completions(shell)),
+        Command::Man => manual(),
         Command::Schema => print(&schema::text()),
     };
     match done {
@@ -117,6 +143,30 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.code)
         }
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "llm-proxy", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// One page with the options of every command.
+fn manual() -> Done {
+    let mut page = Vec::new();
+    let command = Arguments::command();
+    let rendered = clap_mangen::Man::new(command.clone()).render(&mut page);
+    let mut rendered = rendered.map_err(|error| error.to_string());
+    for inner in command.get_subcommands() {
+        let man = clap_mangen::Man::new(inner.clone());
+        page.extend(format!(".SH \"LLM-PROXY {}\"\n", inner.get_name().to_uppercase()).bytes());
+        let parts = man
+            .render_description_section(&mut page)
+            .and_then(|()| man.render_options_section(&mut page));
+        rendered = rendered.and(parts.map_err(|error| error.to_string()));
+    }
+    rendered.map_err(|why| Failure::new(INTERNAL, why))?;
+    print(&String::from_utf8_lossy(&page))
 }
 
 /// Why a command could not do its work.
@@ -231,4 +281,4 @@ const EXIT_CODES: &str = "Example:
   llm-proxy run gateway.yaml
 
 Exit codes: 0 done; 64 the arguments or the configuration are wrong; 66 a file cannot be read;
-69 Envoy or the module is not there; 73 the output cannot be written; run: Envoy's own.";
+69 Envoy or the module is not there, health: not ready; 73 the output cannot be written; run: Envoy's own.";

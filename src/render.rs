@@ -20,6 +20,7 @@ pub use self::templates::Variable;
 use crate::backend::{Auth, Backend};
 use crate::config::value::ByteSize;
 use crate::config::{ConfigErrors, Environment, KeyPath, file, parse_file};
+use crate::endpoint::Address;
 use crate::gateway::{Gateway, Placement, Role};
 use crate::name::BackendName;
 use crate::pool::Pool;
@@ -124,6 +125,11 @@ impl Source {
         environment: &dyn Environment,
     ) -> Result<Self, ConfigErrors> {
         Self::parse(text, &WithoutKeys(environment))
+    }
+
+    /// Listens elsewhere than the configuration says.
+    pub fn listen_at(&mut self, address: Address) {
+        self.gateway.listen = address;
     }
 
     /// What the configuration means.

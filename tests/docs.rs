@@ -150,8 +150,8 @@ fn the_page_about_openais_dialect_is_fresh() {
     page.push_str(
         "\nA backend whose host ends in `.googleapis.com` gets the messages as they are: Google's own \
          API in OpenAI's dialect reads the signatures that it has sent. A rule for `messages` in \
-         `overrides` or `defaults` turns this off, too. Hints that are left out are named in \
-         `x-llm-proxy-adapted`; with `unsupported: reject` they are sent, and the provider decides.\n",
+         `overrides` or `defaults` turns this off, too. A hint that `overrides` or `defaults` write stays. \
+         Hints that are left out are named in `x-llm-proxy-adapted`.\n",
     );
     is_fresh("openai.md", &page);
 }

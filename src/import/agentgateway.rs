@@ -53,6 +53,7 @@ pub fn read(roots: &[Node<'_>], draft: &mut Draft) {
                 read_route(&route, &[], &root.get("policies"), draft);
             }
         }
+        draft.order_by_specificity();
         read_models(&root.get("llm"), draft);
     }
 }

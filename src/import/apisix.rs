@@ -54,6 +54,7 @@ pub fn read(roots: &[Node<'_>], priority: ApisixPriority, draft: &mut Draft) {
             read_route(&route, &service, &to, draft);
         }
     }
+    draft.order_by_specificity();
 }
 
 /// Every route with its service: of lists, of services, of the answers of the Admin API, or by itself.

@@ -256,6 +256,26 @@ impl Draft {
         }
     }
 
+    /// Orders the routes as gateways do that select the most specific one: by host, path, method and
+    /// headers. Here the first that matches is taken.
+    pub fn order_by_specificity(&mut self) {
+        let rank = |item: &Item| {
+            let hosts = item.value.get("hosts").and_then(Value::as_array);
+            let first = hosts.and_then(|it| it.first()?.as_str());
+            let host = match first {
+                Some(host) if host.starts_with("*.") => 1,
+                Some(_) => 2,
+                None => 0,
+            };
+            let has_method = item.value.get("methods").is_some();
+            let headers = item.value.get("headers").and_then(Value::as_object);
+            let headers = headers.map_or(0, Map::len);
+            (host, item.text("path").len(), has_method, headers)
+        };
+        self.routes
+            .sort_by_key(|item| std::cmp::Reverse(rank(item)));
+    }
+
     /// The text; `None` where there is no backend.
     pub fn text(&self) -> Option<String> {
         if self.backends.is_empty() {

@@ -55,6 +55,7 @@ pub fn read(roots: &[Node<'_>], draft: &mut Draft) {
              limit rates in Envoy",
         );
     }
+    draft.order_by_specificity();
 }
 
 fn read_rule(

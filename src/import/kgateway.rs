@@ -61,6 +61,7 @@ pub fn read(roots: &[Node<'_>], draft: &mut Draft) {
             draft.route(route, &to);
         }
     }
+    draft.order_by_specificity();
 }
 
 fn is_backend(resource: &Resource<'_>) -> bool {

@@ -25,6 +25,8 @@ pub enum Variant {
     Module(PathBuf),
     /// Envoy with the filter that reads every part of a body and writes it back: `echo`.
     Echo(PathBuf),
+    /// Envoy with the filter that makes the module's host calls and nothing else: `floor`.
+    Floor(PathBuf),
     /// Envoy with a translator of its own, `envoy.http.ai_filters.transcoder`.
     Transcoder,
 }
@@ -38,6 +40,7 @@ impl Variant {
                 .file_stem()
                 .map_or_else(|| "module".into(), |name| name.to_string_lossy().into()),
             Self::Echo(_) => "echo".to_owned(),
+            Self::Floor(_) => "floor".to_owned(),
             Self::Transcoder => "Envoy's transcoder".to_owned(),
         }
     }
@@ -46,7 +49,7 @@ impl Variant {
     pub fn serves(&self, workload: &Workload) -> bool {
         match self {
             Self::Bare | Self::Module(_) => true,
-            Self::Echo(_) => !workload.is_pool,
+            Self::Echo(_) | Self::Floor(_) => !workload.is_pool,
             Self::Transcoder => workload.dialect != Dialect::OpenAi && !workload.has_image,
         }
     }
@@ -54,7 +57,7 @@ impl Variant {
     /// In whose words its clients ask.
     pub fn words(&self) -> Words {
         match self {
-            Self::Bare | Self::Echo(_) => Words::Provider,
+            Self::Bare | Self::Echo(_) | Self::Floor(_) => Words::Provider,
             Self::Module(_) | Self::Transcoder => Words::Client,
         }
     }
@@ -329,6 +332,13 @@ fn cluster(variant: &Variant, dialect: Dialect, provider: SocketAddr) -> Value {
     match variant {
         Variant::Module(path) => filters.push(wasm_filter(path, "llm-proxy", &plugin(dialect))),
         Variant::Echo(path) => filters.push(wasm_filter(path, "echo", &json!({}))),
+        Variant::Floor(path) => {
+            let kind = match dialect {
+                Dialect::OpenAi => "passed",
+                Dialect::Anthropic | Dialect::Gemini => "translated",
+            };
+            filters.push(wasm_filter(path, "floor", &json!(kind)));
+        }
         Variant::Bare | Variant::Transcoder => {}
     }
     filters.push(codec());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!            other core                         one core                     other core
-//!   load ─► keep-alive HTTP/1.1 ─► Envoy (bare | module | echo | transcoder) ─► provider of fixed answers
+//!   load ─► keep-alive HTTP/1.1 ─► Envoy (bare | module | echo | floor | transcoder) ─► provider of fixed answers
 //! ```
 //!
 //! The figure is the CPU time of the Envoy process, by the kernel's own count, divided by the
@@ -15,7 +15,8 @@
 //! is then Envoy's own translator, `envoy.http.ai_filters.transcoder`.
 //!
 //! The echo, a filter that reads every part of a body and writes it back, shows what Envoy's Wasm host
-//! costs by itself. It changes nothing, so it is asked as the bare Envoy is.
+//! costs by itself. The floor, a filter without an SDK, makes the host calls that the module makes for the
+//! row. Both change nothing, so they are asked as the bare Envoy is.
 //!
 //! Before anything is measured, each variant shows that it does what its row says: the bare one
 //! changes nothing, the others send the backend's host and key, and the model or the translation,
@@ -63,6 +64,11 @@ struct Arguments {
     /// costs. Without, that is not measured.
     #[arg(long, value_name = "FILE")]
     echo: Option<PathBuf>,
+
+    /// The filter that makes the module's host calls, and does nothing between them. Without, that is not
+    /// measured.
+    #[arg(long, value_name = "FILE")]
+    floor: Option<PathBuf>,
 
     /// About two minutes instead of ten, and less certain.
     #[arg(long)]
@@ -114,6 +120,7 @@ async fn bench(arguments: &Arguments) -> Result<()> {
     let variants: Vec<Variant> = std::iter::once(Variant::Bare)
         .chain(arguments.modules.iter().cloned().map(Variant::Module))
         .chain(arguments.echo.iter().cloned().map(Variant::Echo))
+        .chain(arguments.floor.iter().cloned().map(Variant::Floor))
         .chain([Variant::Transcoder])
         .collect();
     let lines = times(arguments, &variants, &provider).await?;

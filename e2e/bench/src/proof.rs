@@ -15,7 +15,7 @@ use crate::workload::{Answer, Workload};
 ///
 /// # Errors
 ///
-/// When the bare Envoy or the echo changes something, or another variant does not do all of its work.
+/// When the bare Envoy, the echo or the floor changes something, or another variant does not do all of its work.
 pub async fn check(
     envoy: &Envoy,
     variant: &Variant,
@@ -29,7 +29,10 @@ pub async fn check(
     ensure!(record.path == path, "path: {}", record.path);
     let header = |name| text_of(&record.headers, name);
     let sent: Value = serde_json::from_slice(&record.body)?;
-    if matches!(variant, Variant::Bare | Variant::Echo(_)) {
+    if matches!(
+        variant,
+        Variant::Bare | Variant::Echo(_) | Variant::Floor(_)
+    ) {
         ensure!(record.body == workload.native, "the body was changed");
         ensure!(header(HOST.as_str()) == Some(workload.gateway_host()));
         ensure!(header(AUTHORIZATION.as_str()) == Some(load::CREDENTIAL));

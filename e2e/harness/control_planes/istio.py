@@ -43,7 +43,8 @@ class Istio:
     """A control plane that holds `manifests`, the agent of one pod, and its Envoy.
 
     `pod` is the pod; its labels decide which resources concern it. What the pod of the walk-through
-    sets by annotations comes from `envoy/kubernetes/istio-pods.yaml`.
+    sets by annotations comes from `envoy/kubernetes/istio-pods.yaml`. `mesh` is more of the mesh's
+    configuration.
     """
 
     def __init__(
@@ -54,8 +55,10 @@ class Istio:
         keys: dict[str, str],
         version: str = artefacts.NEWEST_ENVOY,
         surroundings: list[dict] = (),
+        mesh: dict | None = None,
     ):
         self.directory, self.pod, self.keys, self.version = directory, pod, keys, version
+        self._mesh = {**MESH, **(mesh or {})}
         directory.mkdir(parents=True, exist_ok=True)
         self._surroundings = yaml.safe_dump_all([*surroundings, *pod.resources()])
         self._processes: list[Process] = []
@@ -71,7 +74,7 @@ class Istio:
         if self._processes:
             self._processes.pop(0).stop()
         mesh, around, ours = (self.directory / name for name in ("mesh.yaml", "around.yaml", "ours.yaml"))
-        mesh.write_text(yaml.safe_dump(MESH))
+        mesh.write_text(yaml.safe_dump(self._mesh))
         around.write_text(self._surroundings)
         ours.write_text(manifests)
         command = [

@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from .. import artefacts
 from ..mock import Mock
 from ..process import Process
+from .policies import jwks
 from .registry import Registry
 
 # The providers' addresses: nothing of a gateway listens there.
@@ -27,6 +28,8 @@ PROVIDERS = "127.0.0.2"
 REGISTRY = ("127.0.0.1", 5000)
 FILES = ("127.0.0.3", 443)
 FILES_HOST = "files.example.com"
+# Where the keys of clients' tokens are published.
+ISSUER_HOST = "issuer.example"
 
 # An address of the loopback, which the control planes take for a registry without TLS.
 IMAGE = "oci://127.0.0.1:5000/llm-proxy:0.1.0"
@@ -52,14 +55,13 @@ class World:
     """The surroundings of all control planes of a test run."""
 
     def __init__(self, directory: pathlib.Path):
-        assert os.environ.get("IN_NAMESPACES"), "run it by `make e2e-istio` or `make e2e-envoy-gateway`"
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
-        _bring_loopback_up()
+        bring_loopback_up()
         # Shared memory and what istio-agent stores: of this run only.
         for place in ("/dev/shm", "/var/lib"):
             _mount("-t", "tmpfs", "tmpfs", place)
-        hosts = {"localhost": "127.0.0.1", CONTROL_PLANE: "127.0.0.1", FILES_HOST: FILES[0]}
+        hosts = {"localhost": "127.0.0.1", CONTROL_PLANE: "127.0.0.1", FILES_HOST: FILES[0], ISSUER_HOST: FILES[0]}
         hosts.update((it, PROVIDERS) for it in HOSTS)
         lines = "".join(f"{address} {name}\n" for name, address in hosts.items())
         _bind(directory / "hosts", lines.encode(), "/etc/hosts")
@@ -68,11 +70,13 @@ class World:
         _bind(directory / "resolv.conf", servers.encode(), "/etc/resolv.conf")
         addresses = ("--tls", f"{PROVIDERS}:443", "--plain", f"{PROVIDERS}:8000")
         self.mock = Mock(directory, ["wrongname.example"], addresses)
-        authority, identity = certificate(directory, FILES_HOST)
+        authority, identity = certificate(directory, FILES_HOST, ISSUER_HOST)
         _bind(directory / "trust.pem", self.mock.ca.read_bytes() + authority, ROOTS)
         images = artefacts.images()
         layouts = {"llm-proxy": images / "image", "llm-proxy-artifact": images / "artifact"}
-        files = {"/llm_proxy.wasm": artefacts.module()}
+        keys = directory / "jwks.json"
+        keys.write_text(jwks())
+        files = {"/llm_proxy.wasm": artefacts.module(), "/.well-known/jwks.json": keys}
         self.registry = Registry(REGISTRY, layouts, files)
         self._files = Registry(FILES, layouts, files, identity)
 
@@ -111,7 +115,9 @@ def stop_all(processes: list[Process]):
     processes.clear()
 
 
-def _bring_loopback_up():
+def bring_loopback_up():
+    """Gives a new network namespace its loopback."""
+    assert os.environ.get("IN_NAMESPACES"), "run it by the make target: `make e2e-istio` or another"
     # SIOCSIFFLAGS with IFF_UP; see netdevice(7).
     with socket.socket() as some:
         fcntl.ioctl(some, 0x8914, struct.pack("16sh", b"lo", 1))
@@ -126,8 +132,8 @@ def _bind(file: pathlib.Path, text: bytes, place: str):
     _mount("--bind", file, place)
 
 
-def certificate(directory: pathlib.Path, host: str) -> tuple[bytes, pathlib.Path]:
-    """A certificate authority (PEM), and a file with a key and a certificate of it for `host`."""
+def certificate(directory: pathlib.Path, host: str, *others: str) -> tuple[bytes, pathlib.Path]:
+    """A certificate authority (PEM), and a file with a key and a certificate of it for the hosts."""
     # Clocks differ, and a namespace has the machine's.
     begin = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     end = begin + datetime.timedelta(days=365)
@@ -144,7 +150,7 @@ def certificate(directory: pathlib.Path, host: str) -> tuple[bytes, pathlib.Path
     key = ec.generate_private_key(ec.SECP256R1())
     name = "control planes' tests"
     authority = signed(name, authority_key, name, authority_key, x509.BasicConstraints(True, None))
-    names = x509.SubjectAlternativeName([x509.DNSName(host)])
+    names = x509.SubjectAlternativeName([x509.DNSName(it) for it in (host, *others)])
     certificate = signed(host, key, name, authority_key, names)
     file = directory / f"{host}.pem"
     pem = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use super::custom;
 use crate::api::Stamp;
 use crate::chat::tape::Kind;
 use crate::chat::{
@@ -44,8 +45,20 @@ pub fn write_reply_within(
     length: usize,
     limit: usize,
 ) -> Result<Vec<u8>, TooLong> {
+    write_within(reply, model, &[], stamp, length, limit)
+}
+
+/// The same, where these functions are custom tools.
+pub(super) fn write_within(
+    reply: &Reply<'_>,
+    model: &str,
+    custom_tools: &[String],
+    stamp: Stamp,
+    length: usize,
+    limit: usize,
+) -> Result<Vec<u8>, TooLong> {
     let written = json::write_within(length + MAX_USUAL_HEAD_BYTES, limit, &mut |json| {
-        write(json, reply, model, stamp);
+        write(json, reply, model, custom_tools, stamp);
         Ok::<_, Infallible>(())
     });
     match written {
@@ -57,11 +70,11 @@ pub fn write_reply_within(
 /// The same without a limit.
 pub fn write_reply(reply: &Reply<'_>, model: &str, stamp: Stamp) -> Vec<u8> {
     let mut json = Writer::default();
-    write(&mut json, reply, model, stamp);
+    write(&mut json, reply, model, &[], stamp);
     json.into_bytes()
 }
 
-fn write(json: &mut Writer, reply: &Reply<'_>, model: &str, stamp: Stamp) {
+fn write(json: &mut Writer, reply: &Reply<'_>, model: &str, custom_tools: &[String], stamp: Stamp) {
     json.object(|json| {
         json.key("id").string(&stamp.reply_id(&reply.id));
         json.key("object").string("chat.completion");
@@ -71,7 +84,7 @@ fn write(json: &mut Writer, reply: &Reply<'_>, model: &str, stamp: Stamp) {
         json.key("model").string(said.unwrap_or(model));
         json.key("choices").array(|json| {
             for (index, it) in (0..).zip(reply.choices.iter()) {
-                choice(json, index, it, reply, stamp);
+                choice(json, index, it, reply, custom_tools, stamp);
             }
         });
         if is_known(&reply.usage) {
@@ -81,7 +94,14 @@ fn write(json: &mut Writer, reply: &Reply<'_>, model: &str, stamp: Stamp) {
     });
 }
 
-fn choice(json: &mut Writer, index: u64, it: Choice<'_>, reply: &Reply<'_>, stamp: Stamp) {
+fn choice(
+    json: &mut Writer,
+    index: u64,
+    it: Choice<'_>,
+    reply: &Reply<'_>,
+    custom_tools: &[String],
+    stamp: Stamp,
+) {
     let has = |wanted: Kind| it.entries().any(|(kind, _)| kind == wanted);
     json.object(|json| {
         json.key("index").number(index);
@@ -124,7 +144,8 @@ fn choice(json: &mut Writer, index: u64, it: Choice<'_>, reply: &Reply<'_>, stam
                     };
                     json.key("tool_calls").array(|json| {
                         for (number, call) in (0..).zip(it.tool_calls().iter().take(count)) {
-                            tool_call(json, &call, index, number, stamp);
+                            let id = stamp.call_id("", index, number);
+                            tool_call(json, &call, &id, custom_tools);
                         }
                     });
                 }
@@ -168,12 +189,27 @@ fn content(json: &mut Writer, it: Choice<'_>) {
     json.close_string();
 }
 
-fn tool_call(json: &mut Writer, call: &ToolCall<'_>, choice: u64, number: u64, stamp: Stamp) {
+/// `id`: where the call has none.
+fn tool_call(json: &mut Writer, call: &ToolCall<'_>, id: &str, custom_tools: &[String]) {
     json.object(|json| {
         json.key("id");
         match call.id.is_empty() {
-            true => json.string(&stamp.call_id("", choice, number)),
+            true => json.string(id),
             false => json.quoted(call.id),
+        }
+        if !custom_tools.is_empty() && custom_tools.iter().any(|it| *it == call.name.decode()) {
+            json.key("type").string("custom");
+            json.key("custom").object(|json| {
+                json.key("name").quoted(call.name);
+                let arguments = call.input.map_or("{}", |it| match it {
+                    Input::Plain(input) | Input::Spaced(input) => input.get(),
+                });
+                json.key("input").string(&custom::input(arguments));
+            });
+            if let Some(signature) = call.signature {
+                extra_content(json, |json| json.quoted(signature));
+            }
+            return;
         }
         json.key("type").string("function");
         json.key("function")

@@ -491,16 +491,30 @@ impl<'a> Reading<'a> {
             messages, unplaced, ..
         } = self;
         note(unplaced, || path(""), &it.unknown)?;
-        if let Some(kind) = it.kind.map(|it| it.decode())
-            && kind != "function"
+        let kind = it.kind.map(|it| it.decode());
+        if let Some(kind) = &kind
+            && !matches!(&**kind, "function" | "custom")
         {
             return Err(InvalidRequest::at(
                 path(".type"),
-                format!("{:?} is not \"function\"", quotable(&kind)),
+                format!(
+                    "{:?} is neither \"function\" nor \"custom\"",
+                    quotable(kind)
+                ),
             ));
         }
         let missing = |member: &str| InvalidRequest::missing(path(member));
         let id = it.id.ok_or_else(|| missing(".id"))?;
+        if kind.as_deref() == Some("custom") {
+            let custom = it.custom.ok_or_else(|| missing(".custom"))?;
+            note(unplaced, || path(".custom"), &custom.unknown)?;
+            let name = custom.name.ok_or_else(|| missing(".custom.name"))?;
+            messages.push(Kind::Call, id.quoted().text());
+            messages.push(Kind::CallName, name.quoted().text());
+            let input = custom.input.unwrap_or_default();
+            messages.push(Kind::CallCustomInput, input.quoted().text());
+            return Ok(());
+        }
         let function = it.function.ok_or_else(|| missing(".function"))?;
         note(unplaced, || path(".function"), &function.unknown)?;
         let extra = it.extra_content.unwrap_or_default();
@@ -527,6 +541,13 @@ impl<'a> Reading<'a> {
             return Err(InvalidRequest::missing(path(".type")));
         };
         let kind = kind.decode();
+        if kind == "custom" {
+            note(&mut self.unplaced, || path(""), &it.unknown)?;
+            let Some(custom) = it.custom else {
+                return Err(InvalidRequest::missing(path(".custom")));
+            };
+            return self.custom_tool(custom, it.cache_control, &path(".custom"));
+        }
         if kind != "function" {
             if self.hosted_tools.len() >= MAX_HOSTED_TOOLS {
                 let message = "is one of too many tools that are not functions";
@@ -549,6 +570,36 @@ impl<'a> Reading<'a> {
             return Err(InvalidRequest::missing(path(".function")));
         };
         self.function(function, it.cache_control, &path(".function"))
+    }
+
+    /// A custom tool, which is at `path`.
+    fn custom_tool(
+        &mut self,
+        it: wire::CustomTool<'a>,
+        cache_control: Option<Raw<'a>>,
+        path: &str,
+    ) -> Result<(), InvalidRequest> {
+        let Self {
+            tools, unplaced, ..
+        } = self;
+        note(unplaced, || path.to_owned(), &it.unknown)?;
+        // What limits the text is lost.
+        let format = it.format.and_then(|it| it.kind);
+        if format.is_some_and(|it| it != "text") {
+            note_path(unplaced, format!("{path}.format"))?;
+        }
+        let Some(name) = it.name else {
+            return Err(InvalidRequest::missing(format!("{path}.name")));
+        };
+        tools.push(Kind::Function, name.quoted().text());
+        tools.push(Kind::IsCustom, b"");
+        if let Some(description) = it.description {
+            tools.push(Kind::Description, description.quoted().text());
+        }
+        if let Some(cache_control) = cache_control {
+            tools.push(Kind::ToolCache, cache_control.bytes());
+        }
+        Ok(())
     }
 
     /// A function of `tools` or `functions`, which is at `path`.
@@ -692,7 +743,7 @@ fn tool_choice<'a>(
             let tools = allowed.tools.unwrap_or_default();
             let names = tools
                 .iter()
-                .filter_map(|it| it.function.and_then(|function| function.name));
+                .filter_map(|it| it.function.or(it.custom).and_then(|tool| tool.name));
             let names: Vec<_> = names.take(MAX_ALLOWED_TOOLS + 1).collect();
             if names.len() > MAX_ALLOWED_TOOLS {
                 let message = format!("has more than {MAX_ALLOWED_TOOLS} functions");
@@ -709,6 +760,10 @@ fn tool_choice<'a>(
                 None => return Err(InvalidRequest::missing("tool_choice.function.name")),
             }
         }
+        Some(kind) if kind == "custom" => match named.custom.and_then(|tool| tool.name) {
+            Some(name) => ToolChoice::Function(name),
+            None => return Err(InvalidRequest::missing("tool_choice.custom.name")),
+        },
         Some(kind) => ToolChoice::Hosted(kind),
     };
     Ok(Some(choice))

@@ -1,5 +1,8 @@
 //! Writing a streamed reply.
 
+use std::rc::Rc;
+
+use super::custom;
 use super::error;
 use super::reply::{
     MAX_NAME_BYTES, annotations, extra_content, finish_reason, is_known, logprobs, usage,
@@ -28,6 +31,10 @@ pub struct ChunkWriter {
     choices: Vec<Choice>,
     /// How the text goes on that was written last. Its choice has its role, and has not stopped.
     row: Option<Row>,
+    /// The names of the custom tools.
+    custom_tools: Rc<[String]>,
+    /// The calls of them that have begun: of which choice, and which.
+    custom_calls: Vec<((u64, u64), custom::Input)>,
     usage: Usage,
     is_finished: bool,
 }
@@ -48,6 +55,9 @@ struct Choice {
     has_stopped: bool,
 }
 
+/// More than any reply has.
+const MAX_CUSTOM_CALLS: usize = 1024;
+
 /// More choices than any provider gives: a number beyond them is not worth memory.
 const MAX_CHOICES: u64 = 1024;
 
@@ -62,9 +72,26 @@ impl ChunkWriter {
             head: None,
             choices: Vec::new(),
             row: None,
+            custom_tools: Rc::default(),
+            custom_calls: Vec::new(),
             usage: Usage::default(),
             is_finished: false,
         }
+    }
+
+    /// The same, where these functions are custom tools.
+    pub(super) fn with_custom_tools(mut self, names: Rc<[String]>) -> Self {
+        self.custom_tools = names;
+        self
+    }
+
+    /// What a piece of the arguments says of a custom tool's text; `None`: the call is of a function.
+    fn custom_input(&mut self, choice: u64, index: u64, fragment: &str) -> Option<String> {
+        let mut calls = self.custom_calls.iter_mut();
+        let (_, input) = calls.find(|(call, _)| *call == (choice, index))?;
+        let mut text = String::new();
+        input.push(fragment, &mut text);
+        Some(text)
     }
 }
 
@@ -125,18 +152,43 @@ impl StreamWriter for ChunkWriter {
                 signature,
             } => {
                 let id = self.stamp.call_id(id, choice, index);
+                let is_custom = self.custom_tools.iter().any(|it| it == name)
+                    && self.custom_calls.len() < MAX_CUSTOM_CALLS;
+                if is_custom {
+                    let call = ((choice, index), custom::Input::default());
+                    self.custom_calls.push(call);
+                }
+                let (kind, text) = match is_custom {
+                    true => ("custom", "input"),
+                    false => ("function", "arguments"),
+                };
                 self.call(choice, out, |json| {
                     json.key("index").number(index);
                     json.key("id").string(&id);
-                    json.key("type").string("function");
-                    json.key("function").object(|json| {
+                    json.key("type").string(kind);
+                    json.key(kind).object(|json| {
                         json.key("name").string(name);
-                        json.key("arguments").string("");
+                        json.key(text).string("");
                     });
                     if let Some(signature) = signature {
                         extra_content(json, |json| json.string(signature));
                     }
                 });
+            }
+            Delta::ToolCallArguments {
+                choice,
+                index,
+                fragment,
+            } if !self.custom_calls.is_empty()
+                && let Some(input) = self.custom_input(choice, index, fragment) =>
+            {
+                if !input.is_empty() {
+                    self.call(choice, out, |json| {
+                        json.key("index").number(index);
+                        json.key("custom")
+                            .object(|json| json.key("input").string(&input));
+                    });
+                }
             }
             Delta::ToolCallArguments {
                 choice,

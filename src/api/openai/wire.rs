@@ -120,6 +120,7 @@ object! {
         kind: Text<'a> = b"type",
         index: u64 = b"index",
         function: CalledFunction<'a> = b"function",
+        custom: CalledCustomTool<'a> = b"custom",
         extra_content: ExtraContent<'a> = b"extra_content",
         ..unknown
     }
@@ -131,6 +132,14 @@ object! {
         arguments: Text<'a> = b"arguments",
         // What OpenAI's SDK has read from `arguments`, handed back.
         parsed_arguments: Ignored = b"parsed_arguments",
+        ..unknown
+    }
+}
+
+object! {
+    pub(super) CalledCustomTool<'a> {
+        name: Text<'a> = b"name",
+        input: Text<'a> = b"input",
         ..unknown
     }
 }
@@ -153,10 +162,26 @@ object! {
     pub(super) Tool<'a> {
         kind: Text<'a> = b"type",
         function: Function<'a> = b"function",
+        custom: CustomTool<'a> = b"custom",
         vector_store_ids: Ignored = b"vector_store_ids",
         container: Raw<'a> = b"container",
         cache_control: Raw<'a> = b"cache_control",
         ..unknown
+    }
+}
+
+object! {
+    pub(super) CustomTool<'a> {
+        name: Text<'a> = b"name",
+        description: Text<'a> = b"description",
+        format: CustomFormat<'a> = b"format",
+        ..unknown
+    }
+}
+
+object! {
+    pub(super) CustomFormat<'a> {
+        kind: Cow<'a, str> = b"type",
     }
 }
 
@@ -174,6 +199,7 @@ object! {
     pub(super) NamedTool<'a> {
         kind: Cow<'a, str> = b"type",
         function: FunctionName<'a> = b"function",
+        custom: FunctionName<'a> = b"custom",
         allowed_tools: AllowedTools<'a> = b"allowed_tools",
         ..unknown
     }
@@ -190,6 +216,7 @@ object! {
 object! {
     pub(super) AllowedTool<'a> {
         function: FunctionName<'a> = b"function",
+        custom: FunctionName<'a> = b"custom",
     }
 }
 
@@ -223,6 +250,10 @@ macro_rules! string_or {
     ($(#[$meta:meta])* $name:ident<$lt:lifetime>, $other:ty) => {
         $(#[$meta])*
         #[derive(Debug)]
+        #[allow(
+            clippy::large_enum_variant,
+            reason = "a request has one, which is soon taken apart"
+        )]
         pub(super) enum $name<$lt> {
             Text(Cow<$lt, str>),
             Other($other),

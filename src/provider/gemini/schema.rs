@@ -415,8 +415,10 @@ impl<'s> Cleaner<'s> {
     }
 
     fn open_api(&mut self, mut node: Node<'s>, sources: Range<usize>, json: &mut Writer) {
+        node.restrict();
         let properties = self.properties_of(&node, sources.clone());
         node.complete(&properties);
+        node.restrict();
         let says_all = match node.types.only() {
             // Beside `anyOf` nothing else may stand.
             None => {
@@ -489,8 +491,10 @@ impl<'s> Cleaner<'s> {
                 json.object(|json| json.key("type").string("null"));
             });
         }
+        node.restrict();
         let properties = self.properties_of(&node, sources.clone());
         node.complete(&properties);
+        node.restrict();
         // > `enum` (for strings and numbers)
         if !node.values().all(|it| is_string(it) || it.is_number()) {
             if node.types.is_empty() && node.values().all(|it| it.bool().is_some()) {
@@ -746,6 +750,59 @@ impl<'s> Node<'s> {
     fn values(&self) -> impl Iterator<Item = Value<'s>> + use<'s> {
         let all = self.values.into_iter().flat_map(values);
         all.filter(|it| !it.is_null())
+    }
+
+    /// Leaves out what says nothing about the types: in JSON Schema such a keyword has no effect, and
+    /// Gemini refuses it.
+    ///
+    /// > items: only allowed for ARRAY type
+    fn restrict(&mut self) {
+        let types = self.types;
+        let is_about = |kind: &str| types.is_empty() || types.iter().any(|it| it == kind);
+        let is_number = is_about("number") || is_about("integer");
+        let (is_array, is_object) = (is_about("array"), is_about("object"));
+        let is_string = is_about("string");
+        let [minimum, maximum, min_items, max_items] = &mut self.bounds;
+        let [
+            min_length,
+            max_length,
+            min_properties,
+            max_properties,
+            pattern,
+            _,
+            _,
+        ] = &mut self.limits;
+        for (value, stays) in [
+            (minimum, is_number),
+            (maximum, is_number),
+            (min_items, is_array),
+            (max_items, is_array),
+            (min_length, is_string),
+            (max_length, is_string),
+            (pattern, is_string),
+            (min_properties, is_object),
+            (max_properties, is_object),
+        ] {
+            value.take_if(|_| !stays);
+        }
+        if !is_number {
+            self.exclusive = [None; EXCLUSIVE.len()];
+        }
+        self.format.take_if(|it| {
+            let kind = match it.text() {
+                b"double" | b"float" => "number",
+                b"int32" | b"int64" => "integer",
+                _ => "string",
+            };
+            !is_about(kind)
+        });
+        for schemas in [&mut self.items, &mut self.prefix_items] {
+            schemas.take_if(|_| !is_array);
+        }
+        if !is_object {
+            self.additional = None;
+            (self.has_properties, self.has_required, self.has_ordering) = (false, false, false);
+        }
     }
 
     /// What both vocabularies want.
@@ -1045,6 +1102,32 @@ mod tests {
                 format!(r#"{{"$schema":"s","type":"object","properties":{{"a":{schema}}}}}"#);
             let wanted = format!(r#"open {{"type":"object","properties":{{"a":{expected}}}}}"#);
             assert_eq!(cleaned(&whole), wanted, "{schema}");
+        }
+    }
+
+    #[test]
+    fn a_keyword_stands_beside_its_type_alone() {
+        for (schema, expected) in [
+            (
+                r#"{"type":"string","minimum":1,"minItems":1,"items":{"type":"string"},"maxLength":3,"minProperties":1}"#,
+                r#"{"type":"string","maxLength":3}"#,
+            ),
+            (
+                r#"{"type":"integer","format":"double","pattern":"a","minLength":1,"exclusiveMinimum":0,"maximum":9}"#,
+                r#"{"type":"integer","minimum":1,"maximum":9}"#,
+            ),
+            (
+                r#"{"type":"array","items":{"type":"number","format":"int32"},"required":["a"],"properties":{"a":{"type":"string"}},"minimum":1,"maxItems":2}"#,
+                r#"{"type":"array","maxItems":2,"items":{"type":"number"}}"#,
+            ),
+            (
+                r#"{"type":"object","properties":{"a":{"type":"boolean","format":"enum"}},"items":{"type":"string"},"required":["a"],"additionalProperties":false,"maximum":1}"#,
+                r#"{"type":"object","properties":{"a":{"type":"boolean"}},"required":["a"]}"#,
+            ),
+        ] {
+            let schema = format!(r#"{{"type":"object","properties":{{"p":{schema}}}}}"#);
+            let expected = format!(r#"open {{"type":"object","properties":{{"p":{expected}}}}}"#);
+            assert_eq!(cleaned(&schema), expected);
         }
     }
 

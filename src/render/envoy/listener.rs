@@ -137,16 +137,22 @@ fn local_replies() -> Value {
     }]})
 }
 
-/// Some of Envoy's replies have no body: these say what happened.
+/// Some of Envoy's replies have no body: these say what happened. That no host can be asked is said before
+/// Envoy's own words, which do not tell what that means.
 fn message_without_body() -> String {
     format!(
         "response.code_details == 'route_not_found' ? '{UNKNOWN_ROUTE}' \
          : response.code_details in \
          ['absolute_path_rejected', 'cluster_not_found', 'missing_host_header', \
          'path_normalization_failed', 'upgrade_failed', 'wasm_fail_stream'] \
-         ? response.code_details : ''"
+         ? response.code_details \
+         : response.code_details == 'no_healthy_upstream' ? '{NO_HOST}' : ''"
     )
 }
+
+/// What stands before "no healthy upstream".
+const NO_HOST: &str =
+    "the host of the backend does not resolve, or no member of the pool resolves or is healthy: ";
 
 const CODE: &str = "%CEL(response.code_details.startsWith('upstream_reset') \
      ? 'upstream_unavailable' : response.code_details)%";

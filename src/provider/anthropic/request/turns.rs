@@ -580,7 +580,7 @@ fn tool_use(
     (message, index): (usize, usize),
     cache: Option<Raw<'_>>,
 ) -> Result<(), Unsupported> {
-    let arguments = call.arguments.decode();
+    let arguments = call.arguments();
     let arguments = match arguments.trim() {
         "" => "{}",
         text if text.starts_with('{') && json::read::<Ignored>(text.as_bytes()).is_ok() => text,

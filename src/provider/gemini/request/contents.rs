@@ -398,7 +398,7 @@ impl<'r> Contents<'_, 'r> {
         (message, index): (usize, usize),
         call: &ToolCall<'r>,
     ) -> Result<(), Unsupported> {
-        let arguments = call.arguments.decode();
+        let arguments = call.arguments();
         let args = match arguments.trim_ascii() {
             "" => "{}",
             text if text.starts_with('{') && is_json(text) => text,
