@@ -9,7 +9,10 @@ use serde_json::Value;
 use super::endpoint::{Address, Endpoint, check_path};
 use super::error::{ConfigErrors, KeyPath};
 use super::read::nearest;
-use super::value::{BackendType, Failure, Role, Span, Template, UncheckedOperation, WebSearch};
+use super::value::{
+    BackendType, ByteSize, Failure, MAX_BYTE_SIZE, Role, Span, Template, UncheckedOperation,
+    WebSearch,
+};
 use super::{
     Auth, Backend, Destination, EnvoyRoutes, Gateway, KeyHeader, MemberRule, Placement, Plugin,
     Query, Tls, file,
@@ -79,19 +82,19 @@ pub fn gateway(
     build.headers_first(file, &backends);
     let routes = build.routes(file, &backends, &pools);
     let plugin = build.plugin(file, &backends);
-    let max_request_bytes = file
-        .max_request_bytes
-        .map_or(DEFAULT_MAX_REQUEST_BYTES, |size| size.0);
-    let max_held_bytes = file
-        .max_held_bytes
-        .map_or(DEFAULT_MAX_HELD_BYTES, |size| size.0);
-    if max_held_bytes > MOST_HELD_BYTES {
-        let message = format!(
-            "{max_held_bytes} bytes do not fit into the memory of a Wasm VM: at most {} MiB",
-            MOST_HELD_BYTES >> 20
-        );
-        build.errors.push(&root.key("maxHeldBytes"), message);
-    }
+    let max_request_bytes = build.size(
+        file.max_request_bytes,
+        DEFAULT_MAX_REQUEST_BYTES,
+        MAX_BYTE_SIZE,
+        &root.key("maxRequestBytes"),
+    );
+    // Of a VM's memory.
+    let max_held_bytes = build.size(
+        file.max_held_bytes,
+        DEFAULT_MAX_HELD_BYTES,
+        MOST_HELD_BYTES,
+        &root.key("maxHeldBytes"),
+    );
     Some(Gateway {
         listen: listen?,
         admin: admin?,
@@ -1288,6 +1291,15 @@ impl Build<'_> {
         }
     }
 
+    fn size(&mut self, size: Option<ByteSize>, default: u64, most: u64, at: &KeyPath) -> u64 {
+        let ByteSize(bytes) = size.unwrap_or(ByteSize(default));
+        if bytes > most {
+            let message = format!("{bytes} bytes are more than {}MiB, the maximum", most >> 20);
+            self.errors.push(at, message);
+        }
+        bytes
+    }
+
     fn header_value(&mut self, template: &Template, at: &KeyPath) -> Option<Secret> {
         let value = self.secret(template, at)?;
         if !is_header_value(&value) {
@@ -1310,8 +1322,21 @@ impl Build<'_> {
                 let message = format!("{pattern:?} has a '*' before its end");
                 self.errors.push(&at, message);
             }
-            let stem = self.header_name(stem, &at);
-            removed.extend(stem.map(|stem| [&*stem, rest].concat()));
+            let Some(stem) = self.header_name(stem, &at) else {
+                continue;
+            };
+            let is_removed = |name: &&str| match rest {
+                "*" => name.starts_with(&*stem),
+                _ => **name == *stem,
+            };
+            let needed = FRAMING_HEADERS.iter().chain(&BODY_HEADERS);
+            if let Some(name) = needed.copied().find(|it| is_removed(it)) {
+                let message = format!(
+                    "{pattern:?} would remove {name}, without which no provider reads the body"
+                );
+                self.errors.push(&at, message);
+            }
+            removed.push([&*stem, rest].concat());
         }
         HeaderRules {
             traces: config.trace_headers.unwrap_or(false),
@@ -1437,6 +1462,9 @@ const FRAMING_HEADERS: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Headers that say how the body is to be read.
+const BODY_HEADERS: [&str; 2] = ["content-encoding", "content-type"];
 
 /// Where most providers expect a key.
 const BEARER: (&str, &str) = ("authorization", "Bearer ");
