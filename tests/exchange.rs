@@ -1724,6 +1724,11 @@ routes:
             ("/v1", r#"{"model":null}"#, Err((400, "missing_required_parameter"))),
             ("/v1", r#"{"model":5}"#, Err((400, "invalid_type"))),
             ("/v1", r#"{"model":"mini","model":"mini"}"#, Err((400, "duplicate_parameter"))),
+            // Some servers take these for the model, or for others to fall back to.
+            ("/v1", r#"{"model":"mini","Model":"x"}"#, Err((400, "duplicate_parameter"))),
+            ("/v1", r#"{"model":"mini","models":["x"]}"#, Err((400, "model_not_allowed"))),
+            ("/v1", r#"{"model":"mini","fallbacks":["x"]}"#, Err((400, "model_not_allowed"))),
+            ("/v1", r#"{"model":"mini","models":null}"#, Ok(("small", r#"{"model":"llama-8b","models":null}"#))),
             ("/v1", r#"{"model""#, Err((400, "invalid_json"))),
             // By the backend's name, which does not go upstream.
             ("/named", r#"{"model":"claude/claude-4"}"#, Ok(("claude", r#"{"model":"claude-4"}"#))),

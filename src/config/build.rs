@@ -20,7 +20,7 @@ use super::{
 use crate::firewall::HeaderRules;
 use crate::host::{Host, InvalidHost};
 use crate::json::Watched;
-use crate::model::{Aliases, Glob, ModelRule};
+use crate::model::{Aliases, Glob, ModelRule, OTHER_MODELS};
 use crate::name::{BackendName, RouteName};
 use crate::operation::Operation;
 use crate::operation::table::Definition;
@@ -216,8 +216,10 @@ impl Build<'_> {
         let members = self.members(config, at);
         let rules = members.iter().map(|rule| rule.name.as_str());
         let limits = provider.limit_name().names().into_iter().flatten();
-        let watched = ["model", "stream"].into_iter().chain(rules).chain(limits);
-        let watched = Watched::new(watched);
+        let has_rule = |name: &&str| members.iter().any(|rule| rule.name == *name);
+        let others = OTHER_MODELS.into_iter().filter(|it| !has_rule(it));
+        let watched = ["model", "stream"].into_iter();
+        let watched = Watched::new(watched.chain(rules).chain(limits).chain(others));
         // Everything is checked before the first thing that is missing ends it.
         let options = self.options(config, provider, dialects, at);
         let model = self.model(config, provider, at);
