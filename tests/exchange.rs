@@ -43,7 +43,6 @@ struct Host {
     cluster: Option<&'static str>,
     attempt: Option<u64>,
     client_left: bool,
-    is_upgrade: bool,
     budget: Rc<Budget>,
     turns: Turns,
     kept: RefCell<Option<Vec<u8>>>,
@@ -87,10 +86,6 @@ impl Surroundings for Host {
 
     fn client_left(&self) -> bool {
         self.client_left
-    }
-
-    fn is_upgrade(&self) -> bool {
-        self.is_upgrade
     }
 
     fn budget(&self) -> &Rc<Budget> {
@@ -2211,9 +2206,11 @@ backends:
                 let gateway = backend_of(kind, "placement: upstream\nholdHeaders: true", "model: m");
                 let mut exchange = Exchange::new(gateway);
                 let asked: &[u8] = br#"{"messages":[{"role":"user","content":"x"}]}"#;
-                send(&mut exchange, &CHAT, &Host::default(), &[asked]);
+                let host = Host::default();
+                let mut headers = CHAT.to_vec();
+                headers.extend(is_upgrade.then_some(("upgrade", "websocket")));
+                send(&mut exchange, &headers, &host, &[asked]);
                 let wire = Wire::new(&[(":status", status), ("content-type", "application/json")]);
-                let host = Host { is_upgrade, ..Host::default() };
                 let step = exchange.reply_headers(&wire.list(), false, &host);
                 match step.next {
                     Next::Reply(reply) => {

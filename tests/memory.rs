@@ -94,10 +94,6 @@ impl Surroundings for Host {
         None
     }
 
-    fn is_upgrade(&self) -> bool {
-        false
-    }
-
     fn budget(&self) -> &Rc<Budget> {
         &self.budget
     }

@@ -84,10 +84,6 @@ impl Surroundings for Host {
         false
     }
 
-    fn is_upgrade(&self) -> bool {
-        false
-    }
-
     fn budget(&self) -> &Rc<Budget> {
         &self.budget
     }
