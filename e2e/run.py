@@ -42,14 +42,15 @@ MOCK = """\
 def main() -> int:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--once", action="store_true", help="end when the answer has come")
-    once = arguments.parse_args().once
+    arguments.add_argument("--envoy", type=pathlib.Path, help="the Envoy to run")
+    arguments = arguments.parse_args()
     # Ctrl-C and `kill` come here; the children are told from here, once.
     # Both are set: who is started in the background finds SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     children = []
     try:
-        return serve(once, children)
+        return serve(arguments.once, arguments.envoy or artefacts.envoy(), children)
     except KeyboardInterrupt:
         print("\nStopping.")
         return 0
@@ -60,7 +61,7 @@ def main() -> int:
                 child.wait()
 
 
-def serve(once: bool, children: list) -> int:
+def serve(once: bool, envoy_path: pathlib.Path, children: list) -> int:
     directory = artefacts.TARGET / "run"
     directory.mkdir(parents=True, exist_ok=True)
     env = dict(os.environ)
@@ -81,7 +82,7 @@ def serve(once: bool, children: list) -> int:
     print("".join(f"  {line}\n" for line in text.splitlines()[1:]))
     log = directory / "envoy.log"
     command = [artefacts.command(), "run", gateway]
-    command += ["--envoy", artefacts.envoy(), "--wasm", artefacts.module()]
+    command += ["--envoy", envoy_path, "--wasm", artefacts.module()]
     with open(log, "wb") as output:
         children.append(start(command, env, stdout=output, stderr=subprocess.STDOUT))
     envoy = children[-1]

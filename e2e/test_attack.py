@@ -366,3 +366,44 @@ def test_a_hundred_uploads_of_30_mb_that_do_not_end(gateway, mock):
             exchange.close()
 
     gateway.survives(upload, slack_bytes=64 * MIB)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("version", [artefacts.NEWEST_ENVOY, artefacts.OLDEST_ENVOY])
+def test_clients_that_do_not_read_their_replies_are_cut_before_the_heap_is_full(
+    stage, provider, mock, hostile, version
+):
+    """A translated reply waits in Envoy for its client, after the request has ended."""
+    body = anthropic_reply(30 * MIB)
+    hostile.behave = lambda connection, request, _: connection.sendall(head() + body)
+    limited = stage(
+        attack.gateway(provider, hostile), version=version, options=["--heap-limit", "640MiB"]
+    )
+
+    def allocated() -> int:
+        return int(json.loads(limited.envoy.admin("/memory"))["allocated"])
+
+    def ask() -> Exchange:
+        exchange = Exchange(limited.port)
+        sent = json.dumps(claude()).encode()
+        exchange.head("POST", f"/hostile-anthropic{CHAT}",
+                      [("host", "g"), JSON, ("content-length", str(len(sent)))])
+        exchange.send(sent)
+        # It reads the head, and then nothing more. One of the last may be cut before that.
+        with contextlib.suppress(ConnectionResetError):
+            assert exchange.begin()[0] == 200
+        return exchange
+
+    def unread():
+        exchanges = []
+        # From 60 % of the limit on, what is idle is closed sooner and sooner: at 80 % after 2 s.
+        while allocated() < 0.8 * 640 * MIB and len(exchanges) < 30:
+            exchanges.append(ask())
+        full = allocated()
+        print(f"\n{len(exchanges)} replies, {full >> 20} MiB")
+        assert len(exchanges) >= 10
+        until(lambda: allocated() < full / 2)
+        for exchange in exchanges:
+            exchange.close()
+
+    limited.survives(unread, rounds=2, slack_bytes=64 * MIB)

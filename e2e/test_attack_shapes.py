@@ -32,6 +32,10 @@ def in_request(member: str) -> str:
 
 CALLS = '{"model":"m","messages":[{"role":"assistant","tool_calls":['
 SCHEMA = in_request('"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"anyOf":[')
+# Each refers to a million schemas.
+GROWING = '{"type":"object","properties":{"x":{"$ref":"#/p/0"}},"p":{%s"20":{"type":"string"}}}' % "".join(
+    '"%d":{"properties":{"a":{"$ref":"#/p/%d"},"b":{"$ref":"#/p/%d"}}},' % (it, it + 1, it + 1) for it in range(20)
+)
 INPUTS = '{"model":"m","input":['
 
 # The request, its backend, and the expected reply.
@@ -41,6 +45,12 @@ REFUSED = {
     "tools-without-a-type": ("anthropic", CHAT, chat("{}", 20 * MIB, in_request('"tools":[')), 400),
     "calls-without-an-id": ("anthropic", CHAT, chat("{}", 20 * MIB, CALLS, "]}]}"), 400),
     "alternatives-of-a-schema": ("google", CHAT, chat("{}", 20 * MIB, SCHEMA, "]}}}}}]}"), 400),
+    "schemas-that-grow": (
+        "google",
+        CHAT,
+        chat('{"type":"function","function":{"name":"f","parameters":%s}}' % GROWING, 8 * MIB, in_request('"tools":[')),
+        400,
+    ),
     "members-that-are-not-known": ("anthropic", CHAT, chat('"a":1', 8 * MIB, in_request(""), "}"), 400),
     "token-ids": ("google", EMBEDDINGS, many(INPUTS, "1", "]}", 30 * MIB), 400),
     "one-letter-inputs": ("google", EMBEDDINGS, many(INPUTS, '"a"', "]}", 30 * MIB), 400),

@@ -324,6 +324,15 @@ def test_an_error_comes_in_pieces(gateway, mock):
     assert_openai_error(reply, 500, "server_error", says="a lengthy explanation é")
 
 
+def test_an_error_with_trailers_has_openais_shape(gateway, mock):
+    for body, says in (('{"detail":"As it said"}', "As it said"), ("", "")):
+        headers = [("content-type", "application/json"), ("retry-after", "7")]
+        mock.reply(status=429, headers=headers, body=body, trailers=[("x-checksum", "abc")])
+        reply = gateway.post(PATH, CHAT)
+        assert_openai_error(reply, 429, "rate_limit_error", says=says)
+        assert reply.header("retry-after") == "7"
+
+
 @pytest.mark.parametrize("size", [70_000, 3_000_000])
 @pytest.mark.parametrize("media_type", ["text/html", "application/json"])
 def test_a_huge_error_gets_openais_shape_and_a_bearable_size(gateway, mock, size, media_type):

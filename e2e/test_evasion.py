@@ -174,6 +174,22 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("backend", RESTRICTED)
+def test_no_other_member_chooses_a_model(gateway, mock, backend):
+    allowed = {"model": "llama-3", "messages": CHAT["messages"]}
+    # Go's parser takes names in any case.
+    for name in ("Model", "MODEL", "mod\\u0045l"):
+        body = json.dumps(allowed)[:-1] + f',"{name}":"expensive"}}'
+        refused(gateway.post(f"/{backend}/{PATH}", body.encode()), 400, "duplicate_parameter")
+    # OpenRouter's, and LiteLLM's.
+    for name in ("models", "route", "preset", "fallbacks"):
+        refused(gateway.post(f"/{backend}/{PATH}", {**allowed, name: ["expensive"]}), 400, "model_not_allowed")
+    assert mock.requests() == []
+    # Where nothing is restricted, they pass.
+    assert gateway.post(f"/plain/{PATH}", {**allowed, "models": ["expensive"]}).status == 200
+    assert json.loads(mock.only().body)["models"] == ["expensive"]
+
+
+@pytest.mark.parametrize("backend", RESTRICTED)
 def test_a_request_that_a_rule_cannot_check_is_refused(gateway, mock, backend):
     for method, target, media_type, status, code in UNREADABLE:
         if method == "QUERY":

@@ -291,6 +291,16 @@ fn warnings(source: &Source, text: &str) -> Vec<Diagnostic> {
             message,
         );
     }
+    let is_restricted = gateway
+        .routes
+        .iter()
+        .any(|it| it.model.is_some() || !it.aliases.is_empty());
+    let unrestricted = gateway
+        .backends
+        .iter()
+        .filter(|it| !is_restricted && !it.model.is_restricted() && !it.wire.has_model_in_path());
+    let idle = unrestricted.filter(|it| !it.unchecked.is_empty());
+    let idle: BTreeSet<&str> = idle.map(|it| it.name.as_str()).collect();
     let insecure = gateway.backends.iter().filter(|it| it.tls.insecure);
     let insecure: BTreeSet<&str> = insecure.map(|it| it.name.as_str()).collect();
     for (index, name) in source.names() {
@@ -301,6 +311,11 @@ fn warnings(source: &Source, text: &str) -> Vec<Diagnostic> {
                 Subject::Value,
                 format!("no route leads to {name:?}"),
             );
+        }
+        if idle.contains(name) {
+            let message = "has no effect: nothing restricts the models; remove it, or add models";
+            let at = at.key("config").key("operations");
+            warn(at, Subject::Key, message.to_owned());
         }
         if insecure.contains(name) {
             let at = at.key("config").key("tls").key("insecure");

@@ -91,9 +91,6 @@ pub trait Surroundings: Shared {
     /// Whether the client has gone away.
     fn client_left(&self) -> bool;
 
-    /// Whether the client asks to use its connection for another protocol.
-    fn is_upgrade(&self) -> bool;
-
     /// The time. Unit: nanoseconds since 1970.
     fn now(&self) -> u64;
 
@@ -199,6 +196,8 @@ pub struct Exchange {
     /// Upstream, in a pool: the error of this attempt, until the client has got it.
     last_error: Option<Box<LastError>>,
     is_head: bool,
+    /// Whether the client wants to use the connection for another protocol, such as WebSocket.
+    is_upgrade: bool,
     /// What is waited for, where somebody set a limit to that.
     waits_for: Option<Limit>,
     /// What the reply to a translated request needs.
@@ -300,6 +299,7 @@ impl Exchange {
             original: None,
             last_error: None,
             is_head: false,
+            is_upgrade: false,
             waits_for: None,
             chat: None,
             passed: 0,
@@ -752,8 +752,8 @@ impl Exchange {
             .map(|limit| (Event::NextByte, limit));
         let status = headers.text(":status");
         let status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
-        let switches = || status == SWITCHING_PROTOCOLS && surroundings.is_upgrade();
-        if !(FIRST_FINAL..=LAST_STATUS).contains(&status) && !switches() {
+        let switches = status == SWITCHING_PROTOCOLS && self.is_upgrade;
+        if !(FIRST_FINAL..=LAST_STATUS).contains(&status) && !switches {
             return self.no_such_status(status, headers, surroundings);
         }
         let chat = self.chat.take();
@@ -1080,6 +1080,7 @@ impl Exchange {
         surroundings: &dyn Surroundings,
     ) -> Result<(Phase, Step), Refusal> {
         self.is_head = headers.get(":method") == Some(b"HEAD");
+        self.is_upgrade = headers.get("upgrade").is_some();
         if self.gateway.plugin.placement == Placement::Upstream {
             let is_untouched = self.is_untouched(headers);
             let kept = match is_untouched {

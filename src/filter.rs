@@ -545,10 +545,6 @@ impl Surroundings for Host {
         details.is_some_and(|it| it.starts_with(b"downstream") || it.starts_with(b"http"))
     }
 
-    fn is_upgrade(&self) -> bool {
-        host::property(&["request", "headers", "upgrade"]).is_some()
-    }
-
     fn now(&self) -> u64 {
         host::now()
     }

@@ -13,6 +13,8 @@
 //! * The root must be an object; RFC 8259 and serde_json take any value.
 //! * A watched member that occurs twice at the top level is an error; any other may. Which of two
 //!   `model` members wins differs between parsers, and so would what we check and what is billed.
+//! * A top-level member whose name differs from a watched one in upper and lower case alone is an error:
+//!   for some parsers it is that member.
 //! * Escapes are checked for their form only. A lone surrogate such as `"\ud800"` passes, since
 //!   its bytes are kept; serde_json refuses it. [`decode_string`] refuses it too.
 //! * Numbers are checked for their form only. `1e999` passes; serde_json finds it out of range.
@@ -99,9 +101,19 @@ impl Watched {
         self.0.names.is_empty()
     }
 
-    /// The position of the name that this key's text, quotes included, stands for.
-    fn find(&self, key: &[u8]) -> Option<usize> {
-        self.position(&decode_string(key)?)
+    /// Whether some parsers take this name for one of those: Go's compares without regard to case, by
+    /// Unicode's rules.
+    ///
+    /// <https://pkg.go.dev/encoding/json#Unmarshal>: "preferring exact matches but also accepting
+    /// case-insensitive matches"
+    fn has_like(&self, name: &str) -> bool {
+        let fold = |c: char| match c {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            c => c.to_ascii_lowercase(),
+        };
+        let is_like = |it: &str| it.chars().map(fold).eq(name.chars().map(fold));
+        self.0.names.iter().any(|it| is_like(it))
     }
 }
 
@@ -577,8 +589,14 @@ impl Scanner {
 
     /// The watched member that the top-level key names which was just read.
     fn watched_member(&mut self) -> Result<Option<usize>, InvalidJson> {
-        let Some(member) = self.watched.find(&self.key) else {
+        let Some(name) = decode_string(&self.key) else {
             return Ok(None);
+        };
+        let Some(member) = self.watched.position(&name) else {
+            return match self.watched.has_like(&name) {
+                true => Err(InvalidJson::Lookalike { at: self.key_at }),
+                false => Ok(None),
+            };
         };
         match self.seen.get_mut(member) {
             Some(seen) if !*seen => *seen = true,

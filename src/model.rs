@@ -204,6 +204,21 @@ pub enum Unusable {
     NotServed,
 }
 
+/// Members of a body by which some servers take other models than that of `model`: alternatives, and
+/// settings that are stored under a name.
+///
+/// Sources, read 2026-11-28: <https://openrouter.ai/docs/guides/routing/model-fallbacks> (`models`; `route`
+/// and `preset` from memory), <https://docs.litellm.ai/docs/proxy/client_side_fallbacks> (`fallbacks`, and the
+/// others from memory).
+pub const OTHER_MODELS: [&str; 6] = [
+    "content_policy_fallbacks",
+    "context_window_fallbacks",
+    "fallbacks",
+    "models",
+    "preset",
+    "route",
+];
+
 impl ModelRule {
     /// Whether the client's model always stays as it is.
     pub fn is_empty(&self) -> bool {

@@ -88,7 +88,9 @@ impl From<Output> for Done {
     }
 }
 
-const GATEWAY: &str = "backends: [{name: a, type: xai, config: {apiKey: literal-key}}]";
+/// `run` looks whether its providers answer, at this machine alone.
+const GATEWAY: &str = "backends: [{name: a, type: xai, \
+     config: {apiKey: literal-key, address: '127.0.0.1:9'}}]";
 
 /// What a script needs that has nothing in its environment.
 const UTILITIES: &str = "PATH=/usr/bin:/bin";
@@ -355,7 +357,14 @@ fn run_starts_envoy_with_its_configuration_and_keys_and_gives_its_exit_code() {
             .contains("clients use http://127.0.0.1:10000/v1"),
         "{done:?}"
     );
-    assert!(done.stderr.ends_with("err\n"), "{done:?}");
+    assert!(done.stderr.contains("\nerr\n"), "{done:?}");
+    for line in [
+        "llm-proxy: listens on http://127.0.0.1:10000, admin interface on http://127.0.0.1:9901\n",
+        "llm-proxy: route default: / -> a\n",
+        "llm-proxy: backend a: xai, https://api.x.ai/v1, model as requested\n",
+    ] {
+        assert!(done.stderr.contains(line), "{line}{}", done.stderr);
+    }
     let read = |name: &str| fs::read_to_string(home.0.join(name)).unwrap();
     let arguments = read("arguments");
     assert!(arguments.starts_with("--config-path "), "{arguments}");

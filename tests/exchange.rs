@@ -1634,6 +1634,11 @@ routes:
             ("/v1", r#"{"model":null}"#, Err((400, "missing_required_parameter"))),
             ("/v1", r#"{"model":5}"#, Err((400, "invalid_type"))),
             ("/v1", r#"{"model":"mini","model":"mini"}"#, Err((400, "duplicate_parameter"))),
+            // Some servers take these for the model, or for others to fall back to.
+            ("/v1", r#"{"model":"mini","Model":"x"}"#, Err((400, "duplicate_parameter"))),
+            ("/v1", r#"{"model":"mini","models":["x"]}"#, Err((400, "model_not_allowed"))),
+            ("/v1", r#"{"model":"mini","fallbacks":["x"]}"#, Err((400, "model_not_allowed"))),
+            ("/v1", r#"{"model":"mini","models":null}"#, Ok(("small", r#"{"model":"llama-8b","models":null}"#))),
             ("/v1", r#"{"model""#, Err((400, "invalid_json"))),
             // By the backend's name, which does not go upstream.
             ("/named", r#"{"model":"claude/claude-4"}"#, Ok(("claude", r#"{"model":"claude-4"}"#))),
@@ -2117,9 +2122,11 @@ backends:
                 let gateway = backend_of(kind, "placement: upstream\nholdHeaders: true", "model: m");
                 let mut exchange = Exchange::new(gateway);
                 let asked: &[u8] = br#"{"messages":[{"role":"user","content":"x"}]}"#;
-                send(&mut exchange, &CHAT, &Host::default(), &[asked]);
+                let host = Host::default();
+                let mut headers = CHAT.to_vec();
+                headers.extend(is_upgrade.then_some(("upgrade", "websocket")));
+                send(&mut exchange, &headers, &host, &[asked]);
                 let wire = Wire::new(&[(":status", status), ("content-type", "application/json")]);
-                let host = Host { is_upgrade, ..Host::default() };
                 let step = exchange.reply_headers(&wire.list(), false, &host);
                 match step.next {
                     Next::Reply(reply) => {

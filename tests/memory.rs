@@ -823,6 +823,55 @@ tests! {
         judge("events", 3, all);
     }
 
+    /// The same of many small events that arrive together, and of a large one.
+    fn deltas_take_four_times_their_length_whatever_their_shape() {
+        let ask = br#"{"model":"m","stream":true,"messages":[{"role":"user","content":"a"}]}"#;
+        let start = concat!(
+            r#"data: {"type":"message_start","message":{"id":"m","usage":{"input_tokens":1}}}"#, "\n\n",
+            r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#, "\n\n",
+        );
+        let mut all = Vec::new();
+        for (before, item, after) in [
+            ("", r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a"}}"#, ""),
+            ("", r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"a"}}"#, ""),
+            ("", r#"{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"1"}}"#, ""),
+            ("", r#"{"type":"content_block_start","index":%,"content_block":{"type":"tool_use","id":"a","name":"b"}}"#, ""),
+            ("", r#"{"type":"ping"}"#, ""),
+            ("", "{}", ""),
+            (r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""#, "a", "\"}}"),
+            (r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""#, r"\n", "\"}}"),
+            (r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""#, r"\u0061", "\"}}"),
+            (r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":""#, "a", "\"}}"),
+            (r#"{"type":"content_block_delta","index":0,"x":["#, "{}", "]}"),
+            (r#"{"type":"content_block_delta","index":0,"x":""#, "\n", "\"}"),
+            (r#"{"type":"message_delta","delta":{"stop_reason":""#, "a", "\"}}"),
+            (r#"{"type":"error","error":{"type":"a","message":""#, r"\n", "\"}}"),
+        ] {
+            let mut events = start.as_bytes().to_vec();
+            let is_one = !after.is_empty();
+            if is_one {
+                events.extend(format!("data: {before}").bytes());
+            }
+            for number in 0.. {
+                if events.len() >= LENGTH {
+                    break;
+                }
+                let item = item.replace('%', &number.to_string());
+                match is_one {
+                    true if item == "{}" && number > 0 => events.extend(b",{}"),
+                    true => events.extend(item.bytes()),
+                    false => events.extend(format!("data: {item}\n\n").bytes()),
+                }
+            }
+            events.extend(after.bytes());
+            events.extend(b"\n\n");
+            let (_, mut exchange) = request(&gateway("anthropic", ""), CHAT, ask);
+            let measured = reply(&mut exchange, "200", "text/event-stream", &events);
+            all.push((format!("{before}{item}"), measured));
+        }
+        judge("deltas", 3, all);
+    }
+
     /// Bodies that are put together at random: the worst of them is searched by changing it.
     fn a_random_chat_takes_four_times_its_body() {
         let gateways = configs();

@@ -585,7 +585,7 @@ fn a_cgroups_limit_is_watched_where_there_is_one() {
         let limit = &manager["resource_monitors"][1]["typed_config"]["max_heap_size_bytes"];
         assert_eq!(*limit, machine.heap_limit);
         let actions = manager["actions"].as_array().unwrap();
-        assert_eq!(actions.len(), 3);
+        assert_eq!(actions.len(), 5);
         for action in actions {
             let triggers = action["triggers"].as_array().unwrap().iter();
             let triggers: Vec<&str> = triggers.filter_map(|it| it["name"].as_str()).collect();

@@ -116,11 +116,11 @@ def authorizer(world):
     running.stop()
 
 
-@pytest.fixture(scope="module")
-def started(start, authorizer, tmp_path_factory):  # noqa: F811
+@pytest.fixture(scope="module", params=[(), ("--hold",)], ids=["plain", "held"])
+def started(start, authorizer, tmp_path_factory, request):  # noqa: F811
     # From this version on a guard on the Gateway is merged with ours on the routes.
     file = gateway(tmp_path_factory.mktemp("policies"))
-    running = start(file, "--envoy-gateway-version", "1.9")
+    running = start(file, "--envoy-gateway-version", "1.9", *request.param)
     file = running.directory.parent / "envoy-gateway.yaml"
     running.rendered = file.read_text()
     return running
@@ -167,7 +167,9 @@ def assert_guarded(started, mock, name: str, guard):
             # The backend of this route, with its own key, and nothing of the client's.
             assert arrived.json()["model"] == name
             assert arrived.all("authorization") == ["Bearer sk-mistral"]
-            assert not [it for it, _ in arrived.headers if it in ("x-api-key", "x-forwarded-host")]
+            kept = [it for it in guard.credential if it[0] in ("x-token", "x-team", "x-guard")]
+            sent = {name for name, _ in arrived.headers} - {"content-length", "host", "transfer-encoding"}
+            assert sent == {"authorization", "content-type", *(name for name, _ in kept)}
 
 
 def test_a_policy_of_a_route_is_asked_for_every_request_of_it(started, mock):

@@ -13,7 +13,7 @@ use super::defaults;
 use super::error::{ConfigErrors, KeyPath};
 use super::file;
 use super::read::nearest;
-use super::value::Template;
+use super::value::{ByteSize, MAX_BYTE_SIZE, Template};
 use crate::backend::Backend;
 use crate::endpoint::Address;
 use crate::gateway::Gateway;
@@ -76,19 +76,19 @@ pub fn gateway(
     build.headers_first(file, &backends);
     let routes = build.routes(file, &backends, &pools);
     let plugin = build.plugin(file, &backends);
-    let max_request_bytes = file
-        .max_request_bytes
-        .map_or(defaults::MAX_REQUEST_BYTES, |size| size.0);
-    let max_held_bytes = file
-        .max_held_bytes
-        .map_or(defaults::MAX_HELD_BYTES, |size| size.0);
-    if max_held_bytes > MOST_HELD_BYTES {
-        let message = format!(
-            "{max_held_bytes} bytes do not fit into the memory of a Wasm VM: at most {} MiB",
-            MOST_HELD_BYTES >> 20
-        );
-        build.errors.push(&root.key("maxHeldBytes"), message);
-    }
+    let max_request_bytes = build.size(
+        file.max_request_bytes,
+        defaults::MAX_REQUEST_BYTES,
+        MAX_BYTE_SIZE,
+        &root.key("maxRequestBytes"),
+    );
+    // Of a VM's memory.
+    let max_held_bytes = build.size(
+        file.max_held_bytes,
+        defaults::MAX_HELD_BYTES,
+        MOST_HELD_BYTES,
+        &root.key("maxHeldBytes"),
+    );
     Some(Gateway {
         listen: listen?,
         admin: admin?,
@@ -260,6 +260,15 @@ impl Build<'_> {
         }
     }
 
+    fn size(&mut self, size: Option<ByteSize>, default: u64, most: u64, at: &KeyPath) -> u64 {
+        let ByteSize(bytes) = size.unwrap_or(ByteSize(default));
+        if bytes > most {
+            let message = format!("{bytes} bytes are more than {}MiB, the maximum", most >> 20);
+            self.errors.push(at, message);
+        }
+        bytes
+    }
+
     fn header_value(&mut self, template: &Template, at: &KeyPath) -> Option<Secret> {
         let value = self.secret(template, at)?;
         if !is_header_value(&value) {
@@ -326,6 +335,9 @@ const FRAMING_HEADERS: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Headers that say how the body is to be read.
+const BODY_HEADERS: [&str; 2] = ["content-encoding", "content-type"];
 
 /// The methods that a route can name.
 pub const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];

@@ -37,7 +37,7 @@ use super::foreign::ForeignMembers;
 use crate::backend::Backend;
 use crate::headers::HeaderEdit;
 use crate::json::{self, Blank, Event, Scanner, Splice, ValueText};
-use crate::model::{Asked, Choice, ModelRule, Renaming, Unusable};
+use crate::model::{Asked, Choice, ModelRule, OTHER_MODELS, Renaming, Unusable};
 use crate::operation::ModelMember;
 use crate::provider::LimitName;
 use crate::provider::openai::insists_on_completion_tokens;
@@ -344,6 +344,9 @@ impl BodyEdit {
 
     fn value_starts(&mut self, member: usize, at: u64, kind: json::Kind) -> Result<(), Refusal> {
         let is_null = kind == json::Kind::Null;
+        if !is_null {
+            self.check_other_models(member)?;
+        }
         let says_something = !is_null || self.rule(member).is_some();
         if let Some(limits) = &mut self.limits {
             if member == limits.old && says_something {
@@ -361,6 +364,22 @@ impl BodyEdit {
         };
         self.open = waits.then_some(at);
         self.limits_change()
+    }
+
+    /// Where the models are restricted, the body names no others.
+    fn check_other_models(&self, member: usize) -> Result<(), Refusal> {
+        let is_restricted = self.of_route.is_restricted() || self.backend.model.is_restricted();
+        let name = self.backend.watched.name(member);
+        match name.filter(|it| OTHER_MODELS.contains(it)) {
+            Some(name) if is_restricted && self.rule(member).is_none() => Err(Refusal::Parameter {
+                param: Some(name.to_owned()),
+                message: format!(
+                    "{name} can name other models, and the gateway restricts them; remove it"
+                ),
+                code: "model_not_allowed",
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// What takes the place of a value that has just ended; `None`: it stays.
@@ -595,6 +614,11 @@ impl BodyEdit {
                 let name = self.backend.watched.name(member).unwrap_or_default();
                 Refusal::DuplicateMember(name.to_owned())
             }
+            json::InvalidJson::Lookalike { .. } => Refusal::Parameter {
+                param: None,
+                message: error.to_string(),
+                code: "duplicate_parameter",
+            },
             error => Refusal::InvalidBody(error),
         }
     }

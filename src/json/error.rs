@@ -17,6 +17,11 @@ pub enum InvalidJson {
         /// Where its second key starts.
         at: u64,
     },
+    /// A top-level member is called as a watched one, but for upper and lower case.
+    Lookalike {
+        /// Where its key starts.
+        at: u64,
+    },
     /// The text is some other value, such as an array.
     NotAnObject {
         /// Where the value starts.
@@ -55,6 +60,7 @@ impl InvalidJson {
     pub fn at(&self) -> u64 {
         match *self {
             InvalidJson::Duplicate { at, .. }
+            | InvalidJson::Lookalike { at }
             | InvalidJson::NotAnObject { at }
             | InvalidJson::NotUtf8 { at }
             | InvalidJson::TooDeep { at, .. }
@@ -69,6 +75,13 @@ impl fmt::Display for InvalidJson {
         match *self {
             InvalidJson::Duplicate { at, .. } => {
                 write!(f, "duplicate member at byte {at}")
+            }
+            InvalidJson::Lookalike { at } => {
+                write!(
+                    f,
+                    "the name at byte {at} differs from that of a known member in upper and lower \
+                     case alone"
+                )
             }
             InvalidJson::NotAnObject { at } => {
                 write!(f, "the value at byte {at} is not an object")

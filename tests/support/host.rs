@@ -25,8 +25,6 @@ pub struct Host {
     pub attempt: Cell<Option<u64>>,
     /// Whether the client has gone away.
     pub client_left: bool,
-    /// Whether the client requests another protocol.
-    pub is_upgrade: bool,
     /// Whether the reply is Envoy's own.
     pub is_without_reply: Cell<bool>,
     /// The time since the start. Unit: nanoseconds.
@@ -83,10 +81,6 @@ impl Surroundings for Host {
 
     fn client_left(&self) -> bool {
         self.client_left
-    }
-
-    fn is_upgrade(&self) -> bool {
-        self.is_upgrade
     }
 
     fn now(&self) -> u64 {

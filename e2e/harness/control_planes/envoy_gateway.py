@@ -91,6 +91,9 @@ class EnvoyGateway:
     def post(self, target: str, body=None, headers=(), port=80, **how) -> Reply:
         return request(port, "POST", target, body, headers, **how)
 
+    def request(self, method: str, target: str, headers=(), port=80) -> Reply:
+        return request(port, method, target, None, headers)
+
     def until_listening(self, port: int = 80):
         def look():
             try:

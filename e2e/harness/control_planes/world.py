@@ -20,7 +20,8 @@ from cryptography.x509.oid import NameOID
 from .. import artefacts
 from ..mock import Mock
 from ..process import Process
-from .policies import jwks
+from .policies import AUTHORIZER, jwks
+from .processor import PROCESSOR
 from .registry import Registry
 
 # The providers' addresses: nothing of a gateway listens there.
@@ -63,6 +64,9 @@ class World:
             _mount("-t", "tmpfs", "tmpfs", place)
         hosts = {"localhost": "127.0.0.1", CONTROL_PLANE: "127.0.0.1", FILES_HOST: FILES[0], ISSUER_HOST: FILES[0]}
         hosts.update((it, PROVIDERS) for it in HOSTS)
+        # As the examples of the pages name them.
+        hosts["authorizer.default.svc.cluster.local"] = AUTHORIZER[0]
+        hosts["processor.default.svc.cluster.local"] = PROCESSOR[0]
         lines = "".join(f"{address} {name}\n" for name, address in hosts.items())
         _bind(directory / "hosts", lines.encode(), "/etc/hosts")
         # Nothing listens there, so that a query for an IPv6 address ends at once.

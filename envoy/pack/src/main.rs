@@ -3,17 +3,22 @@
 //! ```text
 //!   what cargo builds ─► deinline ─► llm_proxy.wasm
 //!
-//!   llm_proxy.wasm ─► module ─┬─► oci ──────► image/ image.tar artifact/ artifact.tar
-//!                             └─► release ──► llm-proxy-VERSION/ with all of it
+//!   llm_proxy.wasm ─► module ─┬─► oci ───────► image/ image.tar artifact/ artifact.tar
+//!                             ├─► release ───► llm-proxy-VERSION/ with all of it
+//!   llm-proxy ────────────────┼─► platform ──► archive, wheel, npm package of one platform
+//!   a directory with Envoy ───┴─► container ─► an image that runs the command
 //! ```
 //!
 //! The same module and revision give the same bytes, on every machine: nothing here asks for the
 //! time, a user or the order of a directory.
 
+mod container;
 mod deinline;
 mod module;
 mod oci;
+mod platform;
 mod release;
+mod zip;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,6 +45,34 @@ enum Command {
     Image(Image),
     /// Write a release: the module, the images, the schema and the examples
     Release(Release),
+    /// Write what people install on one platform: an archive, a wheel, an npm package
+    Platform(Platform),
+    /// Write an image with the command and Envoy, for `docker load`
+    Container(Container),
+}
+
+#[derive(Debug, clap::Args)]
+struct Platform {
+    #[command(flatten)]
+    release: Release,
+    /// The command of this platform, with the module inside
+    #[arg(long, value_name = "FILE")]
+    command: PathBuf,
+    /// The platform, as cargo names it
+    #[arg(long, value_name = "TRIPLE")]
+    target: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct Container {
+    #[command(flatten)]
+    image: Image,
+    /// The command
+    #[arg(long, value_name = "FILE")]
+    command: PathBuf,
+    /// The directory that `rootfs.sh` has filled
+    #[arg(long, value_name = "DIRECTORY")]
+    root: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -107,6 +140,26 @@ fn main() -> Result<()> {
                 println!("{name}: {}", layout.digest());
             }
             println!("{}", shown(&directory));
+        }
+        Command::Platform(arguments) => {
+            let Release { image, repository } = &arguments.release;
+            let (module, _) = images(image)?;
+            let Platform {
+                command, target, ..
+            } = &arguments;
+            for (name, content) in &platform::files(&module, command, target, repository)? {
+                write(&image.output.join(name), content)?;
+                println!("{}", shown(&image.output.join(name)));
+            }
+        }
+        Command::Container(arguments) => {
+            let image = &arguments.image;
+            let (module, _) = images(image)?;
+            let revision = image.revision.as_deref().filter(|it| !it.is_empty());
+            let content = container::image(&module, &arguments.command, &arguments.root, revision)?;
+            let name = format!("llm-proxy-{}-container.tar", module.version());
+            write(&image.output.join(&name), &content)?;
+            println!("{}", shown(&image.output.join(name)));
         }
     }
     Ok(())

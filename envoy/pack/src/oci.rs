@@ -51,10 +51,16 @@ impl Layout {
     pub fn tarball(&self) -> Result<Vec<u8>> {
         let mut archive = tar::Builder::new(Vec::new());
         for directory in ["blobs/", "blobs/sha256/"] {
-            append(&mut archive, directory, tar::EntryType::Directory, &[])?;
+            append(
+                &mut archive,
+                directory,
+                tar::EntryType::Directory,
+                0o755,
+                &[],
+            )?;
         }
         for (path, content) in &self.files {
-            append(&mut archive, path, tar::EntryType::Regular, content)?;
+            append(&mut archive, path, tar::EntryType::Regular, 0o644, content)?;
         }
         Ok(archive.into_inner()?)
     }
@@ -140,30 +146,48 @@ fn about(module: &Module, revision: Option<&str>) -> Value {
 fn layer(module: &Module) -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     let bytes = module.bytes();
-    append(&mut archive, PLUGIN, tar::EntryType::Regular, bytes)?;
+    append(&mut archive, PLUGIN, tar::EntryType::Regular, 0o644, bytes)?;
     Ok(archive.into_inner()?)
 }
 
-/// Appends an entry that says nothing of the machine: root's, of 1970, readable by all.
-fn append(
+/// Appends an entry that says nothing of the machine: root's, and of 1970.
+pub fn append(
     archive: &mut tar::Builder<Vec<u8>>,
     path: &str,
     kind: tar::EntryType,
+    mode: u32,
     content: &[u8],
 ) -> Result<()> {
-    let mut header = tar::Header::new_ustar();
-    header.set_entry_type(kind);
-    header.set_mode(if kind.is_dir() { 0o755 } else { 0o644 });
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
+    let mut header = header(kind, mode);
     header.set_size(u64::try_from(content.len())?);
     archive.append_data(&mut header, path, content)?;
     Ok(())
 }
 
+/// Appends a symbolic link.
+pub fn append_link(
+    archive: &mut tar::Builder<Vec<u8>>,
+    path: &str,
+    target: &std::path::Path,
+) -> Result<()> {
+    let mut header = header(tar::EntryType::Symlink, 0o777);
+    header.set_size(0);
+    archive.append_link(&mut header, path, target)?;
+    Ok(())
+}
+
+fn header(kind: tar::EntryType, mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header
+}
+
 /// Compressed without a name and a time.
-fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
+pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzBuilder::new()
         .mtime(0)
         .operating_system(UNKNOWN_SYSTEM)

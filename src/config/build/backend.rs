@@ -9,13 +9,13 @@ use super::super::error::KeyPath;
 use super::super::keys::{CONFIG_KEYS, POOL_KEYS};
 use super::super::value::{BackendType, Span, Template, UncheckedOperation, WebSearch};
 use super::super::{defaults, file};
-use super::{Backends, Build};
+use super::{BODY_HEADERS, Backends, Build, FRAMING_HEADERS};
 use crate::backend::{Backend, MemberRule, Query, Tls};
 use crate::endpoint::{Address, Endpoint, check_path};
 use crate::firewall::HeaderRules;
 use crate::host::Host;
 use crate::json::Watched;
-use crate::model::{Glob, ModelRule};
+use crate::model::{Glob, ModelRule, OTHER_MODELS};
 use crate::name::BackendName;
 use crate::operation::Operation;
 use crate::operation::table::Definition;
@@ -85,8 +85,10 @@ impl Build<'_> {
         let members = self.members(config, at);
         let rules = members.iter().map(|rule| rule.name.as_str());
         let limits = provider.limit_name().names().into_iter().flatten();
-        let watched = ["model", "stream"].into_iter().chain(rules).chain(limits);
-        let watched = Watched::new(watched);
+        let has_rule = |name: &&str| members.iter().any(|rule| rule.name == *name);
+        let others = OTHER_MODELS.into_iter().filter(|it| !has_rule(it));
+        let watched = ["model", "stream"].into_iter();
+        let watched = Watched::new(watched.chain(rules).chain(limits).chain(others));
         // Everything is checked before the first thing that is missing ends it.
         let model = self.model(config, at);
         let max_retries = self.retries(config.max_retries, &at.key("maxRetries"));
@@ -315,8 +317,21 @@ impl Build<'_> {
                 let message = format!("{pattern:?} has a '*' before its end");
                 self.errors.push(&at, message);
             }
-            let stem = self.header_name(stem, &at);
-            removed.extend(stem.map(|stem| [&*stem, rest].concat()));
+            let Some(stem) = self.header_name(stem, &at) else {
+                continue;
+            };
+            let is_removed = |name: &&str| match rest {
+                "*" => name.starts_with(&*stem),
+                _ => **name == *stem,
+            };
+            let needed = FRAMING_HEADERS.iter().chain(&BODY_HEADERS);
+            if let Some(name) = needed.copied().find(|it| is_removed(it)) {
+                let message = format!(
+                    "{pattern:?} would remove {name}, without which no provider reads the body"
+                );
+                self.errors.push(&at, message);
+            }
+            removed.push([&*stem, rest].concat());
         }
         HeaderRules {
             traces: config.trace_headers.unwrap_or(defaults::TRACE_HEADERS),
