@@ -57,8 +57,10 @@ def start(provider, output, request):
         directory = output / module / f"{name}-{placement}-{version}-{len(running)}"
         made = bootstrap.make(placement, gateway, directory, env, options)
         change(made)
-        running.append(Envoy(directory, made, version, env, workers))
-        return running[-1]
+        envoy = Envoy(directory, made, version, env, workers)
+        envoy.placement = placement
+        running.append(envoy)
+        return envoy
 
     yield start
     for envoy in running:
@@ -73,9 +75,7 @@ def start(provider, output, request):
 @pytest.fixture(scope="module", params=bootstrap.PLACEMENTS)
 def gateway(start, provider, request) -> Envoy:
     """The gateway of `gateways.shared`, in each placement in turn."""
-    envoy = start(gateways.shared(provider), request.param)
-    envoy.placement = request.param
-    return envoy
+    return start(gateways.shared(provider), request.param)
 
 
 @pytest.fixture(scope="module", params=bootstrap.HELD, ids=lambda it: "-".join(it))
