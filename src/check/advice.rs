@@ -1,5 +1,7 @@
 //! The fix beside what is wrong, where the whole text shows what was meant.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::config::{ConfigError, ConfigErrors, KeyPath, Position, file, yaml};
@@ -39,8 +41,9 @@ impl<'t> Advice<'t> {
             meant(&message).map(|key| sibling(&it.at, key))
         };
         let unknown = errors.iter().filter(|it| is_unknown(it));
-        let unknown: Vec<KeyPath> = unknown.filter_map(meant).collect();
-        chosen.retain(|it| !is_absent(it) || !unknown.contains(&it.at));
+        let unknown = unknown.filter_map(meant).map(|it| it.to_string());
+        let unknown: BTreeSet<String> = unknown.collect();
+        chosen.retain(|it| !is_absent(it) || !unknown.contains(&it.at.to_string()));
         chosen
     }
 

@@ -73,13 +73,19 @@ pub fn check(arguments: &Check) -> Done {
 
 /// Reports to standard error: a line for each, with its place, and the line of the file.
 pub fn report(file: &Path, text: &str, diagnostics: &[Diagnostic]) {
-    for diagnostic in diagnostics {
+    for (number, diagnostic) in diagnostics.iter().enumerate() {
         complain(&line(file, diagnostic));
-        if let Some(excerpt) = check::excerpt(text, diagnostic) {
+        // Each reads the text again.
+        if number < MAX_EXCERPTS
+            && let Some(excerpt) = check::excerpt(text, diagnostic)
+        {
             complain(&excerpt);
         }
     }
 }
+
+/// Of how many errors and warnings the line is shown.
+const MAX_EXCERPTS: usize = 50;
 
 fn line(file: &Path, diagnostic: &Diagnostic) -> String {
     let place = match diagnostic.position {

@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, all of it at once.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 /// Where in a configuration something stands: `backends[1].config.endpoint`.
@@ -102,6 +103,10 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// How many errors are noted. A file with thousands is no configuration, and each is compared with the
+/// others.
+const MAX_ERRORS: usize = 200;
+
 /// Everything that is wrong, in the order in which it was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
@@ -123,7 +128,7 @@ impl ConfigErrors {
     }
 
     fn add(&mut self, at: &KeyPath, subject: Subject, position: Option<Position>, message: String) {
-        self.0.push(ConfigError {
+        self.note(ConfigError {
             at: at.clone(),
             subject,
             position,
@@ -132,9 +137,23 @@ impl ConfigErrors {
         });
     }
 
+    fn note(&mut self, error: ConfigError) {
+        match self.0.len().cmp(&MAX_ERRORS) {
+            Ordering::Less => self.0.push(error),
+            Ordering::Equal => self.0.push(ConfigError {
+                at: KeyPath::root(),
+                subject: Subject::Value,
+                position: None,
+                message: "more is wrong; fix these first".to_owned(),
+                unset: None,
+            }),
+            Ordering::Greater => {}
+        }
+    }
+
     /// Notes that an environment variable is not set.
     pub fn push_unset(&mut self, at: &KeyPath, name: String) {
-        self.0.push(ConfigError {
+        self.note(ConfigError {
             at: at.clone(),
             subject: Subject::Value,
             position: None,
