@@ -119,6 +119,8 @@ fn a_key_is_in_no_report() {
         format!("apiKey: [{key}"),
         format!("apiKey: \"{key}"),
         format!("{{apiKey: {key}, models: [}}"),
+        // A carriage return alone ends a line, too.
+        format!("timeout: 1\r    apiKey: {key}\r    tmeout: 1"),
     ] {
         let text = format!("backends:\n- name: a\n  type: xai\n  config:\n    {line}\n");
         let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("with-a-key.yaml");

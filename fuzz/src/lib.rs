@@ -362,8 +362,9 @@ pub fn import(bytes: &[u8]) {
     for diagnostic in check::check(&text, &nothing, Keys::MayBeUnset).diagnostics {
         assert!(!diagnostic.message.is_empty());
         if let Some(position) = diagnostic.position {
-            // The end of the text is behind its last line.
-            assert!(position.line <= text.lines().count() + 1, "{position:?}");
+            // A carriage return alone ends a line of YAML; the end of the text is behind its last line.
+            let ends = text.chars().filter(|c| matches!(c, '\n' | '\r')).count();
+            assert!(position.line <= ends + 2, "{position:?}");
         }
         let _ = check::excerpt(&text, &diagnostic);
     }

@@ -9,7 +9,9 @@ use crate::config::{KeyPath, Position, Subject, file, yaml};
 /// the line may have a credential that cannot be told from the rest.
 pub fn excerpt(text: &str, diagnostic: &Diagnostic) -> Option<String> {
     let position = diagnostic.position?;
-    let line = text.lines().nth(position.line.checked_sub(1)?)?;
+    // A carriage return alone ends a line in YAML, too: what is covered is found by the number of its line.
+    let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    let line = lines.lines().nth(position.line.checked_sub(1)?)?;
     let mut shown: Vec<char> = line.chars().collect();
     let mut end = position.column;
     match yaml::parse(text) {
