@@ -19,8 +19,8 @@ mod both_ways;
 #[path = "support/random.rs"]
 mod random;
 
-use llm_proxy::api::Stamp;
-use llm_proxy::api::openai::{self, ChunkWriter};
+use llm_proxy::api::openai::{self, ChunkWriter, OpenAi};
+use llm_proxy::api::{ClientApi as _, Stamp};
 use llm_proxy::chat::CallStyle;
 use llm_proxy::provider::adapt::Policy;
 use llm_proxy::provider::anthropic::Anthropic;
@@ -819,6 +819,67 @@ const GEMINI: Words = Words {
         (r#""service_tier":"scale""#, "service_tier"),
     ],
 };
+
+tests! {
+    fn calls_of_custom_tools_are_given_back_as_such() {
+        let body = r#"{"model":"c","messages":[{"role":"user","content":"u"},
+            {"role":"assistant","tool_calls":[{"id":"t0","type":"custom","custom":{"name":"patch","input":"a\n\"b\""}}]},
+            {"role":"tool","tool_call_id":"t0","content":"r"}],
+            "tools":[{"type":"custom","custom":{"name":"patch","description":"d","format":{"type":"grammar"}}},
+                {"type":"function","function":{"name":"other"}}],
+            "tool_choice":{"type":"custom","custom":{"name":"patch"}}}"#;
+        let request = openai::read(body.as_bytes()).unwrap();
+        let dialect = Anthropic::new();
+        let encoded = dialect.encode(&request, &Options::default()).unwrap();
+        assert_eq!(encoded.head.adapted.as_deref(), Some("tools[].custom.format"));
+        let sent: Value = serde_json::from_slice(&encoded.body).unwrap();
+        let input = serde_json::json!({"input": "a\n\"b\""});
+        assert_eq!(sent["messages"][1]["content"][0]["input"], input);
+        assert_eq!(sent["tools"][0]["input_schema"]["required"], serde_json::json!(["input"]));
+        assert_eq!(sent["tool_choice"]["name"], "patch");
+
+        let writer = OpenAi.reply_writer(&request, body.as_bytes());
+        let reply = r#"{"id":"m","type":"message","model":"c","content":[
+            {"type":"tool_use","id":"t1","name":"patch","input":{"input":"a\n\"b\""}},
+            {"type":"tool_use","id":"t2","name":"other","input":{}}],
+            "stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":1}}"#;
+        let decoded = dialect.decode(reply.as_bytes()).unwrap();
+        let written = writer.write(&decoded, STAMP, reply.len(), usize::MAX).unwrap();
+        let written: Value = serde_json::from_slice(&written).unwrap();
+        let calls = &written["choices"][0]["message"]["tool_calls"];
+        let custom = serde_json::json!({"name": "patch", "input": "a\n\"b\""});
+        assert_eq!((&calls[0]["type"], &calls[0]["custom"]), (&"custom".into(), &custom));
+        assert_eq!(calls[1]["function"]["name"], "other");
+
+        let event = |data: &str| format!("data: {data}\n\n");
+        let delta = |text: &str| {
+            let delta = serde_json::json!({"type": "input_json_delta", "partial_json": text});
+            let data = serde_json::json!({"type": "content_block_delta", "index": 0, "delta": delta});
+            event(&data.to_string())
+        };
+        let stream = [
+            event(r#"{"type":"message_start","message":{"id":"m","model":"c"}}"#),
+            event(r#"{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"t1","name":"patch","input":{}}}"#),
+            delta("{\"inp"),
+            delta("ut\": \"a\\"),
+            delta("n\\\"b\\\"\"}"),
+            event(r#"{"type":"content_block_stop","index":0}"#),
+            event(r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"}}"#),
+            event(r#"{"type":"message_stop"}"#),
+        ];
+        let mut relay = Relay::new(dialect.stream(MAX_EVENT_BYTES), writer.stream(STAMP), usize::MAX);
+        let mut out = Vec::new();
+        relay.push(stream.concat().as_bytes(), &mut out);
+        relay.finish(&mut out);
+        let mut text = String::new();
+        for chunk in chunks(&String::from_utf8(out).unwrap()) {
+            let call = &chunk["choices"][0]["delta"]["tool_calls"][0];
+            assert!(call["function"].is_null());
+            text += call["custom"]["input"].as_str().unwrap_or_default();
+        }
+        assert_eq!(text, "a\n\"b\"");
+    }
+}
 
 /// Compares with the file; with `UPDATE=1` writes it.
 fn golden(path: &str, expected: &str, seen: &str) {

@@ -133,3 +133,26 @@ ALL = [
         ["`baseURL`", "`name`"], arguments=["compatible"],
     ),
 ]  # fmt: skip
+
+
+@dataclass
+class Program:
+    """What `test_programs.py` runs."""
+
+    title: str
+    package: str
+    needs: list[str]
+    runs: str
+    environment: str | None = None
+
+
+PROGRAMS = [
+    Program(
+        "aider", "aider-chat", ["`--openai-api-base`", "the model's name with `openai/` before it"],
+        "an edit of a file", environment="aider",
+    ),
+    Program(
+        "opencode", "opencode-ai", ["a provider with `npm: @ai-sdk/openai-compatible` and `baseURL`"],
+        "an answer, with all its tools on offer",
+    ),
+]  # fmt: skip

@@ -22,20 +22,27 @@ an alias of one of OpenAI's. The providers are scripted, and refuse what the rea
 """
 
 
-def version(framework) -> str:
-    if framework.is_python:
-        text = (frameworks.HERE / f"requirements/{framework.environment}.txt").read_text()
-        return re.search(rf"^{re.escape(framework.package)}==(\S+)$", text, re.MULTILINE)[1]
-    package = json.loads((frameworks.HERE / "node/package.json").read_text())
-    return package["dependencies"][framework.package]
+def version(package: str, environment: str | None) -> str:
+    """The version that is pinned in one of `requirements/`, else in `node/`."""
+    if environment is not None:
+        text = (frameworks.HERE / f"requirements/{environment}.txt").read_text()
+        return re.search(rf"^{re.escape(package)}==(\S+)$", text, re.MULTILINE)[1]
+    packages = json.loads((frameworks.HERE / "node/package.json").read_text())
+    return packages["dependencies"][package]
 
 
 def page() -> str:
     rows = []
     for it in frameworks.ALL:
-        scenarios = ", ".join(name.replace("_", " ") for name in it.scenarios)
-        package = f"`{it.package}` {version(it)}"
-        rows.append(f"| {it.title} | {package} | {', '.join(it.needs)} | {scenarios} |\n")
+        environment = it.environment if it.is_python else None
+        runs = ", ".join(name.replace("_", " ") for name in it.scenarios)
+        rows.append((it.title, it.package, version(it.package, environment), it.needs, runs))
+    for it in frameworks.PROGRAMS:
+        rows.append((it.title, it.package, version(it.package, it.environment), it.needs, it.runs))
+    rows = [
+        f"| {title} | `{package}` {number} | {', '.join(needs)} | {runs} |\n"
+        for title, package, number, needs, runs in rows
+    ]
     return HEAD + "".join(rows)
 
 

@@ -56,6 +56,7 @@ rules! {
     RESPONSE_FORMAT = "response_format", Mapped, "", "output_config.format; keywords that the API does not take go into descriptions";
     TOOL_CHOICE = "tool_choice", Mapped, "", "tool_choice; allowed_tools offers only those";
     PARALLEL = "parallel_tool_calls", Mapped, "", "tool_choice.disable_parallel_tool_use";
+    CUSTOM_TOOLS = "tools[] of type custom", Mapped, "", "a function with one string, input; what limits the string is left out and named";
     FUNCTIONS = "functions, function_call", Mapped, "", "tools; the reply has function_call";
     OWN = "thinking, top_k, cache_control, container, inference_geo, speed", Mapped, "", "sent as they are";
 }

@@ -41,6 +41,7 @@ rules! {
     RESPONSE_FORMAT = "response_format", Mapped, "", "generationConfig.responseMimeType and responseSchema or responseJsonSchema; keywords that the API does not take are left out";
     TOOL_CHOICE = "tool_choice", Mapped, "", "toolConfig.functionCallingConfig; allowed_tools too";
     PARALLEL = "parallel_tool_calls", Mapped, "", "with false, the client gets the first call only: the API has no switch";
+    CUSTOM_TOOLS = "tools[] of type custom", Mapped, "", "a function with one string, input; what limits the string is left out and named";
     FUNCTIONS = "functions, function_call", Mapped, "", "functionDeclarations; the reply has function_call";
     SERVICE_TIER_MAPPED = "service_tier", Mapped, "", "serviceTier";
     OWN = "safety_settings, cached_content", Mapped, "", "safetySettings and cachedContent, as they are";
