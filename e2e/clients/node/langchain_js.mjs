@@ -1,7 +1,8 @@
 // LangChain.js, with ChatOpenAI.
 
 import { ChatOpenAI } from '@langchain/openai'
-import { createAgent, tool } from 'langchain'
+import { HumanMessage } from '@langchain/core/messages'
+import { tool } from '@langchain/core/tools'
 import { z } from 'zod'
 import { ABOUT_CITY, ABOUT_IMAGE, City, QUESTION, Thermometer, serve } from './common.mjs'
 
@@ -28,9 +29,14 @@ await serve({
       description: 'The temperature in a city',
       schema: z.object({ city: z.string() }),
     })
-    const agent = createAgent({ model: model(target), tools: [temperature], systemPrompt: 'Be brief.' })
-    const done = await agent.invoke({ messages: [{ role: 'user', content: QUESTION }] })
-    return [done.messages.at(-1).text, thermometer.cities]
+    const bound = model(target).bindTools([temperature])
+    const messages = [new HumanMessage(QUESTION)]
+    for (;;) {
+      const reply = await bound.invoke(messages)
+      messages.push(reply)
+      if (!reply.tool_calls?.length) return [reply.text, thermometer.cities]
+      for (const call of reply.tool_calls) messages.push(await temperature.invoke(call))
+    }
   },
   structured: structured(),
   structured_function_calling: structured('functionCalling'),
