@@ -194,7 +194,7 @@ e2e-apiserver: $(if $(and $(HAS_GO),$(HAS_ETCD)),build $(INSTALLED) $(APISERVER)
 	$(if $(HAS_GO),$(if $(HAS_ETCD),$(INSIDE) e2e/control_planes/test_on_apiserver.py,$(WITHOUT_ETCD)),$(WITHOUT_GO))
 
 .PHONY: e2e-clients
-e2e-clients: build wasm mock $(INSTALLED) $(CLIENTS_INSTALLED) ## Run agent frameworks, and schemas of the world, against strict providers (1 GB to install, 10 min to run)
+e2e-clients: build wasm mock $(INSTALLED) $(CLIENTS_INSTALLED) ## Run agent frameworks, and schemas of the world, against strict providers (2 GB to install, 15 min to run)
 	$(VENV)/bin/python -m pytest --numprocesses=0 e2e/clients $(ARGS)
 
 # Their versions: the newest that run with the oldest Node that is supported, and Python.

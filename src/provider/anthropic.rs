@@ -79,6 +79,11 @@ impl Dialect for Anthropic {
         let headers: &'static [_] = match self.host {
             // https://platform.claude.com/docs/en/api/versioning, read 2026-11-21.
             Host::Anthropic => &[("anthropic-version", "2023-06-01")],
+            // > sending the request with a beta header
+            // https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/web-search
+            Host::Vertex if options.has_web_search => {
+                &[("anthropic-beta", "web-search-2025-03-05")]
+            }
             Host::Vertex => &[],
         };
         Ok(Head {

@@ -2,7 +2,8 @@
 //!
 //! Two kinds of members are taken out: hints that a provider does not have, and what another provider's
 //! reply, or one that was translated, brings into a conversation (`reasoning` is Groq's, vLLM's and
-//! OpenRouter's). Everything else passes as it is, and the provider decides.
+//! OpenRouter's; `parsed` comes of OpenAI's Python package). Everything else passes as it is, and the
+//! provider decides.
 
 use super::ProviderType;
 
@@ -77,6 +78,7 @@ impl ProviderType {
                 nulls: &["audio", "modalities", "web_search_options"],
                 of_messages: &[
                     "annotations",
+                    "parsed",
                     "reasoning_content",
                     "reasoning_details",
                     "reasoning_signature",
@@ -112,6 +114,7 @@ impl ProviderType {
                 of_messages: &[
                     "annotations",
                     "name",
+                    "parsed",
                     "reasoning",
                     "reasoning_content",
                     "reasoning_details",

@@ -943,8 +943,8 @@ fn built_in() -> HashMap<String, Arc<Profile>> {
 }
 
 /// Source: `openai` 3.57.0, the `chat_completion_*_message_param.py`; that a tool's message may have a
-/// name, and that replies come back with their annotations and the calls of streams with their index, by
-/// what its users send.
+/// name, and that replies come back with their annotations, with `parsed`, and the calls of streams with
+/// their index, by what its users and its own package send.
 const OPENAI_MESSAGES: MessageMembers = MessageMembers {
     roles: &[
         ("developer", &["role", "content", "name"]),
@@ -960,6 +960,7 @@ const OPENAI_MESSAGES: MessageMembers = MessageMembers {
                 "audio",
                 "annotations",
                 "function_call",
+                "parsed",
                 "tool_calls",
             ],
         ),

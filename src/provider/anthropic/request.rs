@@ -472,9 +472,8 @@ fn sampling(
     }
 }
 
-/// Anthropic's page on extended thinking limits `top_p` to 0.95 to 1 beside thinking:
-/// <https://platform.claude.com/docs/en/build-with-claude/extended-thinking>. From memory, not compared
-/// with the page of today.
+/// The least `top_p` beside thinking: <https://github.com/SEMOSS/Semoss/pull/1655>. That `top_k` must be
+/// unset there: <https://github.com/quarkiverse/quarkus-langchain4j/issues/1812>.
 const LEAST_TOP_P_THINKING: f64 = 0.95;
 
 /// > stop_sequences: each stop sequence must contain non-whitespace
@@ -729,8 +728,10 @@ fn tool(
 
 /// Anthropic's own search.
 ///
-/// Source: `web_search_tool_20260318_param.py` and its older ones in Anthropic's Python package 2.14.0. That
-/// Vertex has the first version alone, and older models take no other, is from memory.
+/// Source: `web_search_tool_20260318_param.py` and its older ones in Anthropic's Python package 2.14.0.
+/// Vertex documents the first version alone:
+/// <https://cloud.google.com/vertex-ai/generative-ai/docs/partner-models/claude/web-search>. Models before 4.6
+/// get that one, too, which they have had since it came.
 fn web_search(json: &mut Writer, options: &str, model: &Capabilities, host: Host) {
     #[derive(Default, Deserialize)]
     struct SearchOptions<'a> {

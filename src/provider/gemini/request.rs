@@ -447,8 +447,9 @@ enum Effort {
 
 impl Effort {
     /// Source: <https://ai.google.dev/gemini-api/docs/openai#thinking>, Google's own table of what
-    /// `reasoning_effort` means, by which Gemini 2.5 Pro and 3 cannot stop thinking. From memory, not
-    /// compared with the page of today.
+    /// `reasoning_effort` means. That Gemini 3 cannot stop thinking is quoted of
+    /// <https://ai.google.dev/gemini-api/docs/thinking> in <https://github.com/enricoros/big-AGI/issues/893>;
+    /// that a budget of 0 is for Flash of 2.5 alone, in the documentation of `gemini_ex` 0.13.
     fn of(request: &Request<'_>, model: &Model<'_>, adapter: &Adapter) -> Option<Self> {
         let effort = request.reasoning_effort.as_deref()?;
         let thinking = model.thinking();

@@ -93,9 +93,12 @@ impl Plan {
     /// `None` where no message says anything.
     ///
     /// From Opus 4.8 on a system message may follow a turn of the user, "subject to placement rules"
-    /// (`whats-new-claude-4-8`, quoted in <https://github.com/simonw/llm-anthropic/issues/73>): from memory, it
-    /// has to be last or before a turn of the assistant. So one that comes with a turn of the assistant waits
-    /// for the next turn of the user; where none comes, it goes to the top level.
+    /// (`whats-new-claude-4-8`, quoted in <https://github.com/simonw/llm-anthropic/issues/73>):
+    ///
+    /// > role 'system' must precede an 'assistant' message or end the array
+    ///
+    /// <https://github.com/anthropics/claude-code/issues/73821>. So one that comes with a turn of the assistant
+    /// waits for the next turn of the user; where none comes, it goes to the top level.
     fn of(request: &Request<'_>, model: &Capabilities) -> Option<Self> {
         let mut all = groups(request);
         let first = all.next()?;
