@@ -1,7 +1,7 @@
 //! What providers refuse today, and what they are sent instead: one case a row of a request in and a
 //! request out, with the parameters that are reported.
 //!
-//! `tests/rows/DIALECT.json` has them. `BLESS=1 cargo test --test rows` writes what is sent anew.
+//! `tests/rows/DIALECT.json` has them. `UPDATE=1 cargo test --test rows` writes what is sent anew.
 #![cfg(not(target_family = "wasm"))]
 #![allow(
     clippy::expect_used,
@@ -37,12 +37,12 @@ fn rows(name: &str, dialects: Dialects) {
         seen.push(case);
     }
     let seen = serde_json::to_string_pretty(&seen).unwrap() + "\n";
-    if std::env::var_os("BLESS").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         std::fs::write(&path, seen).expect("written");
     } else {
         assert!(
             seen == text,
-            "{path} differs: BLESS=1 cargo test --test rows writes it anew, and git diff shows how"
+            "{path} differs: UPDATE=1 cargo test --test rows writes it anew, and git diff shows how"
         );
     }
 }
