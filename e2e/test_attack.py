@@ -69,7 +69,8 @@ def test_a_large_translated_reply_arrives_or_is_a_502(small, mock, hostile, leng
         if reply.status == 200:
             assert reply.json()["choices"][0]["message"]["content"] == "x" * length
 
-    small.survives(answered)
+    # The allocator sometimes keeps one reply more, once: 218, 264, 264 MiB on 1.37.0.
+    small.survives(answered, slack_bytes=64 * MIB)
 
 
 def letters(size: int) -> bytes:
