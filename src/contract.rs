@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use crate::model::{Aliases, Renaming};
 use crate::pairs;
+use crate::sorted;
 
 // === Metadata ===
 
@@ -78,18 +79,15 @@ impl RouteMetadata {
 }
 
 fn encode_aliases(aliases: &Aliases) -> String {
-    let entries: BTreeMap<String, &str> = aliases.written().collect();
+    let entries: BTreeMap<String, &str> = sorted::collect(aliases.written());
     serde_json::to_string(&entries).unwrap_or_default()
 }
 
 /// The aliases of a text; a text that has none gives none.
 fn decode_aliases(text: &str) -> Aliases {
-    let entries: BTreeMap<String, Rc<str>> = serde_json::from_str::<BTreeMap<String, String>>(text)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(name, model)| (name, Rc::from(model)))
-        .collect();
-    Aliases::new(entries)
+    let entries = serde_json::from_str::<BTreeMap<String, String>>(text).unwrap_or_default();
+    let entries = entries.into_iter();
+    Aliases::new(entries.map(|(name, model)| (name, Rc::from(model))))
 }
 
 // === Headers ===

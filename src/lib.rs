@@ -77,6 +77,7 @@ pub mod percent;
 pub mod protobuf;
 pub mod secret;
 pub mod shared;
+pub mod sorted;
 pub mod sse;
 
 // Meaning: requests, replies, clients and providers.

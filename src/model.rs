@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::operation::ModelMember;
+use crate::sorted;
 
 /// A name in which `*` stands for any text, also none. Letters count as they are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl Aliases {
             .into_iter()
             .map(|(name, model)| (alias(name), model))
             .collect();
-        entries.sort_by_key(|(alias, _)| match alias {
+        sorted::sort_by_key(&mut entries, |(alias, _)| match alias {
             Alias::Exact(_) => (0, 0),
             Alias::Prefix(prefix) => (1, usize::MAX - prefix.len()),
         });

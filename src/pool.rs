@@ -30,6 +30,7 @@ use std::time::Duration;
 use crate::backend::{Auth, Backend};
 use crate::name::BackendName;
 use crate::operation::Kind;
+use crate::sorted;
 
 /// Several backends for one request.
 #[derive(Clone, Debug)]
@@ -382,15 +383,15 @@ impl Pool {
         let by_content = self.admitting_sets();
         let mut without: Vec<Members> = vec![Members::default()];
         without.extend(self.token_sources());
-        let sets: BTreeSet<Members> = by_model
+        let sets = by_model
             .into_iter()
             .flat_map(|set| by_operation.map(|able| set.and(able)))
             .flat_map(|set| by_content.iter().map(move |admitting| set.and(*admitting)))
             .flat_map(|set| without.iter().map(move |absent| set.except(*absent)))
-            .filter(|set| !set.is_empty())
-            .collect();
+            .filter(|set| !set.is_empty());
+        let sets: BTreeSet<Members> = sorted::collect(sets);
         let mut sets: Vec<Members> = sets.into_iter().collect();
-        sets.sort_by_key(|set| (std::cmp::Reverse(set.len()), *set));
+        sorted::sort_by_key(&mut sets, |set| (std::cmp::Reverse(set.len()), *set));
         let clusters = |sets: &[Members]| sets.iter().map(|set| set.len()).sum::<usize>();
         if clusters(&sets) > MAX_CLUSTERS {
             // Each request still has an order, if with fewer members than could serve it.
@@ -419,7 +420,7 @@ impl Pool {
             let listing = self.members_where(lists);
             [listing, listing.iter().fold(unrestricted, Members::with)]
         });
-        let sets: BTreeSet<Members> = by_unchecked.chain([all, unrestricted]).collect();
+        let sets: BTreeSet<Members> = sorted::collect(by_unchecked.chain([all, unrestricted]));
         sets.into_iter().collect()
     }
 
@@ -445,7 +446,7 @@ impl Pool {
         // The places behind the first come before those in front of it, so that the requests of
         // a failed member go to different members.
         let mut round: Vec<usize> = members.iter().collect();
-        round.sort_by_key(|place| {
+        sorted::sort_by_key(&mut round, |place| {
             let is_equal = self.priority(*place) == self.priority(first);
             (
                 *place != first,

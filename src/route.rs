@@ -9,6 +9,7 @@ use crate::host::{self, InvalidHost};
 use crate::model::{Aliases, Glob};
 use crate::name::{BackendName, RouteName};
 use crate::pool::Pool;
+use crate::sorted;
 
 /// Requests that go to one backend: everything that is given must match.
 #[derive(Clone, Debug)]
@@ -187,7 +188,7 @@ pub fn chosen<'r>(route: &'r Route, request: &Request<'_>) -> Routed<'r> {
     }
     match route.methods.iter().any(|it| it == request.method) || route.methods.is_empty() {
         true => Routed::Route(route),
-        false => Routed::WrongMethod(route.methods.iter().map(String::as_str).collect()),
+        false => Routed::WrongMethod(sorted::collect(route.methods.iter().map(String::as_str))),
     }
 }
 
@@ -237,11 +238,8 @@ impl<'r> ByPath<'r> {
             .map(|(at, _)| at)
             .chain([path.len()]);
         let bases = ends.filter_map(|end| path.get(..end));
-        let numbers: BTreeSet<usize> = bases
-            .filter_map(|base| self.numbers.get(base))
-            .flatten()
-            .copied()
-            .collect();
+        let numbers = bases.filter_map(|base| self.numbers.get(base));
+        let numbers: BTreeSet<usize> = sorted::collect(numbers.flatten().copied());
         numbers.into_iter()
     }
 }

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::error::{ConfigErrors, KeyPath};
 #[cfg(not(target_os = "wasi"))]
 use super::yaml;
+use crate::sorted;
 
 /// Parses the text of a configuration: YAML, and JSON, which is YAML but for a few escapes.
 ///
@@ -307,7 +308,8 @@ impl<T: FromValue> FromValue for BTreeMap<String, T> {
             T::from_value(value, &at.key(key), errors).map(|value| (key.clone(), value))
         };
         let members: Vec<Option<(String, T)>> = members.iter().map(read).collect();
-        members.into_iter().collect()
+        let is_read = members.iter().all(Option::is_some);
+        is_read.then(|| sorted::collect(members.into_iter().flatten()))
     }
 
     fn to_value(&self) -> Option<Value> {

@@ -10,6 +10,7 @@ use crate::failure::{Failure, plain_message};
 use crate::headers::{HeaderEdit, Headers};
 use crate::pairs;
 use crate::refusal::LocalReply;
+use crate::sorted;
 
 /// An error in the shape of the client's API, as far as it is known.
 pub struct LastError {
@@ -29,9 +30,9 @@ impl LastError {
     ) -> Self {
         let mut reply = LocalReply::json(status, String::new()).with_headers_of(headers);
         // The one by which clients wait comes first: what is too long ends the list.
-        reply
-            .headers
-            .sort_by_key(|(name, _)| !matches!(name.as_str(), "content-type" | RETRY_AFTER));
+        sorted::sort_by_key(&mut reply.headers, |(name, _)| {
+            !matches!(name.as_str(), "content-type" | RETRY_AFTER)
+        });
         let mut room = MAX_HEADER_BYTES;
         reply.headers.retain(|(name, value)| {
             let rest = room.checked_sub(name.len() + value.len());

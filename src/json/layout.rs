@@ -7,6 +7,7 @@
 use super::quoted::Quoted;
 use super::raw::Raw;
 use super::read::{Reader, Unread};
+use crate::sorted;
 
 /// A text that is one JSON value, and the ends of the long objects and arrays in it.
 #[derive(Debug)]
@@ -330,7 +331,7 @@ impl<'o> Union<'o> {
         let mut union = Self { layout, firsts };
         let mut firsts = std::mem::take(&mut union.firsts);
         // It keeps the order of those that are called the same.
-        firsts.sort_by(|a, b| union.name(*a).cmp(union.name(*b)));
+        sorted::sort_by(&mut firsts, |a, b| union.name(*a).cmp(union.name(*b)));
         firsts.dedup_by(|later, first| union.name(*later) == union.name(*first));
         union.firsts = firsts;
         union

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Members;
 use crate::model::ModelRule;
+use crate::sorted;
 
 /// The distinct sets; `unrestricted` members are in each of them.
 pub fn by_model<'a>(
@@ -22,9 +23,9 @@ pub fn by_model<'a>(
     let patterns: Vec<Pattern> = rules
         .flat_map(|(member, rule)| rule.patterns().map(move |text| Pattern::new(member, &text)))
         .collect();
-    let start = State::from_iter((0..patterns.len()).map(|pattern| (pattern, 0)));
+    let start: State = sorted::collect((0..patterns.len()).map(|pattern| (pattern, 0)));
     let mut found = BTreeSet::new();
-    let mut seen = BTreeSet::from([start.clone()]);
+    let mut seen: BTreeSet<State> = sorted::collect([start.clone()]);
     let mut waiting = vec![start];
     while let Some(state) = waiting.pop() {
         found.insert(accepted(&patterns, &state, unrestricted));

@@ -14,6 +14,7 @@ use crate::name::RouteName;
 use crate::operation::Operation;
 use crate::pool::Pool;
 use crate::route::{self, Destination, Route};
+use crate::sorted;
 
 impl Build<'_> {
     pub(super) fn routes(
@@ -114,7 +115,7 @@ impl Build<'_> {
             self.errors.push(at, message);
         }
         let literal = |(name, model): (&String, &String)| (name.clone(), Template::literal(model));
-        let written: BTreeMap<String, Template> = written.iter().map(literal).collect();
+        let written: BTreeMap<String, Template> = sorted::collect(written.iter().map(literal));
         self.aliases(written.iter(), at)
     }
 

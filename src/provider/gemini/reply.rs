@@ -13,6 +13,7 @@ use crate::chat::{Choice, Choices, Reply, StopReason};
 use crate::failure::MAX_MESSAGE_CHARS;
 use crate::json::{self, Items, Piece, Quoted, Raw, Read, Reader, Text, Unread, Writer, object};
 use crate::provider::dialect::BrokenReply;
+use crate::sorted;
 use crate::usage::Usage;
 
 /// See [`crate::provider::dialect::Dialect::decode`].
@@ -34,7 +35,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Reply<'_>, BrokenReply> {
         }
         candidates.push(candidate);
     }
-    candidates.sort_by_key(|(index, _)| *index);
+    sorted::sort_by_key(&mut candidates, |(index, _)| *index);
     let mut tape = Tape::new(body);
     let mut annotations = Vec::new();
     for (index, (_, candidate)) in (0..).zip(&candidates) {
