@@ -12,19 +12,23 @@
 //!          ◄── ClientApi::error ◄─ Failure ◄──────── Dialect::error, Refusal
 //! ```
 
+pub mod messages;
 pub mod openai;
+mod unplaced;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::rc::Rc;
 
+use self::messages::Messages;
 use self::openai::OpenAi;
 use crate::chat::{CallStyle, Delta, Reply, Request};
+use crate::contract::MESSAGES_VERSION;
 use crate::embed;
 use crate::failure::Failure;
 use crate::headers::Headers;
 use crate::json::{TooLong, Unread};
-use crate::operation::Operation;
+use crate::operation::{Kind, Operation};
 
 /// An API that clients speak.
 pub trait ClientApi: Sync {
@@ -128,8 +132,12 @@ pub trait Embeddings {
 /// The API of a request, by its operation and its headers. A request of which no operation is known gets
 /// OpenAI's errors.
 pub fn of(operation: Option<&Operation<'_>>, headers: &Headers<'_>) -> &'static dyn ClientApi {
-    _ = (operation, headers);
-    &OpenAi
+    match operation.map(Operation::kind) {
+        Some(Kind::CountTokens | Kind::Messages) => &Messages,
+        // Only these clients send it, with every request.
+        Some(Kind::Models) | None if headers.get(MESSAGES_VERSION).is_some() => &Messages,
+        _ => &OpenAi,
+    }
 }
 
 /// What a reply needs and no provider gives: the core has neither clock nor chance.

@@ -8,8 +8,10 @@ use crate::firewall::HeaderRules;
 use crate::json::Watched;
 use crate::model::ModelRule;
 use crate::name::BackendName;
+use crate::operation::Kind;
 use crate::operation::table::Definition;
-use crate::provider::{ProviderType, Wire};
+use crate::provider::dialect::Options;
+use crate::provider::{Dialects, ProviderType, Wire};
 use crate::secret::Secret;
 use crate::token;
 
@@ -63,6 +65,32 @@ impl Backend {
             headers: Vec::new(),
             query: None,
             ..self.clone()
+        }
+    }
+
+    /// The dialects into which a call is translated, and how; `None`: it passes as it is.
+    pub fn translation(&self, kind: Kind) -> Option<(Dialects, Options)> {
+        match self.wire {
+            Wire::Translated(dialects, _) if dialects.speak(kind) => None,
+            Wire::Translated(dialects, options) => Some((dialects, options)),
+            Wire::Azure(_) | Wire::OpenAi { .. } => (kind == Kind::Messages).then(|| {
+                let options = Options {
+                    limit_name: self.provider.limit_name(),
+                    members: self.provider.member_rules(),
+                    ..Options::default()
+                };
+                (Dialects::OpenAi, options)
+            }),
+        }
+    }
+
+    /// Whether the provider has this call.
+    pub fn supports(&self, kind: Kind) -> bool {
+        match (self.wire.dialects(), kind) {
+            (dialects, Kind::CountTokens) => dialects.is_some_and(|it| it.speak(kind)),
+            (None, _) | (Some(_), Kind::ChatCompletions | Kind::Messages) => true,
+            (Some(dialects), Kind::Embeddings) => dialects.have_embeddings(),
+            (Some(_), _) => false,
         }
     }
 }

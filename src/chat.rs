@@ -13,6 +13,8 @@ use std::borrow::Cow;
 
 use self::citations::Citations;
 use self::tape::{Kind, Span, Tape};
+use crate::base64;
+use crate::data_uri;
 use crate::json::{self, Items, Quoted, Raw, Read, Reader, Text, Unread, Writer};
 use crate::usage::Usage;
 
@@ -78,7 +80,7 @@ impl Request<'_> {
     /// the memory that a wrong guess would take. Unit: bytes.
     pub fn size_hint(&self, length: usize) -> usize {
         // What stands around a text is longer in some dialects.
-        let around = 32 * self.messages.0.len();
+        let around = 32 * self.messages.len();
         if length > MAX_GUESSED_BYTES && around > length / 4 {
             return 0;
         }
@@ -91,17 +93,42 @@ const MAX_GUESSED_BYTES: usize = 64 << 10;
 
 /// The messages of a [`Request`], which are made of its text one by one.
 #[derive(Debug)]
-pub struct Messages<'a>(pub(crate) Tape<'a>);
+pub struct Messages<'a> {
+    /// Instructions that stand before the conversation, wherever they stand in the text.
+    instructions: Tape<'a>,
+    conversation: Tape<'a>,
+}
 
-impl Messages<'_> {
+impl<'a> Messages<'a> {
+    /// Messages, as they stand on a tape.
+    pub(crate) fn new(conversation: Tape<'a>) -> Self {
+        Self::after(Tape::new(b""), conversation)
+    }
+
+    /// The same after instructions, which are system messages on a tape of their own.
+    pub(crate) fn after(instructions: Tape<'a>, conversation: Tape<'a>) -> Self {
+        Self {
+            instructions,
+            conversation,
+        }
+    }
+
     /// The messages, in order.
     pub fn iter(&self) -> MessageIter<'_> {
-        MessageIter(self.0.all())
+        MessageIter {
+            rest: self.instructions.all(),
+            then: Some(self.conversation.all()),
+        }
+    }
+
+    /// How many entries they have.
+    fn len(&self) -> usize {
+        self.instructions.len() + self.conversation.len()
     }
 
     /// The call with this [number](ToolCall::number).
     pub fn call(&self, number: u32) -> Option<ToolCall<'_>> {
-        let found = self.0.from(number);
+        let found = self.conversation.from(number);
         let (call, _) = ToolCall::first_of(found)?;
         Some(call)
     }
@@ -109,15 +136,21 @@ impl Messages<'_> {
 
 /// Gives messages, in order.
 #[derive(Clone, Debug)]
-pub struct MessageIter<'r>(Span<'r>);
+pub struct MessageIter<'r> {
+    rest: Span<'r>,
+    then: Option<Span<'r>>,
+}
 
 impl<'r> Iterator for MessageIter<'r> {
     type Item = Message<'r>;
 
     fn next(&mut self) -> Option<Message<'r>> {
-        let (kind, place, rest) = self.0.split_first()?;
+        let (kind, place, rest) = match self.rest.split_first() {
+            Some(first) => first,
+            None => self.then.take()?.split_first()?,
+        };
         let (content, rest) = rest.split_while(|kind| !kind.is_message());
-        self.0 = rest;
+        self.rest = rest;
         let cache_control = content.raw(Kind::MessageCache);
         Some(match kind {
             Kind::Assistant => Message::Assistant {
@@ -236,10 +269,17 @@ fn part_kind<'r>(kind: Kind, place: &'r [u8], attributes: Span<'r>) -> PartKind<
         Kind::File => PartKind::File {
             id: attributes.text(Kind::FileId),
             name: attributes.text(Kind::FileName),
-            data: attributes.text(Kind::FileData),
+            data: match (
+                attributes.text(Kind::FileData),
+                attributes.text(Kind::FileText),
+            ) {
+                (Some(data), _) => Some(Source::of(attributes, data)),
+                (None, Some(text)) => Some(Source::Text(text)),
+                (None, None) => None,
+            },
         },
-        Kind::Image => PartKind::Image {
-            url: Text::checked(place),
+        Kind::Image | Kind::ImageData => PartKind::Image {
+            url: Source::of(attributes, Text::checked(place)),
             detail: attributes.text(Kind::Detail),
         },
         // Refusals are text, and there are no others.
@@ -265,13 +305,13 @@ pub enum PartKind<'r> {
         id: Option<Text<'r>>,
         /// `file.filename`.
         name: Option<Text<'r>>,
-        /// `file.file_data`: a data URI, or bare base64.
-        data: Option<Text<'r>>,
+        /// A data URI, bare base64, or an http(s) URL.
+        data: Option<Source<'r>>,
     },
     /// `image_url`: a `data:` URI, or an http(s) URL.
     Image {
         /// `image_url.url`.
-        url: Text<'r>,
+        url: Source<'r>,
         /// `image_url.detail`.
         detail: Option<Text<'r>>,
     },
@@ -284,6 +324,59 @@ pub enum PartKind<'r> {
     },
     /// `text`: passed on as it stands, unless a dialect has to look into it.
     Text(Quoted<'r>),
+}
+
+/// Where the content of an image or a file is.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'r> {
+    /// Base64, and its media type.
+    Base64 {
+        /// Such as `image/png`.
+        media_type: Text<'r>,
+        /// The base64.
+        data: Text<'r>,
+    },
+    /// Plain text.
+    Text(Text<'r>),
+    /// An address or a data URI; for a file also bare base64.
+    Url(Text<'r>),
+}
+
+impl<'r> Source<'r> {
+    fn of(attributes: Span<'r>, place: Text<'r>) -> Self {
+        match attributes.text(Kind::MediaType) {
+            Some(media_type) => Self::Base64 {
+                media_type,
+                data: place,
+            },
+            None => Self::Url(place),
+        }
+    }
+
+    /// The media type and the base64 as they stand in the text, where nothing of them has to be changed.
+    pub fn in_place(self) -> Option<(&'r str, Quoted<'r>)> {
+        match self {
+            Self::Base64 { media_type, data } => data_uri::parts_in_place(media_type, data),
+            Self::Text(_) => None,
+            Self::Url(url) => data_uri::in_place(url),
+        }
+    }
+
+    /// As a URL: a data URI where the content itself is here.
+    pub fn decode(self) -> Cow<'r, str> {
+        match self {
+            Self::Base64 { media_type, data } => {
+                let (media_type, data) = (media_type.decode(), data.decode());
+                Cow::Owned(["data:", &*media_type, ";base64,", &*data].concat())
+            }
+            Self::Text(text) => {
+                let text = text.decode();
+                let data = base64::encode(text.as_bytes());
+                Cow::Owned(["data:text/plain;base64,", &data].concat())
+            }
+            Self::Url(url) => url.decode(),
+        }
+    }
 }
 
 /// The calls of a message, which are made of its text one by one.
@@ -354,15 +447,26 @@ impl<'r> ToolCall<'r> {
         Some((call, after))
     }
 
-    /// JSON text of an object; may be empty, which means `{}`.
+    /// The arguments as JSON text of an object, whether they came as text or as JSON; `{}` where there are
+    /// none.
     pub fn arguments(&self) -> Cow<'r, str> {
-        match self.custom_input {
+        let text = match (self.custom_input, self.input) {
             // As `CUSTOM_PARAMETERS` describes it.
-            Some(input) => {
+            (Some(input), _) => {
                 let input = json::encode_string(&input.decode());
                 Cow::Owned(format!("{{\"input\":{input}}}"))
             }
-            None => self.arguments.decode(),
+            (None, None) => self.arguments.decode(),
+            (None, Some(Input::Plain(input))) => Cow::Borrowed(input.get()),
+            (None, Some(Input::Spaced(input))) => {
+                let mut text = String::with_capacity(input.bytes().len());
+                input.without_space(&mut |piece| text.push_str(piece));
+                Cow::Owned(text)
+            }
+        };
+        match text.trim().is_empty() {
+            true => Cow::Borrowed("{}"),
+            false => text,
         }
     }
 }

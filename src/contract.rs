@@ -113,6 +113,9 @@ pub const ROUTE_HEADER: &str = "x-llm-proxy-route";
 /// Envoy takes them from no client.
 pub const SELECTION_HEADERS: [&str; 3] = [CLUSTER_HEADER, ROUTE_HEADER, ATTEMPTS_HEADER];
 
+/// The header by which a client of the Messages API is known where its path does not tell.
+pub const MESSAGES_VERSION: &str = "anthropic-version";
+
 /// The header without which Envoy's listener finds no route: the module leaves it where it sits in the
 /// listener, and the rendered routes remove it after the last filter. See docs/limits.md.
 pub const SCHEME_HEADER: &str = "x-forwarded-proto";

@@ -45,11 +45,24 @@ pub fn in_place(text: Text<'_>) -> Option<(&str, Quoted<'_>)> {
         .position(|it| *it == b',')?;
     let (head, data) = text.split_at_checked(comma + 1)?;
     let uri = parse(std::str::from_utf8(head).ok()?)?;
-    let is_canonical = registered(uri.media_type) == uri.media_type && !uri.media_type.is_empty();
-    // All other white space is an escape.
-    let is_plain = |text| !json::contains(b'\\', text) && !json::contains(b' ', text);
-    (is_canonical && is_plain(head) && is_plain(data))
+    (is_plain(head) && is_canonical(uri.media_type, data))
         .then_some((uri.media_type, Quoted::checked(data)))
+}
+
+/// The same of a media type and of base64 that stand apart.
+pub fn parts_in_place<'a>(media_type: Text<'a>, data: Text<'a>) -> Option<(&'a str, Quoted<'a>)> {
+    let media_type = std::str::from_utf8(media_type.quoted().text()).ok()?;
+    is_canonical(media_type, data.quoted().text()).then_some((media_type, data.quoted()))
+}
+
+/// Whether neither a media type nor base64 has to be changed.
+fn is_canonical(media_type: &str, data: &[u8]) -> bool {
+    !media_type.is_empty() && registered(media_type) == media_type && is_plain(data)
+}
+
+/// Whether a text has neither escapes nor white space. All other white space is an escape.
+fn is_plain(text: &[u8]) -> bool {
+    !json::contains(b'\\', text) && !json::contains(b' ', text)
 }
 
 /// The same with a media type in lower case and by its registered name, and without line breaks in

@@ -49,11 +49,11 @@ use crate::api::{self, ClientApi};
 use crate::backend::{Auth, Backend};
 use crate::budget::{Budget, Share};
 use crate::catalog::{self, Listing};
-use crate::contract::{self, ADAPTED_HEADER, BACKEND_HEADER, SCHEME_HEADER};
+use crate::contract::{self, ADAPTED_HEADER, BACKEND_HEADER, MESSAGES_VERSION, SCHEME_HEADER};
 use crate::failure::Failure;
 use crate::firewall;
 use crate::gateway::{Gateway, Placement, Role};
-use crate::headers::{HeaderEdit, Headers, KeptHeaders};
+use crate::headers::{HeaderEdit, Headers, KeptHeaders, Text};
 use crate::json::{Blank, Splice};
 use crate::operation::table::{Definition, Media};
 use crate::operation::{Kind, ModelMember, Operation, check_path};
@@ -61,7 +61,7 @@ use crate::patience::{Event, Limit, MAX_BODY_PAUSE, MAX_ERROR_PAUSE};
 use crate::pool::Turns;
 use crate::pool::health::{self, Outcome};
 use crate::provider::dialect::Options;
-use crate::provider::{Dialects, PathError, Wire};
+use crate::provider::{Dialects, PathError};
 use crate::refusal::{JSON, LocalReply, Refusal};
 use crate::rewrite::{self, Rewrite};
 use crate::route::{Model, Route, path_is_below};
@@ -248,7 +248,7 @@ struct Translating {
     request: ChatRequest,
     backend: Rc<Backend>,
     /// The internal path that the provider's is written below, where Envoy's routes are followed.
-    internal: Option<String>,
+    internal: Option<InternalPath>,
 }
 
 /// A path that waits for the model.
@@ -256,7 +256,7 @@ struct WaitingPath {
     deferred: DeferredPath,
     backend: Rc<Backend>,
     /// As [`Translating::internal`].
-    internal: Option<String>,
+    internal: Option<InternalPath>,
 }
 
 /// What Envoy's choice of a route means for the module.
@@ -267,6 +267,19 @@ enum Followed {
     Other,
     /// One of ours, or the module chooses by itself.
     Ours,
+}
+
+/// An internal path, and what Envoy's route puts in its place.
+struct InternalPath {
+    path: String,
+    base: String,
+}
+
+impl InternalPath {
+    fn of((rewrite, path): (Option<Rewrite<'_>>, String)) -> Self {
+        let base = rewrite.map_or_else(String::new, |rewrite| rewrite.to.into_owned());
+        Self { path, base }
+    }
 }
 
 /// A request whose route is chosen when its model is known.
@@ -282,7 +295,7 @@ struct Waiting {
     dialects: Dialects,
     options: Options,
     /// As [`Translating::internal`].
-    internal: Option<String>,
+    internal: Option<InternalPath>,
 }
 
 impl Exchange {
@@ -347,6 +360,10 @@ impl Exchange {
             Ok((phase, step)) => {
                 self.phase = phase;
                 step
+            }
+            Err(Refusal::UnknownRoute) if is_probe(headers) => {
+                self.phase = Phase::Answered;
+                Step::reply(LocalReply::empty(200))
             }
             Err(refusal) => {
                 let length = headers.text("content-length");
@@ -634,7 +651,7 @@ impl Exchange {
                     let model = editing.edit.chosen_model();
                     match waiting.deferred.path_with(model, &waiting.backend) {
                         Ok(path) => {
-                            let path = below_internal(waiting.internal.as_deref(), path);
+                            let path = below_internal(waiting.internal.as_ref(), path);
                             headers.push(HeaderEdit::set(":path", path));
                         }
                         Err(refusal) => return self.refused(&refusal),
@@ -709,10 +726,17 @@ impl Exchange {
             Err(refusal) => return self.refused(&refusal),
         };
         let backend = &translating.backend;
-        let path = [&*backend.endpoint.base_path, &encoded.head.suffix].concat();
+        let (base, suffix) = (&backend.endpoint.base_path, &encoded.head.suffix);
+        let path = match backend.wire.translated(base, suffix, context.model()) {
+            Ok(path) => path,
+            Err(error) => {
+                let refusal = address::unaddressable(error, Some(context.model()));
+                return self.refused(&refusal);
+            }
+        };
         // The client's query was for OpenAI's call, and Google has words of its own there.
         let path = address::with_queries(path, "", backend, ModelInQuery::Withheld);
-        let path = below_internal(translating.internal.as_deref(), path);
+        let path = below_internal(translating.internal.as_ref(), path);
         let length = encoded.body.len().to_string();
         let mut headers = Vec::with_capacity(encoded.head.headers.len() + 2);
         for (name, value) in encoded.head.headers {
@@ -1166,7 +1190,10 @@ impl Exchange {
             (rewrite, internal)
         });
 
-        if let Wire::Translated(dialects, options) = backend.wire {
+        if operation.kind() == Kind::CountTokens && !backend.supports(Kind::CountTokens) {
+            return Err(Refusal::CannotCount(backend.provider.as_str()));
+        }
+        if let Some((dialects, options)) = backend.translation(operation.kind()) {
             if !ends {
                 admission::check_encoding(headers)?;
             }
@@ -1174,8 +1201,11 @@ impl Exchange {
             if headers.get("content-type") != Some(JSON.as_bytes()) {
                 edits.push(HeaderEdit::set("content-type", JSON));
             }
+            if operation.kind() == Kind::Messages {
+                edits.extend(without_headers_of_messages(headers));
+            }
             let waiting = Waiting {
-                internal: envoy.map(|(_, internal)| internal),
+                internal: envoy.map(InternalPath::of),
                 backend,
                 of_route: target.of_route,
                 dialects,
@@ -1220,7 +1250,7 @@ impl Exchange {
                         model_in_query,
                     },
                     backend: Rc::clone(&backend),
-                    internal: envoy.map(|(_, internal)| internal),
+                    internal: envoy.map(InternalPath::of),
                 }));
                 None
             }
@@ -1232,6 +1262,10 @@ impl Exchange {
             headers: address::edits(&self.gateway, &backend, upstream, headers, surroundings)?,
             ..Step::default()
         };
+        if backend.wire.is_translated() && headers.get(MESSAGES_VERSION).is_none() {
+            step.headers
+                .push(HeaderEdit::set(MESSAGES_VERSION, DEFAULT_MESSAGES_VERSION));
+        }
 
         let member = operation.model_member();
         let has_rules =
@@ -1320,7 +1354,7 @@ impl Exchange {
             internal,
         } = waiting;
         let call = match operation.kind() {
-            Kind::ChatCompletions => Some(Call::Chat),
+            Kind::ChatCompletions | Kind::Messages => Some(Call::Chat),
             Kind::Embeddings => {
                 let embeddings = self.api.embeddings();
                 let embeddings = embeddings.filter(|_| dialects.have_embeddings());
@@ -1393,9 +1427,12 @@ const NOT_MODIFIED: u16 = 304;
 const REDIRECTS: std::ops::Range<u16> = 300..FIRST_ERROR;
 
 /// A provider's path that waited for the body, as Envoy's route expects it.
-fn below_internal(internal: Option<&str>, path: String) -> String {
+fn below_internal(internal: Option<&InternalPath>, path: String) -> String {
     match internal {
-        Some(internal) => [internal, &path].concat(),
+        Some(internal) => {
+            let below = path.strip_prefix(&*internal.base).unwrap_or(&path);
+            [&internal.path, below].concat()
+        }
         None => path,
     }
 }
@@ -1426,6 +1463,25 @@ fn asked_by(headers: &Headers<'_>, ends: bool) -> Model<'static> {
         false => Model::Absent,
     }
 }
+
+/// Whether this is how clients find out whether somebody answers at their base URL. Claude Code does.
+fn is_probe(headers: &Headers<'_>) -> bool {
+    headers.text(":method") == Some("HEAD") && headers.text(":path") == Some("/")
+}
+
+/// The edits that take the Messages API's own headers from a request to a provider that does not speak it.
+fn without_headers_of_messages(headers: &Headers<'_>) -> Vec<HeaderEdit> {
+    let names = headers.iter().map(|(name, _)| name);
+    let names = names.filter(|name| name.starts_with(b"anthropic-"));
+    let names = names.filter_map(|name| String::from_utf8(name.to_vec()).ok());
+    names
+        .map(|name| HeaderEdit::Remove(Text::Made(name)))
+        .collect()
+}
+
+/// The version of the Messages API that a request has which names none.
+/// <https://platform.claude.com/docs/en/api/versioning>, read 2026-11-21.
+const DEFAULT_MESSAGES_VERSION: &str = "2023-06-01";
 
 /// The API of a request, as far as it is known. `base`: the path of its route.
 fn api_of(headers: &Headers<'_>, base: Option<&str>) -> &'static dyn ClientApi {

@@ -3,6 +3,8 @@
 //! Whatever fails (a request that is refused, a provider's error, a stream that is cut) is described by
 //! a [`Failure`]; the API of the request writes it ([`crate::api`]).
 
+mod body;
+
 use std::borrow::Cow;
 
 /// What a client is told about an error, whatever API it speaks.

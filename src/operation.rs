@@ -30,10 +30,14 @@ pub enum Kind {
     ChatCompletions,
     /// `POST /completions`.
     Completions,
+    /// `POST /messages/count_tokens`.
+    CountTokens,
     /// `POST /embeddings`.
     Embeddings,
     /// `/images/…`.
     Images,
+    /// `POST /messages`.
+    Messages,
     /// `GET /models` and `GET /models/{model}`.
     Models,
     /// `POST /moderations`.
@@ -174,7 +178,9 @@ impl Kind {
         match self {
             Self::ChatCompletions
             | Self::Completions
+            | Self::CountTokens
             | Self::Embeddings
+            | Self::Messages
             | Self::Moderations
             | Self::Rerank
             | Self::Responses
@@ -193,7 +199,11 @@ impl Kind {
     pub fn may_stream(self) -> bool {
         matches!(
             self,
-            Self::ChatCompletions | Self::Completions | Self::Images | Self::Responses
+            Self::ChatCompletions
+                | Self::Completions
+                | Self::Images
+                | Self::Messages
+                | Self::Responses
         )
     }
 }

@@ -294,12 +294,7 @@ impl Pool {
 
     /// The members that support an operation.
     pub fn supporting(&self, kind: Kind) -> Members {
-        let supports = |backend: &Backend| match (backend.wire.dialects(), kind) {
-            (None, _) | (Some(_), Kind::ChatCompletions) => true,
-            (Some(dialects), Kind::Embeddings) => dialects.have_embeddings(),
-            (Some(_), _) => false,
-        };
-        self.members_where(|member| supports(&member.backend))
+        self.members_where(|member| member.backend.supports(kind))
     }
 
     /// The members that serve certain models only.
@@ -378,7 +373,12 @@ impl Pool {
             .filter(|(place, _)| restricted.contains(*place))
             .map(|(place, member)| (place, &member.backend.model));
         let by_model = sets::by_model(rules, all.except(restricted));
-        let operations = [Kind::ChatCompletions, Kind::Embeddings, Kind::Other];
+        let operations = [
+            Kind::ChatCompletions,
+            Kind::CountTokens,
+            Kind::Embeddings,
+            Kind::Other,
+        ];
         let by_operation = operations.map(|kind| self.supporting(kind));
         let by_content = self.admitting_sets();
         let mut without: Vec<Members> = vec![Members::default()];

@@ -16,7 +16,9 @@ mod wire;
 use self::anthropic::Anthropic;
 use self::dialect::Dialect;
 use self::gemini::Gemini;
+use self::openai::OpenAi;
 pub use self::wire::Wire;
+use crate::operation::Kind;
 
 /// What kind of provider a backend is: a backend's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub enum ProviderType {
     Xai,
 }
 
-/// What a backend's models speak, where it is not OpenAI's dialect.
+/// What a backend's models speak, where requests are translated.
 ///
 /// `Gemini` is one dialect for all models. On `Vertex` the model decides: `gemini-…` speaks
 /// Gemini's, `claude-…` Anthropic's.
@@ -53,6 +55,7 @@ pub enum ProviderType {
 pub enum Dialects {
     Anthropic,
     Gemini,
+    OpenAi,
     Vertex,
 }
 
@@ -62,23 +65,30 @@ impl Dialects {
         match self {
             Self::Anthropic => &const { Anthropic::new() },
             Self::Gemini => &Gemini,
+            Self::OpenAi => &OpenAi,
             Self::Vertex => vertex::dialect_of(model),
         }
     }
 
+    /// Whether the provider speaks the API of this call itself, so that requests pass as they are.
+    pub fn speak(self, kind: Kind) -> bool {
+        self == Self::Anthropic && matches!(kind, Kind::CountTokens | Kind::Messages)
+    }
+
     /// Whether some model may have embeddings.
     pub fn have_embeddings(self) -> bool {
-        !matches!(self, Self::Anthropic)
+        matches!(self, Self::Gemini | Self::Vertex)
     }
 }
 
 /// By which of its two names, `max_tokens` and `max_completion_tokens`, a provider takes the limit of
 /// an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LimitName {
     /// Some models take `max_completion_tokens` alone: see [`openai::insists_on_completion_tokens`].
     ByModel,
     /// Both, or nothing is known.
+    #[default]
     Either,
     /// `max_tokens` alone.
     Old,

@@ -65,6 +65,8 @@ pub enum Refusal {
     ReservedHeader(&'static str),
     /// The body is larger than this many bytes.
     TooLarge(u64),
+    /// The provider, of this type, cannot count tokens.
+    CannotCount(&'static str),
     /// The body would be larger than this many bytes in the provider's dialect.
     TooLargeTranslated(usize),
     /// Trailers follow a body that is changed by its end, which they hide.
@@ -119,6 +121,15 @@ impl LocalReply {
             status,
             headers,
             body,
+        }
+    }
+
+    /// A reply without a body.
+    pub fn empty(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: String::new(),
         }
     }
 
@@ -241,6 +252,7 @@ impl Refusal {
             Self::TooLarge(_) | Self::TooLargeTranslated(_) => 413,
             Self::ContentEncoding(_) | Self::UnsupportedMediaType(_) => 415,
             Self::Gateway(_) => 500,
+            Self::CannotCount(_) => 501,
             Self::Redirected(_) => 502,
             Self::NoCredential(_) | Self::NoRoom => 503,
             Self::Deadline | Self::NoStream | Self::Silence => 504,
@@ -262,6 +274,7 @@ impl Refusal {
             Self::UnknownModel(_) | Self::UnknownModelInPath => {
                 (Some("model"), Some("model_not_found"))
             }
+            Self::CannotCount(_) => (None, Some("not_supported")),
             Self::UnknownRoute => (None, Some("unknown_url")),
             Self::Parameter { param, code, .. } => (param.as_deref(), Some(*code)),
             Self::UnsupportedOperation(_) => (None, Some("unsupported_operation")),
@@ -371,6 +384,9 @@ impl Refusal {
             }
             Self::UnknownRoute => contract::UNKNOWN_ROUTE.to_owned(),
             Self::Parameter { message, .. } => message.clone(),
+            Self::CannotCount(provider) => {
+                format!("a backend of type {provider:?} cannot count tokens")
+            }
             Self::UnsupportedOperation(provider) => {
                 format!("type {provider:?} has no such call")
             }

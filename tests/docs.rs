@@ -12,14 +12,20 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use llm_proxy::provider::adapt::{Outcome, Rule};
-use llm_proxy::provider::{LimitName, ProviderType, anthropic, gemini};
+use llm_proxy::provider::{LimitName, ProviderType, anthropic, gemini, openai};
 
 /// A page about one dialect.
 fn page(title: &str, introduction: &str, rules: &[&Rule]) -> String {
-    let mut page = format!(
+    let head = format!(
         "# {title}\n\n<!-- Generated from the tables in src/provider; UPDATE=1 cargo test --test docs \
          -->\n\n{introduction}\n"
     );
+    head + &tables(rules)
+}
+
+/// What becomes of the parameters, a table for each outcome.
+fn tables(rules: &[&Rule]) -> String {
+    let mut page = String::new();
     for (heading, text, outcome) in [
         (
             "400",
@@ -153,12 +159,21 @@ fn the_page_about_openais_dialect_is_fresh() {
          `overrides` or `defaults` turns this off, too. A hint that `overrides` or `defaults` write stays. \
          Hints that are left out are named in `x-llm-proxy-adapted`.\n",
     );
+    page.push_str(
+        "\n# Requests in another API\n\nWhat becomes of the parameters of a request that is translated into a \
+         chat completion, such as one of [the Messages API](../messages.md).\n",
+    );
+    page.push_str(&tables(openai::RULES));
     is_fresh("openai.md", &page);
 }
 
 #[test]
 fn every_rule_is_readable() {
-    for rule in anthropic::RULES.iter().chain(gemini::RULES) {
+    for rule in anthropic::RULES
+        .iter()
+        .chain(gemini::RULES)
+        .chain(openai::RULES)
+    {
         let first = rule.reason.chars().next().unwrap();
         assert!(!rule.reason.ends_with('.') && !rule.param.is_empty());
         assert!(

@@ -188,6 +188,10 @@ fn post(path: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
+fn error_type(reply: &LocalReply) -> String {
+    error(reply)["type"].as_str().expect("a type").to_owned()
+}
+
 fn error(reply: &LocalReply) -> Value {
     let value: Value = serde_json::from_str(&reply.body).expect("the body of a reply is JSON");
     value["error"].clone()
@@ -659,7 +663,7 @@ tests! {
             ("POST", "/v1/audio/transcriptions", Some("multipart/form-data; boundary=x; boundary=y"), "", 415, "unsupported_media_type"),
             ("POST", "/v1/audio/transcriptions", Some("application/octet-stream"), JSON_BODY, 415, "unsupported_media_type"),
             ("POST", "/v1/chat/completions/x", Some("text/plain"), JSON_BODY, 415, "unsupported_media_type"),
-            ("POST", "/v1/messages", Some("text/plain"), JSON_BODY, 415, "unsupported_media_type"),
+            ("POST", "/v1/ocr", Some("text/plain"), JSON_BODY, 415, "unsupported_media_type"),
             ("POST", "/v1/videos", Some(""), JSON_BODY, 415, "unsupported_media_type"),
             // Methods.
             ("GET", "/v1/chat/completions", Some("application/json"), JSON_BODY, 405, "method_not_allowed"),
@@ -1510,6 +1514,151 @@ backends:
         let mut exchange = Exchange::new(config("anthropic"));
         let wire = send(&mut exchange, &post("/v1/embeddings"), &Host::default(), &[body]);
         assert_eq!(wire.reply.unwrap().status, 404);
+    }
+
+    fn messages_pass_byte_for_byte_to_a_provider_that_speaks_them() {
+        let gateway = gateway("holdHeaders: true\nbackends: [{name: b, type: anthropic, config: \
+            {apiKey: $KEY, modelAliases: {opus: claude-opus-5}}}]");
+        let body: &[u8] = br#"{ "messages" : [{"role":"user","content":[{"type":"x-new"}]}],
+            "model":"opus", "max_tokens": 1 }"#;
+        let expected = String::from_utf8(body.to_vec()).unwrap().replace("\"opus\"", "\"claude-opus-5\"");
+        let path = "/v1/messages?beta=true";
+        let beta = ("anthropic-beta", "context-1m");
+        for (version, sent) in [(None, "2023-06-01"), (Some("2024-01-01"), "2024-01-01")] {
+            for chunks in chunkings(body) {
+                let mut headers = post(path);
+                headers.push(beta);
+                headers.extend(version.map(|version| ("anthropic-version", version)));
+                let mut exchange = Exchange::new(Rc::clone(&gateway));
+                let wire = send(&mut exchange, &headers, &Host::default(), &chunks);
+                assert_eq!(String::from_utf8(wire.passed.clone()).unwrap(), expected);
+                assert_eq!(wire.header(":path"), Some(path));
+                assert_eq!(wire.header("anthropic-version"), Some(sent));
+                assert_eq!(wire.header("anthropic-beta"), Some("context-1m"));
+                assert!(wire.header("x-api-key").is_some());
+                let head = [(":status", "200"), ("content-type", "application/json")];
+                let reply: &[u8] = br#"{"type":"message", "new":1}"#;
+                assert_eq!(receive(&mut exchange, &head, &[reply]).passed, reply);
+            }
+        }
+        let counted = br#"{"model":"opus","messages":[]}"#;
+        let path = "/v1/messages/count_tokens";
+        let mut exchange = Exchange::new(Rc::clone(&gateway));
+        let wire = send(&mut exchange, &post(path), &Host::default(), &[counted]);
+        assert_eq!(wire.header(":path"), Some(path));
+    }
+
+    fn messages_are_translated_for_every_other_provider() {
+        let body: &[u8] = br#"{"model":"m","max_tokens":9,"stream":true,
+            "messages":[{"role":"user","content":"hi"}]}"#;
+        for (backend, path, said) in [
+            ("type: openai, config: {apiKey: $KEY}", "/v1/chat/completions", "\"stream_options\""),
+            ("type: cohere, config: {apiKey: $KEY}", "/compatibility/v1/chat/completions", "\"role\":\"user\""),
+            ("type: google, config: {apiKey: $KEY}", "/v1beta/models/m:streamGenerateContent?alt=sse", "\"parts\""),
+            (
+                "type: azure-openai, config: {apiKey: $KEY, endpoint: 'https://a.example', apiVersion: 2024-10-21}",
+                "/openai/deployments/m/chat/completions?api-version=2024-10-21",
+                "\"stream\":true",
+            ),
+        ] {
+            let gateway = gateway(&format!("holdHeaders: true\nbackends: [{{name: b, {backend}}}]"));
+            let mut headers = post("/v1/messages?beta=true");
+            headers.extend([("anthropic-version", "2023-06-01"), ("anthropic-beta", "x")]);
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let wire = send(&mut exchange, &headers, &Host::default(), &[body]);
+            assert_eq!(wire.reply, None, "{backend}");
+            assert_eq!(wire.header(":path"), Some(path));
+            assert_eq!(wire.header("content-length"), Some(&*wire.passed.len().to_string()));
+            for name in ["anthropic-version", "anthropic-beta"] {
+                assert_eq!(wire.header(name), None, "{backend}");
+            }
+            let sent = String::from_utf8(wire.passed.clone()).unwrap();
+            assert!(sent.contains(said), "{sent}");
+            let head = [(":status", "429"), ("content-type", "application/json")];
+            let told: &[u8] = br#"{"error":{"message":"slow down","code":429}}"#;
+            let wire = receive(&mut exchange, &head, &[told]);
+            let error: Value = serde_json::from_slice(&wire.passed).unwrap();
+            let expected = serde_json::json!(
+                {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}
+            );
+            assert_eq!(error, expected, "{backend}");
+
+            let path = "/v1/messages/count_tokens";
+            let mut exchange = Exchange::new(gateway);
+            let reply = send(&mut exchange, &post(path), &Host::default(), &[body]).reply.unwrap();
+            assert_eq!((reply.status, error_type(&reply)), (501, "not_supported".to_owned()));
+        }
+    }
+
+    fn messages_for_claude_on_vertex_keep_thinking_and_marks_for_the_cache() {
+        let gateway = gateway("holdHeaders: true\nbackends: [{name: b, type: google, config: \
+            {projectId: p-1, location: us-central1, apiKey: $KEY}}]");
+        let body: &[u8] = br#"{"model":"claude-sonnet-4-5","max_tokens":9000,"messages":[
+            {"role":"user","content":"hi"},
+            {"role":"assistant","content":[
+              {"type":"thinking","thinking":"hm","signature":"anthropic:S"},
+              {"type":"tool_use","id":"c1","name":"f","input":{"x":1}}]},
+            {"role":"user","content":[{"type":"tool_result","tool_use_id":"c1","content":"r",
+              "cache_control":{"type":"ephemeral"}}]}],
+            "system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],
+            "tools":[{"name":"f","input_schema":{"type":"object"}}]}"#;
+        let mut exchange = Exchange::new(gateway);
+        let wire = send(&mut exchange, &post("/v1/messages"), &Host::default(), &[body]);
+        let path = "/v1/projects/p-1/locations/us-central1/publishers/anthropic/models/claude-sonnet-4-5:rawPredict";
+        assert_eq!(wire.header(":path"), Some(path));
+        let sent: Value = serde_json::from_slice(&wire.passed).unwrap();
+        let turns = &sent["messages"];
+        let thinking = serde_json::json!({"type": "thinking", "thinking": "hm", "signature": "S"});
+        assert_eq!(turns[1]["content"][0], thinking, "{sent}");
+        assert_eq!(turns[1]["content"][1]["input"], serde_json::json!({"x": 1}));
+        let mark = serde_json::json!({"type": "ephemeral"});
+        assert_eq!(turns[2]["content"][0]["cache_control"], mark, "{sent}");
+        assert_eq!(sent["system"][0]["cache_control"], mark, "{sent}");
+        let head = [(":status", "200"), ("content-type", "application/json")];
+        let told: &[u8] = br#"{"type":"message","content":[
+            {"type":"thinking","thinking":"ah","signature":"T"},{"type":"text","text":"a"}],
+            "stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2}}"#;
+        let wire = receive(&mut exchange, &head, &[told]);
+        let reply: Value = serde_json::from_slice(&wire.passed).unwrap();
+        let thinking = serde_json::json!({"type": "thinking", "thinking": "ah", "signature": "anthropic:T"});
+        assert_eq!(reply["content"][0], thinking, "{reply}");
+    }
+
+    fn errors_and_lists_are_in_the_api_of_the_request() {
+        let gateway = gateway("holdHeaders: true\nplacement: listener\nbackends: [{name: b, type: anthropic, config: \
+            {apiKey: $KEY, defaultModel: claude-5}}]\nroutes: [{path: /v1, backend: b}]");
+        let answer = |headers: &[(&str, &str)], body: &[u8]| {
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            send(&mut exchange, headers, &Host::default(), &[body]).reply.unwrap()
+        };
+        let reply = answer(&post("/v1/messages"), b"{");
+        assert_eq!((reply.status, error_type(&reply)), (400, "invalid_request_error".to_owned()));
+        assert!(reply.body.starts_with(r#"{"type":"error""#));
+        let reply = answer(&post("/elsewhere/v1/messages"), b"{}");
+        assert_eq!((reply.status, error_type(&reply)), (404, "not_found_error".to_owned()));
+
+        let get = |path, version: Option<(&'static str, &'static str)>| {
+            let mut headers = vec![(":method", "GET"), (":path", path), (":authority", "a")];
+            headers.extend(version);
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let mut wire = Wire::new(&headers);
+            let step = exchange.request_headers(&wire.list(), true, &Host::default());
+            wire.apply(step);
+            let reply = wire.reply.unwrap();
+            (reply.status, serde_json::from_str::<Value>(&reply.body).unwrap())
+        };
+        let (status, list) = get("/v1/models", Some(("anthropic-version", "2023-06-01")));
+        assert_eq!((status, &list["data"][0]["type"]), (200, &"model".into()));
+        assert_eq!((&list["first_id"], &list["has_more"]), (&"claude-5".into(), &false.into()));
+        let (_, list) = get("/v1/models", None);
+        assert_eq!((&list["object"], &list["data"][0]["object"]), (&"list".into(), &"model".into()));
+
+        let probe = [(":method", "HEAD"), (":path", "/"), (":authority", "a")];
+        let mut exchange = Exchange::new(Rc::clone(&gateway));
+        let mut wire = Wire::new(&probe);
+        let step = exchange.request_headers(&wire.list(), true, &Host::default());
+        wire.apply(step);
+        assert_eq!(wire.reply.unwrap().status, 200);
     }
 
     fn vertex_asks_each_model_in_the_dialect_of_its_publisher() {

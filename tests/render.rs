@@ -326,6 +326,8 @@ fn routes_keep_the_order_of_the_file() {
             "alone",
             "long-wrong-method",
             "short-wrong-method",
+            "probe",
+            "unknown-messages",
             "unknown"
         ]
     );
@@ -392,6 +394,8 @@ fn a_wrong_method_is_told_the_right_ones() {
             ("r2-wrong-method", 405, "DELETE, GET, HEAD, POST"),
             ("r5-wrong-method", 405, "POST, PUT"),
             ("r1-wrong-method", 405, "POST"),
+            ("probe", 200, ""),
+            ("unknown-messages", 404, ""),
             ("unknown", 404, ""),
         ]
     );

@@ -166,6 +166,7 @@ fn request(dialect: &dyn Dialect, bytes: &[u8]) {
             max_tokens: None,
             has_web_search: true,
             unsupported,
+            ..Options::default()
         };
         let translate = || {
             let request = openai::read(bytes).ok()?;
@@ -226,6 +227,7 @@ pub fn embeddings(bytes: &[u8]) {
             max_tokens: None,
             has_web_search: true,
             unsupported,
+            ..Options::default()
         };
         let translate = || {
             let request = openai::embeddings::read(bytes).ok()?;

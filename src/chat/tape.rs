@@ -64,6 +64,8 @@ kinds! {
     File,
     /// With its URL.
     Image,
+    /// An image with its data, in base64.
+    ImageData,
     Refusal,
     Text,
     /// One of a kind that is not known, with that.
@@ -73,7 +75,11 @@ kinds! {
     FileData,
     FileId,
     FileName,
+    /// Its content, where that is text.
+    FileText,
     Format,
+    /// Of an [`ImageData`](Self::ImageData), or of [`FileData`](Self::FileData) that is base64 alone.
+    MediaType,
     PartCache,
     // Calls.
     /// With its id.

@@ -44,6 +44,8 @@ pub enum Call {
 pub struct ReplyContext {
     dialect: &'static dyn Dialect,
     api: &'static dyn ClientApi,
+    /// The provider's name of the model.
+    model: String,
     form: Form,
     calls: CallStyle,
     /// The value of [`ADAPTED_HEADER`](crate::contract::ADAPTED_HEADER).
@@ -57,7 +59,6 @@ enum Form {
         reader: &'static dyn Embeddings,
         writer: &'static dyn api::Embeddings,
         encoding: embed::Encoding,
-        model: String,
         count: usize,
     },
     Stream(Rc<dyn ReplyWriter>),
@@ -176,6 +177,7 @@ impl ChatRequest {
                 true => Form::Stream(writer),
                 false => Form::Whole(writer),
             },
+            model: request.model.into_owned(),
         };
         Ok((encoded, context))
     }
@@ -204,9 +206,9 @@ impl ChatRequest {
                 reader,
                 writer: embeddings,
                 encoding: request.encoding,
-                model,
                 count: request.texts.len(),
             },
+            model,
             calls: CallStyle::All,
             adapted: encoded.head.adapted.as_deref().map(Rc::from),
         };
@@ -230,6 +232,11 @@ impl ReplyContext {
         self.calls
     }
 
+    /// The provider's name of the model.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
     /// The API of the request.
     pub fn api(&self) -> &'static dyn ClientApi {
         self.api
@@ -247,10 +254,9 @@ impl ReplyContext {
                 reader,
                 writer,
                 encoding,
-                model,
                 count,
             } => reader.decode(body, *count).and_then(|reply| {
-                let written = writer.write(&reply, *encoding, model, length, limit);
+                let written = writer.write(&reply, *encoding, &self.model, length, limit);
                 written.map_err(BrokenReply::from)
             }),
             Form::Stream(writer) | Form::Whole(writer) => {

@@ -224,6 +224,9 @@ impl<'a> PoolRequest<'a> {
     fn able(&self) -> Result<Members, Refusal> {
         let able = self.pool.supporting(self.content.operation.kind());
         if able.is_empty() {
+            if self.content.operation.kind() == Kind::CountTokens {
+                return Err(Refusal::CannotCount("pool"));
+            }
             return Err(Refusal::UnsupportedOperation("pool"));
         }
         self.admitting(able)

@@ -167,8 +167,8 @@ const DEFINITIONS: [Definition; 42] = [
     call("uploads", "/uploads/*", Kind::Other, WRITE, Nowhere),
     call("containers", "/containers/*", Kind::Other, WRITE, Nowhere),
     call("vector-stores", "/vector_stores/*", Kind::Other, WRITE, Nowhere),
-    call("messages", "/messages", Kind::Other, POST, Body(JSON, Required)),
-    call("messages-count-tokens", "/messages/count_tokens", Kind::Other, POST, Body(JSON, Required)),
+    call("messages", "/messages", Kind::Messages, POST, Body(JSON, Required)),
+    call("messages-count-tokens", "/messages/count_tokens", Kind::CountTokens, POST, Body(JSON, Required)),
     call("fim-completions", "/fim/completions", Kind::Other, POST, Body(JSON, Required)),
     call("ocr", "/ocr", Kind::Other, POST, Body(JSON, Required)),
     call("classifications", "/classifications", Kind::Other, POST, Body(JSON, Required)),
@@ -191,7 +191,7 @@ const DEFINITIONS: [Definition; 42] = [
 const OTHER: Definition = call("other", "/*", Kind::Other, WRITE, Unreadable);
 
 /// What a suffix can start with, where nothing else tells where it starts.
-pub const ROOTS: [&str; 18] = [
+pub const ROOTS: [&str; 19] = [
     "/agents",
     "/assistants",
     "/audio",
@@ -203,6 +203,7 @@ pub const ROOTS: [&str; 18] = [
     "/fim",
     "/fine_tuning",
     "/images",
+    "/messages",
     "/models",
     "/moderations",
     "/rerank",

@@ -87,7 +87,12 @@ fn is_about_a_deployment(operation: &Operation<'_>) -> bool {
         | Kind::Images
         | Kind::Speech => true,
         Kind::Other => operation.suffix().starts_with("/audio/"),
-        Kind::Models | Kind::Moderations | Kind::Rerank | Kind::Responses => false,
+        Kind::CountTokens
+        | Kind::Messages
+        | Kind::Models
+        | Kind::Moderations
+        | Kind::Rerank
+        | Kind::Responses => false,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use super::LimitName;
 use super::adapt::Policy;
+use super::members::MemberRules;
 use crate::chat::{CallStyle, Delta, Reply, Request};
 use crate::embed;
 use crate::failure::Failure;
@@ -262,6 +264,10 @@ pub struct Options {
     pub unsupported: Policy,
     /// Whether `web_search_options` becomes the provider's own search.
     pub has_web_search: bool,
+    /// By which name the provider takes the limit of an answer.
+    pub limit_name: LimitName,
+    /// What the provider refuses in a chat completion.
+    pub members: MemberRules,
 }
 
 /// A request in the provider's words.

@@ -8,7 +8,7 @@
 use super::ProviderType;
 
 /// The members that are taken out of a chat completion for one provider.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemberRules {
     /// Of the body: hints that it refuses.
     pub hints: &'static [&'static str],

@@ -1,4 +1,64 @@
-//! What OpenAI's own models make of the API, where they differ.
+//! OpenAI's chat completions as a dialect: what requests in other APIs become for the providers that
+//! speak it.
+//!
+//! Source: <https://platform.openai.com/docs/api-reference/chat>, read 2026-11-21.
+//!
+//! A chat completion of a client's is not translated for these providers: it passes as it is. What
+//! cannot be expressed, and what is sent instead, is one table: [`RULES`].
+
+mod reply;
+mod request;
+mod rules;
+mod stream;
+
+pub use self::rules::RULES;
+use super::adapt::Adapter;
+use super::dialect::{BrokenReply, Dialect, Head, Options, ReplyStream, SseStream, Unsupported};
+use crate::chat::{CallStyle, Reply, Request};
+use crate::failure::Failure;
+use crate::json::Writer;
+
+/// Chat completions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenAi;
+
+impl Dialect for OpenAi {
+    fn write(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported> {
+        let adapter = Adapter::new(options.unsupported);
+        request::write(json, request, options, &adapter);
+        Ok(Head {
+            suffix: CHAT_COMPLETIONS.to_owned(),
+            headers: &[],
+            adapted: adapter.finish()?,
+            calls: CallStyle::All,
+        })
+    }
+
+    fn decode<'a>(&self, body: &'a [u8]) -> Result<Reply<'a>, BrokenReply> {
+        reply::read(body)
+    }
+
+    fn stream(&self, max_event_bytes: usize) -> Box<dyn ReplyStream> {
+        let decoder = stream::Decoder::default();
+        Box::new(SseStream::new(decoder, max_event_bytes))
+    }
+
+    fn error(&self, status: u16, body: &[u8]) -> Failure<'static> {
+        Failure::of_body(status, body)
+    }
+
+    /// Providers say it in a header.
+    fn retry_after(&self, _: &[u8]) -> Option<u64> {
+        None
+    }
+}
+
+const CHAT_COMPLETIONS: &str = "/chat/completions";
 
 /// Whether a model refuses `max_tokens` and takes only `max_completion_tokens`, as far as its name
 /// tells: those that reason, `o1` and its successors, and everything from `gpt-5` on.

@@ -52,9 +52,27 @@ impl Wire {
                 chat_path: Some(path),
             } if operation.is_chat_completions() => Ok(path.clone()),
             Self::OpenAi { .. } => Ok([base, operation.suffix()].concat()),
-            // The dialect makes the path; what is not translated is not sent.
-            Self::Translated(..) => Err(PathError::NeedsModel),
+            Self::Translated(..) => match operation.kind() {
+                // What the provider speaks itself.
+                Kind::CountTokens | Kind::Messages => Ok([base, operation.suffix()].concat()),
+                // The dialect makes the path; what is not translated is not sent.
+                _ => Err(PathError::NeedsModel),
+            },
         }
+    }
+
+    /// The path of a request that was translated for this model, with its query. `base` is the endpoint's
+    /// own path, `suffix` what the dialect has below it.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`path`](Self::path).
+    pub fn translated(&self, base: &str, suffix: &str, model: &str) -> Result<String, PathError> {
+        if self.is_translated() {
+            return Ok([base, suffix].concat());
+        }
+        let operation = Operation::of(suffix, None).map_err(|_| PathError::NotASegment)?;
+        self.path(base, &operation, Some(model))
     }
 
     /// A query whose names are never the client's, wherever they stand in a path.

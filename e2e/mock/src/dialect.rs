@@ -82,7 +82,9 @@ impl Dialect {
                         "CORS requests must set 'anthropic-dangerous-direct-browser-access' header",
                     ));
                 }
-                if head.values("anthropic-version").next() != Some("2023-06-01") {
+                // The one that the gateway writes, and the one of the newest SDK.
+                let version = head.values("anthropic-version").next();
+                if !matches!(version, Some("2023-06-01" | "2026-10-21")) {
                     return Err(Refusal::request("anthropic-version: header is required"));
                 }
                 anthropic::refuse(&body)?;

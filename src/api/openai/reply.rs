@@ -224,8 +224,7 @@ fn called_function(json: &mut Writer, call: &ToolCall<'_>) {
     json.key("name").quoted(call.name);
     json.key("arguments").open_string();
     match call.input {
-        // An empty text would not parse.
-        None => json.piece(Piece::Plain("{}")),
+        None => json.piece(Piece::Plain(&call.arguments())),
         Some(Input::Plain(input)) => json.piece(Piece::Plain(input.get())),
         Some(Input::Spaced(input)) => {
             input.without_space(&mut |piece| json.piece(Piece::Plain(piece)));

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::wire;
 use crate::api::InvalidRequest;
+use crate::api::unplaced::{note, note_path};
 use crate::chat::tape::{Kind, MAX_TEXT_BYTES, Tape};
 use crate::chat::{HostedTool, Messages, Request, ResponseFormat, ToolChoice, Tools};
 use crate::failure::quotable;
@@ -312,7 +313,7 @@ impl<'a> Reading<'a> {
             let name = match kind {
                 Kind::Audio => "input_audio",
                 Kind::File => "file",
-                Kind::Image => "image_url",
+                Kind::Image | Kind::ImageData => "image_url",
                 Kind::Refusal => "refusal",
                 Kind::Text => "text",
                 _ => &*crate::json::Text::checked(place).decode(),
@@ -351,7 +352,7 @@ impl<'a> Reading<'a> {
         other.retain(|(name, value)| !is_default(name, *value));
         Ok(Request {
             model: body.model.unwrap_or_default(),
-            messages: Messages(self.messages),
+            messages: Messages::new(self.messages),
             max_tokens: body.max_completion_tokens.or(body.max_tokens),
             temperature: body.temperature,
             top_p: body.top_p,
@@ -832,39 +833,6 @@ fn is_default(name: &str, value: Raw<'_>) -> bool {
         _ => false,
     }
 }
-
-/// Notes the members of an object that the conversation has no place for.
-fn note(
-    unplaced: &mut Vec<String>,
-    path: impl Fn() -> String,
-    unknown: &[(Cow<'_, str>, Raw<'_>)],
-) -> Result<(), InvalidRequest> {
-    unknown
-        .iter()
-        .try_for_each(|(name, _)| note_path(unplaced, format!("{}.{name}", path())))
-}
-
-/// Notes a path, unless there is one that differs in nothing but numbers: a member that every one of
-/// a million messages has is refused once, and needs no memory of a million paths.
-fn note_path(unplaced: &mut Vec<String>, path: String) -> Result<(), InvalidRequest> {
-    let pattern = |path: &str| -> Vec<u8> {
-        let bytes = path.bytes();
-        bytes.filter(|byte| !byte.is_ascii_digit()).collect()
-    };
-    let new = pattern(&path);
-    if unplaced.iter().any(|it| pattern(it) == new) {
-        return Ok(());
-    }
-    if unplaced.len() >= MAX_UNPLACED {
-        let message = "is one of too many members that are not known";
-        return Err(InvalidRequest::at(path, message));
-    }
-    unplaced.push(path);
-    Ok(())
-}
-
-/// The most kinds of members without a place that a request may have.
-const MAX_UNPLACED: usize = 64;
 
 #[cfg(test)]
 mod tests {

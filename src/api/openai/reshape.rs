@@ -1,25 +1,27 @@
 //! A provider's error reply as OpenAI would have written it.
 
-use std::borrow::Cow;
-
 use serde_json::{Map, Value};
 
 use super::error::to_json;
 use crate::contract::error_type;
-use crate::failure::{CONTEXT_OVERFLOW, Failure, is_context_overflow, provider_message};
+use crate::failure::{CONTEXT_OVERFLOW, Failure, is_context_overflow};
 use crate::json::{Event, Kind, Scanner, Watched};
 
 /// The OpenAI-shaped body for a provider's error, or `None` where `body` already is one: then it
 /// passes byte for byte.
 pub fn reshape(status: u16, body: &[u8]) -> Option<String> {
-    let reshaped = match serde_json::from_slice(body) {
-        Ok(Value::Object(members)) => reshape_object(status, members)?,
-        Ok(Value::String(text)) => about(status, &text),
-        Ok(Value::Array(items)) => reshape_list(status, items),
-        Ok(other) => about(status, &other.to_string()),
-        Err(_) => about(status, &readable(&String::from_utf8_lossy(body))),
-    };
-    Some(reshaped)
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(members)) => reshape_object(status, members),
+        // Google wraps its error in a list now and then.
+        Ok(Value::Array(mut items)) if matches!(items.as_slice(), [Value::Object(_)]) => {
+            let Some(Value::Object(members)) = items.pop() else {
+                return None;
+            };
+            let unwrapped = Value::Object(members.clone()).to_string();
+            Some(reshape_object(status, members).unwrap_or(unwrapped))
+        }
+        _ => Some(to_json(&Failure::of_body(status, body))),
+    }
 }
 
 /// Whether a body that is too long to be read whole begins as an OpenAI-shaped error does.
@@ -59,106 +61,8 @@ fn reshape_object(status: u16, mut members: Map<String, Value>) -> Option<String
         }
         return Some(Value::Object(members).to_string());
     }
-    let source = match members.get("error") {
-        Some(Value::Object(error)) => error,
-        _ => &members,
-    };
-    let text = |key: &str| source.get(key).and_then(scalar);
-    let message = MESSAGE_KEYS
-        .iter()
-        .filter_map(|key| source.get(*key))
-        .find_map(message_of)
-        .unwrap_or_else(|| Value::Object(source.clone()).to_string());
-    // `{"type": "error"}` says what the object is, not which error.
-    let r#type = text("type").filter(|it| it != "error");
-    let code = match is_context_overflow(status, &message) {
-        true => Some(CONTEXT_OVERFLOW.into()),
-        false => text("code"),
-    };
-    let failure = Failure::new(status, provider_message(status, &message))
-        .with_kind(r#type)
-        .with_param(text("param"))
-        .with_code(code);
-    Some(to_json(&failure))
+    Some(to_json(&Failure::of_object(status, &members)))
 }
-
-/// Google wraps its error in a list now and then.
-fn reshape_list(status: u16, mut items: Vec<Value>) -> String {
-    if let [Value::Object(_)] = items.as_slice()
-        && let Some(Value::Object(members)) = items.pop()
-    {
-        let unwrapped = Value::Object(members.clone()).to_string();
-        return reshape_object(status, members).unwrap_or(unwrapped);
-    }
-    about(
-        status,
-        &message_of(&Value::Array(items)).unwrap_or_default(),
-    )
-}
-
-fn about(status: u16, message: &str) -> String {
-    to_json(&Failure::new(status, provider_message(status, message)))
-}
-
-/// What a person would read in a value: a text, a list's texts, FastAPI's `{loc, msg}`.
-fn message_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()).filter(|text| !text.trim().is_empty()),
-        Value::Array(items) => {
-            let texts: Vec<String> = items.iter().filter_map(message_of).collect();
-            Some(texts.join("; ")).filter(|text| !text.is_empty())
-        }
-        Value::Object(members) => {
-            let message = MESSAGE_KEYS
-                .iter()
-                .filter_map(|key| members.get(*key))
-                .find_map(message_of)?;
-            let place: Option<Vec<Cow<'_, str>>> = members
-                .get("loc")
-                .and_then(Value::as_array)
-                .map(|place| place.iter().filter_map(scalar).collect());
-            Some(match place {
-                Some(place) => format!("{}: {message}", place.join(".")),
-                None => message,
-            })
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => None,
-    }
-}
-
-fn scalar(value: &Value) -> Option<Cow<'_, str>> {
-    match value {
-        Value::String(text) => Some(Cow::Borrowed(text)),
-        Value::Number(number) => Some(Cow::Owned(number.to_string())),
-        _ => None,
-    }
-}
-
-/// Plain text as it is; of an HTML page its title.
-fn readable(text: &str) -> String {
-    let trimmed = text.trim();
-    if !trimmed.starts_with('<') {
-        return trimmed.to_owned();
-    }
-    let lower = trimmed.to_ascii_lowercase();
-    let title = || {
-        let start = lower.find("<title>")? + "<title>".len();
-        let length = lower.get(start..)?.find("</title>")?;
-        trimmed.get(start..start.checked_add(length)?)
-    };
-    title().unwrap_or_default().trim().to_owned()
-}
-
-const MESSAGE_KEYS: [&str; 8] = [
-    "message",
-    "error",
-    "detail",
-    "msg",
-    "error_message",
-    "error_description",
-    "errors",
-    "title",
-];
 
 /// The members of OpenAI's error object, besides `message`.
 const MEMBERS: [&str; 3] = ["type", "param", "code"];

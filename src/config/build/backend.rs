@@ -260,6 +260,7 @@ impl Build<'_> {
             max_tokens: config.max_tokens.map(u64::from),
             unsupported: config.unsupported.unwrap_or_default(),
             has_web_search: config.web_search == Some(WebSearch::Provider),
+            ..Options::default()
         }
     }
 

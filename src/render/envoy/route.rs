@@ -9,12 +9,13 @@ use serde_json::{Map, Value, json};
 use super::super::Source;
 use super::{NAME, aggregate, seconds};
 use crate::api::ClientApi;
+use crate::api::messages::Messages;
 use crate::api::openai::OpenAi;
 use crate::backend::Backend;
 use crate::catalog::{self, Listing};
 use crate::contract::{
-    CLUSTER_HEADER, METADATA_NAMESPACE, RETRIABLE_STATUSES, ROUTE_HEADER, RouteMetadata,
-    SELECTION_HEADERS, SERVER_ERRORS,
+    CLUSTER_HEADER, MESSAGES_VERSION, METADATA_NAMESPACE, RETRIABLE_STATUSES, ROUTE_HEADER,
+    RouteMetadata, SELECTION_HEADERS, SERVER_ERRORS,
 };
 use crate::gateway::Gateway;
 use crate::model::Renaming;
@@ -37,7 +38,7 @@ pub fn table(source: &Source) -> Value {
     );
     routes.extend(gateway.routes.iter().filter_map(waiting));
     routes.extend(wrong_methods(&gateway.routes));
-    routes.push(unknown());
+    routes.extend(unknown());
     let mut table = Map::from_iter([("name".to_owned(), NAME.into())]);
     if source.needs_chooser() {
         // The module says these; from a client Envoy does not take them.
@@ -221,17 +222,27 @@ fn model_lists_below(gateway: &Gateway, by_path: &ByPath<'_>, base: &str) -> Vec
                 );
             }
             Listing::Configured(models) => {
-                let all = LocalReply::json(200, OpenAi.model_list(&models));
-                add(regex(&format!("{}/?", escaped(&below))), direct(&all));
-                for model in &models {
-                    let path = match segment(&model.id) {
-                        Segment::Plain => json!({"path": format!("{below}/{}", model.id)}),
-                        Segment::Escaped(id) => regex(&format!("{}/{id}", escaped(&below))),
+                // Clients of the Messages API are known by a header.
+                let apis: [&dyn ClientApi; 2] = [&Messages, &OpenAi];
+                for (api, header) in apis.into_iter().zip([Some(MESSAGES_VERSION), None]) {
+                    let mut add = |mut matches: Value, rest| {
+                        if let Some(name) = header {
+                            add_header(&mut matches, json!({"name": name, "present_match": true}));
+                        }
+                        add(matches, rest);
                     };
-                    add(path, direct(&LocalReply::json(200, OpenAi.model(model))));
+                    let all = LocalReply::json(200, api.model_list(&models));
+                    add(regex(&format!("{}/?", escaped(&below))), direct(&all));
+                    for model in &models {
+                        let path = match segment(&model.id) {
+                            Segment::Plain => json!({"path": format!("{below}/{}", model.id)}),
+                            Segment::Escaped(id) => regex(&format!("{}/{id}", escaped(&below))),
+                        };
+                        add(path, direct(&LocalReply::json(200, api.model(model))));
+                    }
+                    let unknown = Refusal::UnknownModelInPath.reply(api);
+                    add(json!({"path_separated_prefix": below}), direct(&unknown));
                 }
-                let unknown = Refusal::UnknownModelInPath.reply(&OpenAi);
-                add(json!({"path_separated_prefix": below}), direct(&unknown));
             }
         }
     }
@@ -452,13 +463,21 @@ fn wrong_methods(routes: &[Route]) -> Vec<Value> {
     answers
 }
 
-/// What is answered where no route matches.
-fn unknown() -> Value {
-    named(
-        "unknown",
-        json!({"prefix": "/"}),
-        direct(&Refusal::UnknownRoute.reply(&OpenAi)),
-    )
+/// What is answered where no route matches: a probe of the base URL, as Claude Code sends it, and an error
+/// in the API of the request.
+fn unknown() -> [Value; 3] {
+    let mut probe = json!({"path": "/"});
+    add_header(
+        &mut probe,
+        json!({"name": ":method", "string_match": {"exact": "HEAD"}}),
+    );
+    let messages = regex("/(.*/)?messages(/count_tokens)?");
+    let refusal = |api| direct(&Refusal::UnknownRoute.reply(api));
+    [
+        named("probe", probe, direct(&LocalReply::empty(200))),
+        named("unknown-messages", messages, refusal(&Messages)),
+        named("unknown", json!({"prefix": "/"}), refusal(&OpenAi)),
+    ]
 }
 
 fn named(name: &str, matches: Value, mut rest: Map<String, Value>) -> Value {

@@ -6,7 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::source::{self, Source};
 use super::{Instruction, cache_control};
-use crate::chat::{Content, Message, MessageIter, Part, PartKind, Request, ToolCall, ToolCalls};
+use crate::chat::{
+    self, Content, Message, MessageIter, Part, PartKind, Request, ToolCall, ToolCalls,
+};
 use crate::data_uri;
 use crate::json::{self, Ignored, Piece, Quoted, Raw, Text, Writer};
 use crate::provider::adapt::Adapter;
@@ -640,7 +642,7 @@ fn block(
                 Ok(source) => source.write(json, "image", None, cache),
                 Err(_) => adapter.apply_at(&rules::IMAGE, || param(".image_url.url")),
             };
-            match data_uri::in_place(url) {
+            match url.in_place() {
                 Some((media_type, data)) => {
                     write(Source::of_picture(media_type, Piece::Quoted(data)));
                 }
@@ -663,14 +665,15 @@ fn block(
                 Ok((kind, source)) => source.write(json, kind, name, cache),
                 Err(_) => adapter.apply_at(&rules::FILE, || param(".file.file_data")),
             };
-            let data = data.unwrap_or_default();
-            let in_place = data_uri::in_place(data).and_then(|(media_type, data)| {
+            let in_place = data.and_then(chat::Source::in_place);
+            let in_place = in_place.and_then(|(media_type, data)| {
                 Source::of_document(media_type, Piece::Quoted(data))
             });
             match in_place {
                 Some(document) => write(document),
                 None => {
-                    let data = data_uri::canonical(data.decode());
+                    let data = data.map(chat::Source::decode).unwrap_or_default();
+                    let data = data_uri::canonical(data);
                     write(Source::of_file(&data, name));
                 }
             }

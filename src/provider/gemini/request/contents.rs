@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::unsupported;
-use crate::chat::{Content, Message, MessageIter, Messages, PartKind, Request, ToolCall};
+use crate::chat::{Content, Message, MessageIter, Messages, PartKind, Request, Source, ToolCall};
 use crate::data_uri;
 use crate::failure::quotable;
 use crate::json::{self, Ignored, Piece, Quoted, Text, Writer};
@@ -559,10 +559,10 @@ enum Url<'r> {
 }
 
 impl<'r> Url<'r> {
-    fn new(text: Text<'r>) -> Self {
-        match data_uri::in_place(text) {
+    fn new(source: Source<'r>) -> Self {
+        match source.in_place() {
             Some((media_type, data)) => Self::InPlace { media_type, data },
-            None => Self::Text(data_uri::canonical(text.decode())),
+            None => Self::Text(data_uri::canonical(source.decode())),
         }
     }
 }
