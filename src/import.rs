@@ -8,7 +8,7 @@
 //! ```
 //!
 //! The format is found by content. A reader takes the keys that it understands; every key that none took
-//! is reported with its path ([`source::Context::report_unread`]), so that nothing is left out in silence.
+//! is reported with its path (`source::Context::report_unread`), so that nothing is left out in silence.
 //! What the result means for a request is decided here by the formats' documentation, read 2026-11-28:
 //! <https://agentgateway.dev/docs>, <https://kgateway.dev/docs>, <https://docs.api7.ai>,
 //! <https://apisix.apache.org/docs>, <https://docs.litellm.ai>, <https://aigateway.envoyproxy.io/docs>.

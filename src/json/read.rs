@@ -275,7 +275,7 @@ impl<'a> Key<'a> {
     }
 }
 
-/// Which members of an object have come: a bit for each of them. [`object!`] compiles no shape that has
+/// Which members of an object have come: a bit for each of them. `object!` compiles no shape that has
 /// more.
 #[derive(Debug, Default)]
 pub struct Seen(u32);

@@ -55,7 +55,7 @@ pub enum InvalidSchema {
     /// It is not a JSON object.
     NotAnObject,
     /// It is longer than [`MAX_SCHEMA_BYTES`], has more than [`MAX_SCHEMA_VALUES`] values or is nested deeper
-    /// than [`MAX_SCHEMA_DEPTH`]; or with its references replaced it has grown by more than [`Growth`]
+    /// than `MAX_SCHEMA_DEPTH`; or with its references replaced it has grown by more than [`Growth`]
     /// allows.
     TooLarge,
 }
