@@ -7,7 +7,6 @@
 use super::quoted::Quoted;
 use super::raw::Raw;
 use super::read::{Reader, Unread};
-use crate::sorted;
 
 /// A text that is one JSON value, and the ends of the long objects and arrays in it.
 #[derive(Debug)]
@@ -330,8 +329,8 @@ impl<'o> Union<'o> {
         firsts.extend(objects.flat_map(Value::members).map(|it| it.at as u32));
         let mut union = Self { layout, firsts };
         let mut firsts = std::mem::take(&mut union.firsts);
-        // It keeps the order of those that are called the same.
-        sorted::sort_by(&mut firsts, |a, b| union.name(*a).cmp(union.name(*b)));
+        // It keeps the order of those that are called the same. `sorted` would need more memory.
+        firsts.sort_by(|a, b| union.name(*a).cmp(union.name(*b)));
         firsts.dedup_by(|later, first| union.name(*later) == union.name(*first));
         union.firsts = firsts;
         union

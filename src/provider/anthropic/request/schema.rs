@@ -2,8 +2,8 @@
 //!
 //! An answer's schema, and that of a strict tool, are brought into the form into which Anthropic's
 //! own SDK brings them (`anthropic` 2.14.0, `lib/_parse/_transform.py`): it has nothing left to change
-//! in what `Schema` returns. What the API does not take goes into the description, where the
 //! in what `Schema::write` writes. What the API does not take goes into the description, where the
+//! model reads it.
 //!
 //! # Differences from the SDK
 //!
