@@ -24,9 +24,10 @@ def post_tls(port: int, target: str, body, headers=()) -> Reply:
     """A request by HTTPS; the server's certificate is not checked."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    fields = {"host": HOST, "content-type": "application/json", **dict(headers)}
     connection = Connection("127.0.0.1", port, context=context, timeout=artefacts.GUARD_SECONDS)
+    connection.server_name = fields["host"].partition(":")[0]
     try:
-        fields = {"host": HOST, "content-type": "application/json", **dict(headers)}
         connection.request("POST", target, json.dumps(body), fields)
         reply = connection.getresponse()
         return Reply(reply.status, [(name.lower(), value) for name, value in reply.getheaders()], reply.read())
@@ -35,8 +36,10 @@ def post_tls(port: int, target: str, body, headers=()) -> Reply:
 
 
 class Connection(http.client.HTTPSConnection):
-    """To an address, with the server name of `HOST`."""
+    """To an address, with a server name of another host."""
+
+    server_name = HOST
 
     def connect(self):
         http.client.HTTPConnection.connect(self)
-        self.sock = self._context.wrap_socket(self.sock, server_hostname=HOST)
+        self.sock = self._context.wrap_socket(self.sock, server_hostname=self.server_name)
