@@ -10,7 +10,7 @@ mod excerpt;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::excerpt::excerpt;
+pub use self::excerpt::Excerpts;
 use crate::config::value::BackendType;
 use crate::config::yaml::{self, Places};
 use crate::config::{

@@ -361,6 +361,7 @@ pub fn config(bytes: &[u8]) {
 pub fn import(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let nothing = |_: &str| None;
+    let excerpts = check::Excerpts::of(&text);
     for diagnostic in check::check(&text, &nothing, Keys::MayBeUnset).diagnostics {
         assert!(!diagnostic.message.is_empty());
         if let Some(position) = diagnostic.position {
@@ -368,7 +369,7 @@ pub fn import(bytes: &[u8]) {
             let ends = text.chars().filter(|c| matches!(c, '\n' | '\r')).count();
             assert!(position.line <= ends + 2, "{position:?}");
         }
-        let _ = check::excerpt(&text, &diagnostic);
+        let _ = excerpts.of_diagnostic(&diagnostic);
     }
     let input = import::Input {
         name: "fuzz".to_owned(),

@@ -3,62 +3,81 @@
 use std::collections::BTreeSet;
 
 use super::Diagnostic;
-use crate::config::{KeyPath, Position, Subject, file, yaml};
+use crate::config::yaml::{self, Places};
+use crate::config::{KeyPath, Position, Subject, file};
 
-/// Two lines: that of the text, and a caret below what is concerned. `None`: the place is not known, or
-/// the line may have a credential that cannot be told from the rest.
-pub fn excerpt(text: &str, diagnostic: &Diagnostic) -> Option<String> {
-    let position = diagnostic.position?;
-    // A carriage return alone ends a line in YAML, too: what is covered is found by the number of its line.
-    let lines = text.replace("\r\n", "\n").replace('\r', "\n");
-    let line = lines.lines().nth(position.line.checked_sub(1)?)?;
-    let mut shown: Vec<char> = line.chars().collect();
-    let mut end = position.column;
-    match yaml::parse(text) {
-        Ok(document) => {
-            for (at, start, behind) in document.places.scalars() {
-                if start == position
-                    && diagnostic.subject == Subject::Value
-                    && behind.line == start.line
-                {
-                    end = behind.column.saturating_sub(1);
-                }
-                if is_secret(at) {
-                    mask(&mut shown, position.line, start, behind);
-                }
-            }
-            if diagnostic.subject == Subject::Key {
-                let rest = shown
-                    .get(position.column.saturating_sub(1)..)
-                    .unwrap_or_default();
-                let length = rest.iter().position(|c| *c == ':').unwrap_or(1);
-                end = position.column + length.saturating_sub(1);
-            }
-        }
-        Err(_) if may_have_secret(line) => return None,
-        Err(_) => {}
-    }
-    let visible = |c: &char| if c.is_control() { ' ' } else { *c };
-    let shown: Vec<char> = shown.iter().map(visible).collect();
-    let column = position.column.checked_sub(1)?;
-    let first = column.saturating_sub(WIDTH * 2 / 3);
-    let window: String = shown.iter().skip(first).take(WIDTH).collect();
-    let window = window.trim_end();
-    let carets = "^".repeat(end.saturating_sub(position.column) + 1);
-    let carets: String = carets.chars().take(WIDTH - (column - first)).collect();
-    let number = position.line.to_string();
-    let gutter = " ".repeat(number.len());
-    let indent = " ".repeat(column - first);
-    Some(format!(
-        "  {number} | {window}\n  {gutter} | {indent}{carets}"
-    ))
+/// A text, read once, of which lines are shown.
+#[derive(Debug)]
+pub struct Excerpts {
+    /// A carriage return alone ends a line in YAML, too: what is covered is found by the number of its line.
+    lines: Vec<String>,
+    /// `None`: the text is no YAML.
+    places: Option<Places>,
 }
 
-/// Hides the part of a scalar on this line, unless it is a variable.
-fn mask(shown: &mut [char], line: usize, start: Position, behind: Position) {
-    if line < start.line || behind.line < line {
-        return;
+impl Excerpts {
+    /// Reads a text.
+    pub fn of(text: &str) -> Self {
+        let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+        Self {
+            lines: lines.lines().map(str::to_owned).collect(),
+            places: yaml::parse(text).ok().map(|document| document.places),
+        }
     }
+
+    /// Two lines: that of the text, and a caret below what is concerned. `None`: the place is not known,
+    /// or the line may have a credential that cannot be told from the rest.
+    pub fn of_diagnostic(&self, diagnostic: &Diagnostic) -> Option<String> {
+        let position = diagnostic.position?;
+        let line = self.lines.get(position.line.checked_sub(1)?)?;
+        let mut shown: Vec<char> = line.chars().collect();
+        let mut end = position.column;
+        match &self.places {
+            Some(places) => {
+                let scalars = places.scalars();
+                for (at, start, behind) in scalars.filter(|(_, start, behind)| {
+                    (start.line..=behind.line).contains(&position.line)
+                }) {
+                    if start == position
+                        && diagnostic.subject == Subject::Value
+                        && behind.line == start.line
+                    {
+                        end = behind.column.saturating_sub(1);
+                    }
+                    if is_secret(at) {
+                        mask(&mut shown, position.line, start, behind);
+                    }
+                }
+                if diagnostic.subject == Subject::Key {
+                    let rest = shown
+                        .get(position.column.saturating_sub(1)..)
+                        .unwrap_or_default();
+                    let length = rest.iter().position(|c| *c == ':').unwrap_or(1);
+                    end = position.column + length.saturating_sub(1);
+                }
+            }
+            None if may_have_secret(line) => return None,
+            None => {}
+        }
+        let visible = |c: &char| if c.is_control() { ' ' } else { *c };
+        let shown: Vec<char> = shown.iter().map(visible).collect();
+        let column = position.column.checked_sub(1)?;
+        let first = column.saturating_sub(WIDTH * 2 / 3);
+        let window: String = shown.iter().skip(first).take(WIDTH).collect();
+        let window = window.trim_end();
+        let carets = "^".repeat(end.saturating_sub(position.column) + 1);
+        let carets: String = carets.chars().take(WIDTH - (column - first)).collect();
+        let number = position.line.to_string();
+        let gutter = " ".repeat(number.len());
+        let indent = " ".repeat(column - first);
+        Some(format!(
+            "  {number} | {window}\n  {gutter} | {indent}{carets}"
+        ))
+    }
+}
+
+/// Hides the part of a scalar on this line, which it touches, unless it is a variable.
+fn mask(shown: &mut [char], line: usize, start: Position, behind: Position) {
     let from = if line == start.line {
         start.column - 1
     } else {

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::{Done, Failure, OK, System, USAGE, complain, counted, print, read, shown};
-use crate::check::{self, Diagnostic, Keys, Severity};
+use crate::check::{self, Diagnostic, Excerpts, Keys, Severity};
 use crate::render::Source;
 
 /// The arguments.
@@ -73,11 +73,14 @@ pub fn check(arguments: &Check) -> Done {
 
 /// Reports to standard error: a line for each, with its place, and the line of the file.
 pub fn report(file: &Path, text: &str, diagnostics: &[Diagnostic]) {
+    if diagnostics.is_empty() {
+        return;
+    }
+    let excerpts = Excerpts::of(text);
     for (number, diagnostic) in diagnostics.iter().enumerate() {
         complain(&line(file, diagnostic));
-        // Each reads the text again.
         if number < MAX_EXCERPTS
-            && let Some(excerpt) = check::excerpt(text, diagnostic)
+            && let Some(excerpt) = excerpts.of_diagnostic(diagnostic)
         {
             complain(&excerpt);
         }
