@@ -14,6 +14,7 @@
 
 pub mod messages;
 pub mod openai;
+mod prose;
 mod unplaced;
 
 use std::borrow::Cow;

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use super::{CALL_SIGNATURE, MAX_NAME_BYTES, call_id, reply_id};
 use crate::api::Stamp;
+use crate::api::prose;
 use crate::chat::tape::Kind;
 use crate::chat::{CallStyle, Choice, Input, Reply, StopReason, ToolCall};
 use crate::json::{self, Ignored, Piece, Quoted, Raw, TooLong, Unwritten, Writer};
@@ -98,7 +99,7 @@ fn content(json: &mut Writer, choice: Choice<'_>, reply: &Reply<'_>, stamp: Stam
         _ => false,
     };
     if choice.entries().any(is_said) {
-        text_block(json, |json| texts(json, choice));
+        text_block(json, |json| prose::write(json, choice));
     }
     let count = match stamp.calls {
         CallStyle::All => usize::MAX,
@@ -116,36 +117,6 @@ fn text_block(json: &mut Writer, text: impl FnOnce(&mut Writer)) {
         text(json);
         json.close_string();
     });
-}
-
-/// The texts in a row, and pictures as Markdown.
-fn texts(json: &mut Writer, choice: Choice<'_>) {
-    let mut media_type = Quoted::default();
-    for (kind, place) in choice.entries() {
-        let text = Quoted::checked(place);
-        match kind {
-            Kind::Text => json.piece(Piece::Quoted(text)),
-            Kind::Media => media_type = text,
-            Kind::MediaData => {
-                let mark = match media_type.text().starts_with(b"image/") {
-                    true => "![",
-                    false => "[",
-                };
-                for piece in [
-                    Piece::Plain(mark),
-                    Piece::Quoted(media_type),
-                    Piece::Plain("](data:"),
-                    Piece::Quoted(media_type),
-                    Piece::Plain(";base64,"),
-                    Piece::Quoted(text),
-                    Piece::Plain(")"),
-                ] {
-                    json.piece(piece);
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 fn tool_use(json: &mut Writer, call: &ToolCall<'_>, index: u64, stamp: Stamp) {

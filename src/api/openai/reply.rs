@@ -4,6 +4,7 @@ use std::convert::Infallible;
 
 use super::custom;
 use crate::api::Stamp;
+use crate::api::prose;
 use crate::chat::tape::Kind;
 use crate::chat::{
     Annotation, CallStyle, Choice, Input, Logprob, Logprobs, Reply, StopReason, ToolCall,
@@ -157,35 +158,9 @@ fn choice(
     });
 }
 
-/// The texts in a row. OpenAI has no place for a picture in a message: Markdown has.
 fn content(json: &mut Writer, it: Choice<'_>) {
     json.open_string();
-    let mut media_type = Quoted::default();
-    for (kind, place) in it.entries() {
-        let text = Quoted::checked(place);
-        match kind {
-            Kind::Text => json.piece(Piece::Quoted(text)),
-            Kind::Media => media_type = text,
-            Kind::MediaData => {
-                let mark = match media_type.text().starts_with(b"image/") {
-                    true => "![",
-                    false => "[",
-                };
-                for piece in [
-                    Piece::Plain(mark),
-                    Piece::Quoted(media_type),
-                    Piece::Plain("](data:"),
-                    Piece::Quoted(media_type),
-                    Piece::Plain(";base64,"),
-                    Piece::Quoted(text),
-                    Piece::Plain(")"),
-                ] {
-                    json.piece(piece);
-                }
-            }
-            _ => {}
-        }
-    }
+    prose::write(json, it);
     json.close_string();
 }
 
