@@ -92,7 +92,7 @@ def call(name: str, **arguments) -> dict:
     return {"thinking": THOUGHT, "calls": [{"name": name, "arguments": arguments}]}
 
 
-# What the model says to each thing that is asked for, by what the scenario's name begins with.
+# The replies of the mock model to each kind of request, by the prefix of the scenario's name.
 SAYS = {
     "plain": [{"text": ANSWER}],
     "stream": [{"thinking": THOUGHT, "text": ANSWER}],

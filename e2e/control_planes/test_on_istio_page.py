@@ -125,7 +125,7 @@ def limits_per_client(run, mock):
         return [ask(started, [("x-api-key", client)]).status for _ in range(count)]
 
     assert statuses("a", 21) == [200] * 20 + [429]
-    # Whatever else is said, it is the same client; another one has a limit of its own.
+    # The limit counts one client, whatever other headers it sends; another client has its own limit.
     for forged in (("x-llm-proxy-backend", "deepseek"), ("authorization", "Bearer b")):
         assert ask(started, [("x-api-key", "a"), forged], "/deepseek").status == 429
     assert statuses("b", 21) == [200] * 20 + [429]

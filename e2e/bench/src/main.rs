@@ -16,7 +16,7 @@
 //!
 //! The echo, a filter that reads every part of a body and writes it back, shows what Envoy's Wasm host
 //! costs by itself. The floor, a filter without an SDK, makes the host calls that the module makes for the
-//! row. Both change nothing, so they are asked as the bare Envoy is.
+//! row. Neither changes a request, so both get the same requests as Envoy without a filter.
 //!
 //! Before anything is measured, each variant shows that it does what its row says: the bare one
 //! changes nothing, the others send the backend's host and key, and the model or the translation,

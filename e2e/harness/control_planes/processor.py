@@ -61,7 +61,7 @@ def _serve(connection: socket.socket):
 
 
 def _messages(data: bytes) -> tuple[list[bytes], bytes]:
-    """The whole messages of a gRPC stream, and what is left."""
+    """Splits the data of a gRPC stream into its complete messages and an incomplete rest."""
     found = []
     while len(data) >= 5 and len(data) >= (end := 5 + int.from_bytes(data[1:5], "big")):
         found.append(data[5:end])

@@ -1,4 +1,4 @@
-//! What a model says next, whoever is asked and in whatever form.
+//! The next reply of the mock model, as prescribed by a test; every dialect writes it, whole or streamed.
 //!
 //! A scripted reply has the bytes of one dialect. Where a test does not know the dialect, or whether
 //! the client will stream, it prescribes what the model says, and each dialect writes it: see

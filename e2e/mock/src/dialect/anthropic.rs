@@ -482,7 +482,7 @@ pub fn answer_of(body: &Value, model: &str, authority: &str, says: &Says) -> Ans
     Answer::events(events.iter().map(named).collect())
 }
 
-/// What is said, as blocks of content.
+/// The prescribed reply as content blocks.
 fn blocks(said: Said) -> Vec<Value> {
     let thinking = said
         .thinking

@@ -638,7 +638,7 @@ pub fn answer(call: &Call, body: &Value, authority: &str, says: &Says) -> Answer
     Answer::events(parts.into_iter().enumerate().map(event).collect())
 }
 
-/// What is said, as parts of content. JSON is one part.
+/// The prescribed reply as content parts. JSON is one part.
 fn parts(said: Said, is_json: bool, is_signed: bool) -> Vec<Value> {
     let thinking = said.thinking.map(|it| json!({"text": it, "thought": true}));
     let mut parts: Vec<Value> = thinking.into_iter().collect();
