@@ -5,6 +5,8 @@
 //! so neither has a copy. [`crate::pool`], [`crate::rewrite`] and [`crate::token`] name the clusters
 //! and the paths on which both agree.
 
+pub mod telemetry;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
