@@ -11,7 +11,7 @@ use crate::name::BackendName;
 use crate::operation::Kind;
 use crate::operation::table::Definition;
 use crate::provider::dialect::Options;
-use crate::provider::{Dialects, ProviderType, Wire};
+use crate::provider::{Dialects, FurtherApis, ProviderType, Wire};
 use crate::secret::Secret;
 use crate::token;
 
@@ -28,6 +28,10 @@ pub struct Backend {
     pub address: Option<Address>,
     /// What its API is.
     pub wire: Wire,
+    /// What happens to client APIs beside chat completions.
+    pub further_apis: FurtherApis,
+    /// How requests are translated that are.
+    pub options: Options,
     /// What to do about the body's `model`.
     pub model: ModelRule,
     /// The operations that pass although their model cannot be checked.
@@ -70,24 +74,21 @@ impl Backend {
 
     /// The dialects into which a call is translated, and how; `None`: it passes as it is.
     pub fn translation(&self, kind: Kind) -> Option<(Dialects, Options)> {
+        if self.further_apis.are_native(kind) {
+            return None;
+        }
         match self.wire {
-            Wire::Translated(dialects, _) if dialects.speak(kind) => None,
-            Wire::Translated(dialects, options) => Some((dialects, options)),
-            Wire::Azure(_) | Wire::OpenAi { .. } => (kind == Kind::Messages).then(|| {
-                let options = Options {
-                    limit_name: self.provider.limit_name(),
-                    members: self.provider.member_rules(),
-                    ..Options::default()
-                };
-                (Dialects::OpenAi, options)
-            }),
+            Wire::Translated(dialects) => Some((dialects, self.options)),
+            Wire::Azure(_) | Wire::OpenAi { .. } => {
+                (kind == Kind::Messages).then_some((Dialects::OpenAi, self.options))
+            }
         }
     }
 
     /// Whether the provider has this call.
     pub fn supports(&self, kind: Kind) -> bool {
         match (self.wire.dialects(), kind) {
-            (dialects, Kind::CountTokens) => dialects.is_some_and(|it| it.speak(kind)),
+            (_, Kind::CountTokens) => self.further_apis.are_native(kind),
             (None, _) | (Some(_), Kind::ChatCompletions | Kind::Messages) => true,
             (Some(dialects), Kind::Embeddings) => dialects.have_embeddings(),
             (Some(_), _) => false,

@@ -1262,7 +1262,8 @@ impl Exchange {
             headers: address::edits(&self.gateway, &backend, upstream, headers, surroundings)?,
             ..Step::default()
         };
-        if backend.wire.is_translated() && headers.get(MESSAGES_VERSION).is_none() {
+        let is_message = matches!(operation.kind(), Kind::CountTokens | Kind::Messages);
+        if is_message && headers.get(MESSAGES_VERSION).is_none() {
             step.headers
                 .push(HeaderEdit::set(MESSAGES_VERSION, DEFAULT_MESSAGES_VERSION));
         }

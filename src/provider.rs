@@ -7,6 +7,7 @@ pub mod adapt;
 pub mod anthropic;
 pub mod azure;
 pub mod dialect;
+mod further;
 pub mod gemini;
 pub mod members;
 pub mod openai;
@@ -15,10 +16,10 @@ mod wire;
 
 use self::anthropic::Anthropic;
 use self::dialect::Dialect;
+pub use self::further::{FurtherApis, Passage};
 use self::gemini::Gemini;
 use self::openai::OpenAi;
 pub use self::wire::Wire;
-use crate::operation::Kind;
 
 /// What kind of provider a backend is: a backend's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +69,6 @@ impl Dialects {
             Self::OpenAi => &OpenAi,
             Self::Vertex => vertex::dialect_of(model),
         }
-    }
-
-    /// Whether the provider speaks the API of this call itself, so that requests pass as they are.
-    pub fn speak(self, kind: Kind) -> bool {
-        self == Self::Anthropic && matches!(kind, Kind::CountTokens | Kind::Messages)
     }
 
     /// Whether some model may have embeddings.

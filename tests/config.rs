@@ -150,6 +150,7 @@ fn a_key_of_another_type_is_wrong_to_an_editor_and_to_the_reader() {
     for key in CONFIG_KEYS {
         let sample = match key.name {
             "maxTokens" => json!(1),
+            "messages" => json!("native"),
             "unsupported" => json!("adapt"),
             "webSearch" => json!("reject"),
             "path" => json!("/x"),
@@ -316,6 +317,7 @@ fn the_schema_has_for_each_type_the_keys_that_the_readers_take() {
         "projectId",
         "path",
         "maxTokens",
+        "messages",
         "unsupported",
         "webSearch",
         "deploymentName",
@@ -330,6 +332,7 @@ fn the_schema_has_for_each_type_the_keys_that_the_readers_take() {
         for key in keys {
             let value = match key {
                 "maxTokens" => "1",
+                "messages" => "native",
                 "unsupported" => "drop",
                 "webSearch" => "reject",
                 "path" => "/x",

@@ -1548,6 +1548,56 @@ backends:
         assert_eq!(wire.header(":path"), Some(path));
     }
 
+    fn messages_pass_to_other_providers_that_speak_them() {
+        let body: &[u8] = br#"{"model":"m","messages":[{"role":"user","content":[{"type":"x-new"}]}]}"#;
+        for (backend, base) in [
+            ("type: openrouter, config: {apiKey: $KEY}", "/api/v1"),
+            ("type: vllm, config: {endpoint: 'http://v', apiKey: $KEY, messages: native}", "/v1"),
+            ("type: openai-compatible, config: {endpoint: 'http://v/x', apiKey: $KEY, messages: native}", "/x"),
+        ] {
+            let gateway = gateway(&format!("holdHeaders: true\nbackends: [{{name: b, {backend}}}]"));
+            for call in ["/messages?beta=true", "/messages/count_tokens"] {
+                let mut exchange = Exchange::new(Rc::clone(&gateway));
+                let asked = ["/v1", call].concat();
+                let wire = send(&mut exchange, &post(&asked), &Host::default(), &[body]);
+                assert_eq!(wire.passed, body);
+                assert_eq!(wire.header(":path"), Some(&*[base, call].concat()));
+                assert_eq!(wire.header("anthropic-version"), Some("2023-06-01"));
+                assert_eq!(wire.header("authorization"), Some("Bearer sk-ours"));
+                let head = [(":status", "404"), ("content-type", "application/json")];
+                let told: &[u8] = br#"{"error":{"message":"no such path"}}"#;
+                let error: Value = serde_json::from_slice(&receive(&mut exchange, &head, &[told]).passed).unwrap();
+                assert_eq!(error["error"]["type"], "not_found_error");
+            }
+        }
+    }
+
+    fn what_cannot_be_translated_follows_the_policy_of_the_backend() {
+        let body: &[u8] = br#"{"model":"m","max_tokens":1,"top_k":3,"mcp_servers":[],
+            "messages":[{"role":"user","content":"hi"}]}"#;
+        for (policy, status, adapted) in [
+            ("adapt", Some(400), None),
+            ("reject", Some(400), None),
+            ("drop", None, Some("top_k, mcp_servers")),
+        ] {
+            let gateway = gateway(&format!("holdHeaders: true\nbackends: [{{name: b, type: openai, config: \
+                {{apiKey: $KEY, unsupported: {policy}}}}}]"));
+            let mut exchange = Exchange::new(gateway);
+            let wire = send(&mut exchange, &post("/v1/messages"), &Host::default(), &[body]);
+            assert_eq!(wire.reply.as_ref().map(|it| it.status), status, "{policy}");
+            if let Some(reply) = wire.reply {
+                let has_hint = reply.body.contains("top_k");
+                assert_eq!(has_hint, policy == "reject", "{}", reply.body);
+                assert!(reply.body.contains("mcp_servers"), "{}", reply.body);
+                continue;
+            }
+            let head = [(":status", "200"), ("content-type", "application/json")];
+            let told: &[u8] = br#"{"model":"m","choices":[{"message":{"role":"assistant","content":"a"},"finish_reason":"stop"}]}"#;
+            let wire = receive(&mut exchange, &head, &[told]);
+            assert_eq!(wire.header("x-llm-proxy-adapted"), adapted);
+        }
+    }
+
     fn messages_are_translated_for_every_other_provider() {
         let body: &[u8] = br#"{"model":"m","max_tokens":9,"stream":true,
             "messages":[{"role":"user","content":"hi"}]}"#;

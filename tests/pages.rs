@@ -16,7 +16,7 @@ use llm_proxy::config::schema;
 use llm_proxy::firewall::names::{Applies, HEADERS, PARAMETERS, Reason};
 use llm_proxy::operation::ModelMember;
 use llm_proxy::operation::table::{Definition, ModelPlace};
-use llm_proxy::provider::ProviderType;
+use llm_proxy::provider::{Passage, ProviderType};
 
 #[test]
 fn the_pages_have_the_tables_of_the_code() {
@@ -242,10 +242,19 @@ fn fields() -> String {
     text
 }
 
+/// A passage as a configuration has it.
+fn passage(passage: Passage) -> &'static str {
+    match passage {
+        Passage::Native => "native",
+        Passage::Translate => "translate",
+    }
+}
+
 /// The provider types and what they know by themselves.
 fn providers() -> String {
     let mut text =
-        "| type | default endpoint | base path | models in a pool |\n| --- | --- | --- | --- |\n"
+        "| type | default endpoint | base path | [`messages`](messages.md) | models in a pool |\n\
+         | --- | --- | --- | --- | --- |\n"
             .to_owned();
     for provider in ProviderType::ALL {
         let preset = provider.preset();
@@ -269,8 +278,9 @@ fn providers() -> String {
         };
         writeln!(
             text,
-            "| `{}` | {origin} | {base_path} | {families} |",
-            preset.name
+            "| `{}` | {origin} | {base_path} | {} | {families} |",
+            preset.name,
+            passage(provider.further_apis().messages),
         )
         .unwrap();
     }

@@ -12,6 +12,7 @@ use super::read::{FromValue, keys};
 use super::value::{BackendType, ByteSize, Failure, Span, Template, UncheckedOperation, WebSearch};
 use crate::gateway::{Placement, Role};
 use crate::pool::Strategy;
+use crate::provider::Passage;
 use crate::provider::adapt::Policy;
 
 keys! {
@@ -139,8 +140,13 @@ keys! {
         /// What happens to a parameter that the provider's API cannot express. `adapt`: a hint, such as `seed`, is left out or replaced by the nearest value, and named in the
         /// reply's header `x-llm-proxy-adapted`; a parameter that a correct answer depends on, such
         /// as `n`, gets a 400 that names all of them. `reject`: hints get a 400, too. `drop`: nothing
-        /// gets a 400.
+        /// gets a 400. For types that speak OpenAI's API it holds where requests of another API are
+        /// translated (docs/messages.md).
         "unsupported" => unsupported: Option<Policy>,
+        /// How requests of Anthropic's Messages API (`/v1/messages`) get to the provider: `native` as they
+        /// are, to a provider that speaks it at the same base URL; `translate` as chat completions.
+        /// Default: by type (docs/messages.md).
+        "messages" => messages: Option<Passage>,
         /// `provider` turns `web_search_options` into the provider's own
         /// search, which the provider bills; `reject` answers 400.
         "webSearch" => web_search: Option<WebSearch>,

@@ -45,7 +45,7 @@ pub const CONFIG_KEYS: [Key; 12] = [
     with_location("serviceAccountFile", Types::Only(&[Google])),
     with_location("tokenEndpoint", Types::Only(&[Google])),
     with_location("maxTokens", Types::Only(&[Anthropic, Google])),
-    key("unsupported", Types::Only(&[Anthropic, Google])),
+    key("messages", Types::Except(&[Anthropic, AzureOpenai, Google])),
     key("webSearch", Types::Only(&[Anthropic, Google])),
 ];
 

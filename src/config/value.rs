@@ -9,8 +9,8 @@ use super::read::{FromValue, expected, nearest};
 use crate::gateway::{Placement, Role};
 use crate::operation::table::{Definition, ModelPlace};
 use crate::pool::Strategy;
-use crate::provider::ProviderType;
 use crate::provider::adapt::Policy;
+use crate::provider::{Passage, ProviderType};
 
 /// Text in which `${NAME}`, or `$NAME` as the whole text, stands for an environment variable.
 ///
@@ -295,6 +295,21 @@ impl FromValue for WebSearch {
     }
 }
 
+impl Passage {
+    const ALL: [(&'static str, Self); 2] =
+        [("native", Self::Native), ("translate", Self::Translate)];
+}
+
+impl FromValue for Passage {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        choice(&Self::ALL, value, at, errors)
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        choice_name(&Self::ALL, self)
+    }
+}
+
 impl FromValue for Policy {
     fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
         choice(&Self::ALL, value, at, errors)
@@ -513,7 +528,8 @@ mod schema {
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
     use super::{
-        BackendType, ByteSize, Failure, Policy, Span, Template, UncheckedOperation, WebSearch,
+        BackendType, ByteSize, Failure, Passage, Policy, Span, Template, UncheckedOperation,
+        WebSearch,
     };
     use crate::gateway::{Placement, Role};
     use crate::pool::Strategy;
@@ -578,6 +594,11 @@ mod schema {
         Policy,
         "Unsupported",
         json_schema!({"enum": Policy::ALL.map(|(name, _)| name)})
+    );
+    schema!(
+        Passage,
+        "Passage",
+        json_schema!({"enum": Passage::ALL.map(|(name, _)| name)})
     );
     schema!(
         WebSearch,

@@ -418,10 +418,11 @@ mod tests {
             let gateway = Gateway::parse(&text, &|_: &str| None::<String>).unwrap();
             for of_route in &of_routes {
                 let backend = Rc::clone(&gateway.backends[0]);
-                let Wire::Translated(dialects, options) = backend.wire else {
+                let (Wire::Translated(dialects), options) = (&backend.wire, backend.options) else {
                     panic!("{:?}", backend.wire);
                 };
                 let (rules, call) = (of_route.clone(), Call::Chat);
+                let dialects = *dialects;
                 let request = ChatRequest::new(backend, dialects, options, &OpenAi, call, rules);
                 for body in &bodies {
                     let ruled = request.ruled(body);

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use super::azure::{self, ApiVersion};
-use super::dialect::Options;
 use super::{Dialects, PathError};
 use crate::operation::{Kind, Operation};
 
@@ -18,7 +17,7 @@ pub enum Wire {
         chat_path: Option<String>,
     },
     /// Bodies are translated into one of these dialects, which makes the paths as well.
-    Translated(Dialects, Options),
+    Translated(Dialects),
 }
 
 impl Wire {
@@ -26,7 +25,7 @@ impl Wire {
     pub fn dialects(&self) -> Option<Dialects> {
         match self {
             Self::Azure(_) | Self::OpenAi { .. } => None,
-            Self::Translated(dialects, _) => Some(*dialects),
+            Self::Translated(dialects) => Some(*dialects),
         }
     }
 

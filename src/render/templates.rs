@@ -173,6 +173,7 @@ impl<'a> Templates<'a> {
             overrides: _,
             max_tokens: _,
             unsupported: _,
+            messages: _,
             web_search: _,
             timeout: _,
             first_byte_timeout: _,

@@ -22,7 +22,7 @@ use crate::operation::table::Definition;
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
 use crate::provider::vertex::Location;
-use crate::provider::{Dialects, ProviderType, Wire};
+use crate::provider::{Dialects, FurtherApis, ProviderType, Wire};
 use crate::secret::Secret;
 
 impl Build<'_> {
@@ -74,7 +74,9 @@ impl Build<'_> {
         let address = self.text(config.address.as_ref(), &at.key("address"));
         let address =
             address.and_then(|text| self.noted(Address::parse(&text), &at.key("address")));
+        let options = self.options(config, provider, at);
         let wire = self.wire(config, provider, vertex.as_ref(), at);
+        let further_apis = further_apis(config, provider);
         let headers = self.headers(config, provider, at);
         let name_of_backend = file.name.as_str();
         let auth = match vertex {
@@ -99,6 +101,8 @@ impl Build<'_> {
             endpoint: endpoint?,
             address,
             wire,
+            further_apis,
+            options,
             model,
             unchecked: unchecked(config),
             members,
@@ -220,7 +224,7 @@ impl Build<'_> {
             None => provider.dialects(),
         };
         if let Some(dialects) = dialects {
-            return Wire::Translated(dialects, self.options(config, at));
+            return Wire::Translated(dialects);
         }
         if provider == ProviderType::AzureOpenai {
             let at = at.key("apiVersion");
@@ -252,7 +256,12 @@ impl Build<'_> {
         }
     }
 
-    fn options(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Options {
+    fn options(
+        &mut self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> Options {
         if config.max_tokens == Some(0) {
             self.errors.push(&at.key("maxTokens"), "must be at least 1");
         }
@@ -260,7 +269,8 @@ impl Build<'_> {
             max_tokens: config.max_tokens.map(u64::from),
             unsupported: config.unsupported.unwrap_or_default(),
             has_web_search: config.web_search == Some(WebSearch::Provider),
-            ..Options::default()
+            limit_name: provider.limit_name(),
+            members: provider.member_rules(),
         }
     }
 
@@ -444,6 +454,15 @@ impl Build<'_> {
         let text = self.text(template, at)?;
         let host = Host::parse(&text).map_err(|why| format!("{text:?}: {why}"));
         Some(self.noted(host, at)?.to_string())
+    }
+}
+
+/// What the configuration says about client APIs beside chat completions, else the type.
+fn further_apis(config: &file::BackendConfig, provider: ProviderType) -> FurtherApis {
+    let of_type = provider.further_apis();
+    FurtherApis {
+        messages: config.messages.unwrap_or(of_type.messages),
+        ..of_type
     }
 }
 
