@@ -55,6 +55,7 @@ use crate::firewall;
 use crate::gateway::{Gateway, Placement, Role};
 use crate::headers::{HeaderEdit, Headers, KeptHeaders, Text};
 use crate::json::{Blank, Splice};
+use crate::moment::Moment;
 use crate::operation::table::{Definition, Media};
 use crate::operation::{Kind, ModelMember, Operation, check_path};
 use crate::patience::{Event, Limit, MAX_BODY_PAUSE, MAX_ERROR_PAUSE};
@@ -91,8 +92,8 @@ pub trait Surroundings: Shared {
     /// Whether the client has gone away.
     fn client_left(&self) -> bool;
 
-    /// The time. Unit: nanoseconds since 1970.
-    fn now(&self) -> u64;
+    /// The time.
+    fn now(&self) -> Moment;
 
     /// What an earlier attempt of this request has [kept](Self::keep). Asking costs.
     fn kept(&self) -> Option<Vec<u8>>;

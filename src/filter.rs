@@ -21,6 +21,7 @@ use crate::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
 use crate::gateway::{Gateway, Placement, Role};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json;
+use crate::moment::Moment;
 use crate::patience::{Event, Patience, Wait};
 use crate::pool::Turns;
 use crate::refusal::Refusal;
@@ -81,7 +82,7 @@ impl Root {
         }
         let watch = self.patience.as_ref().map(|patience| Watch {
             patience: Rc::clone(patience),
-            next: 0,
+            next: Moment::NEVER,
         });
         errands.extend(watch.map(|watch| Box::new(watch) as Box<dyn Errand>));
         errands
@@ -173,8 +174,8 @@ impl RootContext for Root {
 /// Ends streams that have waited too long.
 struct Watch {
     patience: Rc<StreamTimers>,
-    /// When the next tick counts. Unit: nanoseconds since 1970.
-    next: u64,
+    /// When the next tick counts.
+    next: Moment,
 }
 
 impl Errand for Watch {
@@ -184,14 +185,13 @@ impl Errand for Watch {
 
     fn tick(&mut self) {
         let now = host::now();
-        let period = u64::try_from(self.patience.period().as_nanos()).unwrap_or(u64::MAX);
-        let next = now.saturating_add(period);
+        let period = self.patience.period();
         // Ticks come more often where another errand wants them; a clock may be set back.
-        if now < self.next && self.next <= next {
+        if self.next.is_ahead_of(now, period) {
             return;
         }
         // What a timer is early by, which is less than its unit.
-        self.next = next.saturating_sub(TIMER_UNIT_NANOSECONDS);
+        self.next = now.after(period.saturating_sub(TIMER_UNIT));
         let over = self.patience.tick();
         for (context, event, api) in over {
             let refusal = match event {
@@ -545,7 +545,7 @@ impl Surroundings for Host {
         details.is_some_and(|it| it.starts_with(b"downstream") || it.starts_with(b"http"))
     }
 
-    fn now(&self) -> u64 {
+    fn now(&self) -> Moment {
         host::now()
     }
 
@@ -594,7 +594,7 @@ impl Shared for Host {
 }
 
 /// Envoy counts time in milliseconds.
-const TIMER_UNIT_NANOSECONDS: u64 = 1_000_000;
+const TIMER_UNIT: Duration = Duration::from_millis(1);
 
 /// The name of what an attempt keeps for the next one, in Envoy's filter state.
 const KEPT: &str = "llm-proxy.original";

@@ -70,6 +70,7 @@ pub mod form;
 pub mod headers;
 pub mod host;
 pub mod json;
+pub mod moment;
 pub mod name;
 pub mod pairs;
 pub mod patience;

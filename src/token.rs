@@ -37,6 +37,7 @@ pub use self::answer::Answer;
 use self::record::{Fresh, Record};
 pub use self::service_account::{ServiceAccount, Signer};
 use crate::endpoint::Endpoint;
+use crate::moment::Moment;
 use crate::secret::Secret;
 use crate::shared::{Expected, Shared};
 
@@ -125,7 +126,7 @@ impl Source {
     /// # Errors
     ///
     /// Why there is none: lower case, no final period, without secrets.
-    pub fn current(&self, shared: &dyn Shared, now: u64) -> Result<Secret, String> {
+    pub fn current(&self, shared: &dyn Shared, now: Moment) -> Result<Secret, String> {
         let record = Record::read(shared, &self.key).0;
         if let Some(fresh) = record.token.filter(|token| token.is_alive(now)) {
             return Ok(fresh.token);
@@ -141,10 +142,10 @@ impl Source {
 /// Whether a backend whose requests need a token has one.
 ///
 /// This is for who chooses among backends; it can be asked without the backend's credential.
-pub fn has_token(shared: &dyn Shared, backend: &str, now: u64) -> bool {
+pub fn has_token(shared: &dyn Shared, backend: &str, now: Moment) -> bool {
     let ends = shared.get(&ends_key(backend));
     let ends = ends.and_then(|(ends, _)| Some(u64::from_le_bytes(*ends.first_chunk()?)));
-    ends.is_some_and(|ends| is_ahead(ends, now, MAX_LIFE))
+    ends.is_some_and(|ends| Moment::from_nanos(ends).is_ahead_of(now, MAX_LIFE))
 }
 
 /// Where it is shared until when a backend has a token.
@@ -159,7 +160,7 @@ pub struct Keeper {
     /// How long the next tick may take.
     period: Duration,
     /// What [`has_token`] has been told.
-    told: Option<u64>,
+    told: Option<Moment>,
 }
 
 impl Keeper {
@@ -184,7 +185,7 @@ impl Keeper {
     /// Where it is time, but there is no call: the key cannot sign.
     pub fn tick(
         &mut self,
-        now: u64,
+        now: Moment,
         shared: &dyn Shared,
         signer: &dyn Signer,
     ) -> Result<Option<Call>, Outcome> {
@@ -192,18 +193,20 @@ impl Keeper {
         self.tell(&record, shared);
         self.period = match &record.token {
             Some(token) if token.is_alive(now) => {
-                let left = Duration::from_nanos(token.renews.saturating_sub(now));
-                left.clamp(SHORT_PERIOD, LONG_PERIOD)
+                token.renews.since(now).clamp(SHORT_PERIOD, LONG_PERIOD)
             }
             _ => SHORT_PERIOD,
         };
         let is_fresh = record.token.as_ref();
         let is_fresh = is_fresh.is_some_and(|it| it.is_alive(now) && now < it.renews);
-        if is_fresh || is_ahead(record.next, now, MAX_PAUSE) || is_ahead(record.claim, now, CLAIM) {
+        if is_fresh
+            || record.next.is_ahead_of(now, MAX_PAUSE)
+            || record.claim.is_ahead_of(now, CLAIM)
+        {
             return Ok(None);
         }
         let claimed = Record {
-            claim: later(now, CLAIM),
+            claim: now.after(CLAIM),
             ..record
         };
         let expected = version.map_or(Expected::Absent, Expected::Version);
@@ -218,7 +221,7 @@ impl Keeper {
     }
 
     /// The call has ended.
-    pub fn ended(&mut self, answer: &Answer<'_>, now: u64, shared: &dyn Shared) -> Outcome {
+    pub fn ended(&mut self, answer: &Answer<'_>, now: Moment, shared: &dyn Shared) -> Outcome {
         let host = &self.source.endpoint.authority;
         let (token, lasts) = match answer.read() {
             Ok(fresh) => fresh,
@@ -232,10 +235,10 @@ impl Keeper {
         let record = Record {
             token: Some(Fresh {
                 token,
-                ends: later(now, lives),
-                renews: later(now, renews),
+                ends: now.after(lives),
+                renews: now.after(renews),
             }),
-            next: later(now, MIN_PAUSE),
+            next: now.after(MIN_PAUSE),
             ..Record::default()
         };
         shared.set(&self.source.key, &record.encode(), Expected::Anything);
@@ -245,16 +248,16 @@ impl Keeper {
     }
 
     /// Notes a failure, unless another worker has had success meanwhile.
-    fn failed(&mut self, reason: String, now: u64, shared: &dyn Shared) -> Outcome {
+    fn failed(&mut self, reason: String, now: Moment, shared: &dyn Shared) -> Outcome {
         let mut pause = MIN_PAUSE;
         for _ in 0..MAX_RACES {
             let (record, version) = Record::read(shared, &self.source.key);
             let doubled = MIN_PAUSE.saturating_mul(1 << record.failures.min(10));
             pause = doubled.min(MAX_PAUSE).mul_f64(1.0 - 0.2 * spread(now));
             let noted = Record {
-                claim: 0,
+                claim: Moment::NEVER,
                 failures: record.failures.saturating_add(1),
-                next: later(now, pause),
+                next: now.after(pause),
                 reason: reason.clone(),
                 ..record
             };
@@ -268,18 +271,21 @@ impl Keeper {
 
     /// Tells [`has_token`], where it does not know.
     fn tell(&mut self, record: &Record, shared: &dyn Shared) {
-        let ends = record.token.as_ref().map_or(0, |token| token.ends);
+        let ends = record
+            .token
+            .as_ref()
+            .map_or(Moment::NEVER, |token| token.ends);
         if self.told != Some(ends) {
             self.told = Some(ends);
             let key = ends_key(&self.source.backend);
-            shared.set(&key, &ends.to_le_bytes(), Expected::Anything);
+            shared.set(&key, &ends.as_nanos().to_le_bytes(), Expected::Anything);
         }
     }
 }
 
 impl Source {
     /// The call that gets a token.
-    fn call(&self, now: u64, signer: &dyn Signer) -> Result<Call, String> {
+    fn call(&self, now: Moment, signer: &dyn Signer) -> Result<Call, String> {
         let mut headers = vec![
             (":path", self.endpoint.base_path.clone()),
             (":authority", self.endpoint.authority.to_string()),
@@ -312,25 +318,15 @@ impl Source {
 
 impl Fresh {
     /// Whether requests can go out with it.
-    fn is_alive(&self, now: u64) -> bool {
-        is_ahead(self.ends, now, MAX_LIFE)
+    fn is_alive(&self, now: Moment) -> bool {
+        self.ends.is_ahead_of(now, MAX_LIFE)
     }
 }
 
-/// Whether a moment is still to come. One that is further ahead than it can be was written before
-/// somebody set the clock back.
-fn is_ahead(moment: u64, now: u64, at_most: Duration) -> bool {
-    now < moment && moment <= later(now, at_most)
-}
-
-fn later(now: u64, by: Duration) -> u64 {
-    now.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX))
-}
-
 /// A number from 0 to 1 that differs from one moment to the next.
-fn spread(now: u64) -> f64 {
+fn spread(now: Moment) -> f64 {
     // The lowest digits of a clock in microseconds or nanoseconds.
-    f64::from(u32::try_from(now / 1_000 % 1_000).unwrap_or_default()) / 1_000.0
+    f64::from(u32::try_from(now.as_nanos() / 1_000 % 1_000).unwrap_or_default()) / 1_000.0
 }
 
 const USER_AGENT: &str = concat!("llm-proxy/", env!("CARGO_PKG_VERSION"));

@@ -18,6 +18,7 @@ mod header_map;
 mod host;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use llm_proxy::config::Gateway;
 use llm_proxy::exchange::{BodyChange, Exchange, Next, Step};
@@ -30,7 +31,7 @@ use serde_json::Value;
 use self::header_map::Pairs;
 use self::host::Host;
 
-const SECOND: u64 = 1_000_000_000;
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A request whose headers are one map for all attempts, as in Envoy.
 struct Request {

@@ -11,6 +11,7 @@ use crate::firewall;
 use crate::gateway::{Gateway, Placement};
 use crate::headers::{HeaderEdit, Headers, Text};
 use crate::model::Renaming;
+use crate::moment::Moment;
 use crate::operation::Operation;
 use crate::pool::health::{self, Outcome, Record};
 use crate::pool::{Order, Pool};
@@ -44,21 +45,21 @@ pub struct Series {
     pub order: Rc<Order>,
     /// The number of attempts, counted from 1.
     pub attempts: u64,
-    /// When this one began. Unit: nanoseconds since 1970.
-    pub began: u64,
+    /// When this one began.
+    pub began: Moment,
     /// When the member had the whole request, once it has: what the client takes to send it is not
-    /// the member's time. Unit as above.
-    pub asked_at: Option<u64>,
+    /// the member's time.
+    pub asked_at: Option<Moment>,
     /// Whether it has been told how the member does.
     pub is_told: bool,
 }
 
 impl Series {
     /// Tells how the member does, unless that was told.
-    pub fn tell(&mut self, of: impl FnOnce(u64) -> Outcome, surroundings: &dyn Surroundings) {
+    pub fn tell(&mut self, of: impl FnOnce(Duration) -> Outcome, surroundings: &dyn Surroundings) {
         if !std::mem::replace(&mut self.is_told, true) {
             let now = surroundings.now();
-            let outcome = of(now.saturating_sub(self.asked_at.unwrap_or(self.began)));
+            let outcome = of(now.since(self.asked_at.unwrap_or(self.began)));
             health::report(
                 &self.pool,
                 self.place,

@@ -8,6 +8,7 @@ use crate::contract::ADAPTED_HEADER;
 use crate::failure::{Failure, plain_message};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers};
+use crate::moment::Moment;
 use crate::refusal::{JSON, LocalReply, NO_ROOM, Refusal};
 use crate::relay::Relay;
 
@@ -186,12 +187,12 @@ impl Reply {
         step
     }
 
-    /// The headers of a reply in another dialect have arrived. `now`: nanoseconds since 1970.
+    /// The headers of a reply in another dialect have arrived.
     pub fn chat_headers(
         &mut self,
         context: ReplyContext,
         head: &Head<'_>,
-        now: u64,
+        now: Moment,
         share: &dyn Fn() -> Share,
     ) -> Step {
         let (headers, status, ends) = (head.headers, head.status, head.ends);
@@ -211,8 +212,8 @@ impl Reply {
             return step;
         }
         let stamp = Stamp {
-            created: now / NANOSECONDS,
-            nonce: now,
+            created: now.as_secs(),
+            nonce: now.as_nanos(),
             calls: context.calls(),
         };
         if is_encoded(headers) || ends {
@@ -561,7 +562,6 @@ fn is_encoded(headers: &Headers<'_>) -> bool {
 }
 
 const FIRST_ERROR: u16 = 400;
-const NANOSECONDS: u64 = 1_000_000_000;
 
 /// What a chunk with a word takes. Unit: bytes.
 const MAX_USUAL_CHUNK: usize = 256;

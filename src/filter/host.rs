@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use proxy_wasm::{allocator, hostcalls};
 
+use crate::moment::Moment;
 use crate::pairs;
 use crate::protobuf;
 use crate::refusal::LocalReply;
@@ -292,12 +293,12 @@ pub fn reply(reply: &LocalReply) {
     };
 }
 
-/// The time. Unit: nanoseconds since 1970.
-pub fn now() -> u64 {
+/// The time.
+pub fn now() -> Moment {
     let mut time = 0;
     // SAFETY: the pointer lives for the call.
     unsafe { proxy_get_current_time_nanoseconds(&mut time) };
-    time
+    Moment::from_nanos(time)
 }
 
 /// What all plugins with this `vm_id` share, on every worker: a value and its version.

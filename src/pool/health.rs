@@ -16,42 +16,43 @@ use std::time::Duration;
 
 use super::{Members, Order, Pool, Strategy, Turns};
 use crate::headers::Headers;
+use crate::moment::{Moment, nanos};
 use crate::pairs;
 use crate::shared::{Expected, Shared};
 use crate::token;
 
 /// The health of one member.
 ///
-/// Unit: nanoseconds; moments since 1970. 0 is "never" or "not known".
+/// Moments may be [`Moment::NEVER`]; no time is "not known".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Health {
     /// The end of the pause that its `retry-after` has named.
-    pub pauses_until: u64,
+    pub pauses_until: Moment,
     /// The end of its rest, or of the time that its probe has.
-    pub rests_until: u64,
+    pub rests_until: Moment,
     /// The number of its failures since its last success; during a rest only the probe's counts.
     pub failures: u64,
     /// How long its last failure took.
-    pub failed_after: u64,
-    /// 1 while a probe is under way.
-    pub probing: u64,
+    pub failed_after: Duration,
+    /// Whether a probe is under way.
+    pub probing: bool,
     /// The average time to the first byte of its replies.
-    pub average: u64,
+    pub average: Duration,
     /// When the average last changed.
-    pub measured_at: u64,
+    pub measured_at: Moment,
     /// When a request was last sent to it to measure it.
-    pub probed_at: u64,
+    pub probed_at: Moment,
 }
 
 /// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It replied after this time.
-    Answered(u64),
+    Answered(Duration),
     /// It replied with an error that is the request's, and no failure of the member.
     Rejected,
     /// It failed after this time, and named a pause of this length.
-    Failed(u64, Option<Duration>),
+    Failed(Duration, Option<Duration>),
     /// The client left before a reply came.
     Abandoned,
 }
@@ -64,27 +65,27 @@ impl Health {
         });
         let mut next = || numbers.next();
         Some(Self {
-            pauses_until: next()?,
-            rests_until: next()?,
+            pauses_until: Moment::from_nanos(next()?),
+            rests_until: Moment::from_nanos(next()?),
             failures: next()?,
-            failed_after: next()?,
-            probing: next()?,
-            average: next()?,
-            measured_at: next()?,
-            probed_at: next()?,
+            failed_after: Duration::from_nanos(next()?),
+            probing: next()? == 1,
+            average: Duration::from_nanos(next()?),
+            measured_at: Moment::from_nanos(next()?),
+            probed_at: Moment::from_nanos(next()?),
         })
     }
 
     fn encode(&self) -> Vec<u8> {
         let numbers = [
-            self.pauses_until,
-            self.rests_until,
+            self.pauses_until.as_nanos(),
+            self.rests_until.as_nanos(),
             self.failures,
-            self.failed_after,
-            self.probing,
-            self.average,
-            self.measured_at,
-            self.probed_at,
+            nanos(self.failed_after),
+            u64::from(self.probing),
+            nanos(self.average),
+            self.measured_at.as_nanos(),
+            self.probed_at.as_nanos(),
         ];
         numbers.into_iter().flat_map(u64::to_le_bytes).collect()
     }
@@ -96,30 +97,32 @@ impl Health {
 
     /// Whether it rests, and another attempt would probably take long again.
     fn is_slow(&self) -> bool {
-        self.is_resting() && self.failed_after >= nanos(SLOW_FAILURE)
+        self.is_resting() && self.failed_after >= SLOW_FAILURE
     }
 
     /// Whether it rests, and a probe may be sent.
-    fn is_due(&self, pool: &Pool, now: u64) -> bool {
-        let rest = self.rests_until.saturating_sub(now);
-        // A longer one was written before the clock was set back.
-        self.is_resting() && (rest == 0 || rest > nanos(LAST_REST.max(pool.timeout)))
+    fn is_due(&self, pool: &Pool, now: Moment) -> bool {
+        self.is_resting()
+            && !self
+                .rests_until
+                .is_ahead_of(now, LAST_REST.max(pool.timeout))
     }
 
     /// The length of its rest.
-    fn rest(&self) -> u64 {
-        let doublings = self.failures.saturating_sub(PATIENCE).min(DOUBLINGS);
-        nanos(FIRST_REST) << doublings
+    fn rest(&self) -> Duration {
+        let doublings = self.failures.saturating_sub(PATIENCE);
+        let doublings = u32::try_from(doublings).map_or(DOUBLINGS, |it| it.min(DOUBLINGS));
+        FIRST_REST * 2_u32.saturating_pow(doublings)
     }
 
     fn recover(&mut self) {
         self.failures = 0;
-        self.rests_until = 0;
-        self.probing = 0;
+        self.rests_until = Moment::NEVER;
+        self.probing = false;
     }
 
     /// Its health after an attempt.
-    fn after(mut self, outcome: Outcome, pool: &Pool, now: u64) -> Self {
+    fn after(mut self, outcome: Outcome, pool: &Pool, now: Moment) -> Self {
         let took = match outcome {
             Outcome::Answered(took) => {
                 self.recover();
@@ -130,26 +133,26 @@ impl Health {
                 return self;
             }
             Outcome::Abandoned => {
-                if self.probing == 1 {
-                    self.probing = 0;
+                if self.probing {
+                    self.probing = false;
                     self.rests_until = now;
                 }
                 return self;
             }
             Outcome::Failed(took, pause) => {
                 if let Some(pause) = pause {
-                    self.pauses_until = self.pauses_until.max(now + nanos(pause.min(MAX_PAUSE)));
+                    self.pauses_until = self.pauses_until.max(now.after(pause.min(MAX_PAUSE)));
                 }
                 // Requests that were under way when the rest began do not make it longer.
-                if !self.is_resting() || self.probing == 1 || self.is_due(pool, now) {
+                if !self.is_resting() || self.probing || self.is_due(pool, now) {
                     self.failures = self.failures.saturating_add(1);
                     self.failed_after = took;
-                    self.probing = 0;
+                    self.probing = false;
                     if self.is_resting() {
-                        self.rests_until = now + self.rest();
+                        self.rests_until = now.after(self.rest());
                     }
                 }
-                took.max(nanos(PENALTY))
+                took.max(PENALTY)
             }
         };
         if pool.strategy == Strategy::Latency {
@@ -161,14 +164,16 @@ impl Health {
 
     /// The average with one time more: it counts a quarter, and more the longer ago the last one
     /// was.
-    fn averaged(&self, took: u64, now: u64) -> u64 {
-        if self.average == 0 {
-            return took.max(1);
+    fn averaged(&self, took: Duration, now: Moment) -> Duration {
+        if self.average.is_zero() {
+            return took.max(SHORTEST_AVERAGE);
         }
-        let age = now.saturating_sub(self.measured_at) as f64;
-        let past = 0.75 * (-age / nanos(HALF_LIFE) as f64).exp2();
-        let average = self.average as f64 * past + took as f64 * (1.0 - past);
-        (average as u64).max(1)
+        let age = now.since(self.measured_at).as_secs_f64();
+        let past = 0.75 * (-age / HALF_LIFE.as_secs_f64()).exp2();
+        let average = self.average.as_secs_f64() * past + took.as_secs_f64() * (1.0 - past);
+        Duration::try_from_secs_f64(average)
+            .unwrap_or(Duration::MAX)
+            .max(SHORTEST_AVERAGE)
     }
 }
 
@@ -241,18 +246,17 @@ impl Record {
     /// # Errors
     ///
     /// If all of them pause: the time until the first pause is over.
-    pub fn available(&self, usable: Members, now: u64) -> Result<Members, Duration> {
+    pub fn available(&self, usable: Members, now: Moment) -> Result<Members, Duration> {
         let available = self.members_where(usable, |health| pause(health, now).is_none());
         if available.is_empty() {
-            let rest = |place| self.of(place).pauses_until.saturating_sub(now);
-            let shortest = usable.iter().map(rest).min().unwrap_or(0);
-            return Err(Duration::from_nanos(shortest));
+            let rest = |place| self.of(place).pauses_until.since(now);
+            return Err(usable.iter().map(rest).min().unwrap_or_default());
         }
         Ok(available)
     }
 
     /// The rest of a member's pause.
-    pub fn pause_of(&self, place: usize, now: u64) -> Option<Duration> {
+    pub fn pause_of(&self, place: usize, now: Moment) -> Option<Duration> {
         pause(&self.of(place), now)
     }
 
@@ -267,7 +271,7 @@ impl Record {
         available: Members,
         turns: &Turns,
         shared: &dyn Shared,
-        now: u64,
+        now: Moment,
     ) -> Option<Selection> {
         let well = self.members_where(available, |health| !health.is_resting());
         let not_slow = self.members_where(available, |health| !health.is_slow());
@@ -301,7 +305,7 @@ impl Record {
         due: Members,
         candidates: Members,
         shared: &dyn Shared,
-        now: u64,
+        now: Moment,
     ) -> Option<usize> {
         let is_needed = |place: &usize| {
             // A member behind the candidates is not needed as long as one of those is well.
@@ -314,8 +318,8 @@ impl Record {
             .filter(is_needed)
             .min_by_key(|place| (pool.priority(*place), self.of(*place).rests_until))?;
         let health = self.members.get_mut(place)?;
-        health.probing = 1;
-        health.rests_until = now + health.rest().max(nanos(pool.timeout));
+        health.probing = true;
+        health.rests_until = now.after(health.rest().max(pool.timeout));
         self.write(pool, shared).then_some(place)
     }
 
@@ -326,22 +330,22 @@ impl Record {
         among: Members,
         turns: &Turns,
         shared: &dyn Shared,
-        now: u64,
+        now: Moment,
     ) -> Option<usize> {
         let average = |place: &usize| self.of(*place).average;
-        let known = among.iter().filter(|place| average(place) > 0);
+        let known = among.iter().filter(|place| !average(place).is_zero());
         let best = known.min_by_key(average);
         let long_ago = |place: usize| {
             let health = self.of(place);
             let last = health.measured_at.max(health.probed_at);
-            now.saturating_sub(last) >= nanos(PROBE_INTERVAL)
+            now.since(last) >= PROBE_INTERVAL
         };
         let mut stale = among
             .iter()
             .filter(|place| Some(*place) != best && long_ago(*place));
         let may_probe = turns.may_probe(pool);
         // A member that was never measured gets one request, whatever the traffic.
-        let probed = stale.find(|place| may_probe || average(place) == 0);
+        let probed = stale.find(|place| may_probe || average(place).is_zero());
         if let Some(place) = probed {
             if let Some(health) = self.members.get_mut(place) {
                 health.probed_at = now;
@@ -356,7 +360,7 @@ impl Record {
     }
 
     /// Enters the outcome of an attempt. Returns whether that changes anything.
-    fn enter(&mut self, pool: &Pool, place: usize, outcome: Outcome, now: u64) -> bool {
+    fn enter(&mut self, pool: &Pool, place: usize, outcome: Outcome, now: Moment) -> bool {
         let Some(health) = self.members.get_mut(place) else {
             return false;
         };
@@ -369,7 +373,7 @@ impl Record {
             // All have failed at once, so the reason may have been this side, and is gone for all.
             for health in self.members.iter_mut().filter(|it| it.is_resting()) {
                 health.rests_until = now;
-                health.probing = 0;
+                health.probing = false;
             }
         }
         before != after
@@ -377,7 +381,7 @@ impl Record {
 }
 
 /// Reports the outcome of an attempt at a member.
-pub fn report(pool: &Pool, place: usize, outcome: Outcome, shared: &dyn Shared, now: u64) {
+pub fn report(pool: &Pool, place: usize, outcome: Outcome, shared: &dyn Shared, now: Moment) {
     for _ in 0..MAX_TRIES {
         let mut record = Record::read(pool, shared);
         if !record.enter(pool, place, outcome, now) || record.write(pool, shared) {
@@ -389,15 +393,32 @@ pub fn report(pool: &Pool, place: usize, outcome: Outcome, shared: &dyn Shared, 
 /// Reports that Envoy has passed over the first member of an order: its name does not resolve.
 ///
 /// Envoy makes no attempt at such a member, so no other outcome is reported.
-pub fn report_unresolved(pool: &Pool, order: &Order, place: usize, shared: &dyn Shared, now: u64) {
+pub fn report_unresolved(
+    pool: &Pool,
+    order: &Order,
+    place: usize,
+    shared: &dyn Shared,
+    now: Moment,
+) {
     if let Some(first) = order.first().filter(|first| *first != place) {
-        report(pool, first, Outcome::Failed(0, None), shared, now);
+        report(
+            pool,
+            first,
+            Outcome::Failed(Duration::ZERO, None),
+            shared,
+            now,
+        );
     }
 }
 
 /// The members of `eligible` that have the credentials they need, such as an access token; all of
 /// them if none has, so that the client gets the reason.
-pub fn with_credentials(pool: &Pool, eligible: Members, shared: &dyn Shared, now: u64) -> Members {
+pub fn with_credentials(
+    pool: &Pool,
+    eligible: Members,
+    shared: &dyn Shared,
+    now: Moment,
+) -> Members {
     let usable = pool.members_where(|member| match &member.backend.auth {
         crate::backend::Auth::Token(..) => {
             token::has_token(shared, member.backend.name.as_str(), now)
@@ -422,19 +443,14 @@ pub fn pause_asked_for(headers: &Headers<'_>) -> Option<Duration> {
 }
 
 /// The rest of a pause.
-fn pause(health: &Health, now: u64) -> Option<Duration> {
-    let rest = health.pauses_until.checked_sub(now)?;
-    // A longer one was written before the clock was set back.
-    let is_one = rest > 0 && rest <= nanos(MAX_PAUSE);
-    is_one.then(|| Duration::from_nanos(rest))
+fn pause(health: &Health, now: Moment) -> Option<Duration> {
+    let until = health.pauses_until;
+    let is_one = until.is_ahead_of(now, MAX_PAUSE);
+    is_one.then(|| until.since(now))
 }
 
 fn key(pool: &Pool) -> String {
     format!("health/{}", pool.name)
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A longer `retry-after` counts as this one.
@@ -447,7 +463,7 @@ pub const PATIENCE: u64 = 3;
 const FIRST_REST: Duration = Duration::from_secs(1);
 
 /// The number of times that a rest is doubled.
-const DOUBLINGS: u64 = 5;
+const DOUBLINGS: u32 = 5;
 
 /// The length of the longest rest.
 const LAST_REST: Duration = Duration::from_secs(1 << DOUBLINGS);
@@ -457,6 +473,9 @@ const SLOW_FAILURE: Duration = Duration::from_millis(500);
 
 /// A failure counts as a reply after this time at least: a member that fails fast is not fast.
 const PENALTY: Duration = Duration::from_secs(5);
+
+/// No average is shorter: no time is "not known".
+const SHORTEST_AVERAGE: Duration = Duration::from_nanos(1);
 
 /// What was measured so long ago counts half.
 const HALF_LIFE: Duration = Duration::from_secs(2);
@@ -475,8 +494,9 @@ mod tests {
     use crate::gateway::Gateway;
     use crate::shared::Memory;
 
-    const MILLISECOND: u64 = 1_000_000;
-    const SECOND: u64 = 1_000 * MILLISECOND;
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    const SECOND: Duration = Duration::from_secs(1);
+    const START: Moment = Moment::NEVER;
 
     fn pool(strategy: &str, count: usize) -> Rc<Pool> {
         let names: Vec<String> = (0..count).map(|number| format!("m{number}")).collect();
@@ -504,7 +524,7 @@ mod tests {
         pool: Rc<Pool>,
         shared: Memory,
         turns: Turns,
-        now: u64,
+        now: Moment,
     }
 
     impl World {
@@ -513,7 +533,7 @@ mod tests {
                 pool: pool(strategy, count),
                 shared: Memory::default(),
                 turns: Turns::default(),
-                now: 1_700_000_000 * SECOND,
+                now: START.after(1_700_000_000 * SECOND),
             }
         }
 
@@ -532,12 +552,16 @@ mod tests {
         }
 
         /// A request, answered after these times.
-        fn ask(&mut self, answers: &[u64]) -> usize {
+        fn ask(&mut self, answers: &[Duration]) -> usize {
             let place = self.first().unwrap();
             let took = answers[place];
             self.report(place, Outcome::Answered(took));
-            self.now += took;
+            self.sleep(took);
             place
+        }
+
+        fn sleep(&mut self, time: Duration) {
+            self.now = self.now.after(time);
         }
 
         fn report(&self, place: usize, outcome: Outcome) {
@@ -547,13 +571,13 @@ mod tests {
 
     #[test]
     fn the_fastest_is_asked_and_another_one_now_and_then() {
-        let times = [50 * MILLISECOND, 20 * MILLISECOND, 90 * MILLISECOND];
+        let times = [50, 20, 90].map(Duration::from_millis);
         let mut world = World::new("latency", 3);
         let mut counts = [0; 3];
         for _ in 0..1_000 {
             counts[world.ask(&times)] += 1;
         }
-        let seconds = (world.now - 1_700_000_000 * SECOND) / SECOND;
+        let seconds = world.now.as_secs() - 1_700_000_000;
         println!("1,000 requests in {seconds} s at 50, 20 and 90 ms: {counts:?}");
         assert!(counts[1] >= 980, "{counts:?}");
         assert!(counts[0] >= 3 && counts[2] >= 3, "{counts:?}");
@@ -561,8 +585,8 @@ mod tests {
 
     #[test]
     fn traffic_moves_when_the_fastest_becomes_slow_and_back_when_it_recovers() {
-        let fast = [20 * MILLISECOND, 50 * MILLISECOND];
-        let slow = [500 * MILLISECOND, 50 * MILLISECOND];
+        let fast = [20, 50].map(Duration::from_millis);
+        let slow = [500, 50].map(Duration::from_millis);
         let mut world = World::new("latency", 2);
         for _ in 0..100 {
             world.ask(&fast);
@@ -580,22 +604,22 @@ mod tests {
         while streak < 20 {
             last = world.ask(&fast);
             streak = if last == 0 { streak + 1 } else { 0 };
-            assert!(world.now - began < 60 * SECOND);
+            assert!(world.now.since(began) < 60 * SECOND);
         }
         assert_eq!(last, 0);
-        let intervals = (world.now - began) as f64 / nanos(PROBE_INTERVAL) as f64;
+        let intervals = world.now.since(began).as_secs_f64() / PROBE_INTERVAL.as_secs_f64();
         println!("it recovers: it has the traffic again after {intervals:.1} probe intervals");
         assert!(intervals <= 3.0, "{intervals}");
     }
 
     #[test]
     fn with_little_traffic_few_requests_go_to_the_slow() {
-        let times = [20 * MILLISECOND, 500 * MILLISECOND];
+        let times = [20, 500].map(Duration::from_millis);
         let mut world = World::new("latency", 2);
         let mut slow = 0;
         for _ in 0..100 {
             slow += world.ask(&times);
-            world.now += 10 * SECOND;
+            world.sleep(10 * SECOND);
         }
         assert!(slow <= 11, "{slow}");
     }
@@ -603,7 +627,7 @@ mod tests {
     #[test]
     fn who_fails_fast_is_not_fast() {
         let mut world = World::new("latency", 2);
-        let times = [30 * MILLISECOND, 60 * MILLISECOND];
+        let times = [30, 60].map(Duration::from_millis);
         for _ in 0..10 {
             world.ask(&times);
         }
@@ -615,15 +639,21 @@ mod tests {
     #[test]
     fn a_pause_is_kept_to_by_everybody() {
         let mut world = World::new("weighted", 2);
-        world.report(0, Outcome::Failed(1, Some(Duration::from_secs(7))));
+        world.report(
+            0,
+            Outcome::Failed(Duration::from_nanos(1), Some(Duration::from_secs(7))),
+        );
         for _ in 0..10 {
             assert_eq!(world.first(), Ok(1));
         }
-        world.report(1, Outcome::Failed(1, Some(Duration::from_secs(3))));
+        world.report(
+            1,
+            Outcome::Failed(Duration::from_nanos(1), Some(Duration::from_secs(3))),
+        );
         assert_eq!(world.first(), Err(Duration::from_secs(3)));
-        world.now += 3 * SECOND;
+        world.sleep(3 * SECOND);
         assert_eq!(world.first(), Ok(1));
-        world.now += 4 * SECOND;
+        world.sleep(4 * SECOND);
         let firsts: Vec<_> = (0..4).map(|_| world.first().unwrap()).collect();
         assert!(firsts.contains(&0) && firsts.contains(&1), "{firsts:?}");
     }
@@ -635,26 +665,26 @@ mod tests {
             |world: &World| -> Vec<usize> { (0..10).map(|_| world.first().unwrap()).collect() };
         for _ in 0..3 {
             assert!(firsts(&world).contains(&0));
-            world.report(0, Outcome::Failed(1, None));
+            world.report(0, Outcome::Failed(Duration::from_nanos(1), None));
         }
         assert!(!firsts(&world).contains(&0));
-        world.now += SECOND;
+        world.sleep(SECOND);
         assert!(firsts(&world).contains(&0));
-        world.report(0, Outcome::Failed(1, None));
-        world.now += SECOND;
+        world.report(0, Outcome::Failed(Duration::from_nanos(1), None));
+        world.sleep(SECOND);
         assert!(!firsts(&world).contains(&0));
-        world.now += SECOND;
-        world.report(0, Outcome::Answered(1));
+        world.sleep(SECOND);
+        world.report(0, Outcome::Answered(Duration::from_nanos(1)));
         assert!(firsts(&world).contains(&0));
         // Where all rest, somebody is asked all the same.
         for place in [0, 1, 0, 1, 0, 1] {
-            world.report(place, Outcome::Failed(1, None));
+            world.report(place, Outcome::Failed(Duration::from_nanos(1), None));
         }
         assert!(world.first().is_ok());
     }
 
     /// A member that has failed as often as makes it rest.
-    fn fail(world: &World, place: usize, took: u64) {
+    fn fail(world: &World, place: usize, took: Duration) {
         for _ in 0..PATIENCE {
             world.report(place, Outcome::Failed(took, None));
         }
@@ -668,17 +698,17 @@ mod tests {
             for _ in 0..10 {
                 assert_ne!(world.first(), Ok(0), "{rest}");
             }
-            world.now += rest * SECOND;
+            world.sleep(rest * SECOND);
             let firsts: Vec<usize> = (0..100).map(|_| world.first().unwrap()).collect();
             let sent = firsts.iter().filter(|it| **it == 0).count();
             assert_eq!(sent, probes, "{rest}");
-            world.now += SECOND / 2;
+            world.sleep(SECOND / 2);
             world.report(0, Outcome::Failed(SECOND / 2, None));
         }
-        world.now += 32 * SECOND;
+        world.sleep(32 * SECOND);
         assert_eq!(world.first(), Ok(0));
         assert_ne!(world.first(), Ok(0));
-        world.report(0, Outcome::Answered(1));
+        world.report(0, Outcome::Answered(Duration::from_nanos(1)));
         let firsts: Vec<usize> = (0..3).map(|_| world.first().unwrap()).collect();
         assert!(firsts.contains(&0), "{firsts:?}");
     }
@@ -687,7 +717,7 @@ mod tests {
     fn a_probe_whose_client_leaves_makes_room_for_another() {
         let mut world = World::new("weighted", 2);
         fail(&world, 0, SECOND);
-        world.now += SECOND;
+        world.sleep(SECOND);
         assert_eq!(world.first(), Ok(0));
         assert_eq!(world.first(), Ok(1));
         world.report(0, Outcome::Abandoned);
@@ -706,10 +736,10 @@ mod tests {
     fn failures_of_one_moment_make_one_rest() {
         let mut world = World::new("weighted", 2);
         for _ in 0..100 {
-            world.report(0, Outcome::Failed(1, None));
+            world.report(0, Outcome::Failed(Duration::from_nanos(1), None));
         }
         assert_eq!(world.first(), Ok(1));
-        world.now += SECOND;
+        world.sleep(SECOND);
         assert_eq!(world.first(), Ok(0));
     }
 
@@ -733,7 +763,7 @@ mod tests {
         fail(&slow, 0, SECOND);
         fail(&slow, 1, SECOND);
         assert_eq!(slow.select().unwrap().useful, Members::all(2));
-        world.now += SECOND;
+        world.sleep(SECOND);
         assert_eq!(world.first(), Ok(0));
     }
 
@@ -741,12 +771,12 @@ mod tests {
     fn after_a_failure_of_all_members_the_first_success_lets_all_be_probed() {
         let mut world = World::new("weighted", 3);
         for _ in 0..10 {
-            world.now += 60 * SECOND;
+            world.sleep(60 * SECOND);
             for place in [0, 1, 2] {
                 fail(&world, place, SECOND);
             }
         }
-        world.report(1, Outcome::Answered(1));
+        world.report(1, Outcome::Answered(Duration::from_nanos(1)));
         let firsts: Vec<usize> = (0..3).map(|_| world.first().unwrap()).collect();
         assert_eq!(firsts, [0, 2, 1]);
     }
@@ -763,7 +793,7 @@ mod tests {
             ..World::new("weighted", 2)
         };
         fail(&world, 1, SECOND);
-        world.now += 60 * SECOND;
+        world.sleep(60 * SECOND);
         assert_eq!(world.first(), Ok(0));
         fail(&world, 0, SECOND / 1_000);
         assert_eq!(world.first(), Ok(1));

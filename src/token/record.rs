@@ -1,20 +1,21 @@
 //! What the workers share of one credential: its token, and how far the next one is.
 
+use crate::moment::Moment;
 use crate::pairs;
 use crate::secret::Secret;
 use crate::shared::{Shared, Version};
 
 /// All that is shared, as one value: it changes as a whole, or not.
 ///
-/// Unit of moments: nanoseconds since 1970; 0: never.
+/// Moments may be [`Moment::NEVER`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The token, as long as there was one.
     pub token: Option<Fresh>,
     /// Until then one worker fetches, and the others leave it to that one.
-    pub claim: u64,
+    pub claim: Moment,
     /// Not before then anybody tries again.
-    pub next: u64,
+    pub next: Moment,
     /// How many attempts have failed since the last that did not.
     pub failures: u32,
     /// Why the last one failed; empty: it did not.
@@ -27,9 +28,9 @@ pub struct Fresh {
     /// Itself.
     pub token: Secret,
     /// Requests go out with it until then.
-    pub ends: u64,
+    pub ends: Moment,
     /// From then on it is time to fetch another. `renews <= ends`
-    pub renews: u64,
+    pub renews: Moment,
 }
 
 impl Record {
@@ -45,16 +46,16 @@ impl Record {
     pub fn encode(&self) -> Vec<u8> {
         let none = Fresh {
             token: Secret::new(""),
-            ends: 0,
-            renews: 0,
+            ends: Moment::NEVER,
+            renews: Moment::NEVER,
         };
         let token = self.token.as_ref().unwrap_or(&none);
         pairs::encode(&[
             ("token", &token.token.expose()),
-            ("ends", &token.ends.to_string()),
-            ("renews", &token.renews.to_string()),
-            ("claim", &self.claim.to_string()),
-            ("next", &self.next.to_string()),
+            ("ends", &token.ends.as_nanos().to_string()),
+            ("renews", &token.renews.as_nanos().to_string()),
+            ("claim", &self.claim.as_nanos().to_string()),
+            ("next", &self.next.as_nanos().to_string()),
             ("failures", &self.failures.to_string()),
             ("reason", &self.reason),
         ])
@@ -67,7 +68,7 @@ impl Record {
             let (_, value) = pairs.iter().find(|(key, _)| *key == name.as_bytes())?;
             std::str::from_utf8(value).ok()
         };
-        let moment = |name: &str| text(name)?.parse().ok();
+        let moment = |name: &str| text(name)?.parse().ok().map(Moment::from_nanos);
         let token = text("token").filter(|token| !token.is_empty());
         Some(Self {
             token: match token {
@@ -94,14 +95,14 @@ mod tests {
     fn what_is_shared_comes_back() {
         let token = Fresh {
             token: Secret::new("ya29.x"),
-            ends: 5,
-            renews: 4,
+            ends: Moment::from_nanos(5),
+            renews: Moment::from_nanos(4),
         };
         for token in [None, Some(token)] {
             let record = Record {
                 token,
-                claim: 1,
-                next: 2,
+                claim: Moment::from_nanos(1),
+                next: Moment::from_nanos(2),
                 failures: 3,
                 reason: "no".to_owned(),
             };

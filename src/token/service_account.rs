@@ -8,6 +8,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use crate::base64;
+use crate::moment::Moment;
 use crate::secret::Secret;
 
 /// Signs natively: there is no cryptography here.
@@ -96,14 +97,13 @@ impl ServiceAccount {
         ]
     }
 
-    /// The form that buys a token, with a signed promise that lasts an hour. `now`: nanoseconds
-    /// since 1970.
+    /// The form that buys a token, with a signed promise that lasts an hour.
     ///
     /// # Errors
     ///
     /// When the key cannot sign.
-    pub(super) fn form(&self, now: u64, signer: &dyn Signer) -> Result<String, String> {
-        let now = now / 1_000_000_000;
+    pub(super) fn form(&self, now: Moment, signer: &dyn Signer) -> Result<String, String> {
+        let now = now.as_secs();
         let mut header = json!({"alg": "RS256", "typ": "JWT"});
         if let (Some(id), Value::Object(header)) = (&self.key_id, &mut header) {
             header.insert("kid".to_owned(), id.as_str().into());

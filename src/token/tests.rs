@@ -34,7 +34,7 @@ fn source(credential: Credential) -> Rc<Source> {
 
 /// Workers of one process.
 struct World {
-    now: Cell<u64>,
+    now: Cell<Moment>,
     shared: Memory,
     signer: Sign,
     source: Rc<Source>,
@@ -46,7 +46,7 @@ impl World {
         let source = source(credential);
         let keeper = || Keeper::new(Rc::clone(&source));
         Self {
-            now: Cell::new(1_700_000_000_000_000_000),
+            now: Cell::new(Moment::from_nanos(1_700_000_000_000_000_000)),
             shared: Memory::default(),
             signer: Sign(RefCell::default()),
             workers: RefCell::new(vec![keeper(), keeper(), keeper()]),
@@ -56,7 +56,7 @@ impl World {
 
     fn pass(&self, seconds: f64) {
         self.now
-            .set(later(self.now.get(), Duration::from_secs_f64(seconds)));
+            .set(self.now.get().after(Duration::from_secs_f64(seconds)));
     }
 
     /// Ticks every worker, and gives those that are to call.
@@ -205,7 +205,8 @@ fn a_worker_that_is_gone_leaves_its_claim_to_the_others() {
     world.pass(2.0);
     assert_eq!(world.tick().len(), 1);
     // A clock that is set back does not keep them waiting either.
-    world.now.set(world.now.get() - 3_600_000_000_000);
+    let an_hour_ago = world.now.get().as_nanos() - 3_600_000_000_000;
+    world.now.set(Moment::from_nanos(an_hour_ago));
     assert_eq!(world.tick().len(), 1);
 }
 

@@ -2,9 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use llm_proxy::budget::Budget;
 use llm_proxy::exchange::Surroundings;
+use llm_proxy::moment::Moment;
 use llm_proxy::pool::Turns;
 use llm_proxy::shared::{Expected, Memory, Shared, Version};
 
@@ -27,8 +29,8 @@ pub struct Host {
     pub client_left: bool,
     /// Whether the reply is Envoy's own.
     pub is_without_reply: Cell<bool>,
-    /// The time since the start. Unit: nanoseconds.
-    pub now: Cell<u64>,
+    /// The time since the start.
+    pub now: Cell<Duration>,
     /// What an attempt has kept for the next one. The first stays.
     pub kept: RefCell<Option<Vec<u8>>>,
     /// The last error that an attempt has kept.
@@ -83,8 +85,8 @@ impl Surroundings for Host {
         self.client_left
     }
 
-    fn now(&self) -> u64 {
-        START + self.now.get()
+    fn now(&self) -> Moment {
+        Moment::from_nanos(START).after(self.now.get())
     }
 
     fn kept(&self) -> Option<Vec<u8>> {
