@@ -122,6 +122,14 @@ pub const MESSAGES_VERSION: &str = "anthropic-version";
 /// listener, and the rendered routes remove it after the last filter. See docs/limits.md.
 pub const SCHEME_HEADER: &str = "x-forwarded-proto";
 
+// === Routes ===
+
+/// The names of Envoy's routes for probes. No route of a configuration can have a name with a `/`.
+pub const LIVE_ROUTE: &str = "health/live";
+
+/// As [`LIVE_ROUTE`].
+pub const READY_ROUTE: &str = "health/ready";
+
 // === Statuses ===
 
 /// Whether a backend outside of pools gets another attempt after a reply with this status: the

@@ -31,6 +31,7 @@ mod foreign;
 mod form;
 mod last_error;
 mod original;
+mod ready;
 mod reply;
 
 use std::rc::Rc;
@@ -331,6 +332,10 @@ impl Exchange {
         surroundings: &dyn Surroundings,
     ) -> Step {
         self.api = api_of(headers, None);
+        if self.gateway.plugin.role == Role::Ready {
+            self.phase = Phase::Answered;
+            return Step::reply(ready::reply(&self.gateway, surroundings));
+        }
         match self.follow_envoy(headers, surroundings) {
             Followed::Ours => {}
             Followed::Other => {
@@ -352,7 +357,7 @@ impl Exchange {
                 };
                 self.choose(headers, ends, known, surroundings)
             }
-            Role::Send => self.start(headers, ends, surroundings),
+            Role::Ready | Role::Send => self.start(headers, ends, surroundings),
         };
         if ends {
             self.request_is_whole(surroundings);

@@ -113,7 +113,9 @@ impl RootContext for Root {
         match Gateway::parse_plugin(&text, &host::environment_variable) {
             Ok(gateway) => {
                 let gateway = Rc::new(gateway);
-                self.patience = Some(Rc::new(Patience::new(gateway.shortest_wait())));
+                // Who answers by itself waits for nothing.
+                let waits = gateway.plugin.role != Role::Ready;
+                self.patience = waits.then(|| Rc::new(Patience::new(gateway.shortest_wait())));
                 self.errands = self.errands(&gateway);
                 if gateway.plugin.placement == Placement::Upstream && !gateway.pools.is_empty() {
                     host::declare_variable(KEPT_ERROR);

@@ -16,6 +16,8 @@ pub struct Gateway {
     pub listen: Address,
     /// Where the rendered Envoy's admin interface listens.
     pub admin: Address,
+    /// Where the rendered Envoy answers probes.
+    pub health: Health,
     /// The largest request body, in bytes.
     pub max_request_bytes: u64,
     /// What one VM may hold for all its streams together, in bytes: see [`crate::budget`].
@@ -28,6 +30,25 @@ pub struct Gateway {
     pub routes: Vec<Route>,
     /// What concerns one instance of the module.
     pub plugin: Plugin,
+}
+
+/// The paths at which the rendered Envoy answers probes, before any route. They differ, and are not the
+/// path of a route. `None`: it is off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Envoy is up.
+    pub live: Option<String>,
+    /// The module answers on this worker, and has what it needs.
+    pub ready: Option<String>,
+}
+
+impl Health {
+    /// The paths that are on.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        [&self.live, &self.ready]
+            .into_iter()
+            .filter_map(|path| path.as_deref())
+    }
 }
 
 /// What concerns one instance of the module.
@@ -71,6 +92,8 @@ pub enum Placement {
 pub enum Role {
     /// It chooses where a request goes, and leaves the request as it is.
     Choose,
+    /// It answers every request by itself: whether it has what it needs.
+    Ready,
     /// It makes a request one to its backend.
     #[default]
     Send,

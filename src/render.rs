@@ -240,6 +240,30 @@ impl Source {
         in_order(&plugin)
     }
 
+    /// The configuration of the plugin that answers whether the gateway is ready: with what gets access
+    /// tokens, else with any backend, since a plugin has to have one.
+    pub fn ready_plugin(&self) -> Value {
+        let needs_token = |backend: &Backend| matches!(backend.auth, Auth::Token(..));
+        let alone = self.backends().filter(|it| self.is_asked_alone(it));
+        let mut names: Vec<&str> = alone
+            .filter(|it| needs_token(it))
+            .map(|it| it.name.as_str())
+            .collect();
+        for pool in self.pools() {
+            let members = pool.members().iter().map(|it| &it.backend);
+            if members.clone().all(|it| needs_token(it)) {
+                names.push(pool.name.as_str());
+                names.extend(members.map(|it| it.name.as_str()));
+            }
+        }
+        if names.is_empty() {
+            names.extend(self.backends().next().map(|it| it.name.as_str()));
+        }
+        let mut plugin = self.any_plugin(Placement::Upstream, &names);
+        plugin.role = Some(Role::Ready);
+        in_order(&plugin)
+    }
+
     /// A plugin with these backends and pools, in the order in which they are written, and no routes.
     fn any_plugin(&self, placement: Placement, backends: &[&str]) -> file::Gateway {
         let places = backends.iter().filter_map(|name| self.places.get(*name));
@@ -249,6 +273,7 @@ impl Source {
         file::Gateway {
             listen: None,
             admin: None,
+            health: None,
             max_request_bytes: Some(ByteSize(self.gateway.max_request_bytes)),
             backends: backends.cloned().collect(),
             routes: None,

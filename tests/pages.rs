@@ -207,6 +207,7 @@ fn fields() -> String {
     let mut text = String::new();
     for (heading, pointer) in [
         ("The file", ""),
+        ("`health`", "/definitions/Health"),
         ("`backends[]`", "/definitions/Backend"),
         ("`backends[].backends[]`, of a pool", "/definitions/Member"),
         ("`backends[].config`", "/definitions/BackendConfig"),

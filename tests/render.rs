@@ -60,8 +60,19 @@ fn rendered_beside(path: &Path) -> PathBuf {
     )
 }
 
-/// The bootstrap of a configuration whose variables are all absent.
+/// The bootstrap of a configuration whose variables are all absent, without what all have: probes.
 fn rendered(text: &str) -> Value {
+    let mut gateway: Value = serde_yaml::from_str(text).unwrap();
+    let off = || json!({"live": "off", "ready": "off"});
+    gateway
+        .as_object_mut()
+        .unwrap()
+        .entry("health")
+        .or_insert_with(off);
+    rendered_whole(&gateway.to_string())
+}
+
+fn rendered_whole(text: &str) -> Value {
     bootstrap(
         &Source::parse_without_keys(text, &no_variables).unwrap(),
         &machine(),
@@ -255,6 +266,7 @@ fn only_what_authenticates_is_left_to_the_environment() {
             path: /${TEXT}
             model: ${TEXT}
             defaultModel: ${TEXT}
+        health: {ready: off}
         routes: [{path: /a, backend: a}, {path: /b, backend: b}]
     "#;
     let texts = |name: &str| match name {
@@ -776,4 +788,67 @@ routes:
             "x-llm-proxy-attempts"
         ])
     );
+}
+
+#[test]
+fn probes_are_answered_before_any_route_and_are_in_no_log() {
+    let text = "
+        backends:
+        - {name: v, type: google, config: {projectId: p, location: eu}}
+        - {name: w, type: google, config: {projectId: q, location: eu}}
+        - {name: k, type: openai, config: {apiKey: k}}
+        - {name: p, type: pool, backends: [{name: v}, {name: k}]}
+        - {name: q, type: pool, backends: [{name: v}, {name: w}]}
+        routes:
+        - {path: /p, backend: p}
+        - {path: /q, backend: q}
+        - {backend: k}
+    ";
+    let rendered = rendered_whole(text);
+    let probes: Vec<(&str, &str)> = routes(&rendered)[..2]
+        .iter()
+        .map(|it| {
+            let disabled = it.pointer("/typed_per_filter_config/llm-proxy/disabled");
+            assert_eq!(disabled, Some(&json!(true)));
+            let path = it["match"]["path"].as_str().unwrap();
+            (it["name"].as_str().unwrap(), path)
+        })
+        .collect();
+    assert_eq!(
+        probes,
+        [("health/live", "/healthz"), ("health/ready", "/ready")]
+    );
+    let ready: Value = serde_json::from_str(plugin(cluster(&rendered, "llm-proxy/ready"))).unwrap();
+    assert_eq!(ready["role"], "ready");
+    let names = ready["backends"].as_array().unwrap().iter();
+    let names: Vec<&str> = names.map(|it| it["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        names,
+        ["v", "w", "q"],
+        "the pool that may be without any token"
+    );
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let manager = rendered.pointer(manager).unwrap();
+    for log in manager["access_log"].as_array().unwrap() {
+        let expression = log.pointer("/filter/extension_filter/typed_config/expression");
+        let expected = json!("!(xds.route_name in ['health/live', 'health/ready'])");
+        assert_eq!(expression, Some(&expected));
+    }
+}
+
+#[test]
+fn probes_that_are_off_leave_nothing_behind() {
+    let text = "
+        health: {live: off, ready: off}
+        backends: [{name: a, type: openai, config: {apiKey: k}}]
+    ";
+    let rendered = rendered(text).to_string();
+    for part in [
+        "health/",
+        "llm-proxy/ready",
+        "health_check",
+        "xds.route_name",
+    ] {
+        assert!(!rendered.contains(part), "{part}");
+    }
 }

@@ -75,11 +75,11 @@ class Envoy:
     def url(self, path: str = "") -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
-    def admin(self, target: str) -> str:
+    def admin(self, target: str, method: str = "GET") -> str:
         try:
             # Whoever needs an answer asks again.
             connection = http.client.HTTPConnection(self._admin, timeout=10)
-            connection.request("GET", target)
+            connection.request(method, target)
             return connection.getresponse().read().decode()
         except (OSError, http.client.HTTPException):
             return ""

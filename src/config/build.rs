@@ -2,6 +2,7 @@
 
 mod auth;
 mod backend;
+mod health;
 mod plugin;
 mod pool;
 mod routes;
@@ -71,6 +72,7 @@ pub fn gateway(
         &root.key("listen"),
     );
     let admin = build.listener(file.admin.as_deref(), defaults::ADMIN, &root.key("admin"));
+    let health = build.health(file);
     let backends = build.backends(file);
     let pools = build.pools(file, &backends);
     build.headers_first(file, &backends);
@@ -92,6 +94,7 @@ pub fn gateway(
     Some(Gateway {
         listen: listen?,
         admin: admin?,
+        health,
         max_request_bytes,
         max_held_bytes,
         backends: backends.list,

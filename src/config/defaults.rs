@@ -10,6 +10,12 @@ pub const LISTEN: &str = "127.0.0.1:10000";
 /// `admin`
 pub const ADMIN: &str = "127.0.0.1:9901";
 
+/// `health.live`
+pub const LIVE_PATH: &str = "/healthz";
+
+/// `health.ready`
+pub const READY_PATH: &str = "/ready";
+
 /// `maxRequestBytes`
 pub const MAX_REQUEST_BYTES: u64 = 32 << 20;
 

@@ -9,7 +9,9 @@ use serde_json::Value;
 
 pub use super::read::List;
 use super::read::{FromValue, keys};
-use super::value::{BackendType, ByteSize, Failure, Span, Template, UncheckedOperation, WebSearch};
+use super::value::{
+    BackendType, ByteSize, Failure, ProbePath, Span, Template, UncheckedOperation, WebSearch,
+};
 use crate::gateway::{Placement, Role};
 use crate::pool::Strategy;
 use crate::provider::Passage;
@@ -22,6 +24,8 @@ keys! {
         "listen" => listen: Option<String>,
         /// Where the rendered Envoy's admin interface listens: `host:port`.
         "admin" => admin: Option<String>,
+        /// Where the rendered Envoy answers probes. See docs/observability.md.
+        "health" => health: Option<Health>,
         /// The largest request body, for example `1MiB`. A larger one is answered with 413.
         "maxRequestBytes" => max_request_bytes: Option<ByteSize>,
         /// The memory that one Envoy worker may hold for all its requests and replies together, for
@@ -42,7 +46,8 @@ keys! {
         /// `llm-proxy`. Then the module does not read it, which saves time with each request.
         "routeMetadata" => route_metadata: Option<bool>,
         /// Plugin configuration only: what the plugin does. `send` turns a request into one
-        /// to its backend; `choose`, in the listener, only selects the backend and names it in headers.
+        /// to its backend; `choose`, in the listener, only selects the backend and names it in headers; `ready`,
+        /// upstream, answers whether its backends have the access tokens that they need.
         /// The native command sets it in what it renders.
         "role" => role: Option<Role>,
         /// Plugin configuration only: the backend of this plugin's requests, where neither the route's
@@ -56,6 +61,18 @@ keys! {
         /// come, as `NAMESPACE/NAME`. Its routes have the names of the routes here, where those have no
         /// `envoyRoute`; requests on other routes of the proxy are not changed.
         "virtualService" => virtual_service: Option<String>,
+    }
+}
+
+keys! {
+    /// Where the rendered Envoy answers probes: GET and HEAD of exactly these paths, before any route.
+    #[derive(Default)]
+    pub struct Health {
+        /// 200 as long as Envoy runs: a path, or `off`.
+        "live" => live: Option<ProbePath>,
+        /// 200 where the module answers and has the access tokens that it needs, else 503: a path,
+        /// or `off`.
+        "ready" => ready: Option<ProbePath>,
     }
 }
 

@@ -243,6 +243,7 @@ fn split_backends(schema: &mut Value) {
 /// The defaults, by mapping and key.
 fn defaults() -> Vec<(&'static str, &'static str, Value)> {
     const ROOT: &str = "";
+    const HEALTH: &str = "/definitions/Health";
     const BACKEND: &str = "/definitions/Backend";
     const MEMBER: &str = "/definitions/Member";
     const CONFIG: &str = "/definitions/BackendConfig";
@@ -259,6 +260,8 @@ fn defaults() -> Vec<(&'static str, &'static str, Value)> {
             mebibytes(defaults::MAX_REQUEST_BYTES),
         ),
         (ROOT, "maxHeldBytes", mebibytes(defaults::MAX_HELD_BYTES)),
+        (HEALTH, "live", json!(defaults::LIVE_PATH)),
+        (HEALTH, "ready", json!(defaults::READY_PATH)),
         (ROOT, "placement", written(Placement::default())),
         (ROOT, "holdHeaders", json!(defaults::HOLD_HEADERS)),
         (ROOT, "routeMetadata", json!(defaults::ROUTE_METADATA)),
@@ -410,6 +413,7 @@ fn additions() -> Vec<(&'static str, Value)> {
             "/definitions/BackendConfig/properties/firstByteTimeout",
             example("30s"),
         ),
+        ("/definitions/Health", json!({"title": "Probes"})),
         ("/definitions/AuthHeader", json!({"title": "Key header"})),
         (
             "/definitions/AuthHeader/properties/name",

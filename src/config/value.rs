@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::error::{ConfigErrors, KeyPath};
 use super::read::{FromValue, expected, nearest};
+use crate::endpoint::check_path;
 use crate::gateway::{Placement, Role};
 use crate::operation::table::{Definition, ModelPlace};
 use crate::pool::Strategy;
@@ -363,8 +364,55 @@ impl FromValue for UncheckedOperation {
     }
 }
 
+/// A path at which probes are answered, or `off`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbePath {
+    /// There is none.
+    Off,
+    /// This one. It starts with a `/`.
+    On(String),
+}
+
+impl FromValue for ProbePath {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        let what = "a path such as /ready, or off";
+        let text = match value {
+            // What YAML 1.1 reads from `off`.
+            Value::Bool(false) => return Some(Self::Off),
+            Value::String(text) => text,
+            _ => return expected(what, value, at, errors),
+        };
+        if text == OFF {
+            return Some(Self::Off);
+        }
+        if !text.starts_with('/') || text.ends_with('/') {
+            errors.push(at, format!("{text:?} is not {what}"));
+            return None;
+        }
+        if let Err(message) = check_path(text) {
+            errors.push(at, message);
+            return None;
+        }
+        Some(Self::On(text.clone()))
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        Some(match self {
+            Self::Off => Value::from(OFF),
+            Self::On(path) => Value::from(path.as_str()),
+        })
+    }
+}
+
+/// What switches something off.
+const OFF: &str = "off";
+
 impl Role {
-    const ALL: [(&'static str, Self); 2] = [("choose", Self::Choose), ("send", Self::Send)];
+    const ALL: [(&'static str, Self); 3] = [
+        ("choose", Self::Choose),
+        ("ready", Self::Ready),
+        ("send", Self::Send),
+    ];
 }
 
 impl FromValue for Role {
@@ -528,8 +576,8 @@ mod schema {
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
     use super::{
-        BackendType, ByteSize, Failure, Passage, Policy, Span, Template, UncheckedOperation,
-        WebSearch,
+        BackendType, ByteSize, Failure, Passage, Policy, ProbePath, Span, Template,
+        UncheckedOperation, WebSearch,
     };
     use crate::gateway::{Placement, Role};
     use crate::pool::Strategy;
@@ -609,6 +657,15 @@ mod schema {
         UncheckedOperation,
         "UncheckedOperation",
         json_schema!({"enum": UncheckedOperation::all().map(|it| it.name).collect::<Vec<_>>()})
+    );
+    schema!(
+        ProbePath,
+        "ProbePath",
+        json_schema!({
+            "type": "string",
+            "pattern": "^(/[^?#*\\s]*[^?#*\\s/]|off)$",
+            "patternErrorMessage": "a path such as /ready, or off"
+        })
     );
     schema!(
         Role,

@@ -7,6 +7,7 @@
 
 mod aggregate;
 mod cluster;
+mod health;
 mod listener;
 mod module;
 mod overload;
@@ -48,6 +49,7 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
     let clusters: Vec<Value> = clusters
         .chain(token_clusters)
         .chain(source.pools().flat_map(|pool| aggregate::clusters(pool)))
+        .chain(health::cluster(source, machine))
         .collect();
     json!({
         "node": {"id": NAME, "cluster": NAME},

@@ -22,6 +22,11 @@ impl Build<'_> {
             let message = "\"choose\" cannot be combined with placement \"upstream\": there the backend is already selected";
             self.errors.push(&KeyPath::root().key("role"), message);
         }
+        if role == Role::Ready && placement == Placement::Listener {
+            let message = "\"ready\" needs placement \"upstream\": in the listener it would answer \
+                           the requests of all routes";
+            self.errors.push(&KeyPath::root().key("role"), message);
+        }
         Plugin {
             placement,
             role,
@@ -51,7 +56,7 @@ impl Build<'_> {
             }
             return None;
         }
-        if placement == Placement::Upstream || role == Role::Choose {
+        if placement == Placement::Upstream || role != Role::Send {
             let message = "only with placement: listener and role: send";
             self.errors.push(&at, message);
         }

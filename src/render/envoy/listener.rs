@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::Source;
-use super::{Machine, NAME, extension, module, route, socket_address};
+use super::{Machine, NAME, extension, health, module, route, socket_address};
 use crate::contract::{
     ADAPTED_HEADER, BACKEND_MEMBER, METADATA_NAMESPACE, UNKNOWN_ROUTE, error_type_expression,
 };
@@ -47,7 +47,7 @@ fn connection_manager(source: &Source, machine: &Machine) -> Value {
         // A refused client that is still sending has this long to read the reply.
         "delayed_close_timeout": "5s",
         "common_http_protocol_options": {"idle_timeout": "3600s"},
-        "access_log": [access_log()],
+        "access_log": access_logs(source),
         "local_reply_config": local_replies(),
         "route_config": route::table(source),
         "http_filters": filters(source, machine),
@@ -60,7 +60,9 @@ fn connection_manager(source: &Source, machine: &Machine) -> Value {
 }
 
 fn filters(source: &Source, machine: &Machine) -> Vec<Value> {
-    let mut filters = Vec::new();
+    let mut filters: Vec<Value> = health::filter(&source.gateway().health)
+        .into_iter()
+        .collect();
     if source.needs_chooser() {
         let plugin = source.choosing_plugin();
         filters.push(module::filter(source, machine, "choose", &plugin));
@@ -79,6 +81,17 @@ fn filters(source: &Source, machine: &Machine) -> Vec<Value> {
         router,
     ));
     filters
+}
+
+/// The access logs. Probes are in none of them.
+fn access_logs(source: &Source) -> Vec<Value> {
+    let mut logs = vec![access_log()];
+    if let Some(filter) = health::log_filter(&source.gateway().health) {
+        for log in logs.iter_mut().filter_map(Value::as_object_mut) {
+            log.shift_insert(1, "filter".to_owned(), filter.clone());
+        }
+    }
+    logs
 }
 
 /// One line of JSON per request on standard output, without anything that authenticates: no

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::super::Source;
-use super::{NAME, aggregate, seconds};
+use super::{NAME, aggregate, health, seconds};
 use crate::api::ClientApi;
 use crate::api::messages::Messages;
 use crate::api::openai::OpenAi;
@@ -28,7 +28,8 @@ use crate::route::{ByPath, Destination, Host, Route};
 /// The routes.
 pub fn table(source: &Source) -> Value {
     let gateway = source.gateway();
-    let mut routes = model_lists(gateway);
+    let mut routes = health::routes(&gateway.health, source.needs_chooser());
+    routes.extend(model_lists(gateway));
     let longest_body = longest_body(&routes);
     routes.extend(
         gateway
@@ -397,12 +398,12 @@ fn add_header(matches: &mut Value, header: Value) {
     }
 }
 
-fn header(name: &str, string_match: Value) -> Value {
+pub fn header(name: &str, string_match: Value) -> Value {
     json!({"name": name, "string_match": string_match})
 }
 
 /// A regular expression (RE2) that the whole text has to match.
-fn regex(regex: &str) -> Value {
+pub fn regex(regex: &str) -> Value {
     json!({"safe_regex": {"regex": regex}})
 }
 
@@ -418,7 +419,7 @@ pub fn hosts(hosts: &[Host]) -> String {
     format!("(?i)({})(:[0-9]+)?", alternatives.join("|"))
 }
 
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_ascii_punctuation() {
@@ -480,7 +481,7 @@ fn unknown() -> [Value; 3] {
     ]
 }
 
-fn named(name: &str, matches: Value, mut rest: Map<String, Value>) -> Value {
+pub fn named(name: &str, matches: Value, mut rest: Map<String, Value>) -> Value {
     let mut route = Map::new();
     route.insert("name".to_owned(), name.into());
     route.insert("match".to_owned(), matches);
@@ -489,7 +490,7 @@ fn named(name: &str, matches: Value, mut rest: Map<String, Value>) -> Value {
 }
 
 /// What the module would answer, answered by Envoy itself.
-fn direct(reply: &LocalReply) -> Map<String, Value> {
+pub fn direct(reply: &LocalReply) -> Map<String, Value> {
     let headers: Vec<Value> = reply
         .headers
         .iter()
