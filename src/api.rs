@@ -50,6 +50,11 @@ pub trait ClientApi: Sync {
         None
     }
 
+    /// The body of the reply to a request that counts tokens; `None`: this API has no such call.
+    fn token_count(&self, _tokens: u64) -> Option<String> {
+        None
+    }
+
     /// The body of an error: JSON.
     fn error(&self, failure: &Failure<'_>) -> String;
 
@@ -136,7 +141,9 @@ pub fn of(operation: Option<&Operation<'_>>, headers: &Headers<'_>) -> &'static 
     match operation.map(Operation::kind) {
         Some(Kind::CountTokens | Kind::Messages) => &Messages,
         // Only these clients send it, with every request.
-        Some(Kind::Models) | None if headers.get(MESSAGES_VERSION).is_some() => &Messages,
+        Some(Kind::Models | Kind::Other) | None if headers.get(MESSAGES_VERSION).is_some() => {
+            &Messages
+        }
         _ => &OpenAi,
     }
 }

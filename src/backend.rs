@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::endpoint::{Address, Endpoint};
 use crate::firewall::HeaderRules;
 use crate::json::Watched;
-use crate::model::ModelRule;
+use crate::model::{Glob, ModelRule};
 use crate::name::BackendName;
 use crate::operation::Kind;
 use crate::operation::table::Definition;
@@ -47,6 +47,8 @@ pub struct Backend {
     pub headers: Vec<(Rc<str>, Secret)>,
     /// Which of a client's headers pass, beside what holds everywhere.
     pub header_rules: HeaderRules,
+    /// The values of `anthropic-beta` that pass to a provider of the Messages API.
+    pub betas: Vec<Glob>,
     /// Query parameters that authenticate.
     pub query: Option<Query>,
     /// Time to the first byte of the reply, per attempt.
@@ -85,10 +87,19 @@ impl Backend {
         }
     }
 
+    /// The names of the operations that it serves where requests are translated, in the order of the table.
+    pub fn served(&self) -> Vec<&'static str> {
+        let serves = |kind| kind == Kind::Models || (kind != Kind::Other && self.supports(kind));
+        let all = Definition::all().filter(|it| serves(it.kind));
+        all.map(|it| it.name).collect()
+    }
+
     /// Whether the provider has this call.
     pub fn supports(&self, kind: Kind) -> bool {
         match (self.wire.dialects(), kind) {
-            (_, Kind::CountTokens) => self.further_apis.are_native(kind),
+            (dialects, Kind::CountTokens) => {
+                self.further_apis.are_native(kind) || dialects.is_some_and(|it| it.count_tokens())
+            }
             (None, _) | (Some(_), Kind::ChatCompletions | Kind::Messages) => true,
             (Some(dialects), Kind::Embeddings) => dialects.have_embeddings(),
             (Some(_), _) => false,

@@ -24,6 +24,7 @@
 mod address;
 mod admission;
 mod asked;
+mod betas;
 mod body;
 mod chat;
 pub mod choose;
@@ -39,8 +40,9 @@ use std::rc::Rc;
 use self::address::{DeferredPath, ModelInQuery, Series, Target};
 use self::admission::Body;
 use self::asked::{RoutingReader, Search};
+use self::betas::{BETA_HEADER, Betas};
 use self::body::{BodyEdit, Edit, OfRoute, Pushed};
-use self::chat::{Call, ChatRequest, ReplyContext};
+use self::chat::{Call, ChatRequest, Outgoing, ReplyContext};
 use self::form::FormEdit;
 use self::last_error::LastError;
 use self::original::Original;
@@ -225,7 +227,10 @@ enum Phase {
     /// No body: the first byte of one ends the exchange.
     ExpectEmpty(&'static Definition),
     /// Nothing but the end: all of the body has been translated, and has gone on.
-    ExpectEnd,
+    ExpectEnd {
+        /// Whether it requests a stream.
+        is_stream: bool,
+    },
     /// The headers.
     ExpectHeaders,
     /// The model, by which the route is chosen, or whether the reply is a stream.
@@ -251,6 +256,8 @@ struct Translating {
     backend: Rc<Backend>,
     /// The internal path that the provider's is written below, where Envoy's routes are followed.
     internal: Option<InternalPath>,
+    /// The value of [`BETA_HEADER`] for a request that passes.
+    betas: Option<String>,
 }
 
 /// A path that waits for the model.
@@ -298,6 +305,8 @@ struct Waiting {
     options: Options,
     /// As [`Translating::internal`].
     internal: Option<InternalPath>,
+    /// As [`Translating::betas`].
+    betas: Option<String>,
 }
 
 impl Exchange {
@@ -514,7 +523,7 @@ impl Exchange {
     fn limit_first_byte(&mut self) {
         let is_stream = match &self.phase {
             Phase::ExpectBody(editing) => editing.edit.is_stream(),
-            Phase::ExpectEnd => self.chat.as_ref().is_some_and(ReplyContext::is_stream),
+            Phase::ExpectEnd { is_stream } => *is_stream,
             _ => false,
         };
         let limit = self.backend.as_ref().and_then(|it| it.first_byte_timeout);
@@ -620,14 +629,15 @@ impl Exchange {
             }
             Phase::ExpectChat(translating) => self.translate(&translating, read(0)),
             // Envoy does not let a client send more than it declares.
-            Phase::ExpectEnd if at_hand > 0 => self.refused(&Refusal::TooLarge(self.passed)),
+            Phase::ExpectEnd { .. } if at_hand > 0 => self.refused(&Refusal::TooLarge(self.passed)),
             Phase::ExpectEmpty(definition) if at_hand > 0 => {
                 self.refused(&admission::wrong_method(definition))
             }
             Phase::ExpectEmpty(_) if !ends => (phase, Step::hold()),
-            Phase::Answered | Phase::ExpectEmpty(_) | Phase::ExpectEnd | Phase::ExpectNothing => {
-                (phase, Step::default())
-            }
+            Phase::Answered
+            | Phase::ExpectEmpty(_)
+            | Phase::ExpectEnd { .. }
+            | Phase::ExpectNothing => (phase, Step::default()),
             // No transition leads here.
             Phase::ExpectHeaders | Phase::ExpectModel(_) | Phase::Lost | Phase::Refused(_) => {
                 self.refused(&Refusal::Gateway(LOST))
@@ -711,9 +721,10 @@ impl Exchange {
         let waits = match &self.phase {
             Phase::ExpectBody(editing) => self.held > 0 || !editing.edit.is_closed(),
             Phase::ExpectChat(_) | Phase::ExpectModel(_) => true,
-            Phase::Answered | Phase::ExpectEmpty(_) | Phase::ExpectEnd | Phase::ExpectNothing => {
-                false
-            }
+            Phase::Answered
+            | Phase::ExpectEmpty(_)
+            | Phase::ExpectEnd { .. }
+            | Phase::ExpectNothing => false,
             Phase::ExpectHeaders | Phase::Lost => return self.refuse(&Refusal::Gateway(LOST)),
             Phase::Refused(_) => return self.no_room(),
         };
@@ -727,36 +738,52 @@ impl Exchange {
     /// The whole request in the provider's words.
     fn translate(&mut self, translating: &Translating, body: &[u8]) -> (Phase, Step) {
         let limit = longest_translation(self.gateway.max_request_bytes);
-        let (encoded, context) = match translating.request.translate(body, limit) {
-            Ok(translated) => translated,
+        let outgoing = match translating.request.outgoing(body, limit) {
+            Ok(outgoing) => outgoing,
             Err(refusal) => return self.refused(&refusal),
         };
         let backend = &translating.backend;
-        let (base, suffix) = (&backend.endpoint.base_path, &encoded.head.suffix);
-        let path = match backend.wire.translated(base, suffix, context.model()) {
+        let base = &backend.endpoint.base_path;
+        let (suffix, model) = match &outgoing {
+            Outgoing::Passed { suffix, model, .. } => (suffix, &**model),
+            Outgoing::Translated(encoded, context) => (&encoded.head.suffix, context.model()),
+        };
+        let path = match backend.wire.translated(base, suffix, model) {
             Ok(path) => path,
             Err(error) => {
-                let refusal = address::unaddressable(error, Some(context.model()));
+                let refusal = address::unaddressable(error, Some(model));
                 return self.refused(&refusal);
             }
         };
         // The client's query was for OpenAI's call, and Google has words of its own there.
         let path = address::with_queries(path, "", backend, ModelInQuery::Withheld);
         let path = below_internal(translating.internal.as_ref(), path);
-        let length = encoded.body.len().to_string();
-        let mut headers = Vec::with_capacity(encoded.head.headers.len() + 2);
-        for (name, value) in encoded.head.headers {
-            headers.push(HeaderEdit::set(*name, *value));
-        }
+        let mut headers = Vec::with_capacity(4);
+        let (body, is_stream) = match outgoing {
+            Outgoing::Passed {
+                body, is_stream, ..
+            } => {
+                let betas = translating.betas.clone();
+                headers.extend(betas.map(|it| HeaderEdit::set(BETA_HEADER, it)));
+                (body, is_stream)
+            }
+            Outgoing::Translated(encoded, context) => {
+                for (name, value) in encoded.head.headers {
+                    headers.push(HeaderEdit::set(*name, *value));
+                }
+                let is_stream = context.is_stream();
+                self.chat = Some(context);
+                (encoded.body, is_stream)
+            }
+        };
         headers.push(HeaderEdit::set(":path", path));
-        headers.push(HeaderEdit::set("content-length", length));
-        self.chat = Some(context);
+        headers.push(HeaderEdit::set("content-length", body.len().to_string()));
         let step = Step {
             headers,
-            body: BodyChange::Replace(encoded.body),
+            body: BodyChange::Replace(body),
             next: Next::Continue,
         };
-        (Phase::ExpectEnd, step)
+        (Phase::ExpectEnd { is_stream }, step)
     }
 
     /// The reply's headers have arrived. `ends`: there is no body.
@@ -1207,8 +1234,10 @@ impl Exchange {
             if headers.get("content-type") != Some(JSON.as_bytes()) {
                 edits.push(HeaderEdit::set("content-type", JSON));
             }
-            if operation.kind() == Kind::Messages {
-                edits.extend(without_headers_of_messages(headers));
+            let mut betas = None;
+            if matches!(operation.kind(), Kind::CountTokens | Kind::Messages) {
+                edits.extend(without_headers_of_messages(headers, &backend));
+                betas = Betas::of(headers, &backend).passing;
             }
             let waiting = Waiting {
                 internal: envoy.map(InternalPath::of),
@@ -1216,6 +1245,7 @@ impl Exchange {
                 of_route: target.of_route,
                 dialects,
                 options,
+                betas,
             };
             return self.start_chat(waiting, &operation, method, ends, edits);
         }
@@ -1272,6 +1302,9 @@ impl Exchange {
         if is_message && headers.get(MESSAGES_VERSION).is_none() {
             step.headers
                 .push(HeaderEdit::set(MESSAGES_VERSION, DEFAULT_MESSAGES_VERSION));
+        }
+        if is_message {
+            step.headers.extend(Betas::of(headers, &backend).edit());
         }
 
         let member = operation.model_member();
@@ -1359,9 +1392,12 @@ impl Exchange {
             dialects,
             options,
             internal,
+            betas,
         } = waiting;
-        let call = match operation.kind() {
+        let kind = operation.kind();
+        let call = match kind {
             Kind::ChatCompletions | Kind::Messages => Some(Call::Chat),
+            Kind::CountTokens => Some(Call::Count),
             Kind::Embeddings => {
                 let embeddings = self.api.embeddings();
                 let embeddings = embeddings.filter(|_| dialects.have_embeddings());
@@ -1374,9 +1410,17 @@ impl Exchange {
             (_, Some(call)) if method == "POST" => {
                 let shared = Rc::clone(&backend);
                 let translating = Translating {
-                    request: ChatRequest::new(shared, dialects, options, self.api, call, of_route),
+                    request: ChatRequest::new(
+                        shared,
+                        dialects,
+                        options,
+                        self.api,
+                        (kind, call),
+                        of_route,
+                    ),
                     backend,
                     internal,
+                    betas,
                 };
                 let step = Step {
                     headers,
@@ -1390,7 +1434,11 @@ impl Exchange {
                 let reply = catalog::reply(&models, operation.suffix(), self.api);
                 Ok((Phase::Answered, Step::reply(reply)))
             }
-            _ => Err(Refusal::UnsupportedOperation(backend.provider.as_str())),
+            _ => Err(Refusal::UnsupportedOperation {
+                provider: backend.provider.as_str(),
+                operation: operation.definition().name,
+                served: backend.served(),
+            }),
         }
     }
 
@@ -1477,9 +1525,15 @@ fn is_probe(headers: &Headers<'_>) -> bool {
 }
 
 /// The edits that take the Messages API's own headers from a request to a provider that does not speak it.
-fn without_headers_of_messages(headers: &Headers<'_>) -> Vec<HeaderEdit> {
+fn without_headers_of_messages(headers: &Headers<'_>, backend: &Backend) -> Vec<HeaderEdit> {
+    let is_configured = |it: &[u8]| {
+        backend
+            .headers
+            .iter()
+            .any(|(name, _)| name.as_bytes() == it)
+    };
     let names = headers.iter().map(|(name, _)| name);
-    let names = names.filter(|name| name.starts_with(b"anthropic-"));
+    let names = names.filter(|name| name.starts_with(b"anthropic-") && !is_configured(name));
     let names = names.filter_map(|name| String::from_utf8(name.to_vec()).ok());
     names
         .map(|name| HeaderEdit::Remove(Text::Made(name)))

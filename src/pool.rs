@@ -297,6 +297,19 @@ impl Pool {
         self.members_where(|member| member.backend.supports(kind))
     }
 
+    /// The names of the operations that some member serves.
+    pub fn served(&self) -> Vec<&'static str> {
+        let mut served = Vec::new();
+        for member in &self.members {
+            for name in member.backend.served() {
+                if !served.contains(&name) {
+                    served.push(name);
+                }
+            }
+        }
+        served
+    }
+
     /// The members that serve certain models only.
     pub fn restricted_by_model(&self) -> Members {
         self.members_where(|member| !member.backend.model.takes_any())
@@ -645,8 +658,8 @@ mod tests {
 - {name: b, type: vllm, config: {endpoint: http://h}}
 - {name: p, type: pool, backends: [{name: a}, {name: b}]}";
         let gateway = Gateway::parse(text, &|_: &str| None).unwrap();
-        let expected = ["p/a: a b x2", "p/b: b a x2", "p/b/1: b x1"];
-        assert_eq!(orders(&gateway.pools[0])[..3], expected);
+        let expected = ["p/a: a b x2", "p/b: b a x2", "p/a/1: a x1", "p/b/2: b x1"];
+        assert_eq!(orders(&gateway.pools[0])[..4], expected);
     }
 
     #[test]

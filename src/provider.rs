@@ -20,6 +20,7 @@ pub use self::further::{FurtherApis, Passage};
 use self::gemini::Gemini;
 use self::openai::OpenAi;
 pub use self::wire::Wire;
+use crate::operation::Kind;
 
 /// What kind of provider a backend is: a backend's `type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,16 @@ impl Dialects {
             Self::OpenAi => &OpenAi,
             Self::Vertex => vertex::dialect_of(model),
         }
+    }
+
+    /// Whether the tokens of a conversation can be counted for every model.
+    pub fn count_tokens(self) -> bool {
+        matches!(self, Self::Gemini | Self::Vertex)
+    }
+
+    /// Whether some models speak the API of a call themselves, so that it may [pass](Dialect::pass).
+    pub fn may_pass(self, kind: Kind) -> bool {
+        self == Self::Vertex && matches!(kind, Kind::CountTokens | Kind::Messages)
     }
 
     /// Whether some model may have embeddings.

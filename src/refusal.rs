@@ -81,7 +81,14 @@ pub enum Refusal {
     /// restricts the models.
     UnsupportedMediaType(&'static Definition),
     /// The provider's dialect has no such call.
-    UnsupportedOperation(&'static str),
+    UnsupportedOperation {
+        /// The type of the backend.
+        provider: &'static str,
+        /// The operation that was requested.
+        operation: &'static str,
+        /// Those that the backend has.
+        served: Vec<&'static str>,
+    },
     /// A parameter that is wrong, or that the provider's dialect cannot express: its name, if it is
     /// about one, and what about it.
     Parameter {
@@ -246,7 +253,7 @@ impl Refusal {
             Self::UnknownModel(_)
             | Self::UnknownModelInPath
             | Self::UnknownRoute
-            | Self::UnsupportedOperation(_) => 404,
+            | Self::UnsupportedOperation { .. } => 404,
             Self::WrongMethod(_) => 405,
             Self::BodyTimeout => 408,
             Self::TooLarge(_) | Self::TooLargeTranslated(_) => 413,
@@ -277,7 +284,7 @@ impl Refusal {
             Self::CannotCount(_) => (None, Some("not_supported")),
             Self::UnknownRoute => (None, Some("unknown_url")),
             Self::Parameter { param, code, .. } => (param.as_deref(), Some(*code)),
-            Self::UnsupportedOperation(_) => (None, Some("unsupported_operation")),
+            Self::UnsupportedOperation { .. } => (None, Some("unsupported_operation")),
             Self::WrongMethod(_) => (None, Some("method_not_allowed")),
             Self::ReservedHeader(_) => (None, Some("reserved_header")),
             Self::Trailers => (None, Some("unsupported_trailers")),
@@ -384,12 +391,19 @@ impl Refusal {
             }
             Self::UnknownRoute => contract::UNKNOWN_ROUTE.to_owned(),
             Self::Parameter { message, .. } => message.clone(),
-            Self::CannotCount(provider) => {
-                format!("a backend of type {provider:?} cannot count tokens")
-            }
-            Self::UnsupportedOperation(provider) => {
-                format!("type {provider:?} has no such call")
-            }
+            Self::CannotCount(provider) => format!(
+                "a backend of type {provider:?} cannot count tokens; backends of type \"anthropic\" and \
+                 \"google\" can"
+            ),
+            Self::UnsupportedOperation {
+                provider,
+                operation,
+                served,
+            } => format!(
+                "this path goes to a backend of type {provider:?}, which does not serve this request \
+                 (operation {operation:?}); it serves {}",
+                served.join(", ")
+            ),
             Self::WrongMethod(allowed) => format!("the method is not allowed here; use {allowed}"),
         }
     }

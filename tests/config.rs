@@ -151,6 +151,7 @@ fn a_key_of_another_type_is_wrong_to_an_editor_and_to_the_reader() {
         let sample = match key.name {
             "maxTokens" => json!(1),
             "messages" => json!("native"),
+            "betas" => json!(["x"]),
             "unsupported" => json!("adapt"),
             "webSearch" => json!("reject"),
             "path" => json!("/x"),

@@ -1633,6 +1633,9 @@ backends:
             );
             assert_eq!(error, expected, "{backend}");
 
+            if backend.contains("google") {
+                continue;
+            }
             let path = "/v1/messages/count_tokens";
             let mut exchange = Exchange::new(gateway);
             let reply = send(&mut exchange, &post(path), &Host::default(), &[body]).reply.unwrap();
@@ -1640,38 +1643,122 @@ backends:
         }
     }
 
-    fn messages_for_claude_on_vertex_keep_thinking_and_marks_for_the_cache() {
+    fn messages_pass_to_claude_on_vertex() {
         let gateway = gateway("holdHeaders: true\nbackends: [{name: b, type: google, config: \
-            {projectId: p-1, location: us-central1, apiKey: $KEY}}]");
-        let body: &[u8] = br#"{"model":"claude-sonnet-4-5","max_tokens":9000,"messages":[
-            {"role":"user","content":"hi"},
-            {"role":"assistant","content":[
-              {"type":"thinking","thinking":"hm","signature":"anthropic:S"},
-              {"type":"tool_use","id":"c1","name":"f","input":{"x":1}}]},
-            {"role":"user","content":[{"type":"tool_result","tool_use_id":"c1","content":"r",
-              "cache_control":{"type":"ephemeral"}}]}],
-            "system":[{"type":"text","text":"s","cache_control":{"type":"ephemeral"}}],
+            {projectId: p-1, location: us-central1, apiKey: $KEY, modelAliases: {opus: claude-opus-5}}}]");
+        let base = "/v1/projects/p-1/locations/us-central1/publishers/anthropic/models/";
+        let body = |stream: &str| {
+            format!(r#"{{ "messages" : [{{"role":"user","content":[{{"type":"x-new"}}]}}], "model": "opus", "n":1{stream}}}"#)
+        };
+        let plain = r#"{ "messages" : [{"role":"user","content":[{"type":"x-new"}]}], "anthropic_version":"vertex-2023-10-16", "n":1}"#;
+        for (stream, method) in [("", "rawPredict"), (r#","stream":true"#, "streamRawPredict")] {
+            for chunks in chunkings(body(stream).as_bytes()) {
+                let mut headers = post("/v1/messages?beta=true");
+                headers.extend([
+                    ("anthropic-version", "2023-06-01"),
+                    ("anthropic-beta", "claude-code-20250219, context-1m-2025-08-07"),
+                    ("anthropic-beta", "context-management-2025-06-27"),
+                ]);
+                let mut exchange = Exchange::new(Rc::clone(&gateway));
+                let wire = send(&mut exchange, &headers, &Host::default(), &chunks);
+                assert_eq!(wire.header(":path"), Some(&*format!("{base}claude-opus-5:{method}")));
+                let sent = String::from_utf8(wire.passed.clone()).unwrap();
+                assert_eq!(sent, [plain.strip_suffix('}').unwrap(), stream, "}"].concat());
+                assert_eq!(wire.header("content-length"), Some(&*sent.len().to_string()));
+                assert_eq!(wire.header("anthropic-version"), None);
+                let betas = "context-1m-2025-08-07,context-management-2025-06-27";
+                assert_eq!(wire.header("anthropic-beta"), Some(betas));
+                assert_eq!(wire.header("authorization"), Some("Bearer sk-ours"));
+                let head = [(":status", "200"), ("content-type", "application/json")];
+                let reply: &[u8] = br#"{"type":"message", "new":1}"#;
+                assert_eq!(receive(&mut exchange, &head, &[reply]).passed, reply);
+            }
+        }
+        let mut exchange = Exchange::new(Rc::clone(&gateway));
+        let counted: &[u8] = br#"{"model":"opus","messages":[]}"#;
+        let path = "/v1/messages/count_tokens?beta=true";
+        let wire = send(&mut exchange, &post(path), &Host::default(), &[counted]);
+        assert_eq!(wire.header(":path"), Some(&*format!("{base}count-tokens:rawPredict")));
+        let sent = String::from_utf8(wire.passed.clone()).unwrap();
+        assert_eq!(sent, r#"{"anthropic_version":"vertex-2023-10-16","model":"claude-opus-5","messages":[]}"#);
+        let head = [(":status", "429"), ("content-type", "application/json")];
+        let told: &[u8] = br#"[{"error":{"code":429,"message":"slow down","status":"RESOURCE_EXHAUSTED"}}]"#;
+        let error: Value = serde_json::from_slice(&receive(&mut exchange, &head, &[told]).passed).unwrap();
+        assert_eq!(error["error"]["type"], "rate_limit_error");
+    }
+
+    fn tokens_are_counted_where_the_provider_can() {
+        let body: &[u8] = br#"{"model":"gemini-3-pro","system":"s","messages":[{"role":"user","content":"hi"}],
             "tools":[{"name":"f","input_schema":{"type":"object"}}]}"#;
-        let mut exchange = Exchange::new(gateway);
-        let wire = send(&mut exchange, &post("/v1/messages"), &Host::default(), &[body]);
-        let path = "/v1/projects/p-1/locations/us-central1/publishers/anthropic/models/claude-sonnet-4-5:rawPredict";
-        assert_eq!(wire.header(":path"), Some(path));
-        let sent: Value = serde_json::from_slice(&wire.passed).unwrap();
-        let turns = &sent["messages"];
-        let thinking = serde_json::json!({"type": "thinking", "thinking": "hm", "signature": "S"});
-        assert_eq!(turns[1]["content"][0], thinking, "{sent}");
-        assert_eq!(turns[1]["content"][1]["input"], serde_json::json!({"x": 1}));
-        let mark = serde_json::json!({"type": "ephemeral"});
-        assert_eq!(turns[2]["content"][0]["cache_control"], mark, "{sent}");
-        assert_eq!(sent["system"][0]["cache_control"], mark, "{sent}");
-        let head = [(":status", "200"), ("content-type", "application/json")];
-        let told: &[u8] = br#"{"type":"message","content":[
-            {"type":"thinking","thinking":"ah","signature":"T"},{"type":"text","text":"a"}],
-            "stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2}}"#;
-        let wire = receive(&mut exchange, &head, &[told]);
-        let reply: Value = serde_json::from_slice(&wire.passed).unwrap();
-        let thinking = serde_json::json!({"type": "thinking", "thinking": "ah", "signature": "anthropic:T"});
-        assert_eq!(reply["content"][0], thinking, "{reply}");
+        let vertex = "projectId: p-1, location: global, ";
+        for (at, path, is_wrapped) in [
+            ("", "/v1beta/models/gemini-3-pro:countTokens", true),
+            (vertex, "/v1/projects/p-1/locations/global/publishers/google/models/gemini-3-pro:countTokens", false),
+        ] {
+            let gateway = gateway(&format!(
+                "holdHeaders: true\nbackends: [{{name: b, type: google, config: {{{at}apiKey: $KEY}}}}]"
+            ));
+            let mut exchange = Exchange::new(gateway);
+            let wire = send(&mut exchange, &post("/v1/messages/count_tokens"), &Host::default(), &[body]);
+            assert_eq!(wire.header(":path"), Some(path));
+            let sent: Value = serde_json::from_slice(&wire.passed).unwrap();
+            let request = match is_wrapped {
+                true => {
+                    assert_eq!(sent["generateContentRequest"]["model"], "models/gemini-3-pro");
+                    &sent["generateContentRequest"]
+                }
+                false => &sent,
+            };
+            assert_eq!(request["contents"][0]["parts"][0]["text"], "hi");
+            assert_eq!(request["systemInstruction"]["parts"][0]["text"], "s");
+            assert_eq!(request["tools"][0]["functionDeclarations"][0]["name"], "f");
+            assert_eq!(request.get("generationConfig"), None);
+            let head = [(":status", "200"), ("content-type", "application/json")];
+            let told: &[u8] = br#"{"totalTokens": 31, "promptTokensDetails": []}"#;
+            assert_eq!(receive(&mut exchange, &head, &[told]).passed, br#"{"input_tokens":31}"#);
+        }
+    }
+
+    fn betas_pass_by_the_list_of_the_backend() {
+        let sent = ["a-1, b-2", "a-3"];
+        for (config, passing) in [
+            ("", Some("a-1, b-2")),
+            ("betas: ['a-*'], ", Some("a-1,a-3")),
+            ("betas: [], ", None),
+            ("headers: {anthropic-beta: mine}, betas: [], ", Some("mine")),
+        ] {
+            let gateway = gateway(&format!(
+                "holdHeaders: true\nbackends: [{{name: b, type: anthropic, config: {{{config}apiKey: $KEY}}}}]"
+            ));
+            let mut headers = post("/v1/messages");
+            headers.extend(sent.map(|value| ("anthropic-beta", value)));
+            let mut exchange = Exchange::new(gateway);
+            let body: &[u8] = br#"{"model":"m"}"#;
+            let wire = send(&mut exchange, &headers, &Host::default(), &[body]);
+            assert_eq!(wire.header("anthropic-beta"), passing, "{config}");
+        }
+    }
+
+    fn a_call_that_a_backend_does_not_serve_says_what_it_serves() {
+        for (backend, path, version, served) in [
+            ("anthropic", "/v1/embeddings", None,
+             "it serves chat-completions, models, messages, messages-count-tokens"),
+            ("google", "/v1/images/generations", None,
+             "it serves chat-completions, embeddings, models, messages, messages-count-tokens"),
+            ("google", "/v1/messages/batches", Some("2023-06-01"), "message-batches"),
+        ] {
+            let gateway = gateway(&format!(
+                "holdHeaders: true\nbackends: [{{name: b, type: {backend}, config: {{apiKey: $KEY}}}}]"
+            ));
+            let mut headers = post(path);
+            headers.extend(version.map(|version| ("anthropic-version", version)));
+            let mut exchange = Exchange::new(gateway);
+            let body: &[u8] = br#"{"model":"m"}"#;
+            let reply = send(&mut exchange, &headers, &Host::default(), &[body]).reply.unwrap();
+            assert_eq!(reply.status, 404);
+            assert!(reply.body.contains(served), "{}", reply.body);
+            assert_eq!(reply.body.starts_with(r#"{"type":"error""#), version.is_some());
+        }
     }
 
     fn errors_and_lists_are_in_the_api_of_the_request() {

@@ -45,6 +45,10 @@ impl ClientApi for Messages {
         })
     }
 
+    fn token_count(&self, tokens: u64) -> Option<String> {
+        Some(format!("{{\"input_tokens\":{tokens}}}"))
+    }
+
     fn error(&self, failure: &Failure<'_>) -> String {
         error::to_json(failure)
     }

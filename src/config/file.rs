@@ -164,6 +164,9 @@ keys! {
         /// are, to a provider that speaks it at the same base URL; `translate` as chat completions.
         /// Default: by type (docs/messages.md).
         "messages" => messages: Option<Passage>,
+        /// The values of the header `anthropic-beta` that reach the provider in requests of the Messages
+        /// API, as names with `*` for any text. Default: all; on Vertex AI those that it takes.
+        "betas" => betas: Option<Vec<String>>,
         /// `provider` turns `web_search_options` into the provider's own
         /// search, which the provider bills; `reject` answers 400.
         "webSearch" => web_search: Option<WebSearch>,

@@ -14,9 +14,11 @@ use crate::chat::{CallStyle, Request};
 use crate::embed;
 use crate::json;
 use crate::model;
-use crate::operation::ModelMember;
+use crate::operation::{Kind, ModelMember};
 use crate::provider::Dialects;
-use crate::provider::dialect::{BrokenReply, Dialect, Embeddings, Encoded, Options, Unsupported};
+use crate::provider::dialect::{
+    BrokenReply, Counting, Dialect, Embeddings, Encoded, Options, Unsupported,
+};
 use crate::refusal::{LocalReply, Refusal};
 use crate::relay::Relay;
 
@@ -27,6 +29,8 @@ pub struct ChatRequest {
     options: Options,
     api: &'static dyn ClientApi,
     call: Call,
+    /// The operation.
+    kind: Kind,
     of_route: OfRoute,
 }
 
@@ -35,8 +39,27 @@ pub struct ChatRequest {
 pub enum Call {
     /// A conversation.
     Chat,
+    /// The number of a conversation's tokens.
+    Count,
     /// Embeddings.
     Embeddings(&'static dyn api::Embeddings),
+}
+
+/// What goes to the provider.
+pub enum Outgoing {
+    /// The model speaks the client's API: the body with the changes that the provider needs.
+    Passed {
+        /// The path below the base path.
+        suffix: String,
+        /// JSON.
+        body: Vec<u8>,
+        /// The provider's name of the model.
+        model: String,
+        /// Whether it requests a stream.
+        is_stream: bool,
+    },
+    /// The request in the provider's words, and what its reply needs.
+    Translated(Encoded, ReplyContext),
 }
 
 /// What of a request its reply needs.
@@ -55,6 +78,7 @@ pub struct ReplyContext {
 /// The form of the reply.
 #[derive(Clone)]
 enum Form {
+    Count(&'static dyn Counting),
     Embeddings {
         reader: &'static dyn Embeddings,
         writer: &'static dyn api::Embeddings,
@@ -72,7 +96,7 @@ impl ChatRequest {
         dialects: Dialects,
         options: Options,
         api: &'static dyn ClientApi,
-        call: Call,
+        (kind, call): (Kind, Call),
         of_route: OfRoute,
     ) -> Self {
         Self {
@@ -81,6 +105,7 @@ impl ChatRequest {
             options,
             api,
             call,
+            kind,
             of_route,
         }
     }
@@ -91,10 +116,31 @@ impl ChatRequest {
     /// # Errors
     ///
     /// When it is no chat completion, the dialect cannot express it, or it would be too long.
-    pub fn translate(&self, body: &[u8], limit: u64) -> Result<(Encoded, ReplyContext), Refusal> {
+    pub fn outgoing(&self, body: &[u8], limit: u64) -> Result<Outgoing, Refusal> {
+        if self.dialects.may_pass(self.kind) {
+            let (text, model) = self.ruled(body)?;
+            let dialect = self.dialects.of(&model);
+            if let Some(passed) = dialect.pass(self.kind, &model, &text)? {
+                let mut body = Vec::with_capacity(text.len() + 64);
+                json::apply(&text, 0, &passed.splices, &mut body)
+                    .map_err(|_| Refusal::Gateway("the body was not edited"))?;
+                return Ok(Outgoing::Passed {
+                    suffix: passed.suffix,
+                    body,
+                    model,
+                    is_stream: passed.is_stream,
+                });
+            }
+        }
+        let (encoded, context) = self.translate(body, limit)?;
+        Ok(Outgoing::Translated(encoded, context))
+    }
+
+    /// The same where nothing passes.
+    fn translate(&self, body: &[u8], limit: u64) -> Result<(Encoded, ReplyContext), Refusal> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         match self.call {
-            Call::Chat => match self.read_at_once(body) {
+            Call::Chat | Call::Count => match self.read_at_once(body) {
                 Some(request) => self.chat(request?, body, limit),
                 None => {
                     let (body, _) = self.ruled(body)?;
@@ -163,6 +209,21 @@ impl ChatRequest {
     ) -> Result<(Encoded, ReplyContext), Refusal> {
         let dialect = self.dialects.of(&request.model);
         let options = &self.options;
+        if let Call::Count = self.call {
+            let Some(counting) = dialect.counting() else {
+                return Err(Refusal::CannotCount(self.backend.provider.as_str()));
+            };
+            let encoded = counting.encode_within(&request, options, body.len(), limit)?;
+            let context = ReplyContext {
+                dialect,
+                api: self.api,
+                model: request.model.into_owned(),
+                form: Form::Count(counting),
+                calls: CallStyle::All,
+                adapted: encoded.head.adapted.as_deref().map(Rc::from),
+            };
+            return Ok((encoded, context));
+        }
         let encoded = dialect.encode_within(&request, options, body.len(), limit)?;
         let writer = self.api.reply_writer(&request, body);
         let context = ReplyContext {
@@ -250,6 +311,10 @@ impl ReplyContext {
     pub fn reply(&self, body: &[u8], stamp: Stamp, limit: usize) -> Result<Vec<u8>, LocalReply> {
         let length = body.len();
         let reply = match &self.form {
+            Form::Count(counting) => counting.decode(body).map(|tokens| {
+                let body = self.api.token_count(tokens);
+                body.unwrap_or_default().into_bytes()
+            }),
             Form::Embeddings {
                 reader,
                 writer,
@@ -421,7 +486,8 @@ mod tests {
                 let (Wire::Translated(dialects), options) = (&backend.wire, backend.options) else {
                     panic!("{:?}", backend.wire);
                 };
-                let (rules, call) = (of_route.clone(), Call::Chat);
+                let rules = of_route.clone();
+                let call = (Kind::ChatCompletions, Call::Chat);
                 let dialects = *dialects;
                 let request = ChatRequest::new(backend, dialects, options, &OpenAi, call, rules);
                 for body in &bodies {

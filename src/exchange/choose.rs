@@ -227,7 +227,12 @@ impl<'a> PoolRequest<'a> {
             if self.content.operation.kind() == Kind::CountTokens {
                 return Err(Refusal::CannotCount("pool"));
             }
-            return Err(Refusal::UnsupportedOperation("pool"));
+            let operation = self.content.operation;
+            return Err(Refusal::UnsupportedOperation {
+                provider: "pool",
+                operation: operation.definition().name,
+                served: self.pool.served(),
+            });
         }
         self.admitting(able)
     }

@@ -22,9 +22,13 @@ mod thinking;
 
 use std::borrow::Cow;
 
+use self::request::Purpose;
+pub(super) use self::request::vertex_suffix;
 pub use self::rules::RULES;
 use super::adapt::Adapter;
-use super::dialect::{BrokenReply, Dialect, Head, Options, ReplyStream, SseStream, Unsupported};
+use super::dialect::{
+    BrokenReply, Counting, Dialect, Head, Options, ReplyStream, SseStream, Unsupported,
+};
 use crate::chat::{CallStyle, Reply, Request};
 use crate::failure::{
     CONTEXT_OVERFLOW, Failure, MAX_MESSAGE_CHARS, is_context_overflow, plain_message,
@@ -72,7 +76,8 @@ impl Dialect for Anthropic {
         json: &mut Writer,
     ) -> Result<Head, Unsupported> {
         let adapter = Adapter::new(options.unsupported);
-        let written = request::write(json, request, *options, &adapter, self.host);
+        let purpose = Purpose::Answer;
+        let written = request::write(json, request, *options, &adapter, self.host, purpose);
         // What cannot be expressed comes first: without it the rest may be empty.
         let adapted = adapter.finish()?;
         written?;
@@ -89,7 +94,7 @@ impl Dialect for Anthropic {
         Ok(Head {
             suffix: match self.host {
                 Host::Anthropic => "/messages".to_owned(),
-                Host::Vertex => request::vertex_suffix(request)?,
+                Host::Vertex => vertex_suffix(&request.model, request.stream)?,
             },
             headers,
             adapted,
@@ -104,6 +109,13 @@ impl Dialect for Anthropic {
     fn stream(&self, max_event_bytes: usize) -> Box<dyn ReplyStream> {
         let decoder = stream::Decoder::default();
         Box::new(SseStream::new(decoder, max_event_bytes))
+    }
+
+    fn counting(&self) -> Option<&'static dyn Counting> {
+        Some(match self.host {
+            Host::Anthropic => &const { Anthropic::new() },
+            Host::Vertex => &const { Anthropic::on_vertex() },
+        })
     }
 
     fn error(&self, status: u16, body: &[u8]) -> Failure<'static> {
@@ -126,6 +138,47 @@ impl Dialect for Anthropic {
     /// Anthropic says it in a header.
     fn retry_after(&self, _: &[u8]) -> Option<u64> {
         None
+    }
+}
+
+impl Counting for Anthropic {
+    fn write(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported> {
+        let adapter = Adapter::new(options.unsupported);
+        let purpose = Purpose::Count;
+        let written = request::write(json, request, *options, &adapter, self.host, purpose);
+        let adapted = adapter.finish()?;
+        written?;
+        Ok(Head {
+            suffix: match self.host {
+                Host::Anthropic => "/messages/count_tokens".to_owned(),
+                Host::Vertex => super::vertex::COUNT_TOKENS.to_owned(),
+            },
+            headers: match self.host {
+                Host::Anthropic => &[("anthropic-version", "2023-06-01")],
+                Host::Vertex => &[],
+            },
+            adapted,
+            calls: CallStyle::All,
+        })
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<u64, BrokenReply> {
+        let reply: CountReply<'_> = json::read(body)?;
+        let missing = || BrokenReply("it has no input_tokens".to_owned());
+        reply.input_tokens.ok_or_else(missing)
+    }
+}
+
+object! {
+    /// Source: <https://platform.claude.com/docs/en/api/messages-count-tokens>, read 2026-11-28.
+    CountReply<'a> {
+        input_tokens: u64 = b"input_tokens",
+        ..unknown
     }
 }
 

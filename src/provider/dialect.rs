@@ -8,7 +8,8 @@ use super::members::MemberRules;
 use crate::chat::{CallStyle, Delta, Reply, Request};
 use crate::embed;
 use crate::failure::Failure;
-use crate::json::{self, TooLong, Unread, Unwritten, Writer};
+use crate::json::{self, Splice, TooLong, Unread, Unwritten, Writer};
+use crate::operation::Kind;
 use crate::sse::{self, Item};
 
 /// A wire format into which conversations are translated.
@@ -79,6 +80,21 @@ pub trait Dialect {
         None
     }
 
+    /// How the tokens of a conversation are counted in this dialect, where the provider can.
+    fn counting(&self) -> Option<&'static dyn Counting> {
+        None
+    }
+
+    /// A call of a client API that the model speaks itself, where the provider wants it addressed in
+    /// another way; `None`: it is translated. `body` is what the client sent, after all rules.
+    ///
+    /// # Errors
+    ///
+    /// What of the body cannot stay.
+    fn pass(&self, _kind: Kind, _model: &str, _body: &[u8]) -> Result<Option<Passed>, Unsupported> {
+        Ok(None)
+    }
+
     /// A reply with a status of 400 or more.
     fn error(&self, status: u16, body: &[u8]) -> Failure<'static>;
 
@@ -128,6 +144,58 @@ pub trait Embeddings {
     ///
     /// When the bytes are not a reply, or hold another number of vectors: the client gets 502.
     fn decode<'a>(&self, body: &'a [u8], count: usize) -> Result<embed::Reply<'a>, BrokenReply>;
+}
+
+/// Counting the tokens of a conversation in a provider's words.
+pub trait Counting {
+    /// Writes the body of the request.
+    ///
+    /// # Errors
+    ///
+    /// The parameters that cannot be expressed, unless `options` let them be dropped.
+    fn write(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported>;
+
+    /// The request in the provider's words. `length`: that of the body that it was read from. Unit of
+    /// `length` and `limit`: bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write), and when the body would be longer than `limit`.
+    fn encode_within(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        length: usize,
+        limit: usize,
+    ) -> Result<Encoded, Unwritten<Unsupported>> {
+        let guess = request.size_hint(length);
+        let mut write = |json: &mut Writer| self.write(request, options, json);
+        let (head, body) = json::write_within(guess, limit, &mut write)?;
+        Ok(Encoded { head, body })
+    }
+
+    /// How many tokens the provider's reply counts.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not a reply: the client gets 502.
+    fn decode(&self, body: &[u8]) -> Result<u64, BrokenReply>;
+}
+
+/// A request that passes to a model that speaks its API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The path below the base path.
+    pub suffix: String,
+    /// What changes in the body, in order.
+    pub splices: Vec<Splice>,
+    /// Whether it requests a stream.
+    pub is_stream: bool,
 }
 
 /// Reads a streamed reply from its bytes, whatever their framing. Most are server-sent events: see

@@ -37,9 +37,9 @@ pub use self::rules::RULES;
 use crate::chat::{Reply, Request};
 use crate::embed;
 use crate::failure::Failure;
-use crate::json::Writer;
+use crate::json::{self, Writer, object};
 use crate::provider::dialect::{
-    BrokenReply, Dialect, Embeddings, Head, Options, ReplyStream, SseStream, Unsupported,
+    BrokenReply, Counting, Dialect, Embeddings, Head, Options, ReplyStream, SseStream, Unsupported,
 };
 
 /// generateContent.
@@ -63,6 +63,15 @@ pub(super) fn write_for_vertex(
     options: &Options,
 ) -> Result<Head, Unsupported> {
     request::write(json, request, options, Host::Vertex)
+}
+
+/// The same for counting.
+pub(super) fn write_count_for_vertex(
+    json: &mut Writer,
+    request: &Request<'_>,
+    options: &Options,
+) -> Result<Head, Unsupported> {
+    request::write_count(json, request, options, Host::Vertex)
 }
 
 /// Stands before a text's signature in `reasoning_signature`.
@@ -91,12 +100,41 @@ impl Dialect for Gemini {
         Some(&Gemini)
     }
 
+    fn counting(&self) -> Option<&'static dyn Counting> {
+        Some(&Gemini)
+    }
+
     fn error(&self, status: u16, body: &[u8]) -> Failure<'static> {
         error::failure(status, body)
     }
 
     fn retry_after(&self, body: &[u8]) -> Option<u64> {
         error::GoogleError::read(body)?.retry_after
+    }
+}
+
+impl Counting for Gemini {
+    fn write(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported> {
+        request::write_count(json, request, options, Host::AiStudio)
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<u64, BrokenReply> {
+        let reply: CountReply<'_> = json::read(body)?;
+        let missing = || BrokenReply("it has no totalTokens".to_owned());
+        reply.total_tokens.ok_or_else(missing)
+    }
+}
+
+object! {
+    /// Source: <https://ai.google.dev/api/tokens#response-body>, read 2026-11-28.
+    CountReply<'a> {
+        total_tokens: u64 = b"totalTokens",
+        ..unknown
     }
 }
 

@@ -12,10 +12,15 @@
 //!   /v1/projects/PROJECT/locations/LOCATION/publishers/google/models/…:generateContent
 //! ```
 
+mod claude;
 mod embeddings;
 
-use super::anthropic::Anthropic;
-use super::dialect::{BrokenReply, Dialect, Embeddings, Head, Options, ReplyStream, Unsupported};
+pub use self::claude::BETAS;
+pub(super) use self::claude::COUNT_TOKENS;
+use self::claude::Claude;
+use super::dialect::{
+    BrokenReply, Counting, Dialect, Embeddings, Head, Options, ReplyStream, Unsupported,
+};
 use super::gemini;
 use crate::chat::{Reply, Request};
 use crate::embed;
@@ -69,7 +74,7 @@ impl Location {
 /// The dialect in which a model is asked, by its name.
 pub fn dialect_of(model: &str) -> &'static dyn Dialect {
     match model.starts_with("claude-") {
-        true => &const { Anthropic::on_vertex() },
+        true => &Claude,
         false => &Gemini,
     }
 }
@@ -105,12 +110,33 @@ impl Dialect for Gemini {
         Some(&Gemini)
     }
 
+    fn counting(&self) -> Option<&'static dyn Counting> {
+        Some(&Gemini)
+    }
+
     fn error(&self, status: u16, body: &[u8]) -> Failure<'static> {
         gemini::Gemini.error(status, body)
     }
 
     fn retry_after(&self, body: &[u8]) -> Option<u64> {
         gemini::Gemini.retry_after(body)
+    }
+}
+
+impl Counting for Gemini {
+    fn write(
+        &self,
+        request: &Request<'_>,
+        options: &Options,
+        json: &mut Writer,
+    ) -> Result<Head, Unsupported> {
+        let mut head = gemini::write_count_for_vertex(json, request, options)?;
+        head.suffix.insert_str(0, PUBLISHER);
+        Ok(head)
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<u64, BrokenReply> {
+        Counting::decode(&gemini::Gemini, body)
     }
 }
 

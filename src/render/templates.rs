@@ -174,6 +174,7 @@ impl<'a> Templates<'a> {
             max_tokens: _,
             unsupported: _,
             messages: _,
+            betas: _,
             web_search: _,
             timeout: _,
             first_byte_timeout: _,

@@ -21,7 +21,7 @@ use crate::operation::Operation;
 use crate::operation::table::Definition;
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
-use crate::provider::vertex::Location;
+use crate::provider::vertex::{self, Location};
 use crate::provider::{Dialects, FurtherApis, ProviderType, Wire};
 use crate::secret::Secret;
 
@@ -79,7 +79,7 @@ impl Build<'_> {
         let further_apis = further_apis(config, provider);
         let headers = self.headers(config, provider, at);
         let name_of_backend = file.name.as_str();
-        let auth = match vertex {
+        let auth = match &vertex {
             Some(_) => self.vertex_auth(name_of_backend, config, &headers, at),
             None => self.auth(config, provider, &headers, at),
         };
@@ -110,6 +110,7 @@ impl Build<'_> {
             auth: auth?,
             headers,
             header_rules: self.header_rules(config, at),
+            betas: betas(config, vertex.is_some()),
             query,
             timeout: config
                 .timeout
@@ -463,6 +464,16 @@ fn further_apis(config: &file::BackendConfig, provider: ProviderType) -> Further
     FurtherApis {
         messages: config.messages.unwrap_or(of_type.messages),
         ..of_type
+    }
+}
+
+/// The betas that pass: the configuration's, else those that the provider takes, as far as that is known.
+fn betas(config: &file::BackendConfig, is_on_vertex: bool) -> Vec<Glob> {
+    let globs = |names: &[&str]| names.iter().map(|name| Glob::new(name)).collect();
+    match &config.betas {
+        Some(names) => names.iter().map(|name| Glob::new(name)).collect(),
+        None if is_on_vertex => globs(&vertex::BETAS),
+        None => globs(&["*"]),
     }
 }
 

@@ -28,12 +28,23 @@ const MAX_BUDGET_TOKENS: u64 = 32_000;
 /// What a budget leaves for the answer, where the limit allows it. Unit: tokens.
 const ANSWER_TOKENS: u64 = 4_096;
 
+/// What a request is written for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// An answer of the model.
+    Answer,
+    /// The number of its tokens. Of the members only those that count are taken:
+    /// <https://platform.claude.com/docs/en/api/messages-count-tokens>, read 2026-11-28.
+    Count,
+}
+
 pub(super) fn write(
     json: &mut Writer,
     request: &Request<'_>,
     options: Options,
     adapter: &Adapter,
     host: Host,
+    purpose: Purpose,
 ) -> Result<(), Unsupported> {
     let model = Model::named(&request.model).capabilities();
     let max_tokens = max_tokens(request, options, model, adapter);
@@ -50,15 +61,21 @@ pub(super) fn write(
     }
 
     json.open_object();
-    match host {
-        Host::Anthropic => json.key("model").string(&request.model),
-        Host::Vertex => json.key("anthropic_version").string("vertex-2023-10-16"),
+    if host == Host::Vertex {
+        json.key("anthropic_version").string("vertex-2023-10-16");
     }
-    json.key("max_tokens").number(max_tokens);
+    if host == Host::Anthropic || purpose == Purpose::Count {
+        json.key("model").string(&request.model);
+    }
+    if purpose == Purpose::Answer {
+        json.key("max_tokens").number(max_tokens);
+    }
     turns::write(json, request, model, &instructions, adapter)?;
     offer.write(json, request, model, host, adapter)?;
-    sampling(json, request, &own, model, &effort, adapter);
-    stop_sequences(json, request, adapter);
+    if purpose == Purpose::Answer {
+        sampling(json, request, &own, model, &effort, adapter);
+        stop_sequences(json, request, adapter);
+    }
     if let Some(thinking) = own.thinking {
         json.key("thinking").raw(thinking.get());
     }
@@ -75,6 +92,10 @@ pub(super) fn write(
                 });
             }
         });
+    }
+    if purpose == Purpose::Count {
+        json.close_object();
+        return Ok(());
     }
     if let Some(user) = &request.user {
         json.key("metadata").object(|json| {
@@ -120,13 +141,15 @@ fn max_tokens(
 }
 
 /// `/publishers/anthropic/models/{model}:rawPredict`. The model is a path segment and stays one.
-pub(super) fn vertex_suffix(request: &Request<'_>) -> Result<String, Unsupported> {
-    let model = &*request.model;
+pub(in crate::provider) fn vertex_suffix(
+    model: &str,
+    is_stream: bool,
+) -> Result<String, Unsupported> {
     let segment = percent::encode_segment(model, b"@").ok_or_else(|| Unsupported {
         param: "model".to_owned(),
         message: format!("{:?} cannot be part of a URL", quotable(model)),
     })?;
-    let method = if request.stream {
+    let method = if is_stream {
         "streamRawPredict"
     } else {
         "rawPredict"

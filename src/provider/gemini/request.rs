@@ -47,6 +47,46 @@ pub(super) fn write(
     })
 }
 
+/// See [`crate::provider::dialect::Counting::write`].
+///
+/// Sources: <https://ai.google.dev/api/tokens#request-body> (`generateContentRequest`), and
+/// `CountTokensRequest` of Vertex AI, which has no member for the way in which functions are called:
+/// <https://docs.cloud.google.com/vertex-ai/generative-ai/docs/model-reference/count-tokens>.
+pub(super) fn write_count(
+    json: &mut Writer,
+    request: &Request<'_>,
+    options: &Options,
+    host: Host,
+) -> Result<Head, Unsupported> {
+    let model = Model::new(&request.model)?;
+    let adapter = Adapter::new(options.unsupported);
+    json.open_object();
+    if host == Host::AiStudio {
+        json.key("generateContentRequest").open_object();
+        json.key("model").string(&model.resource());
+    }
+    let written = contents::write(json, request, &model, &adapter, host);
+    tools(
+        json,
+        request,
+        &Own::default(),
+        &adapter,
+        &mut Growth::default(),
+    );
+    if host == Host::AiStudio {
+        json.close_object();
+    }
+    json.close_object();
+    let adapted = adapter.finish()?;
+    written?;
+    Ok(Head {
+        suffix: model.path("countTokens"),
+        headers: &[],
+        adapted,
+        calls: CallStyle::All,
+    })
+}
+
 fn body(
     json: &mut Writer,
     request: &Request<'_>,
