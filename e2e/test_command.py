@@ -16,10 +16,10 @@ import yaml
 from harness import artefacts, gateways
 from harness.client import request
 from harness.process import Process
+from harness.running import SYSTEM, free_port, running
 from harness.shapes import assert_openai_error
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
-SYSTEM = {"PATH": os.environ["PATH"]}
 
 
 def llm_proxy(*arguments, env=(), cwd=None):
@@ -165,44 +165,6 @@ def test_a_bad_configuration_is_not_rendered(write):
 
 
 # === run ===
-
-
-def free_port() -> int:
-    with socket.socket() as it:
-        it.bind(("127.0.0.1", 0))
-        return it.getsockname()[1]
-
-
-@contextlib.contextmanager
-def running(provider, directory, arguments=(), env=(), backends=None, routes=None):
-    """A gateway that `llm-proxy run` started, with a literal key in its file."""
-    port, admin = free_port(), free_port()
-    config = {**gateways.at(provider, "run", {}), "apiKey": "sk-in-the-file"}
-    backends = backends or [{"name": "run", "type": "openai-compatible", "config": config}]
-    file = directory / "gateway.yaml"
-    file.write_text(
-        yaml.safe_dump(
-            {
-                "listen": f"127.0.0.1:{port}",
-                "admin": f"127.0.0.1:{admin}",
-                "backends": backends,
-                **({"routes": routes} if routes else {}),
-            }
-        )
-    )
-    env = {**SYSTEM, **dict(env), "TMPDIR": str(directory)}
-    whole = [artefacts.command(), "run", file, "--wasm", artefacts.module(), *arguments]
-    process = Process(whole, directory / "run.log", env)
-
-    def ready():
-        with contextlib.suppress(OSError):
-            return request(admin, "GET", "/ready").status == 200
-
-    try:
-        process.until(ready)
-        yield process, port, admin
-    finally:
-        process.stop()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -3,6 +3,7 @@
 //! What a command prints as its result goes to standard output; everything else, one line each, to
 //! standard error.
 
+mod admin;
 mod announce;
 mod check;
 mod envoy;
@@ -18,6 +19,7 @@ use std::fmt::Display;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -108,6 +110,13 @@ struct Run {
     /// Where to listen, instead of what the configuration says
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = Address::parse)]
     listen: Option<Address>,
+    /// How long the listener takes new connections after SIGTERM or SIGINT, while /ready is 503
+    /// [default: 5s; 0 on a terminal]
+    #[arg(long, value_name = "TIME", value_parser = run::time)]
+    drain_delay: Option<Duration>,
+    /// How long running requests may go on after that, before they are cut
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = run::time)]
+    drain: Duration,
     /// Further arguments for Envoy
     #[arg(last = true, value_name = "ENVOY ARGUMENT")]
     arguments: Vec<OsString>,

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{complain, health};
+use super::admin::Admin;
+use super::complain;
 use crate::backend::Backend;
 use crate::endpoint::Address;
 use crate::render::Source;
@@ -90,11 +91,11 @@ impl Announcement {
     /// Waits beside the caller.
     pub fn start(admin: &Address, listen: &Address) -> Self {
         let has_ended = Arc::new(AtomicBool::new(false));
-        let (admin, listen) = (admin.clone(), listen.to_string());
+        let (admin, listen) = (Admin::new(admin), listen.to_string());
         let seen = Arc::clone(&has_ended);
         thread::spawn(move || {
             while !seen.load(Ordering::Relaxed) {
-                if health::is_ready(&admin) {
+                if admin.is_ready() {
                     complain(&format!("llm-proxy: ready at http://{listen}/v1"));
                     return;
                 }

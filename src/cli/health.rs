@@ -1,10 +1,8 @@
-//! `llm-proxy health`: whether the gateway of this machine is ready. Also what `run` waits for.
+//! `llm-proxy health`: whether the gateway of this machine is ready. What `run` waits for, too.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::time::Duration;
 
+use super::admin::Admin;
 use super::{Done, Failure, OK, UNAVAILABLE, USAGE, read, shown};
 use crate::config::{self};
 use crate::endpoint::Address;
@@ -26,7 +24,7 @@ pub fn health(arguments: &Health) -> Done {
         admin = written.admin.unwrap_or(admin);
     }
     let address = Address::parse(&admin).map_err(|why| Failure::new(USAGE, why))?;
-    match is_ready(&address) {
+    match Admin::new(&address).is_ready() {
         true => Ok(OK),
         false => Err(Failure::new(
             UNAVAILABLE,
@@ -34,25 +32,3 @@ pub fn health(arguments: &Health) -> Done {
         )),
     }
 }
-
-/// Whether the Envoy with this admin interface takes requests.
-pub fn is_ready(admin: &Address) -> bool {
-    ready(admin).unwrap_or(false)
-}
-
-fn ready(admin: &Address) -> std::io::Result<bool> {
-    let address: SocketAddr = admin
-        .to_string()
-        .parse()
-        .map_err(|_| std::io::ErrorKind::InvalidInput)?;
-    let mut connection = TcpStream::connect_timeout(&address, PATIENCE)?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    let request = format!("GET /ready HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
-    connection.write_all(request.as_bytes())?;
-    let mut reply = Vec::new();
-    connection.take(MAX_REPLY_BYTES).read_to_end(&mut reply)?;
-    Ok(reply.starts_with(b"HTTP/1.1 200 "))
-}
-
-const PATIENCE: Duration = Duration::from_secs(2);
-const MAX_REPLY_BYTES: u64 = 64 << 10;

@@ -175,6 +175,11 @@ impl Span {
     }
 }
 
+/// Reads a span of time: a number and one of the units of [`Span`].
+pub fn parse_time(text: &str) -> Option<Duration> {
+    Span::parse(text).map(|Span(time)| time)
+}
+
 impl FromValue for Span {
     fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
         let what = "a time such as 500ms, 30s or 5m, at most 24h";
