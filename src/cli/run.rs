@@ -7,7 +7,7 @@ mod shutdown;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -125,16 +125,17 @@ fn limits(arguments: &Run) -> Limits {
 /// Refuses an address at which another process listens. Envoys share a port without a word: each of
 /// them would get a part of the connections.
 fn refuse_taken(listen: &Address) -> Result<(), Failure> {
-    match TcpListener::bind(listen.to_string()) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+    let address: Option<SocketAddr> = listen.to_string().parse().ok();
+    // What else keeps Envoy from listening, it reports itself.
+    match address.map(|it| TcpStream::connect_timeout(&it, PROBE)) {
+        Some(Ok(_)) => {
             let message = format!(
                 "{listen}: another process listens there, perhaps another gateway; end it, or choose \
                  another address by listen or --listen"
             );
             Err(Failure::new(UNAVAILABLE, message))
         }
-        // What else keeps Envoy from listening, it reports itself.
-        Ok(_) | Err(_) => Ok(()),
+        Some(Err(_)) | None => Ok(()),
     }
 }
 
@@ -194,6 +195,9 @@ fn internal(error: &io::Error) -> Failure {
 
 const MAX_RESTARTS: usize = 3;
 const RESTART_WINDOW: Duration = Duration::from_secs(60);
+
+/// On this machine it takes no time.
+const PROBE: Duration = Duration::from_secs(1);
 
 /// Load balancers ask `/ready` every few seconds.
 const DRAIN_DELAY: Duration = Duration::from_secs(5);
