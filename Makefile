@@ -224,6 +224,10 @@ attack: build wasm mock reentry pack $(INSTALLED) ## Run the attacks behind Envo
 e2e-pools: build wasm mock $(INSTALLED) $(MIDDLE_ENVOY) ## Run the tests of pools in every Envoy, with outages of 60 and 300 s
 	$(VENV)/bin/python -m pytest e2e -k test_pool -m "long or not long" $(ARGS)
 
+.PHONY: e2e-reload
+e2e-reload: build wasm mock $(INSTALLED) ## Run the tests of changes while the gateway runs, with 100 reloads
+	$(VENV)/bin/python -m pytest e2e/test_reload.py -m "long or not long" $(ARGS)
+
 # Compose 2 is a part of the docker command, Compose 1 a command of its own.
 COMPOSE ?= $(shell docker compose version > /dev/null 2>&1 && echo docker compose || echo docker-compose)
 

@@ -44,6 +44,8 @@ pub struct Source {
     variable_names: BTreeSet<String>,
     /// Whether a rendered route has something for the upstream plugins.
     has_route_metadata: bool,
+    /// Whether each cluster has a plugin of its own.
+    has_plugins_apart: bool,
 }
 
 /// The names to which routes lead. Found once: rendering asks for them with each backend.
@@ -112,6 +114,7 @@ impl Source {
             places,
             variable_names,
             has_route_metadata,
+            has_plugins_apart: false,
         })
     }
 
@@ -130,6 +133,39 @@ impl Source {
     /// Listens elsewhere than the configuration says.
     pub fn listen_at(&mut self, address: Address) {
         self.gateway.listen = address;
+    }
+
+    /// Gives each cluster a plugin of its own, with nothing in it that concerns another: a change of one
+    /// backend leaves the clusters of the others as they are.
+    ///
+    /// Each plugin names these variables, whatever it needs. In Envoy 1.37 and 1.38 the environment of the
+    /// first plugin is that of all with one `vm_id`, and a plugin with other variables would have another
+    /// VM in Envoy 1.39 and later, without what the first has learnt.
+    pub fn keep_plugins_apart(&mut self, variables: &BTreeSet<String>) {
+        self.has_plugins_apart = true;
+        self.variable_names.clone_from(variables);
+    }
+
+    /// Whether each cluster has a plugin of its own.
+    pub fn has_plugins_apart(&self) -> bool {
+        self.has_plugins_apart
+    }
+
+    /// The files that the configuration names.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let roots = self.gateway.backends.iter();
+        let roots = roots.filter_map(|it| it.tls.ca_file.as_deref());
+        roots.chain(self.variables.iter().filter_map(|it| it.file.as_deref()))
+    }
+
+    /// The keys of the configuration beside the backends and the routes.
+    pub fn settings(&self) -> Value {
+        let mut settings = self.written.to_json();
+        if let Value::Object(settings) = &mut settings {
+            settings.shift_remove("backends");
+            settings.shift_remove("routes");
+        }
+        settings
     }
 
     /// What the configuration means.
@@ -177,7 +213,7 @@ impl Source {
     /// variable, so that all share one VM, and each takes memory in every worker: with many backends
     /// that would grow with their square.
     pub fn shares_plugin(&self) -> bool {
-        self.used.alone.len() > MAX_OWN_PLUGINS
+        self.used.alone.len() > MAX_OWN_PLUGINS && !self.has_plugins_apart
     }
 
     /// Whether something is to be chosen, or waited for, that Envoy cannot by itself.
@@ -219,6 +255,15 @@ impl Source {
         if self.shares_plugin() {
             names.extend(self.used.alone.iter().map(BackendName::as_str));
         }
+        let mut plugin = self.any_plugin(Placement::Upstream, &names);
+        plugin.route_metadata = self.route_metadata();
+        in_order(&plugin)
+    }
+
+    /// The configuration of the plugin that speaks for the members of one pool.
+    pub fn pool_plugin(&self, pool: &Pool) -> Value {
+        let members = pool.members().iter().map(|it| it.backend.name.as_str());
+        let names: Vec<&str> = [pool.name.as_str()].into_iter().chain(members).collect();
         let mut plugin = self.any_plugin(Placement::Upstream, &names);
         plugin.route_metadata = self.route_metadata();
         in_order(&plugin)

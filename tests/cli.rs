@@ -338,7 +338,7 @@ fn run_starts_envoy_with_its_configuration_and_keys_and_gives_its_exit_code() {
             "bin/envoy",
             &format!(
                 "{UTILITIES}; echo \"$@\" > arguments; echo $LLM_PROXY_A_API_KEY > key; \
-             cat \"$2\" > envoy.yaml; echo out; echo err >&2; exit 7"
+             cat \"${{2%/*}}/clusters/resources.json\" > clusters; echo out; echo err >&2; exit 7"
             ),
         );
     let done = home.run(&[
@@ -369,12 +369,12 @@ fn run_starts_envoy_with_its_configuration_and_keys_and_gives_its_exit_code() {
     let arguments = read("arguments");
     assert!(arguments.starts_with("--config-path "), "{arguments}");
     assert!(
-        arguments.ends_with(".yaml --log-level warning --disable-hot-restart --concurrency 1\n"),
+        arguments.ends_with(".json --log-level warning --disable-hot-restart --concurrency 1\n"),
         "{arguments}"
     );
     assert_eq!(read("key"), "literal-key\n");
     let module = home.0.join("m.wasm").canonicalize().unwrap();
-    assert!(read("envoy.yaml").contains(module.to_str().unwrap()));
+    assert!(read("clusters").contains(module.to_str().unwrap()));
     assert_eq!(home.temporary_files(), 0, "the configuration is removed");
 }
 

@@ -260,7 +260,7 @@ fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
 fn source(file: &Path, reader: &str) -> Result<(Source, String), Failure> {
     let (source, text) = load(file, Keys::Elsewhere)?;
     for variable in source.variables() {
-        let (what, it) = match variable.is_file {
+        let (what, it) = match variable.file.is_some() {
             true => ("a file", "its text"),
             false => ("literal", "it"),
         };

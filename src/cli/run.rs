@@ -2,23 +2,28 @@
 
 mod files;
 mod process;
+mod reload;
 mod shutdown;
+mod watch;
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use self::files::{Module, TemporaryFile};
+use self::files::Directory;
 use self::process::Envoy;
+use self::reload::{Fixed, Reloads};
 use self::shutdown::{Limits, Shutdown};
 use super::admin::Admin;
 use super::announce::{self, Announcement};
 use super::{
-    Done, Failure, INTERNAL, Run, UNAVAILABLE, complain, envoy, load, memory, reach, render,
+    Done, Failure, INTERNAL, NO_INPUT, NOT_WRITTEN, Run, UNAVAILABLE, complain, envoy, load,
+    memory, reach,
 };
 use crate::check::Keys;
 use crate::config::value::parse_time;
@@ -33,49 +38,74 @@ pub fn run(arguments: &Run) -> Done {
         source.listen_at(listen.clone());
     }
     let program = envoy::find(arguments.envoy.as_deref())?.0;
+    let directory = Directory::create()?;
     let module = match envoy::find_module(arguments.wasm.as_deref())? {
-        envoy::Module::File(path) => Module::Elsewhere(path),
-        envoy::Module::Embedded(bytes) => Module::Here(TemporaryFile::create("wasm", bytes)?),
+        envoy::Module::File(path) => path,
+        envoy::Module::Embedded(bytes) => {
+            let path = directory.path().join("llm_proxy.wasm");
+            written(directory.replace(&path, bytes), &path)?;
+            path
+        }
     };
     let (heap_limit, has_cgroup_limit) = memory::limits(&arguments.arguments);
-    let machine = Machine {
-        module: module.path().display().to_string(),
-        roots: envoy::find_roots(),
-        heap_limit,
-        has_cgroup_limit,
+    let literals = source.variables().iter();
+    let fixed = Fixed {
+        file: file.clone(),
+        listen: arguments.listen.clone(),
+        machine: Machine {
+            module: module.display().to_string(),
+            roots: envoy::find_roots(),
+            heap_limit,
+            has_cgroup_limit,
+        },
+        variables: source.variable_names().clone(),
+        literals: literals
+            .clone()
+            .map(|it| {
+                (
+                    it.name.clone(),
+                    reload::digest(it.value.expose().as_bytes()),
+                )
+            })
+            .collect(),
     };
-    let configuration = render::bootstrap(&source, &machine, file);
-    let configuration = TemporaryFile::create("envoy.yaml", configuration.as_bytes())?;
-
-    let mut command = Command::new(&program);
-    command
-        .arg("--config-path")
-        .arg(configuration.path())
-        .args(defaults(&arguments.arguments))
-        .args(&arguments.arguments)
-        .envs(
-            source
-                .variables()
-                .iter()
-                .map(|it| (&it.name, it.value.expose().to_string())),
-        );
-    refuse_taken(&source.gateway().listen)?;
+    let environment: Vec<(String, String)> = literals
+        .map(|it| (it.name.clone(), it.value.expose().to_string()))
+        .collect();
+    let listen = source.gateway().listen.clone();
+    let admin = source.gateway().admin.clone();
+    refuse_taken(&listen)?;
 
     // From before the start: a signal that arrives in between ends Envoy, too.
     let signals = process::signals().map_err(|error| internal(&error))?;
-    let gateway = source.gateway();
     complain(&format!(
-        "llm-proxy: starting Envoy; clients use http://{}/v1",
-        gateway.listen
+        "llm-proxy: starting Envoy; clients use http://{listen}/v1"
     ));
     announce::summary(&source);
     reach::warn_of_unreachable(&source);
+    let rendered = fixed.render(source, &directory);
+    let rendered = rendered.map_err(|why| Failure::new(NO_INPUT, why))?;
+    let configuration = written(rendered.write(&directory), directory.path())?;
+    let mut command = Command::new(&program);
+    command
+        .arg("--config-path")
+        .arg(&configuration)
+        .args(defaults(&arguments.arguments))
+        .args(&arguments.arguments)
+        .envs(environment);
     let mut restarts = Restarts::default();
+    let mut reloads = None;
+    let mut rendered = Some(rendered);
     loop {
         let mut envoy = Envoy::start(&mut command, &program)?;
-        let announcement = Announcement::start(&gateway.admin, &gateway.listen);
-        let mut shutdown = Shutdown::new(Admin::new(&gateway.admin), limits(arguments));
-        let status = envoy.wait(&signals, &mut shutdown);
+        // The files are looked after once there is an Envoy, and also by the next one.
+        if let Some(rendered) = rendered.take() {
+            let admin = Admin::new(&admin);
+            reloads = Some(Reloads::start(fixed.clone(), rendered, &directory, admin));
+        }
+        let announcement = Announcement::start(&admin, &listen);
+        let mut shutdown = Shutdown::new(Admin::new(&admin), limits(arguments));
+        let status = envoy.wait(&signals, &mut shutdown, reloads.as_ref());
         let status = status.map_err(|error| internal(&error))?;
         drop(announcement);
         if envoy.lacks_v8() {
@@ -98,6 +128,10 @@ pub fn run(arguments: &Run) -> Done {
             "llm-proxy: Envoy was ended by signal {signal}; starting it again"
         ));
     }
+}
+
+fn written<T>(result: io::Result<T>, path: &Path) -> Result<T, Failure> {
+    result.map_err(|error| Failure::new(NOT_WRITTEN, format!("{}: {error}", path.display())))
 }
 
 /// Reads a time of `--drain` and `--drain-delay`, which may be 0.

@@ -11,6 +11,7 @@ mod health;
 mod listener;
 mod module;
 mod overload;
+pub mod parts;
 mod route;
 
 use std::time::Duration;
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 
 pub(super) use self::cluster::{PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT};
 pub use self::overload::DEFAULT_HEAP_LIMIT;
-pub use self::route::has_metadata;
+pub use self::route::{Table, has_metadata};
 pub(super) use self::route::{UNSENT, hosts};
 use super::Source;
 use super::yaml::{Layout, document};
@@ -48,7 +49,11 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
     let token_clusters = token_clusters.map(|it| cluster::token_cluster(&it, machine));
     let clusters: Vec<Value> = clusters
         .chain(token_clusters)
-        .chain(source.pools().flat_map(|pool| aggregate::clusters(pool)))
+        .chain(
+            source
+                .pools()
+                .flat_map(|pool| aggregate::clusters(source, pool, machine)),
+        )
         .chain(health::cluster(source, machine))
         .collect();
     json!({
@@ -132,6 +137,9 @@ pub(super) const MAX_CONCURRENCY: u32 = 16_384;
 
 /// The name of whatever has no better one.
 const NAME: &str = "llm-proxy";
+
+/// The plugin that selects, in the listener: what tells it from the others.
+const CHOOSER: &str = "choose";
 
 #[cfg(test)]
 mod tests {

@@ -17,8 +17,8 @@ pub struct Variable {
     pub value: Secret,
     /// Where the literal stands, or the file's path.
     pub at: KeyPath,
-    /// Whether it stands for a file.
-    pub is_file: bool,
+    /// The file for which it stands, where it does.
+    pub file: Option<String>,
 }
 
 /// Replaces every literal and every file that authenticates by a variable, and gives these
@@ -56,7 +56,7 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
                 name,
                 value: Secret::new(value),
                 at: keys.iter().fold(at.clone(), |at, key| at.key(key)),
-                is_file: false,
+                file: None,
             });
         }
         let Some(config) = &mut backend.config else {
@@ -65,14 +65,14 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
         if let Some(path) = config.service_account_file.take() {
             let name = new_name(&["serviceAccount".to_owned()], &mut taken);
             config.service_account = Some(Template::variable(&name));
-            let path = path.expand(|name| environment.variable(name));
+            let path = path.expand(|name| environment.variable(name)).ok();
             // One that cannot be read was refused before, or is not needed.
-            let text = path.ok().and_then(|path| environment.file(&path).ok());
+            let text = path.as_ref().and_then(|path| environment.file(path).ok());
             variables.push(Variable {
                 name,
                 value: Secret::new(text.unwrap_or_default()),
                 at: at.key("serviceAccountFile"),
-                is_file: true,
+                file: path,
             });
         }
     }

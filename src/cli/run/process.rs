@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::super::{Failure, UNAVAILABLE};
+use super::reload::Reloads;
 use super::shutdown::{Next, Shutdown};
 
 /// The signals of this process from now on: SIGCHLD, SIGHUP, SIGINT and SIGTERM.
@@ -65,6 +66,7 @@ impl Envoy {
         &mut self,
         signals: &Receiver<i32>,
         shutdown: &mut Shutdown,
+        reloads: Option<&Reloads>,
     ) -> io::Result<ExitStatus> {
         let pid = Pid::from_child(&self.child);
         loop {
@@ -75,6 +77,11 @@ impl Envoy {
             };
             if signal == Some(SIGCHLD) {
                 reap_orphans(pid);
+            }
+            if signal == Some(SIGHUP)
+                && let Some(reloads) = reloads.filter(|_| !shutdown.has_begun())
+            {
+                reloads.request();
             }
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);

@@ -4,7 +4,7 @@
 //! child that has a host; with [`retry_priority`] in the route's retry policy, a further one goes to
 //! the first that has a host and was not tried. When all were tried, Envoy begins again. A child
 //! whose name does not resolve has no host. TLS and the HTTP version are the child's; the filters are
-//! the router's, since these clusters have none of their own.
+//! the router's, unless [plugins are apart](Source::keep_plugins_apart): then these clusters have their own.
 //!
 //! The children have no outlier detection: Envoy would pass over an ejected member for as long as the
 //! ejection lasts, whether it has recovered or not, and try another one twice instead. The module
@@ -15,12 +15,33 @@
 
 use serde_json::{Value, json};
 
-use super::{circuit_breakers, extension};
+use super::super::Source;
+use super::{Machine, circuit_breakers, extension, module, typed};
 use crate::pool::{Order, Pool};
 
 /// The clusters.
-pub fn clusters(pool: &Pool) -> impl Iterator<Item = Value> {
-    pool.orders().iter().map(|order| cluster(pool, order))
+pub fn clusters(source: &Source, pool: &Pool, machine: &Machine) -> Vec<Value> {
+    // The same for all orders, so that they share what it takes in memory.
+    let options = source.has_plugins_apart().then(|| {
+        let what = format!("pool.{}", pool.name);
+        let plugin = source.pool_plugin(pool);
+        let module = module::filter(source, machine, &what, &plugin);
+        let options = json!({
+            "explicit_http_config": {"http_protocol_options": {}},
+            "http_filters": [module, module::codec()],
+        });
+        let name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        json!({name: typed(name, options)})
+    });
+    let clusters = pool.orders().iter().map(|order| {
+        let mut cluster = cluster(pool, order);
+        if let (Value::Object(cluster), Some(options)) = (&mut cluster, &options) {
+            let name = "typed_extension_protocol_options".to_owned();
+            cluster.insert(name, options.clone());
+        }
+        cluster
+    });
+    clusters.collect()
 }
 
 /// What makes an attempt go to the next child.

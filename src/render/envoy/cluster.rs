@@ -209,8 +209,10 @@ fn http(source: &Source, backend: &Backend, machine: &Machine) -> Value {
     });
     if let (Value::Object(options), Value::Object(mut protocol)) = (&mut options, protocol) {
         options.append(&mut protocol);
-        // A member of pools alone is asked through their clusters, whose filters count.
-        if source.is_asked_alone(backend) && !source.shares_plugin() {
+        // A member of pools alone is asked through their clusters, whose filters count. Where a route may
+        // be added while Envoy runs, the cluster is ready for it.
+        let is_asked = source.is_asked_alone(backend) || source.has_plugins_apart();
+        if is_asked && !source.shares_plugin() {
             let plugin = source.plugin(backend);
             let module = module::filter(source, machine, backend.name.as_str(), &plugin);
             let filters = json!([module, module::codec()]);

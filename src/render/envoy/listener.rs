@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::Source;
-use super::{Machine, NAME, extension, health, module, route, socket_address};
+use super::{CHOOSER, Machine, NAME, extension, health, module, route, socket_address};
 use crate::contract::{
     ADAPTED_HEADER, BACKEND_MEMBER, METADATA_NAMESPACE, UNKNOWN_ROUTE, error_type_expression,
 };
@@ -49,7 +49,7 @@ fn connection_manager(source: &Source, machine: &Machine) -> Value {
         "common_http_protocol_options": {"idle_timeout": "3600s"},
         "access_log": access_logs(source),
         "local_reply_config": local_replies(),
-        "route_config": route::table(source),
+        "route_config": route::Table::new(source).to_value(),
         "http_filters": filters(source, machine),
     });
     extension(
@@ -65,10 +65,11 @@ fn filters(source: &Source, machine: &Machine) -> Vec<Value> {
         .collect();
     if source.needs_chooser() {
         let plugin = source.choosing_plugin();
-        filters.push(module::filter(source, machine, "choose", &plugin));
+        filters.push(module::filter(source, machine, CHOOSER, &plugin));
     }
     let mut router = json!({"suppress_envoy_headers": true});
-    let is_needed = source.pools().next().is_some() || source.shares_plugin();
+    let is_needed =
+        source.pools().next().is_some() && !source.has_plugins_apart() || source.shares_plugin();
     if let (Value::Object(router), true) = (&mut router, is_needed) {
         // For clusters that have no filters of their own: those of the pools, or all.
         let module = module::filter(source, machine, "pools", &source.pools_plugin());

@@ -25,41 +25,99 @@ use crate::pool::Pool;
 use crate::refusal::{LocalReply, Refusal};
 use crate::route::{ByPath, Destination, Host, Route};
 
-/// The routes.
-pub fn table(source: &Source) -> Value {
-    let gateway = source.gateway();
-    let mut routes = health::routes(&gateway.health, source.needs_chooser());
-    routes.extend(model_lists(gateway));
-    let longest_body = longest_body(&routes);
-    routes.extend(
-        gateway
-            .routes
-            .iter()
-            .flat_map(|it| to_backends(gateway, it)),
-    );
-    routes.extend(gateway.routes.iter().filter_map(waiting));
-    routes.extend(wrong_methods(&gateway.routes));
-    routes.extend(unknown());
-    let mut table = Map::from_iter([("name".to_owned(), NAME.into())]);
-    if source.needs_chooser() {
-        // The module says these; from a client Envoy does not take them.
-        let ours = json!(SELECTION_HEADERS);
-        table.insert("internal_only_headers".to_owned(), ours);
+/// The routes, in the order in which they match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// The probes, and the lists of models.
+    lists: Vec<Value>,
+    /// Those that lead to backends.
+    to_backends: Vec<Value>,
+    /// Those on which a request waits for its body.
+    waiting: Vec<Value>,
+    /// Those that refuse a request.
+    refusals: Vec<Value>,
+    /// Whether the module selects.
+    has_chooser: bool,
+    /// Unit: bytes.
+    max_request_bytes: u64,
+}
+
+impl Table {
+    /// The routes of a gateway.
+    pub fn new(source: &Source) -> Self {
+        let gateway = source.gateway();
+        let routes = gateway.routes.iter();
+        let wrong_methods = wrong_methods(&gateway.routes).into_iter();
+        // Where the configuration may change, the listener always has a place for the plugin.
+        let has_plugin = source.needs_chooser() || source.has_plugins_apart();
+        let probes = health::routes(&gateway.health, has_plugin).into_iter();
+        Self {
+            lists: probes.chain(model_lists(gateway)).collect(),
+            to_backends: routes.flat_map(|it| to_backends(gateway, it)).collect(),
+            waiting: gateway.routes.iter().filter_map(waiting).collect(),
+            refusals: wrong_methods.chain(unknown()).collect(),
+            has_chooser: source.needs_chooser(),
+            max_request_bytes: gateway.max_request_bytes,
+        }
     }
-    if longest_body > MAX_DIRECT_BODY_BYTES {
-        let limit = json!(longest_body);
-        table.insert("max_direct_response_body_size_bytes".to_owned(), limit);
+
+    /// The routes for requests about which the module of either configuration may have decided: each finds
+    /// those of the new one, or where it has selected what only the old one has, that.
+    pub fn both(new: &Self, old: &Self) -> Self {
+        let guarded = |routes: &[Value]| -> Vec<Value> {
+            let mut routes = routes.to_vec();
+            for route in &mut routes {
+                if route.pointer("/route/cluster_header").is_some()
+                    && let Some(matches) = route.get_mut("match")
+                {
+                    // Without the header the request has not been in a module that knows the pool.
+                    let is_there = json!({"name": CLUSTER_HEADER, "present_match": true});
+                    add_header(matches, is_there);
+                }
+            }
+            routes
+        };
+        Self {
+            lists: new.lists.clone(),
+            to_backends: [guarded(&new.to_backends), guarded(&old.to_backends)].concat(),
+            waiting: [&*new.waiting, &*old.waiting].concat(),
+            refusals: new.refusals.clone(),
+            has_chooser: new.has_chooser || old.has_chooser,
+            max_request_bytes: new.max_request_bytes.max(old.max_request_bytes),
+        }
     }
-    let hosts = json!([{
-        // One virtual host for all: hosts are matched by each route, so the order of the file
-        // decides among them as well.
-        "name": NAME,
-        "domains": ["*"],
-        "request_body_buffer_limit": gateway.max_request_bytes + BODY_BUFFER_MARGIN_BYTES,
-        "routes": routes,
-    }]);
-    table.insert("virtual_hosts".to_owned(), hosts);
-    Value::Object(table)
+
+    /// The route configuration.
+    pub fn to_value(&self) -> Value {
+        let parts = [
+            &self.lists,
+            &self.to_backends,
+            &self.waiting,
+            &self.refusals,
+        ];
+        let routes: Vec<&Value> = parts.into_iter().flatten().collect();
+        let mut table = Map::from_iter([("name".to_owned(), NAME.into())]);
+        if self.has_chooser {
+            // The module says these; from a client Envoy does not take them.
+            let ours = json!(SELECTION_HEADERS);
+            table.insert("internal_only_headers".to_owned(), ours);
+        }
+        let longest_body = longest_body(&self.lists);
+        if longest_body > MAX_DIRECT_BODY_BYTES {
+            let limit = json!(longest_body);
+            table.insert("max_direct_response_body_size_bytes".to_owned(), limit);
+        }
+        let hosts = json!([{
+            // One virtual host for all: hosts are matched by each route, so the order of the file
+            // decides among them as well.
+            "name": NAME,
+            "domains": ["*"],
+            "request_body_buffer_limit": self.max_request_bytes + BODY_BUFFER_MARGIN_BYTES,
+            "routes": routes,
+        }]);
+        table.insert("virtual_hosts".to_owned(), hosts);
+        Value::Object(table)
+    }
 }
 
 /// A route, once for each destination among which the module chooses by the model.
