@@ -55,6 +55,9 @@ pub trait ClientApi: Sync {
         None
     }
 
+    /// The header in which the official SDKs of this API look for the id of a request.
+    fn request_id_header(&self) -> &'static str;
+
     /// The body of an error: JSON.
     fn error(&self, failure: &Failure<'_>) -> String;
 

@@ -34,6 +34,7 @@ mod last_error;
 mod original;
 mod ready;
 mod reply;
+mod request_id;
 
 use std::rc::Rc;
 
@@ -47,6 +48,8 @@ use self::form::FormEdit;
 use self::last_error::LastError;
 use self::original::Original;
 use self::reply::{Head, Reply};
+pub use self::request_id::Caller;
+use self::request_id::RequestId;
 use crate::api::openai::OpenAi;
 use crate::api::{self, ClientApi};
 use crate::backend::{Auth, Backend};
@@ -97,6 +100,9 @@ pub trait Surroundings: Shared {
 
     /// The time.
     fn now(&self) -> Moment;
+
+    /// A number that differs from request to request, on all workers.
+    fn unique(&self) -> u128;
 
     /// What an earlier attempt of this request has [kept](Self::keep). Asking costs.
     fn kept(&self) -> Option<Vec<u8>>;
@@ -187,6 +193,8 @@ pub struct Exchange {
     gateway: Rc<Gateway>,
     /// The API of the request: all that the client sees is written in it.
     api: &'static dyn ClientApi,
+    /// Our id of the request.
+    id: RequestId,
     phase: Phase,
     reply: Reply,
     /// Where the request went, once that is known.
@@ -315,6 +323,7 @@ impl Exchange {
         Self {
             gateway,
             api: &OpenAi,
+            id: RequestId::default(),
             phase: Phase::ExpectHeaders,
             reply: Reply::default(),
             backend: None,
@@ -335,6 +344,17 @@ impl Exchange {
 
     /// The request's headers have arrived. `ends`: there is no body.
     pub fn request_headers(
+        &mut self,
+        headers: &Headers<'_>,
+        ends: bool,
+        surroundings: &dyn Surroundings,
+    ) -> Step {
+        self.id = RequestId::of(headers, surroundings);
+        let step = self.begin(headers, ends, surroundings);
+        self.identified(step)
+    }
+
+    fn begin(
         &mut self,
         headers: &Headers<'_>,
         ends: bool,
@@ -388,9 +408,17 @@ impl Exchange {
         }
     }
 
-    /// The API of the request.
-    pub fn api(&self) -> &'static dyn ClientApi {
-        self.api
+    /// What a reply needs that ends a stream from outside.
+    pub fn caller(&self) -> Caller {
+        Caller::new(self.api, self.id.clone())
+    }
+
+    /// The same step, with our id in a reply of ours.
+    fn identified(&self, mut step: Step) -> Step {
+        if let Next::Reply(reply) = &mut step.next {
+            self.id.add_to(reply, self.api);
+        }
+        step
     }
 
     /// The length of the request's body, where the client declares it. Unit: bytes.
@@ -421,7 +449,7 @@ impl Exchange {
             Phase::Refused(reply) => reply,
             _ => Refusal::NoRoom.reply(self.api),
         };
-        Step::reply(reply)
+        self.identified(Step::reply(reply))
     }
 
     /// Finds the route that Envoy has chosen, where the module does not choose by itself.
@@ -490,15 +518,26 @@ impl Exchange {
         read: impl Fn(usize) -> &'a [u8],
         surroundings: &dyn Surroundings,
     ) -> Step {
+        let step = self.take_request_body(at_hand, ends, &read, surroundings);
+        self.identified(step)
+    }
+
+    fn take_request_body<'a>(
+        &mut self,
+        at_hand: usize,
+        ends: bool,
+        read: &dyn Fn(usize) -> &'a [u8],
+        surroundings: &dyn Surroundings,
+    ) -> Step {
         if ends {
             self.request_is_whole(surroundings);
         }
         let (phase, step) = match std::mem::replace(&mut self.phase, Phase::Lost) {
             Phase::ExpectModel(unrouted) => {
-                self.more_to_route_by(unrouted, at_hand, ends, &read, surroundings)
+                self.more_to_route_by(unrouted, at_hand, ends, read, surroundings)
             }
             Phase::Refused(reply) => self.more_of_a_refused_body(reply, at_hand, ends),
-            phase => self.more_of_the_body(phase, at_hand, ends, &read),
+            phase => self.more_of_the_body(phase, at_hand, ends, read),
         };
         self.phase = phase;
         match step.next {
@@ -725,12 +764,18 @@ impl Exchange {
             | Phase::ExpectEmpty(_)
             | Phase::ExpectEnd { .. }
             | Phase::ExpectNothing => false,
-            Phase::ExpectHeaders | Phase::Lost => return self.refuse(&Refusal::Gateway(LOST)),
+            Phase::ExpectHeaders | Phase::Lost => {
+                let step = self.refuse(&Refusal::Gateway(LOST));
+                return self.identified(step);
+            }
             Phase::Refused(_) => return self.no_room(),
         };
         self.is_whole = true;
         match waits {
-            true => self.refuse(&Refusal::Trailers),
+            true => {
+                let step = self.refuse(&Refusal::Trailers);
+                self.identified(step)
+            }
             false => Step::default(),
         }
     }
@@ -788,6 +833,21 @@ impl Exchange {
 
     /// The reply's headers have arrived. `ends`: there is no body.
     pub fn reply_headers(
+        &mut self,
+        headers: &Headers<'_>,
+        ends: bool,
+        surroundings: &dyn Surroundings,
+    ) -> Step {
+        let is_identified = matches!(self.phase, Phase::Answered | Phase::Refused(_))
+            || self.gateway.plugin.role == Role::Choose;
+        let mut step = self.take_reply_headers(headers, ends, surroundings);
+        if !is_identified && !matches!(step.next, Next::Reply(_)) {
+            self.id.add_to_headers(headers, self.api, &mut step.headers);
+        }
+        self.identified(step)
+    }
+
+    fn take_reply_headers(
         &mut self,
         headers: &Headers<'_>,
         ends: bool,
@@ -903,6 +963,7 @@ impl Exchange {
             self.original = None;
         }
         let step = self.reply.body(at_hand, ends, read);
+        let step = self.identified(step);
         if let Some(error) = &mut self.last_error
             && matches!(step.next, Next::Continue)
         {
@@ -961,6 +1022,7 @@ impl Exchange {
     ) -> Step {
         self.original = None;
         let step = self.reply.trailers(headers, read);
+        let step = self.identified(step);
         if let (Some(error), Next::Reply(reply)) = (&mut self.last_error, &step.next) {
             error.add_reply(reply);
         }

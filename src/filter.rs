@@ -4,7 +4,8 @@
 pub mod host;
 mod tokens;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,10 +15,9 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use self::host::{Buffer, HeaderMap};
 use self::tokens::Tokens;
-use crate::api::ClientApi;
 use crate::budget::{Budget, Held, NoRoom, Share};
 use crate::contract::{BACKEND_MEMBER, METADATA_NAMESPACE};
-use crate::exchange::{BodyChange, Exchange, Next, Step, Surroundings};
+use crate::exchange::{BodyChange, Caller, Exchange, Next, Step, Surroundings};
 use crate::gateway::{Gateway, Placement, Role};
 use crate::headers::{HeaderEdit, Headers};
 use crate::json;
@@ -35,13 +35,13 @@ proxy_wasm::main! {{
 thread_local! {
     /// What all plugins of this VM hold together.
     static BUDGET: Rc<Budget> = Rc::default();
+
+    /// What makes numbers that no other VM makes, and how many it has made.
+    static UNIQUE: (RandomState, Cell<u64>) = (RandomState::new(), Cell::new(0));
 }
 
-/// The API of a stream's request, in which it is told that it has waited too long.
-type Api = &'static dyn ClientApi;
-
 /// The streams of a worker that may wait too long.
-type StreamTimers = Patience<Api>;
+type StreamTimers = Patience<Caller>;
 
 /// One plugin: a configuration, and the requests that it makes contexts for.
 #[derive(Default)]
@@ -195,7 +195,7 @@ impl Errand for Watch {
         // What a timer is early by, which is less than its unit.
         self.next = now.after(period.saturating_sub(TIMER_UNIT));
         let over = self.patience.tick();
-        for (context, event, api) in over {
+        for (context, event, caller) in over {
             let refusal = match event {
                 Event::FirstByte => Refusal::Deadline,
                 Event::FirstStreamByte => Refusal::NoStream,
@@ -205,7 +205,7 @@ impl Errand for Watch {
             host::set_effective_context(context);
             // A reply that has started can only be cut off, and this is how Envoy does it. Closing
             // the stream would end it, and call the module, within this very call.
-            host::reply(&refusal.reply(api));
+            host::reply(&caller.reply(&refusal));
         }
     }
 }
@@ -231,7 +231,7 @@ struct Waiting {
     /// The tick in which the stream came.
     since: u64,
     patience: Rc<StreamTimers>,
-    wait: Option<Rc<Wait<Api>>>,
+    wait: Option<Rc<Wait<Caller>>>,
 }
 
 impl Waiting {
@@ -252,8 +252,11 @@ impl Waiting {
                 self.patience.now()
             }
         };
-        let api = exchange.api();
-        self.wait = limit.map(|limit| self.patience.wait(self.context, limit, since, api));
+        let wait = |limit| {
+            let caller = exchange.caller();
+            self.patience.wait(self.context, limit, since, caller)
+        };
+        self.wait = limit.map(wait);
     }
 
     /// What is waited for has come, and is waited for again.
@@ -373,7 +376,7 @@ impl HttpContext for Stream {
                 let Ok(pieces) = json::pieces(&all, 0, splices) else {
                     error!("request body: the edits do not fit it; this is a defect");
                     let refusal = Refusal::Gateway("the body was not edited");
-                    host::reply(&refusal.reply(exchange.api()));
+                    host::reply(&exchange.caller().reply(&refusal));
                     return Action::Pause;
                 };
                 match pieces.split_last() {
@@ -549,6 +552,16 @@ impl Surroundings for Host {
 
     fn now(&self) -> Moment {
         host::now()
+    }
+
+    fn unique(&self) -> u128 {
+        // Keyed by 128 random bits, its results tell nothing about each other.
+        UNIQUE.with(|(random, count)| {
+            let number = count.get();
+            count.set(number.wrapping_add(1));
+            let half = |which: u64| u128::from(random.hash_one((number, which)));
+            (half(0) << 64) | half(1)
+        })
     }
 
     fn kept(&self) -> Option<Vec<u8>> {

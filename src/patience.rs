@@ -50,7 +50,7 @@ pub enum Event {
 /// What is waited for, and how long.
 pub type Limit = (Event, Duration);
 
-impl<T: Copy> Patience<T> {
+impl<T: Clone> Patience<T> {
     /// Nobody waits. `shortest`: the shortest time that anybody will wait.
     pub fn new(shortest: Duration) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl<T: Copy> Patience<T> {
             let is_over = now.saturating_sub(wait.since.get()) > wait.limit;
             if is_over {
                 wait.is_over.set(true);
-                over.push((wait.stream, wait.event, wait.about));
+                over.push((wait.stream, wait.event, wait.about.clone()));
             }
             !is_over
         });

@@ -2225,7 +2225,13 @@ backends:
         wire.apply(step);
         assert_eq!(
             wire.headers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
-            [":status", "content-type", "x-ratelimit-remaining-requests"]
+            [
+                ":status",
+                "content-type",
+                "x-ratelimit-remaining-requests",
+                "x-request-id",
+                "x-llm-proxy-request-id"
+            ]
         );
         let step = exchange.reply_body(5, false, || panic!("it was read"));
         assert_eq!(step, Step::default());
@@ -2292,9 +2298,11 @@ backends:
         // What is compressed cannot be read.
         let mut exchange = Exchange::new(held("model: m"));
         send(&mut exchange, &CHAT, &Host::default(), &[br#"{"model":"a"}"#]);
-        let wire = Wire::new(&[(":status", "500"), ("content-encoding", "gzip")]);
+        let wire = Wire::new(&[(":status", "500"), ("content-encoding", "gzip"), ("x-request-id", "a")]);
         let step = exchange.reply_headers(&wire.list(), false, &Host::default());
-        assert_eq!(step, Step::default());
+        let id = HeaderEdit::set("x-llm-proxy-request-id", format!("{:032x}", 0xabcd));
+        let expected = Step { headers: vec![id], ..Step::default() };
+        assert_eq!(step, expected);
     }
 
     fn a_redirect_is_a_502_and_its_address_never_passes() {

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 /// As the worked examples are rendered: to be started in a clone, on Debian or alike.
 fn machine() -> Machine {
     Machine {
+        is_whole: true,
         module: "target/module/release/llm_proxy.wasm".to_owned(),
         roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
         heap_limit: DEFAULT_HEAP_LIMIT,

@@ -49,6 +49,10 @@ impl ClientApi for Messages {
         Some(format!("{{\"input_tokens\":{tokens}}}"))
     }
 
+    fn request_id_header(&self) -> &'static str {
+        "request-id"
+    }
+
     fn error(&self, failure: &Failure<'_>) -> String {
         error::to_json(failure)
     }

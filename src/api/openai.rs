@@ -57,6 +57,10 @@ impl ClientApi for OpenAi {
         Some(&embeddings::Embeddings)
     }
 
+    fn request_id_header(&self) -> &'static str {
+        "x-request-id"
+    }
+
     fn error(&self, failure: &Failure<'_>) -> String {
         error(failure)
     }

@@ -185,6 +185,7 @@ pub fn bootstrap(source: &Source, machine: &Machine, file: &Path) -> String {
 fn for_envoy(arguments: &ForEnvoy) -> Done {
     let (source, _) = source(&arguments.file, "Envoy")?;
     let machine = Machine {
+        is_whole: true,
         module: arguments.wasm.clone(),
         roots: arguments.ca_file.clone(),
         heap_limit: arguments.heap_limit,

@@ -53,6 +53,7 @@ pub fn run(arguments: &Run) -> Done {
         file: file.clone(),
         listen: arguments.listen.clone(),
         machine: Machine {
+            is_whole: true,
             module: module.display().to_string(),
             roots: envoy::find_roots(),
             heap_limit,

@@ -148,9 +148,13 @@ pub fn is_usable_request_id(id: &[u8]) -> bool {
     (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.iter().all(is_safe)
 }
 
-/// The same as a regular expression of RE2.
-pub fn usable_request_id_regex() -> String {
-    format!("^[A-Za-z0-9._:@/+=-]{{1,{MAX_REQUEST_ID_BYTES}}}$")
+/// The client's id where it is usable, else nothing, as an expression of Envoy's: the Common Expression
+/// Language. Without an id it has no value.
+pub fn usable_request_id_expression() -> String {
+    let id = "request.headers['x-request-id']";
+    format!(
+        "size({id}) <= {MAX_REQUEST_ID_BYTES} && {id}.matches('^[A-Za-z0-9._:@/+=-]+$') ? {id} : ''"
+    )
 }
 
 const REQUEST_ID_MARKS: &[u8] = b"._:@/+=-";

@@ -89,6 +89,10 @@ impl Surroundings for Host {
         Moment::from_nanos(START).after(self.now.get())
     }
 
+    fn unique(&self) -> u128 {
+        0xabcd
+    }
+
     fn kept(&self) -> Option<Vec<u8>> {
         self.kept.borrow().clone()
     }

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::super::Source;
-use super::{CHOOSER, Machine, NAME, extension, health, module, route, socket_address};
+use super::{CHOOSER, Machine, NAME, extension, health, module, route, socket_address, typed};
+use crate::contract::telemetry::{
+    REQUEST_ID_HEADER, SDK_REQUEST_ID_HEADERS, usable_request_id_expression,
+};
 use crate::contract::{
     ADAPTED_HEADER, BACKEND_MEMBER, METADATA_NAMESPACE, UNKNOWN_ROUTE, error_type_expression,
 };
@@ -30,7 +33,14 @@ fn connection_manager(source: &Source, machine: &Machine) -> Value {
             "cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}],
         },
         "skip_xff_append": true,
-        "generate_request_id": false,
+        // The id that the module and Envoy's own replies give the client: the client's own where it has one,
+        // unchanged.
+        "generate_request_id": true,
+        "preserve_external_request_id": true,
+        "request_id_extension": {"typed_config": typed(
+            "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+            json!({"pack_trace_reason": false}),
+        )},
         // Over TLS to a provider the scheme is https, also where the client came with http.
         "scheme_header_transformation": {"match_upstream": true},
         "server_header_transformation": "PASS_THROUGH",
@@ -48,7 +58,7 @@ fn connection_manager(source: &Source, machine: &Machine) -> Value {
         "delayed_close_timeout": "5s",
         "common_http_protocol_options": {"idle_timeout": "3600s"},
         "access_log": access_logs(source),
-        "local_reply_config": local_replies(),
+        "local_reply_config": local_replies(machine),
         "route_config": route::Table::new(source).to_value(),
         "http_filters": filters(source, machine),
     });
@@ -130,7 +140,7 @@ fn access_log() -> Value {
 ///
 /// What the module answers has no response code details, and what a route answers directly has
 /// `direct_response`: both are OpenAI-shaped already.
-fn local_replies() -> Value {
+fn local_replies(machine: &Machine) -> Value {
     let is_error = json!({"status_code_filter": {"comparison": {
         "op": "GE",
         "value": {"default_value": 400, "runtime_key": "llm_proxy.unused"},
@@ -140,7 +150,7 @@ fn local_replies() -> Value {
         "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
         json!({"expression": "!(response.code_details in ['', 'direct_response'])"}),
     )});
-    json!({"mappers": [{
+    let mut errors = json!({
         "filter": {"and_filter": {"filters": [is_error, is_envoys]}},
         "body_format_override": {"json_format": {"error": {
             "message": format!("%CEL({})%%LOCAL_REPLY_BODY%", message_without_body()),
@@ -148,7 +158,38 @@ fn local_replies() -> Value {
             "param": null,
             "code": CODE,
         }}},
-    }]})
+    });
+    if !machine.is_whole {
+        return json!({"mappers": [errors]});
+    }
+    if let Value::Object(errors) = &mut errors {
+        errors.insert("headers_to_add".to_owned(), request_ids());
+    }
+    let is_direct = json!({"extension_filter": extension(
+        "envoy.access_loggers.extension_filters.cel",
+        "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        json!({"expression": "response.code_details == 'direct_response'"}),
+    )});
+    json!({"mappers": [errors, {"filter": is_direct, "headers_to_add": request_ids()}]})
+}
+
+/// The id of the request, as the module adds it to all other replies. Where the client's own is not usable,
+/// and where its request could not be read, it is one that Envoy makes for the reply.
+fn request_ids() -> Value {
+    let given = format!("%CEL({})%", usable_request_id_expression());
+    let made = (REQUEST_ID_HEADER, "%UNIQUE_ID%");
+    let names = [REQUEST_ID_HEADER]
+        .into_iter()
+        .chain(SDK_REQUEST_ID_HEADERS);
+    let given = names.map(|name| (name, given.as_str()));
+    // What is empty is not added, and of two values the last stays.
+    let added = [made].into_iter().chain(given).map(|(name, value)| {
+        json!({
+            "header": {"key": name, "value": value},
+            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+        })
+    });
+    added.collect()
 }
 
 /// Some of Envoy's replies have no body: these say what happened. That no host can be asked is said before

@@ -61,6 +61,7 @@ pub fn resources(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec
 /// The patches, in the order in which they have to be applied.
 fn patches(source: &Source, mesh: &Mesh, anchor: &str) -> Vec<Value> {
     let machine = Machine {
+        is_whole: false,
         module: mesh.module.rest.clone(),
         roots: mesh.roots.clone(),
         // These proxies are the mesh's: its operator sizes them.
