@@ -968,7 +968,7 @@ def test_a_retry_sends_the_same_to_the_same(gateway, mock, dialect):
 
 
 def test_an_operation_that_the_dialect_has_not_is_refused(gateway, mock, dialect):
-    for operation in ("responses", "completions", "images/generations", "moderations"):
+    for operation in ("completions", "images/generations", "moderations"):
         reply = gateway.post(f"/{dialect.name}/v1/{operation}", {"model": "gpt-4o", "input": "x"})
         assert_openai_error(reply, 404, kind="invalid_request_error")
     assert mock.none_came()

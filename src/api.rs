@@ -15,6 +15,7 @@
 pub mod messages;
 pub mod openai;
 mod prose;
+pub mod responses;
 mod unplaced;
 
 use std::borrow::Cow;
@@ -23,6 +24,7 @@ use std::rc::Rc;
 
 use self::messages::Messages;
 use self::openai::OpenAi;
+use self::responses::Responses;
 use crate::chat::{CallStyle, Delta, Reply, Request};
 use crate::contract::MESSAGES_VERSION;
 use crate::embed;
@@ -33,6 +35,15 @@ use crate::operation::{Kind, Operation};
 
 /// An API that clients speak.
 pub trait ClientApi: Sync {
+    /// The body as it is read: what it refers to stands in the place of references.
+    ///
+    /// # Errors
+    ///
+    /// When it refers to something that is not there.
+    fn prepare<'a>(&self, body: Cow<'a, [u8]>) -> Result<Cow<'a, [u8]>, InvalidRequest> {
+        Ok(body)
+    }
+
     /// Reads the body of a request for a conversation.
     ///
     /// The model may be missing or empty: whether there is a default is not known here.
@@ -147,6 +158,7 @@ pub fn of(operation: Option<&Operation<'_>>, headers: &Headers<'_>) -> &'static 
         Some(Kind::Models | Kind::Other) | None if headers.get(MESSAGES_VERSION).is_some() => {
             &Messages
         }
+        Some(Kind::InputTokens | Kind::Responses | Kind::StoredResponses) => &Responses,
         _ => &OpenAi,
     }
 }

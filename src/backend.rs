@@ -82,7 +82,8 @@ impl Backend {
         match self.wire {
             Wire::Translated(dialects) => Some((dialects, self.options)),
             Wire::Azure(_) | Wire::OpenAi { .. } => {
-                (kind == Kind::Messages).then_some((Dialects::OpenAi, self.options))
+                let is_translated = matches!(kind, Kind::Messages | Kind::Responses);
+                is_translated.then_some((Dialects::OpenAi, self.options))
             }
         }
     }
@@ -97,10 +98,11 @@ impl Backend {
     /// Whether the provider has this call.
     pub fn supports(&self, kind: Kind) -> bool {
         match (self.wire.dialects(), kind) {
-            (dialects, Kind::CountTokens) => {
+            (dialects, Kind::CountTokens | Kind::InputTokens) => {
                 self.further_apis.are_native(kind) || dialects.is_some_and(|it| it.count_tokens())
             }
-            (None, _) | (Some(_), Kind::ChatCompletions | Kind::Messages) => true,
+            (_, Kind::StoredResponses) => self.further_apis.are_native(kind),
+            (None, _) | (Some(_), Kind::ChatCompletions | Kind::Messages | Kind::Responses) => true,
             (Some(dialects), Kind::Embeddings) => dialects.have_embeddings(),
             (Some(_), _) => false,
         }

@@ -18,9 +18,19 @@ pub fn encode_url(bytes: &[u8]) -> String {
 
 /// The bytes of a text in the standard alphabet, with or without padding; `None` where it is none.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
-    let text = text.trim_end_matches('=');
+    bytes(text.trim_end_matches('='), STANDARD)
+}
+
+/// The same of a text in the alphabet for URLs, not padded.
+pub fn decode_url(text: &str) -> Option<Vec<u8>> {
+    bytes(text, URL)
+}
+
+fn bytes(text: &str, alphabet: &[u8; 64]) -> Option<Vec<u8>> {
+    let [.., sixty_two, sixty_three] = *alphabet;
     // Memory is taken only for what can be decoded.
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let is_base64 =
+        |byte: u8| byte.is_ascii_alphanumeric() || byte == sixty_two || byte == sixty_three;
     if !text.bytes().all(is_base64) {
         return None;
     }
@@ -31,9 +41,8 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
             b'A'..=b'Z' => byte - b'A',
             b'a'..=b'z' => byte - b'a' + 26,
             b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
+            _ if byte == sixty_two => 62,
+            _ => 63,
         };
         bits = bits << 6 | u32::from(value);
         count += 6;

@@ -1285,8 +1285,10 @@ impl Exchange {
             (rewrite, internal)
         });
 
-        if operation.kind() == Kind::CountTokens && !backend.supports(Kind::CountTokens) {
-            return Err(Refusal::CannotCount(backend.provider.as_str()));
+        if !backend.supports(operation.kind())
+            && let Some(refusal) = cannot(operation.kind(), backend.provider.as_str())
+        {
+            return Err(refusal);
         }
         if let Some((dialects, options)) = backend.translation(operation.kind()) {
             if !ends {
@@ -1458,8 +1460,8 @@ impl Exchange {
         } = waiting;
         let kind = operation.kind();
         let call = match kind {
-            Kind::ChatCompletions | Kind::Messages => Some(Call::Chat),
-            Kind::CountTokens => Some(Call::Count),
+            Kind::ChatCompletions | Kind::Messages | Kind::Responses => Some(Call::Chat),
+            Kind::CountTokens | Kind::InputTokens => Some(Call::Count),
             Kind::Embeddings => {
                 let embeddings = self.api.embeddings();
                 let embeddings = embeddings.filter(|_| dialects.have_embeddings());
@@ -1605,6 +1607,15 @@ fn without_headers_of_messages(headers: &Headers<'_>, backend: &Backend) -> Vec<
 /// The version of the Messages API that a request has which names none.
 /// <https://platform.claude.com/docs/en/api/versioning>, read 2026-11-21.
 const DEFAULT_MESSAGES_VERSION: &str = "2023-06-01";
+
+/// Why backends of this type have no such call, where more can be said than that.
+fn cannot(kind: Kind, backend: &'static str) -> Option<Refusal> {
+    match kind {
+        Kind::CountTokens | Kind::InputTokens => Some(Refusal::CannotCount(backend)),
+        Kind::StoredResponses => Some(Refusal::NothingStored(backend)),
+        _ => None,
+    }
+}
 
 /// The API of a request, as far as it is known. `base`: the path of its route.
 fn api_of(headers: &Headers<'_>, base: Option<&str>) -> &'static dyn ClientApi {

@@ -36,13 +36,15 @@ pub enum Kind {
     Embeddings,
     /// `/images/…`.
     Images,
+    /// `POST /responses/input_tokens`.
+    InputTokens,
     /// `POST /messages`.
     Messages,
     /// `GET /models` and `GET /models/{model}`.
     Models,
     /// `POST /moderations`.
     Moderations,
-    /// Anything else under the base path: files, batches, a stored response.
+    /// Anything else under the base path: files, batches.
     Other,
     /// `POST /rerank`.
     Rerank,
@@ -50,6 +52,8 @@ pub enum Kind {
     Responses,
     /// `POST /audio/speech`.
     Speech,
+    /// `/responses/{response}` and what is below it, `POST /responses/compact`.
+    StoredResponses,
 }
 
 /// What the absence of `model` means in a JSON body.
@@ -185,14 +189,22 @@ impl Kind {
             | Self::Rerank
             | Self::Responses
             | Self::Speech => true,
-            Self::Audio | Self::Images | Self::Models | Self::Other => false,
+            Self::Audio
+            | Self::Images
+            | Self::InputTokens
+            | Self::Models
+            | Self::Other
+            | Self::StoredResponses => false,
         }
     }
 
     /// Whether a JSON body is read even where no rule of the configuration is about it: a call without
     /// its model, or with two of them, is refused before it is sent.
     pub fn is_always_read(self) -> bool {
-        !matches!(self, Self::Audio | Self::Models | Self::Other)
+        !matches!(
+            self,
+            Self::Audio | Self::InputTokens | Self::Models | Self::Other | Self::StoredResponses
+        )
     }
 
     /// Whether a reply may be a stream that `stream` in a JSON body requests.
@@ -425,7 +437,7 @@ mod tests {
             (
                 "/v1/responses/r_1/cancel",
                 None,
-                Kind::Other,
+                Kind::StoredResponses,
                 "/responses/r_1/cancel",
             ),
             (

@@ -390,6 +390,7 @@ impl Pool {
             Kind::ChatCompletions,
             Kind::CountTokens,
             Kind::Embeddings,
+            Kind::InputTokens,
             Kind::Other,
         ];
         let by_operation = operations.map(|kind| self.supporting(kind));

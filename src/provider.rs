@@ -74,7 +74,7 @@ impl Dialects {
 
     /// Whether the tokens of a conversation can be counted for every model.
     pub fn count_tokens(self) -> bool {
-        matches!(self, Self::Gemini | Self::Vertex)
+        matches!(self, Self::Anthropic | Self::Gemini | Self::Vertex)
     }
 
     /// Whether some models speak the API of a call themselves, so that it may [pass](Dialect::pass).

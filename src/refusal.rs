@@ -67,6 +67,8 @@ pub enum Refusal {
     TooLarge(u64),
     /// The provider, of this type, cannot count tokens.
     CannotCount(&'static str),
+    /// The call needs responses that are stored, and the backend, whose type this is, has none.
+    NothingStored(&'static str),
     /// The body would be larger than this many bytes in the provider's dialect.
     TooLargeTranslated(usize),
     /// Trailers follow a body that is changed by its end, which they hide.
@@ -246,6 +248,7 @@ impl Refusal {
             | Self::ModelNotRouted
             | Self::ModelNotText
             | Self::ModelNotTold
+            | Self::NothingStored(_)
             | Self::Parameter { .. }
             | Self::ReservedHeader(_)
             | Self::Trailers => 400,
@@ -281,7 +284,7 @@ impl Refusal {
             Self::UnknownModel(_) | Self::UnknownModelInPath => {
                 (Some("model"), Some("model_not_found"))
             }
-            Self::CannotCount(_) => (None, Some("not_supported")),
+            Self::CannotCount(_) | Self::NothingStored(_) => (None, Some("not_supported")),
             Self::UnknownRoute => (None, Some("unknown_url")),
             Self::Parameter { param, code, .. } => (param.as_deref(), Some(*code)),
             Self::UnsupportedOperation { .. } => (None, Some("unsupported_operation")),
@@ -403,6 +406,11 @@ impl Refusal {
                 "this path goes to a backend of type {provider:?}, which does not serve this request \
                  (operation {operation:?}); it serves {}",
                 served.join(", ")
+            ),
+            Self::NothingStored(provider) => format!(
+                "a backend of type {provider:?} gets requests of the Responses API translated, and no \
+                 response is stored: send the earlier items in \"input\" of POST /responses, or set \
+                 \"responses: native\" where the provider speaks the API itself"
             ),
             Self::WrongMethod(allowed) => format!("the method is not allowed here; use {allowed}"),
         }

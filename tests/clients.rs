@@ -15,6 +15,7 @@ mod both_ways;
 
 use llm_proxy::api::messages::Messages;
 use llm_proxy::api::openai::OpenAi as ChatCompletions;
+use llm_proxy::api::responses::Responses;
 use llm_proxy::api::{ClientApi, Stamp};
 use llm_proxy::chat::CallStyle;
 use llm_proxy::failure::Failure;
@@ -40,6 +41,8 @@ struct Client {
     whole: fn(&Value) -> Answer,
     /// The same from the events of a stream.
     streamed: fn(&str) -> Answer,
+    /// What the event says that ends a broken stream, of its JSON pointers.
+    error_message: &'static str,
 }
 
 /// A provider: one reply in its words, whole and as a stream.
@@ -96,18 +99,45 @@ const CHAT_REQUEST: &str = r#"{"model":"m","messages":[
     "tools":[{"type":"function","function":{"name":"f","description":"d1","parameters":
       {"type":"object","properties":{"x":{"type":"integer"}}}}}]}"#;
 
-const CLIENTS: [Client; 2] = [
+const RESPONSES_REQUEST: &str = r#"{"model":"m","instructions":"s1","input":[
+      {"role":"developer","content":"s2"},
+      {"role":"user","content":[{"type":"input_text","text":"u1"},
+        {"type":"input_image","detail":"auto","image_url":"data:image/png;base64,iVBORw0KGgo="},
+        {"type":"input_file","filename":"d.pdf","file_data":"data:application/pdf;base64,JVBERi0="}]},
+      {"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"t1"}],
+       "encrypted_content":null,"content":null},
+      {"type":"message","id":"msg_1","role":"assistant","status":"completed","content":[
+        {"type":"output_text","text":"a1","annotations":[],"logprobs":[]}]},
+      {"type":"function_call","id":"fc_1","call_id":"c1","name":"f","arguments":"{\"x\":1}",
+       "status":"completed"},
+      {"type":"function_call_output","call_id":"c1","output":"r1"},
+      {"type":"message","role":"user","content":"u2"}],
+    "max_output_tokens":100,"temperature":0.5,"stream":true,"user":"Ann","store":false,
+    "include":["reasoning.encrypted_content"],"parallel_tool_calls":false,"tool_choice":"auto",
+    "tools":[{"type":"function","name":"f","description":"d1","strict":false,"parameters":
+      {"type":"object","properties":{"x":{"type":"integer"}}}},{"type":"web_search"}]}"#;
+
+const CLIENTS: [Client; 3] = [
     Client {
         api: &Messages,
         request: MESSAGES_REQUEST,
         whole: message,
         streamed: message_of_events,
+        error_message: "/error/message",
     },
     Client {
         api: &ChatCompletions,
         request: CHAT_REQUEST,
         whole: completion,
         streamed: completion_of_chunks,
+        error_message: "/error/message",
+    },
+    Client {
+        api: &Responses,
+        request: RESPONSES_REQUEST,
+        whole: response,
+        streamed: response_of_events,
+        error_message: "/response/error/message",
     },
 ];
 
@@ -396,6 +426,126 @@ fn completion_of_chunks(stream: &str) -> Answer {
     completion(&whole)
 }
 
+fn response(response: &Value) -> Answer {
+    assert_eq!(response["object"], "response");
+    let mut answer = Answer::default();
+    let mut ids = Vec::new();
+    for item in response["output"].as_array().unwrap() {
+        ids.push(text(&item["id"]));
+        match item["type"].as_str().unwrap() {
+            "reasoning" => {
+                for part in item["summary"].as_array().unwrap() {
+                    assert_eq!(part["type"], "summary_text");
+                    answer.thinking += &text(&part["text"]);
+                }
+            }
+            "message" => {
+                assert_eq!(
+                    (&item["role"], &item["status"]),
+                    (&json!("assistant"), &json!("completed"))
+                );
+                for part in item["content"].as_array().unwrap() {
+                    assert_eq!(part["type"], "output_text");
+                    assert!(part["annotations"].is_array() && part["logprobs"].is_array());
+                    answer.text += &text(&part["text"]);
+                }
+            }
+            "function_call" => {
+                assert!(!text(&item["call_id"]).is_empty());
+                let arguments = item["arguments"].as_str().unwrap();
+                let arguments = serde_json::from_str(arguments).expect(arguments);
+                answer.calls.push((text(&item["name"]), arguments));
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let count = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert!(ids.len() == count && ids.iter().all(|id| !id.is_empty()));
+    assert_eq!(response["status"], "completed");
+    answer.ends_with_call = !answer.calls.is_empty();
+    let usage = &response["usage"];
+    answer.cached_tokens = usage["input_tokens_details"]["cached_tokens"]
+        .as_u64()
+        .unwrap();
+    answer.input_tokens = usage["input_tokens"].as_u64().unwrap() - answer.cached_tokens;
+    answer.output_tokens = usage["output_tokens"].as_u64().unwrap();
+    answer
+}
+
+/// Puts a response together from its deltas, and compares each part with what says that it is done.
+fn response_of_events(stream: &str) -> Answer {
+    let mut output: Vec<Value> = Vec::new();
+    let mut completed = Value::Null;
+    let events = stream.split("\n\n").filter(|it| it.starts_with("event: "));
+    for (number, event) in events.enumerate() {
+        let (name, data) = event.split_once("\ndata: ").expect(event);
+        let data: Value = serde_json::from_str(data).expect(data);
+        assert_eq!(&name[7..], data["type"], "{event}");
+        assert_eq!(data["sequence_number"], number, "{event}");
+        assert!(completed.is_null(), "{event} after the end");
+        let index = data["output_index"].as_u64();
+        let index = index.map_or(0, |it| usize::try_from(it).unwrap());
+        if let Some(id) = data.get("item_id") {
+            assert_eq!(*id, output[index]["id"]);
+        }
+        let more = data["delta"].as_str().unwrap_or_default();
+        let add = |value: &mut Value| *value = Value::from(text(value) + more);
+        match &name[7..] {
+            "response.created" | "response.in_progress" => {
+                assert_eq!(data["response"]["status"], "in_progress");
+            }
+            "response.output_item.added" => {
+                assert_eq!(index, output.len());
+                output.push(data["item"].clone());
+            }
+            "response.content_part.added" => {
+                let parts = output[index]["content"].as_array_mut().unwrap();
+                assert_eq!(data["content_index"], parts.len());
+                parts.push(data["part"].clone());
+            }
+            "response.reasoning_summary_part.added" => {
+                let parts = output[index]["summary"].as_array_mut().unwrap();
+                assert_eq!(data["summary_index"], parts.len());
+                parts.push(data["part"].clone());
+            }
+            "response.output_text.delta" => add(&mut output[index]["content"][0]["text"]),
+            "response.reasoning_summary_text.delta" => {
+                add(&mut output[index]["summary"][0]["text"]);
+            }
+            "response.function_call_arguments.delta" => add(&mut output[index]["arguments"]),
+            "response.output_text.done" => {
+                assert_eq!(data["text"], output[index]["content"][0]["text"]);
+            }
+            "response.content_part.done" => {
+                assert_eq!(data["part"], output[index]["content"][0]);
+            }
+            "response.reasoning_summary_text.done" => {
+                assert_eq!(data["text"], output[index]["summary"][0]["text"]);
+            }
+            "response.reasoning_summary_part.done" => {
+                assert_eq!(data["part"], output[index]["summary"][0]);
+            }
+            "response.function_call_arguments.done" => {
+                output[index]["arguments"] = data["arguments"].clone();
+            }
+            "response.output_item.done" => {
+                for member in ["status", "encrypted_content"] {
+                    if let Some(value) = data["item"].get(member) {
+                        output[index][member] = value.clone();
+                    }
+                }
+                assert_eq!(data["item"], output[index]);
+            }
+            "response.completed" => completed = data["response"].clone(),
+            other => panic!("{other}"),
+        }
+    }
+    assert_eq!(completed["output"], Value::from(output), "{stream}");
+    response(&completed)
+}
+
 fn relayed(client: &Client, provider: &Provider, chunks: &[&[u8]]) -> String {
     let request = client
         .api
@@ -432,6 +582,10 @@ tests! {
                 "s1", "s2", "u1", "iVBORw0KGgo=", "JVBERi0=", "a1", "\"f\"", "d1", "integer", "r1",
                 "u2", "END", "0.5", "100",
             ] {
+                // Not every API has it.
+                if !client.request.contains(said) {
+                    continue;
+                }
                 assert!(body.contains(said), "{}: {said} is lost: {body}", provider.name);
             }
             let places = ["u1", "a1", "r1", "u2"].map(|said| body.find(said).unwrap());
@@ -476,8 +630,9 @@ tests! {
             let cut = relayed(client, provider, &[&bytes[..bytes.len() / 2]]);
             let last = cut.trim_end().rsplit("data: ").next().unwrap();
             let error: Value = serde_json::from_str(last).expect(last);
-            assert!(error["error"]["message"].is_string(), "{cut}");
-            for end in ["[DONE]", "message_stop"] {
+            let message = error.pointer(client.error_message);
+            assert!(message.is_some_and(Value::is_string), "{cut}");
+            for end in ["[DONE]", "message_stop", "response.completed"] {
                 assert!(!cut.contains(end), "{cut}");
             }
         });

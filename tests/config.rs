@@ -150,7 +150,7 @@ fn a_key_of_another_type_is_wrong_to_an_editor_and_to_the_reader() {
     for key in CONFIG_KEYS {
         let sample = match key.name {
             "maxTokens" => json!(1),
-            "messages" => json!("native"),
+            "messages" | "responses" => json!("native"),
             "betas" => json!(["x"]),
             "unsupported" => json!("adapt"),
             "webSearch" => json!("reject"),
@@ -319,6 +319,7 @@ fn the_schema_has_for_each_type_the_keys_that_the_readers_take() {
         "path",
         "maxTokens",
         "messages",
+        "responses",
         "unsupported",
         "webSearch",
         "deploymentName",
@@ -333,7 +334,7 @@ fn the_schema_has_for_each_type_the_keys_that_the_readers_take() {
         for key in keys {
             let value = match key {
                 "maxTokens" => "1",
-                "messages" => "native",
+                "messages" | "responses" => "native",
                 "unsupported" => "drop",
                 "webSearch" => "reject",
                 "path" => "/x",

@@ -11,6 +11,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use llm_proxy::api::responses;
 use llm_proxy::provider::adapt::{Outcome, Rule};
 use llm_proxy::provider::{LimitName, ProviderType, anthropic, gemini, openai};
 
@@ -165,6 +166,49 @@ fn the_page_about_openais_dialect_is_fresh() {
     );
     page.push_str(&tables(openai::RULES));
     is_fresh("openai.md", &page);
+}
+
+#[test]
+fn the_lists_in_the_page_about_responses_are_fresh() {
+    let code = |names: &[&str]| {
+        let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    let mut hints = responses::HINTS.to_vec();
+    hints.extend([
+        "include (but for logprobs and reasoning)",
+        "truncation (auto)",
+    ]);
+    hints.extend(llm_proxy::provider::adapt::HINTS);
+    let adapted = format!(
+        "- members of the request: {}\n- items about what OpenAI's own tools have done: {}\n- tools that only \
+         OpenAI runs, where they are only offered: `web_search` without `webSearch: provider`, `tool_search`, \
+         `local_shell`, `mcp`, `image_generation` …\n- `encrypted_content` of OpenAI's own, all parts of a \
+         `summary` but the first, the `format` of a custom tool, and unknown members of items, parts and \
+         tools\n",
+        code(&hints),
+        code(&responses::DROPPED),
+    );
+    let mut refused = String::new();
+    for (name, remedy) in responses::STORED {
+        let _ = writeln!(refused, "- `{name}`: {remedy}");
+    }
+    refused.push_str(
+        "- `background: true`\n- items of any other type, such as `compaction` and `computer_call`; a reference \
+         to an item that is not in the conversation\n- tools that only OpenAI runs, where `tool_choice` forces \
+         them, and those with files or containers that it stores (`file_search`, `code_interpreter`)\n- every \
+         other unknown parameter\n",
+    );
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/responses.md");
+    let text = std::fs::read_to_string(page).unwrap();
+    let mut fresh = text.clone();
+    for (name, list) in [("adapted", adapted), ("refused", refused)] {
+        let begin = format!("<!-- {name} -->\n");
+        let (before, rest) = fresh.split_once(&begin).unwrap();
+        let (_, after) = rest.split_once("<!-- end of the list -->").unwrap();
+        fresh = format!("{before}{begin}{list}<!-- end of the list -->{after}");
+    }
+    is_fresh("../responses.md", &fresh);
 }
 
 #[test]

@@ -319,15 +319,15 @@ tests! {
             ("/v1/completions", "model: m", r#"{}"#, Ok(r#"{"model":"m"}"#)),
             ("/v1/audio/speech", "", r#"{}"#, Err((400, "model"))),
             ("/v1/rerank", "", r#"{}"#, Err((400, "model"))),
-            ("/v1/responses", "", r#"{"input":"x"}"#, Ok(r#"{"input":"x"}"#)),
-            ("/v1/responses", "defaultModel: d", r#"{}"#, Ok(r#"{"model":"d"}"#)),
+            ("/v1/responses", "responses: native", r#"{"input":"x"}"#, Ok(r#"{"input":"x"}"#)),
+            ("/v1/responses", "responses: native, defaultModel: d", r#"{}"#, Ok(r#"{"model":"d"}"#)),
             ("/v1/moderations", "", r#"{"input":"x"}"#, Ok(r#"{"input":"x"}"#)),
             ("/v1/images/generations", "model: m", r#"{"model":"a"}"#, Ok(r#"{"model":"m"}"#)),
             ("/v1/batches", "model: m, operations: [batches]", r#"{"x":1}"#, Ok(r#"{"x":1}"#)),
             ("/v1/fine_tuning/jobs", "modelAliases: {a: b}, operations: [fine-tuning]",
              r#"{"model":"a"}"#, Ok(r#"{"model":"b"}"#)),
-            ("/v1/responses", "models: [m]", "{}", Err((400, "model"))),
-            ("/v1/responses", "models: [m], defaultModel: m", "{}", Ok(r#"{"model":"m"}"#)),
+            ("/v1/responses", "responses: native, models: [m]", "{}", Err((400, "model"))),
+            ("/v1/responses", "responses: native, models: [m], defaultModel: m", "{}", Ok(r#"{"model":"m"}"#)),
         ] {
             becomes(config, path, body, expected);
         }
@@ -699,7 +699,7 @@ tests! {
         ];
         for plugin in ["placement: upstream\nholdHeaders: true", "placement: upstream", "holdHeaders: true", ""] {
             for rule in rules {
-                let gateway = one_backend(plugin, rule);
+                let gateway = one_backend(plugin, &format!("{rule}, responses: native"));
                 for &(method, path, media_type, body, status, code) in rows {
                     let length = body.len().to_string();
                     let mut headers = vec![(":method", method), (":path", path), (":authority", "g")];
@@ -723,7 +723,7 @@ tests! {
             }
         }
         // Without a rule all of them pass, but for a call that is never sent without its model.
-        let free = held("");
+        let free = held("responses: native");
         for &(method, path, media_type, body, _, _) in rows {
             let mut headers = vec![(":method", method), (":path", path), (":authority", "g")];
             headers.extend(media_type.map(|it| ("content-type", it)));
@@ -859,7 +859,7 @@ tests! {
         let form = "multipart/form-data; boundary=x";
         for (config, path, media_type, is_read) in [
             ("", "/v1/chat/completions", "application/json", true),
-            ("model: m", "/v1/responses", "application/json", true),
+            ("model: m, responses: native", "/v1/responses", "application/json", true),
             ("model: m", "/v1/audio/transcriptions", form, true),
             ("model: m", "/v1/files", form, false),
             ("", "/v1/audio/transcriptions", form, false),
@@ -1643,6 +1643,125 @@ backends:
         }
     }
 
+    fn responses_pass_byte_for_byte_to_a_provider_that_speaks_them() {
+        let body: &[u8] = br#"{ "input" : [{"type":"x-new"}], "previous_response_id": "resp_1",
+            "model":"m" }"#;
+        for backend in [
+            "type: openai, config: {apiKey: $KEY}",
+            "type: openai-compatible, config: {endpoint: 'http://v', apiKey: $KEY, responses: native}",
+        ] {
+            let gateway = gateway(&format!("holdHeaders: true\nbackends: [{{name: b, {backend}}}]"));
+            for path in ["/v1/responses", "/v1/responses/compact", "/v1/responses/input_tokens"] {
+                let mut exchange = Exchange::new(Rc::clone(&gateway));
+                let wire = send(&mut exchange, &post(path), &Host::default(), &[body]);
+                assert_eq!((wire.header(":path"), &*wire.passed), (Some(path), body));
+            }
+        }
+    }
+
+    fn responses_are_translated_for_every_other_provider() {
+        let body: &[u8] = br#"{"model":"m","stream":true,"input":[{"role":"user","content":"hi"}],
+            "tools":[{"type":"web_search"},{"type":"namespace","name":"n","description":"d","tools":[
+              {"type":"function","name":"f"}]}]}"#;
+        for (backend, path, said) in [
+            ("type: cohere, config: {apiKey: $KEY}", "/compatibility/v1/chat/completions", "\"role\":\"user\""),
+            ("type: openai, config: {apiKey: $KEY, responses: translate}", "/v1/chat/completions", "n__f"),
+            ("type: anthropic, config: {apiKey: $KEY}", "/v1/messages", "\"max_tokens\""),
+            ("type: google, config: {apiKey: $KEY}", "/v1beta/models/m:streamGenerateContent?alt=sse", "\"parts\""),
+            (
+                "type: azure-openai, config: {apiKey: $KEY, endpoint: 'https://a.example', \
+                 apiVersion: 2024-10-21, responses: translate}",
+                "/openai/deployments/m/chat/completions?api-version=2024-10-21",
+                "\"stream\":true",
+            ),
+        ] {
+            let gateway = gateway(&format!("holdHeaders: true\nbackends: [{{name: b, {backend}}}]"));
+            let mut exchange = Exchange::new(Rc::clone(&gateway));
+            let wire = send(&mut exchange, &post("/v1/responses"), &Host::default(), &[body]);
+            assert_eq!(wire.reply, None, "{backend}");
+            assert_eq!(wire.header(":path"), Some(path));
+            let sent = String::from_utf8(wire.passed.clone()).unwrap();
+            assert!(sent.contains(said), "{sent}");
+            let head = [(":status", "429"), ("content-type", "application/json")];
+            let told: &[u8] = br#"{"error":{"message":"slow down","code":429}}"#;
+            let wire = receive(&mut exchange, &head, &[told]);
+            let told: Value = serde_json::from_slice(&wire.passed).unwrap();
+            assert_eq!(told["error"]["message"], "slow down", "{backend}");
+            for (method, path, status) in [
+                ("POST", "/v1/responses/input_tokens", 501),
+                ("POST", "/v1/responses/compact", 400),
+                ("GET", "/v1/responses/resp_1", 400),
+            ] {
+                let counts = backend.contains("anthropic") || backend.contains("google");
+                if counts && status == 501 {
+                    continue;
+                }
+                let mut headers = post(path);
+                headers.retain(|(name, _)| *name != ":method");
+                headers.push((":method", method));
+                let mut exchange = Exchange::new(Rc::clone(&gateway));
+                let reply = send(&mut exchange, &headers, &Host::default(), &[body]).reply.unwrap();
+                assert_eq!(reply.status, status, "{backend} {path}: {}", reply.body);
+                assert_eq!(error(&reply)["code"], "not_supported");
+            }
+        }
+    }
+
+    fn what_is_adapted_of_a_response_is_named() {
+        let gateway = gateway("holdHeaders: true\nbackends: [{name: b, type: anthropic, config: {apiKey: $KEY}}]");
+        let body: &[u8] = br#"{"model":"claude-sonnet-5-5","store":true,"input":"hi",
+            "client_metadata":{"a":"b"},"tools":[{"type":"web_search"},{"type":"tool_search"}]}"#;
+        let mut exchange = Exchange::new(Rc::clone(&gateway));
+        let wire = send(&mut exchange, &post("/v1/responses"), &Host::default(), &[body]);
+        assert_eq!(wire.reply, None);
+        let head = [(":status", "200"), ("content-type", "application/json")];
+        let told: &[u8] = br#"{"type":"message","id":"i","model":"m","role":"assistant","content":[
+            {"type":"text","text":"a"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":1}}"#;
+        let wire = receive(&mut exchange, &head, &[told]);
+        let adapted = wire.header("x-llm-proxy-adapted").unwrap();
+        for name in ["store", "client_metadata", "tools[]"] {
+            assert!(adapted.contains(name), "{adapted}");
+        }
+        let response: Value = serde_json::from_slice(&wire.passed).unwrap();
+        assert_eq!(response["status"], "completed");
+        // The next turn refers to the items instead of sending them.
+        let id = |index: usize| response["output"][index]["id"].as_str().unwrap();
+        let next = format!(
+            r#"{{"model":"claude-sonnet-5-5","input":[{{"role":"user","content":"hi"}},
+                {{"type":"item_reference","id":"{}"}},{{"type":"item_reference","id":"{}"}},
+                {{"role":"user","content":"and?"}}]}}"#,
+            id(0),
+            id(1),
+        );
+        let mut exchange = Exchange::new(Rc::clone(&gateway));
+        let wire = send(&mut exchange, &post("/v1/responses"), &Host::default(), &[next.as_bytes()]);
+        assert_eq!(wire.reply, None);
+        let sent: Value = serde_json::from_slice(&wire.passed).unwrap();
+        assert_eq!(sent["messages"][1]["content"][0]["text"], "a", "{sent}");
+        let foreign: &[u8] = br#"{"model":"m","input":[{"type":"item_reference","id":"msg_0"}]}"#;
+        let mut exchange = Exchange::new(gateway);
+        let reply = send(&mut exchange, &post("/v1/responses"), &Host::default(), &[foreign]).reply.unwrap();
+        assert_eq!((reply.status, &error(&reply)["param"]), (400, &Value::from("input[0].id")));
+        assert!(reply.body.contains(r#"\"store\": false"#), "{}", reply.body);
+    }
+
+    fn tokens_of_a_response_are_counted_where_the_provider_can() {
+        let body: &[u8] = br#"{"model":"m","instructions":"s","input":"hi"}"#;
+        for (kind, path, told) in [
+            ("anthropic", "/v1/messages/count_tokens", r#"{"input_tokens":7}"#),
+            ("google", "/v1beta/models/m:countTokens", r#"{"totalTokens":7}"#),
+        ] {
+            let gateway = gateway(&format!("holdHeaders: true\nbackends: [{{name: b, type: {kind}, config: {{apiKey: $KEY}}}}]"));
+            let mut exchange = Exchange::new(gateway);
+            let wire = send(&mut exchange, &post("/v1/responses/input_tokens"), &Host::default(), &[body]);
+            assert_eq!((&wire.reply, wire.header(":path")), (&None, Some(path)));
+            let head = [(":status", "200"), ("content-type", "application/json")];
+            let wire = receive(&mut exchange, &head, &[told.as_bytes()]);
+            let counted: Value = serde_json::from_slice(&wire.passed).unwrap();
+            assert_eq!(counted, serde_json::json!({"object": "response.input_tokens", "input_tokens": 7}));
+        }
+    }
+
     fn messages_pass_to_claude_on_vertex() {
         let gateway = gateway("holdHeaders: true\nbackends: [{name: b, type: google, config: \
             {projectId: p-1, location: us-central1, apiKey: $KEY, modelAliases: {opus: claude-opus-5}}}]");
@@ -1742,9 +1861,9 @@ backends:
     fn a_call_that_a_backend_does_not_serve_says_what_it_serves() {
         for (backend, path, version, served) in [
             ("anthropic", "/v1/embeddings", None,
-             "it serves chat-completions, models, messages, messages-count-tokens"),
+             "it serves chat-completions, responses, responses-input-tokens, models, messages, messages-count-tokens"),
             ("google", "/v1/images/generations", None,
-             "it serves chat-completions, embeddings, models, messages, messages-count-tokens"),
+             "it serves chat-completions, embeddings, responses, responses-input-tokens, models, messages, messages-count-tokens"),
             ("google", "/v1/messages/batches", Some("2023-06-01"), "message-batches"),
         ] {
             let gateway = gateway(&format!(

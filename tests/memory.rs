@@ -786,6 +786,88 @@ tests! {
         judge("replies", 1, all);
     }
 
+    fn a_request_for_a_response_takes_four_times_its_body_whatever_its_shape() {
+        let carried = |items: &str| {
+            use llm_proxy::base64;
+            format!("rs_carrier1_{}", base64::encode_url(items.as_bytes()))
+        };
+        let reference = format!(
+            r#"{{"type":"item_reference","id":"m%"}},{{"type":"item_reference","id":"{}"}}"#,
+            carried(r#"[{"id":"m","role":"assistant","content":"a"}]"#)
+        );
+        let references = |count: usize| {
+            let items = (0..count).map(|it| format!(r#"{{"id":"m{it}","role":"user","content":""}}"#));
+            let items: Vec<_> = items.collect();
+            let all = (0..count).map(|it| format!(r#"{{"type":"item_reference","id":"m{it}"}}"#));
+            let all: Vec<_> = all.collect();
+            let carrier = carried(&format!("[{}]", items.join(",")));
+            format!(
+                r#"{{"model":"m","input":[{},{{"type":"item_reference","id":"{carrier}"}}]}}"#,
+                all.join(",")
+            )
+        };
+        let mut bodies: Vec<(String, Vec<u8>)> = vec![
+            ("references".to_owned(), references(1000).into_bytes()),
+            ("one reference".to_owned(), many(r#"{"model":"m","input":["#, &reference, "]}", LENGTH)),
+        ];
+        for (before, after, items) in [
+            (r#"{"model":"m","input":["#, "]}", &[
+                r#"{"role":"user","content":""}"#,
+                r#"{"role":"user","content":""},{"role":"assistant","content":""}"#,
+                r#"{"type":"reasoning"}"#,
+                r#"{"type":"reasoning","summary":[{"text":"a"}],"encrypted_content":"a:"}"#,
+                r#"{"type":"function_call","call_id":"%","name":""}"#,
+                r#"{"type":"custom_tool_call","call_id":"%","name":"","input":"\n"}"#,
+                r#"{"type":"function_call","call_id":"%","name":"a","namespace":"b"}"#,
+                r#"{"type":"function_call_output","call_id":"%","output":""}"#,
+                r#"{"type":"program","%":0}"#,
+                "{}",
+            ] as &[&str]),
+            (r#"{"model":"m","input":[{"role":"user","content":["#, "]}]}", &[
+                r#"{"type":"input_text","text":""}"#,
+                r#"{"type":"input_image","image_url":"http://a"}"#,
+                r#"{"type":"input_file","file_data":"JVBERi0"}"#,
+            ]),
+            (r#"{"model":"m","input":"a","tools":["#, "]}", &[
+                r#"{"type":"function","name":""}"#,
+                r#"{"type":"custom","name":""}"#,
+                r#"{"type":"namespace","name":"n","tools":[{"type":"function","name":"f%"}]}"#,
+                r#"{"type":"web_search"}"#,
+            ]),
+            (r#"{"model":"m","input":"a","x":["#, "]}", &["1", "{}"]),
+        ] {
+            for item in items {
+                let name = format!("{before}{item}");
+                bodies.push((name, many(before, item, after, LENGTH)));
+            }
+        }
+        let mut all = Vec::new();
+        for (config, gateway) in configs().into_iter().filter(|(name, _)| !name.starts_with("openai")) {
+            for (name, body) in &bodies {
+                let (measured, _) = request(&gateway, "/v1/responses", body);
+                all.push((format!("{config} {name}"), measured));
+            }
+        }
+        judge("responses", 1, all);
+    }
+
+    fn a_response_takes_four_times_its_reply_whatever_its_shape() {
+        let mut all = Vec::new();
+        for stored in ["true", "false"] {
+            let ask = format!(r#"{{"model":"m","input":"a","store":{stored}}}"#);
+            for (kind, before, item, after) in REPLIES {
+                let gateway = gateway(kind, "");
+                let body = many(before, item, after, LENGTH);
+                for status in ["200", "429"] {
+                    let (_, mut exchange) = request(&gateway, "/v1/responses", ask.as_bytes());
+                    let measured = reply(&mut exchange, status, "application/json", &body);
+                    all.push((format!("{kind} {status} {stored} {before}{item}"), measured));
+                }
+            }
+        }
+        judge("responses written", 1, all);
+    }
+
     fn a_reply_of_embeddings_takes_four_times_its_body_whatever_its_shape() {
         let mut all = Vec::new();
         for encoding in ["float", "base64"] {
@@ -826,6 +908,7 @@ tests! {
     /// The same of many small events that arrive together, and of a large one.
     fn deltas_take_four_times_their_length_whatever_their_shape() {
         let ask = br#"{"model":"m","stream":true,"messages":[{"role":"user","content":"a"}]}"#;
+        let ask_response = br#"{"model":"m","stream":true,"input":"a"}"#;
         let start = concat!(
             r#"data: {"type":"message_start","message":{"id":"m","usage":{"input_tokens":1}}}"#, "\n\n",
             r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#, "\n\n",
@@ -868,6 +951,9 @@ tests! {
             let (_, mut exchange) = request(&gateway("anthropic", ""), CHAT, ask);
             let measured = reply(&mut exchange, "200", "text/event-stream", &events);
             all.push((format!("{before}{item}"), measured));
+            let (_, mut exchange) = request(&gateway("anthropic", ""), "/v1/responses", ask_response);
+            let measured = reply(&mut exchange, "200", "text/event-stream", &events);
+            all.push((format!("a response: {before}{item}"), measured));
         }
         judge("deltas", 3, all);
     }

@@ -254,8 +254,9 @@ fn passage(passage: Passage) -> &'static str {
 /// The provider types and what they know by themselves.
 fn providers() -> String {
     let mut text =
-        "| type | default endpoint | base path | [`messages`](messages.md) | models in a pool |\n\
-         | --- | --- | --- | --- | --- |\n"
+        "| type | default endpoint | base path | [`messages`](messages.md) | [`responses`](responses.md) \
+         | models in a pool |\n\
+         | --- | --- | --- | --- | --- | --- |\n"
             .to_owned();
     for provider in ProviderType::ALL {
         let preset = provider.preset();
@@ -279,9 +280,10 @@ fn providers() -> String {
         };
         writeln!(
             text,
-            "| `{}` | {origin} | {base_path} | {} | {families} |",
+            "| `{}` | {origin} | {base_path} | {} | {} | {families} |",
             preset.name,
             passage(provider.further_apis().messages),
+            passage(provider.further_apis().responses),
         )
         .unwrap();
     }

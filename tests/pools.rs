@@ -314,7 +314,7 @@ tests! {
             ("/choosy/v1/chat/completions", OTHER, Err((404, "model_not_found"))),
             ("/choosy/v1/chat/completions", NONE, Err((400, "missing_required_parameter"))),
             // A call that Anthropic does not have.
-            ("/some/v1/responses", GROK, Ok(Some("some/grok/1"))),
+            ("/some/v1/completions", GROK, Ok(Some("some/grok/1"))),
             ("/p/v1/embeddings", CHAT, Ok(Some("p/openai/2"))),
             // Envoy's routes know by themselves.
             ("/one/v1/chat/completions", GROK, Ok(None)),

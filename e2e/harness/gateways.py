@@ -84,7 +84,8 @@ def shared(mock: Mock) -> dict:
         "overplain": {"apiKey": "${PLAIN_KEY}", "endpoint": "http://overplain.example"},
     }
     listed = [
-        {"name": name, "type": "openai-compatible", "config": at(mock, name, config)}
+        # The mock provider speaks the Responses API.
+        {"name": name, "type": "openai-compatible", "config": at(mock, name, {"responses": "native", **config})}
         for name, config in backends.items()
     ]
     openai = {

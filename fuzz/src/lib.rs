@@ -19,8 +19,9 @@
     reason = "a finding is a panic"
 )]
 
-use llm_proxy::api::Stamp;
-use llm_proxy::api::openai::{self, ChunkWriter};
+use llm_proxy::api::openai::{self, ChunkWriter, OpenAi};
+use llm_proxy::api::responses::Responses;
+use llm_proxy::api::{ClientApi, Stamp};
 use llm_proxy::chat::CallStyle;
 use llm_proxy::check::{self, Keys};
 use llm_proxy::config::Gateway;
@@ -31,6 +32,7 @@ use llm_proxy::provider::adapt::Policy;
 use llm_proxy::provider::anthropic::Anthropic;
 use llm_proxy::provider::dialect::{Dialect, MAX_SCHEMA_BYTES, Options};
 use llm_proxy::provider::gemini::{Gemini, schema};
+use llm_proxy::provider::openai::OpenAi as ChatCompletions;
 use llm_proxy::relay::Relay;
 use llm_proxy::sse::{self, Item};
 use serde_json::Value;
@@ -157,8 +159,8 @@ pub fn json(bytes: &[u8]) {
     }
 }
 
-fn request(dialect: &dyn Dialect, bytes: &[u8]) {
-    let Ok(request) = openai::read(bytes) else {
+fn request(api: &dyn ClientApi, dialect: &dyn Dialect, bytes: &[u8]) {
+    let Ok(request) = api.read(bytes) else {
         return;
     };
     for unsupported in [Policy::Adapt, Policy::Drop] {
@@ -169,7 +171,7 @@ fn request(dialect: &dyn Dialect, bytes: &[u8]) {
             ..Options::default()
         };
         let translate = || {
-            let request = openai::read(bytes).ok()?;
+            let request = api.read(bytes).ok()?;
             let length = bytes.len();
             let encoded = dialect.encode_within(&request, &options, length, usize::MAX);
             Some(encoded.map_or(0, |it| it.body.len()))
@@ -186,13 +188,30 @@ fn request(dialect: &dyn Dialect, bytes: &[u8]) {
 
 /// A chat completion for Anthropic: refused, or JSON.
 pub fn request_anthropic(bytes: &[u8]) {
-    request(&Anthropic::new(), bytes);
-    request(&Anthropic::on_vertex(), bytes);
+    request(&OpenAi, &Anthropic::new(), bytes);
+    request(&OpenAi, &Anthropic::on_vertex(), bytes);
 }
 
 /// A chat completion for Gemini: refused, or JSON.
 pub fn request_gemini(bytes: &[u8]) {
-    request(&Gemini, bytes);
+    request(&OpenAi, &Gemini, bytes);
+}
+
+/// A request for a response, in every dialect: refused, or JSON, and no longer by what it refers to.
+pub fn request_responses(bytes: &[u8]) {
+    let (most, prepared) = allocator::most_of(|| Responses.prepare(bytes.into()));
+    let Ok(prepared) = prepared else {
+        return;
+    };
+    assert_bounded(most, bytes, prepared.len());
+    assert!(prepared.len() <= 1024 + 20 * bytes.len());
+    if prepared != bytes && serde_json::from_slice::<&RawValue>(bytes).is_ok() {
+        assert!(serde_json::from_slice::<&RawValue>(&prepared).is_ok());
+    }
+    let dialects: [&dyn Dialect; 3] = [&Anthropic::new(), &ChatCompletions, &Gemini];
+    for dialect in dialects {
+        request(&Responses, dialect, &prepared);
+    }
 }
 
 /// A schema: cleaned or refused, and never larger than it may be.

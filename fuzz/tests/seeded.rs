@@ -206,6 +206,21 @@ fn embeddings() {
     );
 }
 
+#[test]
+fn request_responses() {
+    run(
+        llm_proxy_fuzz::request_responses,
+        &RESPONSES.map(|it| it.as_bytes().to_vec()),
+    );
+}
+
+/// The carrier has two items, `m` and `f`.
+const RESPONSES: [&str; 3] = [
+    r#"{"model":"m","input":[{"role":"user","content":[{"type":"input_text","text":"a"},{"type":"input_image","image_url":"data:image/png;base64,YQ==","detail":"low"}]},{"type":"reasoning","id":"r","summary":[{"type":"summary_text","text":"t"}],"encrypted_content":"anthropic:S","content":null},{"type":"function_call","call_id":"c","name":"f","namespace":"n","arguments":"{}"},{"type":"function_call_output","call_id":"c","output":"r"},{"type":"web_search_call","id":"w"}],"stream":true}"#,
+    r#"{"input":[{"type":"item_reference","id":"m"},{"type":"item_reference","id":"f"},{"type":"item_reference","id":"rs_carrier1_W3siaWQiOiJtIiwicm9sZSI6ImFzc2lzdGFudCIsImNvbnRlbnQiOiJhIn0seyJpZCI6ImYiLCJ0eXBlIjoiZnVuY3Rpb25fY2FsbCIsImNhbGxfaWQiOiJjIiwibmFtZSI6ImYiLCJhcmd1bWVudHMiOiIifV0"}]}"#,
+    r#"{"input":"a","instructions":"b","tools":[{"type":"custom","name":"p","format":{"type":"grammar"}},{"type":"namespace","name":"n.x","tools":[{"type":"function","name":"f","parameters":{"type":"object"}}]},{"type":"file_search","vector_store_ids":[]}],"tool_choice":{"type":"allowed_tools","mode":"auto","tools":[{"type":"function","name":"f"}]},"text":{"format":{"type":"json_schema","name":"n","schema":{"type":"object"}},"verbosity":"low"},"store":true,"include":["message.output_text.logprobs"],"reasoning":{"effort":"high"}}"#,
+];
+
 const SCHEMAS: [&str; 3] = [
     r##"{"type":"object","properties":{"a":{"$ref":"#/$defs/b"},"c":{"const":"d"},"e":{"type":["string","null"]}},"$defs":{"b":{"type":"array","items":{"type":"integer","exclusiveMinimum":0}}},"required":["a"]}"##,
     r##"{"type":"object","properties":{"t":{"$ref":"#/$defs/n"}},"$defs":{"n":{"type":"object","properties":{"of":{"type":"array","items":{"$ref":"#/$defs/n"}}}}}}"##,

@@ -27,7 +27,9 @@ mod wire;
 
 use std::rc::Rc;
 
+pub(super) use self::custom::{Input as CustomInput, input as custom_input};
 pub use self::error::to_json as error;
+pub(super) use self::reply::tokens;
 pub use self::reply::{write_reply, write_reply_within};
 pub use self::request::read;
 pub use self::stream::ChunkWriter;

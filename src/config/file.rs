@@ -164,6 +164,8 @@ keys! {
         /// are, to a provider that speaks it at the same base URL; `translate` as chat completions.
         /// Default: by type (docs/messages.md).
         "messages" => messages: Option<Passage>,
+        /// The same for OpenAI's Responses API (`/v1/responses`). Default: by type (docs/responses.md).
+        "responses" => responses: Option<Passage>,
         /// The values of the header `anthropic-beta` that reach the provider in requests of the Messages
         /// API, as names with `*` for any text. Default: all; on Vertex AI those that it takes.
         "betas" => betas: Option<Vec<String>>,

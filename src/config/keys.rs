@@ -34,7 +34,7 @@ impl Types {
 }
 
 /// The keys of `config` that do not apply to every type, in the order of the messages.
-pub const CONFIG_KEYS: [Key; 13] = [
+pub const CONFIG_KEYS: [Key; 14] = [
     key("location", Types::Only(&[Google])),
     key("path", Types::Except(&[Anthropic, AzureOpenai, Google])),
     key("apiVersion", Types::Only(&[AzureOpenai])),
@@ -45,6 +45,7 @@ pub const CONFIG_KEYS: [Key; 13] = [
     with_location("serviceAccountFile", Types::Only(&[Google])),
     with_location("tokenEndpoint", Types::Only(&[Google])),
     with_location("maxTokens", Types::Only(&[Anthropic, Google])),
+    key("responses", Types::Except(&[Anthropic, Google])),
     key("messages", Types::Except(&[Anthropic, AzureOpenai, Google])),
     key("betas", Types::Except(&[AzureOpenai])),
     key("webSearch", Types::Only(&[Anthropic, Google])),

@@ -140,13 +140,16 @@ impl ChatRequest {
     fn translate(&self, body: &[u8], limit: u64) -> Result<(Encoded, ReplyContext), Refusal> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         match self.call {
-            Call::Chat | Call::Count => match self.read_at_once(body) {
-                Some(request) => self.chat(request?, body, limit),
-                None => {
-                    let (body, _) = self.ruled(body)?;
-                    self.chat(self.api.read(&body)?, &body, limit)
+            Call::Chat | Call::Count => {
+                let body = &*self.api.prepare(Cow::Borrowed(body))?;
+                match self.read_at_once(body) {
+                    Some(request) => self.chat(request?, body, limit),
+                    None => {
+                        let (body, _) = self.ruled(body)?;
+                        self.chat(self.api.read(&body)?, &body, limit)
+                    }
                 }
-            },
+            }
             Call::Embeddings(embeddings) => {
                 let (body, model) = self.ruled(body)?;
                 self.embeddings(embeddings, &body, model, limit)

@@ -224,15 +224,13 @@ impl<'a> PoolRequest<'a> {
     fn able(&self) -> Result<Members, Refusal> {
         let able = self.pool.supporting(self.content.operation.kind());
         if able.is_empty() {
-            if self.content.operation.kind() == Kind::CountTokens {
-                return Err(Refusal::CannotCount("pool"));
-            }
             let operation = self.content.operation;
-            return Err(Refusal::UnsupportedOperation {
+            let refusal = super::cannot(operation.kind(), "pool");
+            return Err(refusal.unwrap_or_else(|| Refusal::UnsupportedOperation {
                 provider: "pool",
                 operation: operation.definition().name,
                 served: self.pool.served(),
-            });
+            }));
         }
         self.admitting(able)
     }

@@ -89,7 +89,11 @@ impl Definition {
     pub fn with_model() -> impl Iterator<Item = &'static Self> {
         DEFINITIONS.iter().filter(|it| {
             let is_named = matches!(it.model, ModelPlace::Body(_, Required | Optional));
-            is_named && it.kind != Kind::Other && !it.path.ends_with('*')
+            let is_common = !matches!(
+                it.kind,
+                Kind::InputTokens | Kind::Other | Kind::StoredResponses
+            );
+            is_named && is_common && !it.path.ends_with('*')
         })
     }
 
@@ -149,9 +153,9 @@ const DEFINITIONS: [Definition; 42] = [
     call("moderations", "/moderations", Kind::Moderations, POST, Body(JSON, Optional)),
     call("rerank", "/rerank", Kind::Rerank, POST, Body(JSON, Required)),
     call("responses", "/responses", Kind::Responses, POST, Body(JSON, Optional)),
-    call("responses-compact", "/responses/compact", Kind::Other, POST, Body(JSON, Optional)),
-    call("responses-input-tokens", "/responses/input_tokens", Kind::Other, POST, Body(JSON, Optional)),
-    call("stored-responses", "/responses/*", Kind::Other, POST, Body(JSON, Incidental)),
+    call("responses-compact", "/responses/compact", Kind::StoredResponses, POST, Body(JSON, Optional)),
+    call("responses-input-tokens", "/responses/input_tokens", Kind::InputTokens, POST, Body(JSON, Optional)),
+    call("stored-responses", "/responses/*", Kind::StoredResponses, POST, Body(JSON, Incidental)),
     call("conversations", "/conversations/*", Kind::Other, WRITE, Nowhere),
     call("images-generations", "/images/generations", Kind::Images, POST, Body(JSON, Optional)),
     call("images", "/images/*", Kind::Images, POST, Body(FORM_OR_JSON, Optional)),

@@ -88,11 +88,13 @@ fn is_about_a_deployment(operation: &Operation<'_>) -> bool {
         | Kind::Speech => true,
         Kind::Other => operation.suffix().starts_with("/audio/"),
         Kind::CountTokens
+        | Kind::InputTokens
         | Kind::Messages
         | Kind::Models
         | Kind::Moderations
         | Kind::Rerank
-        | Kind::Responses => false,
+        | Kind::Responses
+        | Kind::StoredResponses => false,
     }
 }
 

@@ -31,7 +31,7 @@ impl FurtherApis {
     pub fn passage(self, kind: Kind) -> Option<Passage> {
         match kind {
             Kind::CountTokens | Kind::Messages => Some(self.messages),
-            Kind::Responses => Some(self.responses),
+            Kind::InputTokens | Kind::Responses | Kind::StoredResponses => Some(self.responses),
             _ => None,
         }
     }

@@ -175,6 +175,7 @@ impl<'a> Templates<'a> {
             unsupported: _,
             messages: _,
             betas: _,
+            responses: _,
             web_search: _,
             timeout: _,
             first_byte_timeout: _,

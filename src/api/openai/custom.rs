@@ -18,7 +18,7 @@ object! {
 
 /// The text of a call whose arguments are `arguments`: their `input`, or all of them where a model has
 /// made something else.
-pub(super) fn input(arguments: &str) -> Cow<'_, str> {
+pub(in crate::api) fn input(arguments: &str) -> Cow<'_, str> {
     let read = json::read::<Arguments<'_>>(arguments.as_bytes()).ok();
     let input = read.and_then(|it| it.input?.decode());
     input.unwrap_or(Cow::Borrowed(arguments))
@@ -26,7 +26,7 @@ pub(super) fn input(arguments: &str) -> Cow<'_, str> {
 
 /// The same of arguments that come in pieces.
 #[derive(Debug, Default)]
-pub(super) struct Input {
+pub(in crate::api) struct Input {
     state: State,
     /// What has come and says nothing yet: at most [`MAX_HELD_BYTES`].
     held: String,
@@ -48,7 +48,7 @@ const MAX_HELD_BYTES: usize = 256;
 
 impl Input {
     /// Takes a piece of the arguments, and appends what it says of the text.
-    pub(super) fn push(&mut self, piece: &str, out: &mut String) {
+    pub(in crate::api) fn push(&mut self, piece: &str, out: &mut String) {
         self.held.push_str(piece);
         if self.state == State::Before {
             match text_start(&self.held) {

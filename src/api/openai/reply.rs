@@ -229,7 +229,18 @@ pub(super) fn annotations(json: &mut Writer, all: &[Annotation]) {
 /// `logprobs` of a choice; `null` where there are none.
 ///
 /// Shape: `{"content": [{"token", "logprob", "bytes", "top_logprobs": [...]}], "refusal": null}`.
-pub(super) fn logprobs(json: &mut Writer, tokens: Option<Logprobs<'_>>) {
+pub(super) fn logprobs(json: &mut Writer, all: Option<Logprobs<'_>>) {
+    let Some(all) = all.filter(|tokens| !tokens.is_empty()) else {
+        return json.null();
+    };
+    json.object(|json| {
+        json.key("content").array(|json| tokens(json, all));
+        json.key("refusal").null();
+    });
+}
+
+/// Writes tokens into a list that is open.
+pub(in crate::api) fn tokens(json: &mut Writer, all: Logprobs<'_>) {
     fn members(json: &mut Writer, it: Logprob<'_>) {
         json.key("token").quoted(it.token);
         json.key("logprob").float(it.logprob);
@@ -238,24 +249,16 @@ pub(super) fn logprobs(json: &mut Writer, tokens: Option<Logprobs<'_>>) {
             token.bytes().for_each(|byte| json.number(u64::from(byte)));
         });
     }
-    let Some(tokens) = tokens.filter(|tokens| !tokens.is_empty()) else {
-        return json.null();
-    };
-    json.object(|json| {
-        json.key("content").array(|json| {
-            for it in tokens.iter() {
-                json.object(|json| {
-                    members(json, it);
-                    json.key("top_logprobs").array(|json| {
-                        for it in it.top() {
-                            json.object(|json| members(json, it));
-                        }
-                    });
-                });
-            }
+    for it in all.iter() {
+        json.object(|json| {
+            members(json, it);
+            json.key("top_logprobs").array(|json| {
+                for it in it.top() {
+                    json.object(|json| members(json, it));
+                }
+            });
         });
-        json.key("refusal").null();
-    });
+    }
 }
 
 /// The member in which a call's signature travels.

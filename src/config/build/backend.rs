@@ -463,7 +463,7 @@ fn further_apis(config: &file::BackendConfig, provider: ProviderType) -> Further
     let of_type = provider.further_apis();
     FurtherApis {
         messages: config.messages.unwrap_or(of_type.messages),
-        ..of_type
+        responses: config.responses.unwrap_or(of_type.responses),
     }
 }
 

@@ -91,6 +91,8 @@ pub(super) fn write(
 /// > string too long. Expected a string with maximum length 64
 const MAX_USER_CHARS: usize = 64;
 
+const SERVICE_TIER: &str = "service_tier";
+
 /// Whether a model takes an effort: OpenAI's own that reason, on whatever host.
 fn is_reasoning_model(model: &str) -> bool {
     insists_on_completion_tokens(model) || model.to_ascii_lowercase().contains("gpt-oss")
@@ -101,7 +103,9 @@ fn report_what_is_lost(request: &Request<'_>, adapter: &Adapter) {
         match &**name {
             "top_k" => adapter.apply(&rules::TOP_K),
             "cache_control" => {}
-            name if HINTS.contains(&name) => adapter.apply_to(&rules::HINT, name),
+            name if HINTS.contains(&name) || name == SERVICE_TIER => {
+                adapter.apply_to(&rules::HINT, name);
+            }
             name => adapter.apply_to(&rules::UNKNOWN, name),
         }
     }

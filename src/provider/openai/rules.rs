@@ -10,7 +10,7 @@ rules! {
     UNKNOWN = "*", Rejected, "", "the API has no such parameter";
     HOSTED_TOOL = "tools[]", Omitted, "", "only the provider of the client's API runs the tool; the model is not offered it";
     UNPLACED = "unknown members of messages, parts and tools", Omitted, "", "the API has no equivalent";
-    HINT = "store, metadata, prompt_cache_key, prompt_cache_retention, prompt_cache_options, verbosity, prediction, moderation", Omitted, "", "not every provider takes it";
+    HINT = "store, metadata, prompt_cache_key, prompt_cache_retention, prompt_cache_options, service_tier, verbosity, prediction, moderation", Omitted, "", "not every provider takes it";
     TOP_K = "top_k", Omitted, "", "the API has no top_k";
     TEMPERATURE = "temperature", Omitted, "models that reason", "the model takes no sampling parameters";
     TOP_P = "top_p", Omitted, "models that reason", "the model takes no sampling parameters";
