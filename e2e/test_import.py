@@ -120,6 +120,25 @@ ARRIVALS = [
     ),
     (
         "litellm.yaml",
+        # By `model_group_alias`: one of a group, and one of a model that a pattern has.
+        ("/v1/chat/completions", [], {"model": "old-claude"}),
+        ("api.anthropic.com", "/v1/messages", "x-api-key", "sk-claude_api_key"),
+        None,
+    ),
+    (
+        "litellm.yaml",
+        ("/v1/chat/completions", [], {"model": "fast"}),
+        ("api.x.ai", "/v1/chat/completions", "authorization", "Bearer sk-xai_api_key"),
+        {"model": "grok-4.6"},
+    ),
+    (
+        "own-policies.yaml",
+        ("/v1/chat/completions", [("x-beta-user", "true")], {}),
+        ("api.openai.com", "/v1/chat/completions", "authorization", "Bearer sk-openai_api_key"),
+        {"model": "gpt-5"},
+    ),
+    (
+        "litellm.yaml",
         ("/chat/completions", [], {"model": "bare"}),
         ("bare.example.com", "/chat/completions", "authorization", "Bearer sk-bare_key"),
         {"model": "bare"},

@@ -187,7 +187,7 @@ targets! {
     stream_anthropic: "stream.anthropic.sse", true;
     stream_gemini: "stream.gemini.sse", true;
     config: "config/good-every-key.yaml" "config/good-json.yaml" "config/good-issue.yaml", false;
-    import: "import/agentgateway-binds.yaml" "import/agentgateway-models.yaml" "import/agentgateway-resources.yaml" "import/apisix-declarative.yaml" "import/apisix-multi.json" "import/envoy-ai-gateway.yaml" "import/kgateway.yaml" "import/litellm.yaml" "import/own.yaml", false;
+    import: "import/agentgateway-binds.yaml" "import/agentgateway-models.yaml" "import/agentgateway-resources.yaml" "import/apisix-declarative.yaml" "import/apisix-multi.json" "import/envoy-ai-gateway.yaml" "import/kgateway.yaml" "import/litellm.yaml" "import/own-policies.yaml" "import/own.yaml", false;
 }
 
 #[test]

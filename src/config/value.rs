@@ -436,6 +436,12 @@ impl Strategy {
         ("latency", Self::Latency),
         ("round-robin", Self::RoundRobin),
     ];
+
+    /// The strategy of this name, as `strategy` has it.
+    pub fn named(name: &str) -> Option<Self> {
+        let found = Self::ALL.iter().find(|(it, _)| *it == name);
+        found.map(|(_, strategy)| *strategy)
+    }
 }
 
 impl FromValue for Strategy {

@@ -9,6 +9,7 @@
 //! * `override.endpoint` is the whole URL of chat completions.
 //! * `options` are written into every request: `model` and `overrides`.
 //! * Without `fallback_strategy` no other instance gets a failed request.
+//! * Without `timeout` it is 30 seconds, as it is there.
 //! * Which priority comes first, the two documents have differently: see [`ApisixPriority`].
 
 use serde_json::{Value, json};
@@ -320,6 +321,10 @@ fn read_instance(
     let timeout = plugin.get("timeout");
     if let Some(milliseconds) = timeout.number().and_then(|it| u32::try_from(it).ok()) {
         upstream.set("timeout", shown_span(f64::from(milliseconds.max(1))));
+    } else if !timeout.is_present() {
+        upstream.set("timeout", shown_span(DEFAULT_TIMEOUT_MILLIS));
+        let comment = "no timeout: ai-proxy waits 30 s then; remove the line for 600 s";
+        upstream.comments.push(comment.to_owned());
     }
     if plugin.get("ssl_verify").value() == Some(&Value::Bool(false)) {
         upstream.is_insecure = true;
@@ -396,5 +401,8 @@ fn read_gcp(
     }
     gcp.ignore_keys(&["max_ttl", "expire_early_secs"]);
 }
+
+/// Unit: milliseconds.
+const DEFAULT_TIMEOUT_MILLIS: f64 = 30_000.0;
 
 const PLUGINS: [&str; 2] = ["ai-proxy", "ai-proxy-multi"];

@@ -13,11 +13,12 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::draft::{Draft, Member, Pool, Route};
 use super::source::Node;
 use super::upstream::{Upstream, key, nested, span, template, text};
+use crate::model::Glob;
 use crate::provider::ProviderType;
 
 /// Reads the documents.
@@ -75,31 +76,25 @@ fn read_one(root: &Node<'_>, draft: &mut Draft) {
             entry.extend(others);
         }
     }
+    let mut targets: Vec<Target<'_>> = Vec::new();
     for (name, deployments) in ordered(&groups) {
         let then = fallbacks.get(name).map(Vec::as_slice).unwrap_or_default();
         let pool = pool(name, deployments, then, &groups, retries, strategy);
         let Some(to) = draft.pool(pool) else { continue };
-        let mut route = Route::default();
-        if name != "*" {
-            route
-                .keys
-                .insert("models".to_owned(), vec![name.clone()].into());
-        }
         let prefix = deployments.iter().find_map(|it| it.prefix.as_ref());
-        if prefix.is_some_and(|it| *it == to) {
-            route
-                .keys
-                .insert("backendFromModel".to_owned(), true.into());
-        }
-        draft.route(route, &to);
+        targets.push(Target {
+            group: name,
+            is_prefix: prefix.is_some_and(|it| *it == to),
+            to,
+        });
     }
-    for (alias, group) in router.get("model_group_alias").entries() {
-        let group_name = group.text_if_scalar().or_else(|| group.get("model").text());
-        group.ignore_keys(&["hidden"]);
-        group.error(format!(
-            "write the alias {alias:?} of {} as modelAliases of its route",
-            group_name.unwrap_or_default()
-        ));
+    // An alias is looked up before the groups.
+    for (alias, written) in router.get("model_group_alias").entries() {
+        route_alias(alias, &written, &targets, draft);
+    }
+    for target in &targets {
+        let models = (target.group != "*").then_some(target.group);
+        draft.route(target.route(models), &target.to);
     }
     general.get("master_key").warn_if_present(
         "clients are not authenticated here: let Envoy do that before requests reach the gateway",
@@ -118,6 +113,62 @@ fn read_one(root: &Node<'_>, draft: &mut Draft) {
     root.get("environment_variables")
         .warn_if_present("set these variables for Envoy");
     settings.ignore_keys(&["set_verbose", "json_logs", "telemetry"]);
+}
+
+/// Where the requests for a group go.
+struct Target<'a> {
+    group: &'a str,
+    /// The backend or pool.
+    to: String,
+    /// Whether the model begins with the name of the backend.
+    is_prefix: bool,
+}
+
+impl Target<'_> {
+    /// A route for these models; `None`: for all.
+    fn route(&self, models: Option<&str>) -> Route {
+        let mut route = Route::default();
+        if let Some(models) = models {
+            let models = vec![models.to_owned()];
+            route.keys.insert("models".to_owned(), models.into());
+        }
+        if self.is_prefix {
+            let key = "backendFromModel".to_owned();
+            route.keys.insert(key, true.into());
+        }
+        route
+    }
+
+    /// Whether a request for this model goes here.
+    fn matches(&self, model: &str) -> bool {
+        Glob::new(self.group).matches(model)
+    }
+}
+
+/// A route for another name of a group, or of a model that a pattern matches.
+fn route_alias(alias: &str, written: &Node<'_>, targets: &[Target<'_>], draft: &mut Draft) {
+    let name = written.text_if_scalar().or_else(|| written.get("model").text());
+    let is_hidden = written.get("hidden").is_true();
+    let Some(name) = name else {
+        written.error("has no model");
+        return;
+    };
+    let Some(target) = targets.iter().find(|it| it.matches(&name)) else {
+        written.error(format!("no model_name {name:?} is in model_list"));
+        return;
+    };
+    let mut route = target.route(Some(alias));
+    // The backends of a group that is no pattern write their model, whatever the client's.
+    if target.group.contains('*') {
+        let aliases = json!({alias: name});
+        route.keys.insert("modelAliases".to_owned(), aliases);
+    }
+    if is_hidden {
+        route.comments.push(format!(
+            "{alias} was hidden: the list of models has it here"
+        ));
+    }
+    draft.route(route, &target.to);
 }
 
 /// Exact names before patterns, and longer patterns before shorter ones: the order of routes decides.
