@@ -408,13 +408,16 @@ def broken(start, provider, request):
             "untrusted": {"tls": {}},
             "nottls": {"address": provider.plain},
             "unresolved": {"address": "no-such-host.invalid:443"},
+            "unresolved2": {"address": "no-such-host-either.invalid:443"},
         }
         listed = []
         for name, config in backends.items():
             config = {**gateways.at(provider, name, {"apiKey": "${PLAIN_KEY}"}), **config}
             config = {key: value for key, value in config.items() if value != {}}
             listed.append({"name": name, "type": "openai-compatible", "config": config})
-        routes = [{"path": f"/{name}", "backend": name} for name in backends]
+        members = [{"name": "unresolved"}, {"name": "unresolved2"}]
+        listed.append({"name": "none", "type": "pool", "backends": members})
+        routes = [{"path": f"/{name}", "backend": name} for name in [*backends, "none"]]
         # The port stays taken, and nobody listens.
         yield start({"backends": listed, "routes": routes}, request.param, name="broken")
 
@@ -428,6 +431,26 @@ def test_a_provider_that_cannot_be_reached_is_a_503(broken, mock, backend, strea
     # A TLS greeting on a plain port is no request, but the provider notes it; by chance it may have
     # what looks like headers.
     assert not any(request.method == "POST" for request in mock.requests())
+
+
+@pytest.mark.parametrize(
+    "backend, says",
+    [
+        ("unresolved", "the host of the backend does not resolve: no healthy upstream"),
+        ("none", "no member of the pool resolves or is healthy: no healthy upstream"),
+    ],
+)
+def test_a_name_that_does_not_resolve_is_said_to_the_client_and_in_the_log(broken, backend, says):
+    reply = broken.post(f"/{backend}/v1/chat/completions", CHAT)
+    assert_openai_error(reply, 503, "server_error", param=None, code="no_healthy_upstream", says=says)
+    line = broken.process.until(lambda: logged(broken, f"/{backend}/v1/chat/completions"))
+    assert (line["details"], line["flags"]) == ("no_healthy_upstream", "UH")
+
+
+def logged(gateway, path: str) -> dict | None:
+    """The first line of the access log about this path."""
+    lines = [json.loads(line) for line in gateway.log().splitlines() if line.startswith('{"')]
+    return next((it for it in lines if it["path"] == path), None)
 
 
 def test_a_provider_that_does_not_answer_in_time_is_a_504(broken, mock):

@@ -153,7 +153,7 @@ fn local_replies(machine: &Machine) -> Value {
     let mut errors = json!({
         "filter": {"and_filter": {"filters": [is_error, is_envoys]}},
         "body_format_override": {"json_format": {"error": {
-            "message": format!("%CEL({})%%LOCAL_REPLY_BODY%", message_without_body()),
+            "message": format!("%CEL({})%%LOCAL_REPLY_BODY%", message_without_body(machine)),
             "type": format!("%CEL({})%", error_type_expression()),
             "param": null,
             "code": CODE,
@@ -194,20 +194,35 @@ fn request_ids() -> Value {
 
 /// Some of Envoy's replies have no body: these say what happened. That no host can be asked is said before
 /// Envoy's own words, which do not tell what that means.
-fn message_without_body() -> String {
+fn message_without_body(machine: &Machine) -> String {
+    let without_host = without_host(machine);
     format!(
         "response.code_details == 'route_not_found' ? '{UNKNOWN_ROUTE}' \
          : response.code_details in \
          ['absolute_path_rejected', 'cluster_not_found', 'missing_host_header', \
          'path_normalization_failed', 'upgrade_failed', 'wasm_fail_stream'] \
          ? response.code_details \
-         : response.code_details == 'no_healthy_upstream' ? '{NO_HOST}' : ''"
+         : response.code_details == 'no_healthy_upstream' ? {without_host} : ''"
     )
 }
 
-/// What stands before "no healthy upstream".
+/// The expression for what stands before "no healthy upstream": by the cluster, whose name has a slash if
+/// it is a pool's. It is the same for every configuration, since the listener cannot change.
+///
+/// The clusters of a control plane have names of its own.
+fn without_host(machine: &Machine) -> String {
+    match machine.is_whole {
+        true => {
+            format!("(xds.cluster_name.contains('/') ? '{NO_MEMBER}' : '{NO_HOST_OF_BACKEND}')")
+        }
+        false => format!("'{NO_HOST}'"),
+    }
+}
+
 const NO_HOST: &str =
     "the host of the backend does not resolve, or no member of the pool resolves or is healthy: ";
+const NO_HOST_OF_BACKEND: &str = "the host of the backend does not resolve: ";
+const NO_MEMBER: &str = "no member of the pool resolves or is healthy: ";
 
 const CODE: &str = "%CEL(response.code_details.startsWith('upstream_reset') \
      ? 'upstream_unavailable' : response.code_details)%";
