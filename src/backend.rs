@@ -39,7 +39,8 @@ pub struct Backend {
     /// What to do about other members of the body, without `model` and `stream`.
     pub members: Vec<MemberRule>,
     /// The members of a body to look at: `model`, `stream`, those of `members`, in order, and
-    /// the names of [`crate::provider::LimitName`] where one may have to be replaced.
+    /// the names of [`crate::provider::LimitName`] and of
+    /// [`MemberRules::renamed`](crate::provider::members::MemberRules::renamed), where one may have to be replaced.
     pub watched: Watched,
     /// How it authenticates.
     pub auth: Auth,

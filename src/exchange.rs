@@ -1425,7 +1425,7 @@ impl Exchange {
             needs_model,
         );
         let edit = match operation.is_chat_completions() {
-            true => edit.with_limits().without_foreign_members(),
+            true => edit.with_renames().without_foreign_members(),
             false if keeps_model => edit.keeping_model(),
             false => edit,
         };

@@ -118,8 +118,8 @@ fn the_page_about_openais_dialect_is_fresh() {
         src/provider/members.rs; UPDATE=1 cargo test --test docs -->\n\nA chat completion passes as the client \
         sent it, but for these members. They are overwritten with spaces, or renamed, while the body \
         passes.\n\n| type | limit of the answer | role `developer` | left out of messages | hints that \
-        are left out of the request | left out where it is `null` |\n\
-        | --- | --- | --- | --- | --- | --- |\n"
+        are left out of the request | left out where it is `null` | renamed |\n\
+        | --- | --- | --- | --- | --- | --- | --- |\n"
         .to_owned();
     let list = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -129,29 +129,35 @@ fn the_page_about_openais_dialect_is_fresh() {
         if provider.dialects().is_some() {
             continue;
         }
+        let rules = provider.member_rules();
         let limit = match provider.limit_name() {
             LimitName::ByModel => "`max_completion_tokens` for models that reason",
             LimitName::Either => "as sent",
             LimitName::Old => "`max_tokens`",
         };
-        let rules = provider.member_rules();
         let mut members = rules.of_messages.to_vec();
         members.push("tool_calls[].extra_content");
+        members.push("tool_calls[].function.parsed_arguments");
         let nulls = rules.nulls.iter().chain(rules.nulls_of_messages);
         let mut nulls: Vec<_> = nulls.copied().collect();
         nulls.sort_unstable();
         nulls.dedup();
+        let renamed = rules.renamed.iter();
+        let renamed: Vec<_> = renamed
+            .map(|[name, new]| format!("`{name}` to `{new}`"))
+            .collect();
         let role = match rules.lacks_developer {
             true => "`system`",
             false => "as sent",
         };
         let _ = writeln!(
             page,
-            "| `{}` | {limit} | {role} | {} | {} | {} |",
+            "| `{}` | {limit} | {role} | {} | {} | {} | {} |",
             provider.as_str(),
             list(&members),
             list(rules.hints),
             list(&nulls),
+            renamed.join(", "),
         );
     }
     page.push_str(

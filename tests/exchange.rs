@@ -387,6 +387,19 @@ tests! {
             becomes_at("openai", config, CHAT, body, expected);
             becomes_at("azure-openai", &format!("apiVersion: v1, {config}"), CHAT, body, expected);
         }
+        for (config, body, expected) in [
+            ("", r#"{"seed": 5,"model":"m"}"#, Ok(r#"{"random_seed": 5,"model":"m"}"#)),
+            ("", r#"{"model":"m","max_completion_tokens":9,"seed":5}"#,
+             Ok(r#"{"model":"m","max_tokens":9,"random_seed":5}"#)),
+            ("", r#"{"random_seed":5,"model":"m"}"#, Ok(r#"{"random_seed":5,"model":"m"}"#)),
+            ("", r#"{"seed":4,"model":"m","random_seed":5}"#, Err((400, "seed"))),
+            ("defaults: {seed: 9}", r#"{"model":"m"}"#, Ok(r#"{"model":"m","random_seed":9}"#)),
+            ("defaults: {random_seed: 9}", r#"{"model":"m","seed":5}"#, Ok(r#"{"model":"m","random_seed":5}"#)),
+            ("overrides: {seed: 9}", r#"{"random_seed":5,"model":"m"}"#, Ok(r#"{"random_seed":9,"model":"m"}"#)),
+            ("overrides: {random_seed: 9}", r#"{"seed":5,"model":"m"}"#, Ok(r#"{"random_seed":9,"model":"m"}"#)),
+        ] {
+            becomes_at("mistral", config, CHAT, body, expected);
+        }
         // The route's model goes before all.
         let body = r#"{"max_tokens":5,"model":"gpt-4o"}"#;
         let host = Host {
@@ -461,19 +474,21 @@ tests! {
             let spaces = |body: String, it: &&str| body.replacen(*it, &" ".repeat(it.len()), 1);
             members.iter().fold(system.clone(), spaces)
         };
-        let (seed, user) = (r#","seed":7"#, r#","user":"u""#);
+        let user = r#","user":"u""#;
         let (bias, name) = (r#","logit_bias":null"#, r#","name":"Ann""#);
-        becomes_at("mistral", "models: ['*']", PATH, body, Ok(&without(&[seed, user, bias, name])));
+        let renamed = |body: String| body.replace("\"seed\"", "\"random_seed\"");
+        let expected = renamed(without(&[user, bias, name]));
+        becomes_at("mistral", "models: ['*']", PATH, body, Ok(&expected));
         // A hint that the configuration writes stays, the others do not.
         let config = "models: ['*'], overrides: {user: w}";
-        let written = without(&[seed, bias, name]).replace(user, r#","user":"w""#);
+        let written = renamed(without(&[bias, name])).replace(user, r#","user":"w""#);
         becomes_at("mistral", config, PATH, body, Ok(&written));
         let gateway = backend_of("mistral", "placement: upstream\nholdHeaders: true", "models: ['*']");
         let mut exchange = Exchange::new(gateway);
         send(&mut exchange, &CHAT, &Host::default(), &[body.as_bytes()]);
         let reply = Wire::new(&[(":status", "200"), ("content-type", "application/json")]);
         let step = exchange.reply_headers(&reply.list(), false, &Host::default());
-        let expected = HeaderEdit::set("x-llm-proxy-adapted", "seed, user");
+        let expected = HeaderEdit::set("x-llm-proxy-adapted", "user");
         assert!(step.headers.contains(&expected), "{:?}", step.headers);
     }
 

@@ -29,6 +29,9 @@
 //! [`MAX_HELD_BYTES`], also where headers do not; beyond, the key stays what it was. A request
 //! that has both names is refused, as OpenAI itself does it; where one of them is the
 //! configuration's, an override wins over what the client sent, and that over a default.
+//! [`MemberRules::renamed`] has other members of which a provider takes another name alone.
+//!
+//! [`MemberRules::renamed`]: crate::provider::members::MemberRules::renamed
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -51,8 +54,8 @@ pub struct BodyEdit {
     scanner: Scanner,
     /// Which members of [`Backend::watched`] have been decided.
     decided: Vec<bool>,
-    /// What becomes of `max_tokens`; `None`: it stays.
-    limits: Option<Limits>,
+    /// The members whose name may have to be replaced, such as `max_tokens`.
+    renames: Vec<Rename>,
     /// Members of messages that are another provider's; `None`: they stay.
     foreign: Option<ForeignMembers>,
     /// Where the bytes at hand begin: what stands before has gone on.
@@ -123,9 +126,10 @@ impl OfRoute {
     }
 }
 
-/// `max_tokens` and `max_completion_tokens`, where a model may insist on the latter.
+/// A member with two names, such as `max_tokens` and `max_completion_tokens`, of which a model or a
+/// provider may insist on one.
 #[derive(Debug)]
-struct Limits {
+struct Rename {
     /// The name that is replaced, and the one that takes its place.
     names: [&'static str; 2],
     /// Their positions in [`Backend::watched`].
@@ -135,7 +139,7 @@ struct Limits {
     insists: Option<bool>,
     /// Whether every model of the provider insists.
     is_fixed: bool,
-    /// Where the key `max_tokens` stands, if it says something.
+    /// Where the key that is replaced stands, if it says something.
     old_key: Option<Range<u64>>,
     is_renamed: bool,
     has_new: bool,
@@ -143,7 +147,12 @@ struct Limits {
     value: Option<Range<u64>>,
 }
 
-impl Limits {
+impl Rename {
+    /// Whether this is one of its names.
+    fn has(&self, member: usize) -> bool {
+        self.other(member).is_some()
+    }
+
     /// The other name of the same.
     fn other(&self, member: usize) -> Option<usize> {
         match member {
@@ -210,7 +219,7 @@ impl BodyEdit {
             backend,
             of_route,
             member,
-            limits: None,
+            renames: Vec::new(),
             foreign: None,
             base: 0,
             open: None,
@@ -226,13 +235,11 @@ impl BodyEdit {
         }
     }
 
-    /// The same for a chat completion, where a model may insist on the new name of `max_tokens`.
-    pub fn with_limits(mut self) -> Self {
-        let limit_name = self.backend.provider.limit_name();
-        let Some(names) = limit_name.names() else {
-            return self;
-        };
-        let [old, new] = names.map(|name| self.backend.watched.position(name));
+    /// The same for a chat completion, of which a model or the provider may insist on other names of
+    /// members.
+    pub fn with_renames(mut self) -> Self {
+        let provider = self.backend.provider;
+        let limit_name = provider.limit_name();
         let is_fixed = limit_name == LimitName::Old;
         let always = self.of_route.model.as_deref();
         let always = always.or(self.backend.model.always.as_deref());
@@ -240,21 +247,29 @@ impl BodyEdit {
             true => Some(true),
             false => always.map(insists_on_completion_tokens),
         };
-        self.limits = match (old, new) {
-            (Some(old), Some(new)) if insists != Some(false) => Some(Limits {
-                names,
-                old,
-                new,
-                insists,
-                is_fixed,
-                old_key: None,
-                is_renamed: false,
-                has_new: false,
-                value: None,
-            }),
-            _ => None,
-        };
+        if let Some(names) = limit_name.names().filter(|_| insists != Some(false)) {
+            self.add_rename(names, insists, is_fixed);
+        }
+        for names in provider.member_rules().renamed {
+            self.add_rename(*names, Some(true), true);
+        }
         self
+    }
+
+    fn add_rename(&mut self, names: [&'static str; 2], insists: Option<bool>, is_fixed: bool) {
+        let [old, new] = names.map(|name| self.backend.watched.position(name));
+        let places = old.zip(new);
+        self.renames.extend(places.map(|(old, new)| Rename {
+            names,
+            old,
+            new,
+            insists,
+            is_fixed,
+            old_key: None,
+            is_renamed: false,
+            has_new: false,
+            value: None,
+        }));
     }
 
     /// The same for a chat completion, whose messages may have another provider's members.
@@ -281,7 +296,7 @@ impl BodyEdit {
     pub fn may_change(&self) -> bool {
         let rule = &self.backend.model;
         !self.of_route.is_empty()
-            || self.limits.is_some()
+            || !self.renames.is_empty()
             || rule.always.is_some()
             || rule.default.is_some()
             || !rule.aliases.is_empty()
@@ -317,7 +332,7 @@ impl BodyEdit {
                         (Some(new), _) => new,
                         (None, true) => self.open_text()?,
                         (None, false) => {
-                            self.limits_change()?;
+                            self.rename()?;
                             continue;
                         }
                     };
@@ -325,7 +340,7 @@ impl BodyEdit {
                     self.growth += i64::try_from(with.len()).unwrap_or(i64::MAX) - length;
                     let range = if is_cut { self.base..range.end } else { range };
                     self.splices.push(Splice { range, with });
-                    self.limits_change()?;
+                    self.rename()?;
                 }
                 Event::ObjectEnd { close, is_empty } => {
                     self.is_closed = true;
@@ -348,11 +363,11 @@ impl BodyEdit {
             self.check_other_models(member)?;
         }
         let says_something = !is_null || self.rule(member).is_some();
-        if let Some(limits) = &mut self.limits {
-            if member == limits.old && says_something {
-                limits.old_key = Some(self.scanner.key_range());
+        for rename in &mut self.renames {
+            if member == rename.old && says_something {
+                rename.old_key = Some(self.scanner.key_range());
             }
-            limits.has_new |= member == limits.new;
+            rename.has_new |= member == rename.new;
         }
         let waits = match member {
             MODEL => true,
@@ -363,7 +378,7 @@ impl BodyEdit {
                 .is_some_and(|rule| rule.always || is_null),
         };
         self.open = waits.then_some(at);
-        self.limits_change()
+        self.rename()
     }
 
     /// Where the models are restricted, the body names no others.
@@ -392,11 +407,9 @@ impl BodyEdit {
             *decided = true;
         }
         let waited = self.open.is_some();
-        if let Some(limits) = &mut self.limits
-            && limits.other(member).is_some()
-        {
+        if let Some(rename) = self.renames.iter_mut().find(|it| it.has(member)) {
             // What is replaced now needs not be replaced later.
-            limits.value = (!waited).then(|| range.clone());
+            rename.value = (!waited).then(|| range.clone());
         }
         match member {
             MODEL => {
@@ -414,7 +427,7 @@ impl BodyEdit {
                 let insists = insists(&choice, asked);
                 let written = written(choice, asked)?;
                 self.chosen = chosen;
-                self.settle_limits(insists);
+                self.settle_renames(insists);
                 Ok(written.filter(|_| !self.keeps_model))
             }
             STREAM => {
@@ -443,14 +456,14 @@ impl BodyEdit {
         if !self.is_decided(MODEL) {
             let choice = self.choose(Asked::Nothing);
             self.chosen = self.remembered(&choice, Asked::Nothing);
-            self.settle_limits(insists(&choice, Asked::Nothing));
+            self.settle_renames(insists(&choice, Asked::Nothing));
             if let Some(model) = written(choice, Asked::Nothing)?
                 && !self.keeps_model
             {
                 add("model", &model);
             }
         }
-        self.limits_change()?;
+        self.rename()?;
         for (number, rule) in self.backend.members.iter().enumerate() {
             if !self.is_decided(FIRST_RULE + number)
                 && let Some(name) = self.name_to_add(FIRST_RULE + number, &rule.name)
@@ -463,53 +476,61 @@ impl BodyEdit {
 
     /// The name by which an absent member with a rule is added; `None`: it stays absent.
     fn name_to_add<'n>(&self, member: usize, name: &'n str) -> Option<&'n str> {
-        let limits = self.limits.as_ref();
-        let Some((limits, other)) = limits.and_then(|it| Some((it, it.other(member)?))) else {
+        let mut renames = self.renames.iter();
+        let Some((rename, other)) = renames.find_map(|it| Some((it, it.other(member)?))) else {
             return Some(name);
         };
-        let [_, new_name] = limits.names;
-        match limits.old_key.is_some() || limits.has_new {
+        let [_, new_name] = rename.names;
+        match rename.old_key.is_some() || rename.has_new {
             // What the client sent is there, or has been replaced.
             true => None,
-            false if member == limits.old && self.rule(other).is_some() => None,
+            false if member == rename.old && self.rule(other).is_some() => None,
             false => Some(new_name),
         }
     }
 
     /// The model that goes upstream is known.
-    fn settle_limits(&mut self, insists: bool) {
-        match &mut self.limits {
-            Some(limits) if insists || limits.is_fixed => limits.insists = Some(true),
-            limits => *limits = None,
+    fn settle_renames(&mut self, insists: bool) {
+        self.renames.retain(|it| insists || it.is_fixed);
+        for rename in &mut self.renames {
+            rename.insists = Some(true);
         }
     }
 
     /// Renames and replaces what has been found, once it is known that it has to be.
-    fn limits_change(&mut self) -> Result<(), Refusal> {
-        let Some(limits) = &mut self.limits else {
+    fn rename(&mut self) -> Result<(), Refusal> {
+        for number in 0..self.renames.len() {
+            self.rename_one(number)?;
+        }
+        Ok(())
+    }
+
+    fn rename_one(&mut self, number: usize) -> Result<(), Refusal> {
+        let Some(rename) = self.renames.get_mut(number) else {
             return Ok(());
         };
-        if limits.insists != Some(true) {
+        if rename.insists != Some(true) {
             return Ok(());
         }
-        let [old_name, new_name] = limits.names;
-        if limits.old_key.is_some() && limits.has_new {
+        let [old_name, new_name] = rename.names;
+        if rename.old_key.is_some() && rename.has_new {
             return Err(Refusal::Parameter {
                 param: Some(old_name.to_owned()),
                 message: format!("{old_name} and {new_name} cannot be set at the same time"),
                 code: "invalid_value",
             });
         }
-        let member = if limits.has_new {
-            limits.new
+        let member = if rename.has_new {
+            rename.new
         } else {
-            limits.old
+            rename.old
         };
-        if let Some(key) = limits.old_key.clone().filter(|_| !limits.is_renamed) {
-            limits.is_renamed = true;
+        let value = rename.value.take();
+        if let Some(key) = rename.old_key.clone().filter(|_| !rename.is_renamed) {
+            rename.is_renamed = true;
             self.insert(key, json::encode_string(new_name).into_bytes());
         }
-        if let Some(value) = self.limits.as_mut().and_then(|it| it.value.take())
+        if let Some(value) = value
             && let Some(rule) = self.rule_for(member).filter(|rule| rule.always)
         {
             let with = rule.value.as_bytes().to_vec();
@@ -530,18 +551,18 @@ impl BodyEdit {
         self.splices.insert(place, Splice { range, with });
     }
 
-    /// Whether the bytes at hand end where a limit may have to be renamed.
-    fn waits_for_limit(&self) -> bool {
-        let Some(limits) = self.limits.as_ref().filter(|_| !self.is_closed) else {
-            return false;
-        };
-        let is_found = limits.old_key.is_some() || limits.has_new;
+    /// Whether the bytes at hand end where a member may have to be renamed.
+    fn waits_for_rename(&self) -> bool {
         let held = self.scanner.position() - self.base;
-        match limits.insists.is_none() && is_found {
-            true => held <= MAX_HELD_BYTES,
-            // White space before the value may be endless.
-            false => self.scanner.is_at_a_key() && held <= 2 * MAX_HELD_BYTES,
-        }
+        let waits = |rename: &Rename| {
+            let is_found = rename.old_key.is_some() || rename.has_new;
+            match rename.insists.is_none() && is_found {
+                true => held <= MAX_HELD_BYTES,
+                // White space before the value may be endless.
+                false => self.scanner.is_at_a_key() && held <= 2 * MAX_HELD_BYTES,
+            }
+        };
+        !self.is_closed && self.renames.iter().any(waits)
     }
 
     fn choose(&self, asked: Asked<'_>) -> Choice {
@@ -563,9 +584,9 @@ impl BodyEdit {
     fn new_length(&self, ends: bool) -> Option<u64> {
         let rules = self.backend.members.len();
         let all_decided = || {
-            let has_limit = |it: &Limits| self.is_decided(it.old) || self.is_decided(it.new);
+            let is_known = |it: &Rename| self.is_decided(it.old) || self.is_decided(it.new);
             self.is_decided(MODEL)
-                && self.limits.as_ref().is_none_or(has_limit)
+                && self.renames.iter().all(is_known)
                 && (FIRST_RULE..FIRST_RULE + rules).all(|member| self.is_decided(member))
         };
         let old = match ends {
@@ -593,13 +614,13 @@ impl BodyEdit {
         self.backend.members.get(member.checked_sub(FIRST_RULE)?)
     }
 
-    /// The same, where the other name of a limit may have the rule.
+    /// The same, where the other name of the member may have the rule.
     fn rule_for(&self, member: usize) -> Option<&crate::backend::MemberRule> {
         let own = self.rule(member);
-        let limits = self.limits.as_ref();
-        let other = limits
-            .filter(|limits| limits.insists == Some(true))
-            .and_then(|limits| self.rule(limits.other(member)?))
+        let renames = self.renames.iter();
+        let other = renames
+            .filter(|it| it.insists == Some(true))
+            .find_map(|it| self.rule(it.other(member)?))
             .filter(|rule| rule.always && !own.is_some_and(|own| own.always));
         other.or(own)
     }
@@ -633,13 +654,13 @@ impl Edit for BodyEdit {
         let length = self.new_length(ends);
         let headers = match (self.holds, length) {
             _ if !ends && self.waits_for_a_key() => return Ok(Pushed::Hold),
-            (false, _) if self.waits_for_limit() => return Ok(Pushed::Hold),
+            (false, _) if self.waits_for_rename() => return Ok(Pushed::Hold),
             (false, _) => Vec::new(),
             (true, Some(length)) => match self.declared == Some(length) {
                 true => Vec::new(),
                 false => vec![HeaderEdit::set("content-length", length.to_string())],
             },
-            (true, None) if self.must_hold() || self.waits_for_limit() => return Ok(Pushed::Hold),
+            (true, None) if self.must_hold() || self.waits_for_rename() => return Ok(Pushed::Hold),
             (true, None) => vec![HeaderEdit::remove("content-length")],
         };
         self.holds = false;

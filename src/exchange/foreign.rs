@@ -28,11 +28,14 @@ pub struct ForeignMembers {
     hints: u32,
     /// Which of them stay.
     kept: u32,
+    /// Which of the rules' nulls stay.
+    kept_nulls: u32,
     /// Where the bytes at hand begin: blanks count from there.
     base: u64,
     /// How many objects and arrays are open.
     depth: u32,
-    /// How many of them, from the outside, are on the way `{"messages": [{"tool_calls": [{`.
+    /// How many of them, from the outside, are on the way
+    /// `{"messages": [{"tool_calls": [{"function": {`.
     on_way: u32,
     /// In an object on the way.
     member: Member,
@@ -85,6 +88,7 @@ impl ForeignMembers {
             rules,
             hints: 0,
             kept: 0,
+            kept_nulls: 0,
             base: 0,
             depth: 0,
             on_way: 0,
@@ -99,11 +103,14 @@ impl ForeignMembers {
         }
     }
 
-    /// The same, but these hints stay.
+    /// The same, but these members of the body stay.
     pub fn keeping(mut self, stays: impl Fn(&str) -> bool) -> Self {
-        for (bit, name) in self.rules.hints.iter().enumerate() {
-            self.kept |= u32::from(stays(name)) << bit;
-        }
+        let kept = |names: &[&str]| {
+            let bits = names.iter().enumerate();
+            bits.fold(0, |kept, (bit, name)| kept | u32::from(stays(name)) << bit)
+        };
+        self.kept = kept(self.rules.hints);
+        self.kept_nulls = kept(self.rules.nulls);
         self
     }
 
@@ -138,7 +145,8 @@ impl ForeignMembers {
     }
 
     fn is_on_way(&self) -> bool {
-        self.depth == self.on_way && self.depth % 2 == 1
+        // Lists are on the way, too.
+        self.depth == self.on_way && matches!(self.depth, BODY | MESSAGE | CALL | FUNCTION)
     }
 
     /// The name of the member whose key has been read; empty where it is too long to be one of ours.
@@ -165,6 +173,7 @@ impl ForeignMembers {
             1 => !is_object && self.name() == b"messages",
             MESSAGE => !is_object && self.name() == b"tool_calls",
             2 | 4 => is_object,
+            CALL => is_object && self.name() == b"function",
             _ => false,
         };
         if self.depth == self.on_way && is_next && self.blank.is_none() {
@@ -209,13 +218,15 @@ impl ForeignMembers {
         let place = |names: &[&str]| names.iter().position(|it| it.as_bytes() == self.name());
         let is_left_out = |bit: &usize| self.on_way == BODY && self.kept & 1 << bit == 0;
         let hint = place(self.rules.hints).filter(is_left_out);
+        let null = place(self.rules.nulls).filter(|bit| self.kept_nulls & 1 << bit == 0);
         let (is_foreign, may_be_null) = match self.on_way {
-            BODY => (hint.is_some(), place(self.rules.nulls).is_some()),
+            BODY => (hint.is_some(), null.is_some()),
             MESSAGE => (
                 place(self.rules.of_messages).is_some(),
                 place(self.rules.nulls_of_messages).is_some(),
             ),
             CALL => (self.name() == EXTRA_CONTENT, false),
+            FUNCTION => (self.name() == PARSED_ARGUMENTS, false),
             _ => (false, false),
         };
         let is_too_late = std::mem::take(&mut self.is_too_late);
@@ -316,12 +327,16 @@ impl Outline for ForeignMembers {
 
 const DEVELOPER: &[u8] = b"developer";
 
-/// How many are open in the body, in a message, and in a call.
+/// How many are open in the body, in a message, in a call, and in what it calls.
 const BODY: u32 = 1;
 const MESSAGE: u32 = 3;
 const CALL: u32 = 5;
+const FUNCTION: u32 = 6;
 
 const EXTRA_CONTENT: &[u8] = b"extra_content";
+
+/// What OpenAI's package has read from `arguments`, handed back.
+const PARSED_ARGUMENTS: &[u8] = b"parsed_arguments";
 
 /// Longer than any of the names.
 const MAX_KEY: usize = 24;
@@ -339,6 +354,7 @@ mod tests {
             of_messages: &["reasoning_content", "reasoning_signature"],
             nulls_of_messages: &["audio"],
             lacks_developer: true,
+            ..MemberRules::default()
         });
         let (first, second) = body.as_bytes().split_at(at);
         let mut scanner = Scanner::new(Watched::new([""; 0]));
@@ -384,6 +400,10 @@ mod tests {
             (
                 r#"{"reasoning_content":1,"tools":[{"reasoning_content":1}],"messages":[{"content":[{"reasoning_content":1}],"x":{"reasoning_content":1}}]}"#.to_owned(),
                 r#"{"reasoning_content":1,"tools":[{"reasoning_content":1}],"messages":[{"content":[{"reasoning_content":1}],"x":{"reasoning_content":1}}]}"#.to_owned(),
+            ),
+            (
+                r#"{"messages":[{"tool_calls":[{"function":{"parsed_arguments":{"a":[{"b":1}]},"name":"f","arguments":"{}"},"id":"c"},{"function":{"name":"f","parsed_arguments":null}},{"parsed_arguments":1,"custom":{"parsed_arguments":1},"function":[{"parsed_arguments":1}]}],"reasoning_content":"b"}],"function":{"parsed_arguments":1}}"#.to_owned(),
+                r#"{"messages":[{"tool_calls":[{"function":{"name":"f","arguments":"{}"},"id":"c"},{"function":{"name":"f"}},{"parsed_arguments":1,"custom":{"parsed_arguments":1},"function":[{"parsed_arguments":1}]}]}],"function":{"parsed_arguments":1}}"#.to_owned(),
             ),
             (
                 r#"{"metadata":{"messages":[{"reasoning_content":1}]},"messages":["reasoning_content",[{"reasoning_content":1}]]}"#.to_owned(),

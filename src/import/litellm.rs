@@ -147,7 +147,9 @@ impl Target<'_> {
 
 /// A route for another name of a group, or of a model that a pattern matches.
 fn route_alias(alias: &str, written: &Node<'_>, targets: &[Target<'_>], draft: &mut Draft) {
-    let name = written.text_if_scalar().or_else(|| written.get("model").text());
+    let name = written
+        .text_if_scalar()
+        .or_else(|| written.get("model").text());
     let is_hidden = written.get("hidden").is_true();
     let Some(name) = name else {
         written.error("has no model");

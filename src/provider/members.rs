@@ -1,17 +1,19 @@
 //! What providers of OpenAI's dialect refuse in a chat completion although they speak it.
 //!
-//! Two kinds of members are taken out: hints that a provider does not have, and what another provider's
+//! Two kinds of members are taken out, and some are renamed: hints that a provider does not have, and what another provider's
 //! reply, or one that was translated, brings into a conversation (`reasoning` is Groq's, vLLM's and
 //! OpenRouter's; `parsed` comes of OpenAI's Python package). Everything else passes as it is, and the
 //! provider decides.
 
 use super::ProviderType;
 
-/// The members that are taken out of a chat completion for one provider.
+/// The members that are taken out of a chat completion for one provider, or renamed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemberRules {
     /// Of the body: hints that it refuses.
     pub hints: &'static [&'static str],
+    /// Of the body: a member, and the name by which the provider takes it.
+    pub renamed: &'static [[&'static str; 2]],
     /// Of the body: what it refuses even where it is `null`, and is taken out where it is.
     pub nulls: &'static [&'static str],
     /// Of a message: what it refuses or does not read.
@@ -23,6 +25,13 @@ pub struct MemberRules {
 }
 
 impl MemberRules {
+    /// The name by which the provider takes a member of the body.
+    pub fn name_of(&self, member: &'static str) -> &'static str {
+        let mut renamed = self.renamed.iter();
+        let found = renamed.find_map(|[name, new]| (*name == member).then_some(*new));
+        found.unwrap_or(member)
+    }
+
     /// Whether nothing is taken out.
     pub fn is_empty(&self) -> bool {
         self.hints.is_empty() && self.of_messages.is_empty() && !self.lacks_developer
@@ -97,18 +106,20 @@ impl ProviderType {
                     "prompt_cache_options",
                     "prompt_cache_retention",
                     "safety_identifier",
-                    "seed",
                     "store",
                     "stream_options",
                     "user",
                     "verbosity",
                 ],
+                renamed: &[["seed", "random_seed"]],
                 nulls: &[
                     "audio",
                     "function_call",
                     "functions",
                     "logit_bias",
+                    "max_completion_tokens",
                     "modalities",
+                    "seed",
                     "web_search_options",
                 ],
                 of_messages: &[

@@ -71,6 +71,8 @@ pub struct MessageMembers {
     pub roles: &'static [(&'static str, &'static [&'static str])],
     /// In a call of an assistant's message.
     pub call: &'static [&'static str],
+    /// In the function of a call.
+    pub function: &'static [&'static str],
 }
 
 /// The place of the key.
@@ -435,6 +437,12 @@ impl Profile {
                 let unknown = call.keys().find(|it| !known.call.contains(&it.as_str()));
                 if let Some(name) = unknown {
                     return Err(self.unknown_member(&format!("messages.{index}.tool_calls.{name}")));
+                }
+                let function = call.get("function").and_then(Value::as_object);
+                let mut names = function.into_iter().flat_map(|it| it.keys());
+                if let Some(name) = names.find(|it| !known.function.contains(&it.as_str())) {
+                    let at = format!("messages.{index}.tool_calls.function.{name}");
+                    return Err(self.unknown_member(&at));
                 }
             }
         }
@@ -943,8 +951,8 @@ fn built_in() -> HashMap<String, Arc<Profile>> {
 }
 
 /// Source: `openai` 3.57.0, the `chat_completion_*_message_param.py`; that a tool's message may have a
-/// name, and that replies come back with their annotations, with `parsed`, and the calls of streams with
-/// their index, by what its users and its own package send.
+/// name, and that replies come back with their annotations, with `parsed`, the calls of streams with
+/// their index, and calls with `parsed_arguments`, by what its users and its own package send.
 const OPENAI_MESSAGES: MessageMembers = MessageMembers {
     roles: &[
         ("developer", &["role", "content", "name"]),
@@ -968,6 +976,7 @@ const OPENAI_MESSAGES: MessageMembers = MessageMembers {
         ("function", &["role", "content", "name"]),
     ],
     call: &["id", "type", "function", "custom", "index"],
+    function: &["name", "arguments", "parsed_arguments"],
 };
 
 /// Source: `groq` 1.7.0, the `chat_completion_*_message_param.py`; a tool's message has a name in the
@@ -992,6 +1001,7 @@ const GROQ_MESSAGES: MessageMembers = MessageMembers {
         ("function", &["role", "content", "name"]),
     ],
     call: &["id", "type", "function"],
+    function: &["name", "arguments"],
 };
 
 /// Source: `mistralai` 3.7.0, `AssistantMessage`, `SystemMessage`, `ToolMessage`, `UserMessage`, `ToolCall`.
@@ -1003,6 +1013,7 @@ const MISTRAL_MESSAGES: MessageMembers = MessageMembers {
         ("tool", &["role", "content", "tool_call_id", "name"]),
     ],
     call: &["id", "type", "function", "index"],
+    function: &["name", "arguments"],
 };
 
 /// Source: OpenAI API reference, "Create chat completion".

@@ -87,10 +87,17 @@ impl Build<'_> {
         let members = self.members(config, at);
         let rules = members.iter().map(|rule| rule.name.as_str());
         let limits = provider.limit_name().names().into_iter().flatten();
+        let renamed = provider.member_rules().renamed.iter().flatten().copied();
         let has_rule = |name: &&str| members.iter().any(|rule| rule.name == *name);
         let others = OTHER_MODELS.into_iter().filter(|it| !has_rule(it));
         let watched = ["model", "stream"].into_iter();
-        let watched = Watched::new(watched.chain(rules).chain(limits).chain(others));
+        let watched = Watched::new(
+            watched
+                .chain(rules)
+                .chain(limits)
+                .chain(renamed)
+                .chain(others),
+        );
         // Everything is checked before the first thing that is missing ends it.
         let model = self.model(config, at);
         let max_retries = self.retries(config.max_retries, &at.key("maxRetries"));

@@ -63,10 +63,9 @@ pub(super) fn write(
             Some(user) => json.key("user").string(user),
             None => {}
         }
-        if let Some(seed) = request.seed
-            && !is_refused("seed")
-        {
-            json.key("seed").raw(&seed.to_string());
+        if let Some(seed) = request.seed {
+            json.key(options.members.name_of("seed"))
+                .raw(&seed.to_string());
         }
         if request.n != 1 {
             json.key("n").number(request.n);
