@@ -408,16 +408,13 @@ def broken(start, provider, request):
             "untrusted": {"tls": {}},
             "nottls": {"address": provider.plain},
             "unresolved": {"address": "no-such-host.invalid:443"},
-            "unresolved2": {"address": "no-such-host-either.invalid:443"},
         }
         listed = []
         for name, config in backends.items():
             config = {**gateways.at(provider, name, {"apiKey": "${PLAIN_KEY}"}), **config}
             config = {key: value for key, value in config.items() if value != {}}
             listed.append({"name": name, "type": "openai-compatible", "config": config})
-        members = [{"name": "unresolved"}, {"name": "unresolved2"}]
-        listed.append({"name": "none", "type": "pool", "backends": members})
-        routes = [{"path": f"/{name}", "backend": name} for name in [*backends, "none"]]
+        routes = [{"path": f"/{name}", "backend": name} for name in backends]
         # The port stays taken, and nobody listens.
         yield start({"backends": listed, "routes": routes}, request.param, name="broken")
 
@@ -433,17 +430,30 @@ def test_a_provider_that_cannot_be_reached_is_a_503(broken, mock, backend, strea
     assert not any(request.method == "POST" for request in mock.requests())
 
 
+@pytest.fixture(scope="module")
+def nameless(start):
+    """A gateway whose backends have names that do not resolve: one by itself, and a pool of two."""
+    names = ("one", "other")
+    listed = [
+        {"name": it, "type": "openai-compatible", "config": {"apiKey": "${PLAIN_KEY}", "endpoint": f"https://{it}.invalid"}}
+        for it in names
+    ]  # fmt: skip
+    listed.append({"name": "pool", "type": "pool", "backends": [{"name": it} for it in names]})
+    routes = [{"path": f"/{name}", "backend": name} for name in ("one", "pool")]
+    yield start({"backends": listed, "routes": routes}, bootstrap.UPSTREAM, name="nameless")
+
+
 @pytest.mark.parametrize(
     "backend, says",
     [
-        ("unresolved", "the host of the backend does not resolve: no healthy upstream"),
-        ("none", "no member of the pool resolves or is healthy: no healthy upstream"),
+        ("one", "the host of the backend does not resolve: no healthy upstream"),
+        ("pool", "no member of the pool resolves or is healthy: no healthy upstream"),
     ],
 )
-def test_a_name_that_does_not_resolve_is_said_to_the_client_and_in_the_log(broken, backend, says):
-    reply = broken.post(f"/{backend}/v1/chat/completions", CHAT)
+def test_a_name_that_does_not_resolve_is_said_to_the_client_and_in_the_log(nameless, backend, says):
+    reply = nameless.post(f"/{backend}/v1/chat/completions", CHAT)
     assert_openai_error(reply, 503, "server_error", param=None, code="no_healthy_upstream", says=says)
-    line = broken.process.until(lambda: logged(broken, f"/{backend}/v1/chat/completions"))
+    line = nameless.process.until(lambda: logged(nameless, f"/{backend}/v1/chat/completions"))
     assert (line["details"], line["flags"]) == ("no_healthy_upstream", "UH")
 
 

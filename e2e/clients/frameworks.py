@@ -149,10 +149,10 @@ class Program:
 PROGRAMS = [
     Program(
         "aider", "aider-chat", ["`--openai-api-base`", "the model's name with `openai/` before it"],
-        "an edit of a file", environment="aider",
+        "an edit of a file, an image", environment="aider",
     ),
     Program(
-        "opencode", "opencode-ai", ["a provider with `npm: @ai-sdk/openai-compatible` and `baseURL`"],
-        "an answer, with all its tools on offer",
+        "opencode", "opencode-linux-x64", ["a provider with `npm: @ai-sdk/openai-compatible` and `baseURL`"],
+        "an answer with all its tools on offer, a tool loop, an image",
     ),
 ]  # fmt: skip

@@ -28,7 +28,8 @@ def version(package: str, environment: str | None) -> str:
         text = (frameworks.HERE / f"requirements/{environment}.txt").read_text()
         return re.search(rf"^{re.escape(package)}==(\S+)$", text, re.MULTILINE)[1]
     packages = json.loads((frameworks.HERE / "node/package.json").read_text())
-    return packages["dependencies"][package]
+    # opencode's program is in a package for each platform.
+    return (packages["dependencies"] | packages["optionalDependencies"])[package]
 
 
 def page() -> str:

@@ -55,13 +55,37 @@ def test_aider_edits_a_file(gateway, mock, tmp_path, to, is_alias):
 
 @MODELS
 @EACH
-def test_opencode_answers_with_all_its_tools(gateway, mock, tmp_path, to, is_alias):
-    model = world.ALIAS if is_alias else to.model
+def test_aider_shows_an_image(gateway, mock, tmp_path, to, is_alias):
+    mock.says({"text": world.ANSWER})
+    picture = tmp_path / "dot.png"
+    picture.write_bytes(world.png())
+    name = f"openai/{world.ALIAS if is_alias else to.model}"
+    # aider shows pictures only to models that it knows for that.
+    known = {"supports_vision": True, "max_input_tokens": 100_000, "litellm_provider": "openai", "mode": "chat"}
+    metadata = tmp_path / "models.json"
+    metadata.write_text(json.dumps({name: known}))
+    said = run(
+        [
+            frameworks.HERE / ".venv/aider/bin/aider", "--model", name, "--model-metadata-file", metadata,
+            "--openai-api-base", gateway.url(to.base), "--openai-api-key", "sk-client",
+            "--edit-format", "ask", "--yes-always", "--no-git", "--no-check-update", "--analytics-disable",
+            "--no-show-release-notes", "--no-show-model-warnings", "--message", "What is this?", picture,
+        ],
+        tmp_path,
+        {"LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+    )  # fmt: skip
+    assert_nothing_refused(mock)
+    assert world.ANSWER in said and mock.unsaid() == 0
+    assert world.IMAGE.encode() in mock.requests()[-1].body
+
+
+def opencode(gateway, directory, model: str, base: str, *arguments) -> str:
+    """What `opencode run` prints. A title of its own spares it the request for one."""
     provider = {
         "npm": "@ai-sdk/openai-compatible",
         "name": "gateway",
-        "options": {"baseURL": gateway.url(to.base), "apiKey": "sk-client"},
-        "models": {model: {}},
+        "options": {"baseURL": gateway.url(base), "apiKey": "sk-client"},
+        "models": {model: {"attachment": True, "modalities": {"input": ["text", "image"], "output": ["text"]}}},
     }
     configuration = {
         "provider": {"gateway": provider}, "model": f"gateway/{model}", "autoupdate": False, "share": "disabled",
@@ -73,7 +97,44 @@ def test_opencode_answers_with_all_its_tools(gateway, mock, tmp_path, to, is_ali
         "OPENCODE_DISABLE_LSP_DOWNLOAD": "true",
     }
     program = frameworks.HERE / "node/node_modules/opencode-linux-x64/bin/opencode"
-    said = run([program, "run", "Say hello."], tmp_path, environment)
+    return run([program, "run", *arguments], directory, environment)
+
+
+@MODELS
+@EACH
+def test_opencode_answers_with_all_its_tools(gateway, mock, tmp_path, to, is_alias):
+    model = world.ALIAS if is_alias else to.model
+    said = opencode(gateway, tmp_path, model, to.base, "Say hello.")
     assert_nothing_refused(mock)
     assert "You said" in said, said
     assert any(b'"tools"' in request.body for request in mock.requests())
+
+
+@MODELS
+@EACH
+def test_opencode_writes_and_reads_a_file(gateway, mock, tmp_path, to, is_alias):
+    file = tmp_path / "hello.txt"
+    mock.says(
+        # It offers `write` to some models only.
+        world.call("bash", command="echo new > hello.txt", description="Write a file"),
+        world.call("read", filePath=str(file)),
+        {"text": world.ANSWER},
+    )
+    model = world.ALIAS if is_alias else to.model
+    said = opencode(gateway, tmp_path, model, to.base, "--title", "t", "--auto", "Write new.")
+    assert_nothing_refused(mock)
+    assert world.ANSWER in said, said
+    assert file.read_text() == "new\n" and mock.unsaid() == 0
+
+
+@MODELS
+@EACH
+def test_opencode_shows_an_image(gateway, mock, tmp_path, to, is_alias):
+    picture = tmp_path / "dot.png"
+    picture.write_bytes(world.png())
+    mock.says({"text": world.ANSWER})
+    model = world.ALIAS if is_alias else to.model
+    said = opencode(gateway, tmp_path, model, to.base, "--title", "t", "What is this?", "--file", picture)
+    assert_nothing_refused(mock)
+    assert world.ANSWER in said and mock.unsaid() == 0, said
+    assert any(world.IMAGE.encode() in request.body for request in mock.requests())

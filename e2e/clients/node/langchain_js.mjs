@@ -3,6 +3,7 @@
 import { ChatOpenAI } from '@langchain/openai'
 import { HumanMessage } from '@langchain/core/messages'
 import { tool } from '@langchain/core/tools'
+import { createAgent } from 'langchain'
 import { z } from 'zod'
 import { ABOUT_CITY, ABOUT_IMAGE, City, QUESTION, Thermometer, serve } from './common.mjs'
 
@@ -12,6 +13,13 @@ const structured = (method) => (target) =>
   model(target)
     .withStructuredOutput(City, method ? { method } : undefined)
     .invoke(`${ABOUT_CITY} Answer in JSON.`)
+
+const thermometerTool = (thermometer) =>
+  tool(({ city }) => thermometer.temperature(city), {
+    name: 'temperature',
+    description: 'The temperature in a city',
+    schema: z.object({ city: z.string() }),
+  })
 
 await serve({
   async plain(target) {
@@ -24,11 +32,7 @@ await serve({
   },
   async tools(target) {
     const thermometer = new Thermometer()
-    const temperature = tool(({ city }) => thermometer.temperature(city), {
-      name: 'temperature',
-      description: 'The temperature in a city',
-      schema: z.object({ city: z.string() }),
-    })
+    const temperature = thermometerTool(thermometer)
     const bound = model(target).bindTools([temperature])
     const messages = [new HumanMessage(QUESTION)]
     for (;;) {
@@ -37,6 +41,20 @@ await serve({
       if (!reply.tool_calls?.length) return [reply.text, thermometer.cities]
       for (const call of reply.tool_calls) messages.push(await temperature.invoke(call))
     }
+  },
+  async tools_agent(target) {
+    const thermometer = new Thermometer()
+    const agent = createAgent({
+      model: model(target),
+      tools: [thermometerTool(thermometer)],
+      systemPrompt: 'Be brief.',
+    })
+    const done = await agent.invoke({ messages: [{ role: 'user', content: QUESTION }] })
+    return [done.messages.at(-1).text, thermometer.cities]
+  },
+  async structured_agent(target) {
+    const agent = createAgent({ model: model(target), tools: [], responseFormat: City })
+    return (await agent.invoke({ messages: [{ role: 'user', content: ABOUT_CITY }] })).structuredResponse
   },
   structured: structured(),
   structured_function_calling: structured('functionCalling'),

@@ -1,5 +1,6 @@
 """DSPy: its adapters write answers as marked text, and tools as text too, unless it is told otherwise."""
 
+import asyncio
 import json
 
 import common
@@ -27,6 +28,7 @@ SAYS = {
         step("temperature", city="Rome"),
         fields(reasoning="Look.", answer=world.ANSWER),
     ],
+    "stream": [fields(answer=world.ANSWER)],
     "structured": [fields(city=json.dumps(world.CITY))],
     "structured_json": [{"text": json.dumps({"city": world.CITY})}],
     "image": [fields(answer=world.ANSWER)],
@@ -43,6 +45,28 @@ def context(target: Target, **more):
 def plain(target: Target):
     with context(target):
         return dspy.Predict("question -> answer")(question=QUESTION).answer
+
+
+def stream(target: Target):
+    async def inside():
+        listener = dspy.streaming.StreamListener(signature_field_name="answer")
+        program = dspy.streamify(dspy.Predict("question -> answer"), stream_listeners=[listener])
+        pieces = [it async for it in program(question=QUESTION)]
+        return [it.chunk for it in pieces if isinstance(it, dspy.streaming.StreamResponse)]
+
+    with context(target):
+        return asyncio.run(inside())
+
+
+def tools(target: Target):
+    def temperature(city: str) -> str:
+        """The temperature in a city."""
+        return target.temperature(city)
+
+    with context(target):
+        # Two calls, and what comes of them.
+        agent = dspy.ReAct("question -> answer", tools=[temperature], max_iters=2)
+        return target.answered(agent(question=QUESTION).answer)
 
 
 def structured(target: Target):

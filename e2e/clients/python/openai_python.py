@@ -3,6 +3,7 @@
 import json
 
 import openai
+from pydantic import BaseModel
 
 from common import ABOUT_CITY, IMAGE_MESSAGE, QUESTION, TEMPERATURE, City, Target, plain as dumped
 
@@ -56,6 +57,28 @@ def tools_streamed(target: Target):
             return target.answered(message.content)
         for call in message.tool_calls:
             result = target.temperature(**json.loads(call.function.arguments))
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
+
+
+def tools_parsed(target: Target):
+    """The same, with messages in which the package has read the arguments."""
+
+    class temperature(BaseModel):
+        """The temperature in a city."""
+
+        city: str
+
+    messages = user(QUESTION)
+    while True:
+        made = client(target).chat.completions.parse(
+            model=target.model, messages=messages, tools=[openai.pydantic_function_tool(temperature)]
+        )
+        message = made.choices[0].message
+        messages.append(message)
+        if not message.tool_calls:
+            return target.answered(message.content)
+        for call in message.tool_calls:
+            result = target.temperature(call.function.parsed_arguments.city)
             messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
 
 

@@ -2,23 +2,26 @@
 
 import base64
 import io
+import json
 
 import world
-from common import ABOUT_IMAGE, QUESTION, Target
+import common
+from common import ABOUT_CITY, ABOUT_IMAGE, QUESTION, City, Target
 from smolagents import CodeAgent, OpenAIModel, ToolCallingAgent, tool
 
 FINAL = world.call("final_answer", answer=world.ANSWER)
-CODE = [
-    {"text": f"Thought: look.\n<code>\n{line}\n</code>"}
-    for line in (
-        'print(temperature(city="Paris"))',
-        'print(temperature(city="Rome"))',
-        f'final_answer("{world.ANSWER}")',
-    )
+LINES = [
+    'print(temperature(city="Paris"))',
+    'print(temperature(city="Rome"))',
+    f'final_answer("{world.ANSWER}")',
 ]
+CODE = [{"text": f"Thought: look.\n<code>\n{line}\n</code>"} for line in LINES]
+# The same by JSON.
+STEPS = [{"text": json.dumps({"thought": "Look.", "code": line})} for line in LINES]
 SAYS = {
     "tools": [world.call("temperature", city=it) for it in ("Paris", "Rome")] + [FINAL],
     "tools_code": CODE,
+    "tools_code_structured": STEPS,
 }
 
 
@@ -62,6 +65,23 @@ def tools(target: Target):
 def tools_code(target: Target):
     agent = CodeAgent(tools=[temperature_of(target)], model=model(target), verbosity_level=0)
     return target.answered(agent.run(QUESTION))
+
+
+def tools_code_structured(target: Target):
+    agent = CodeAgent(
+        tools=[temperature_of(target)], model=model(target), verbosity_level=0,
+        use_structured_outputs_internally=True,
+    )  # fmt: skip
+    return target.answered(agent.run(QUESTION))
+
+
+def structured(target: Target):
+    wanted = {"name": "city", "schema": City.model_json_schema(), "strict": False}
+    made = model(target).generate(
+        user({"type": "text", "text": ABOUT_CITY}),
+        response_format={"type": "json_schema", "json_schema": wanted},
+    )
+    return common.plain(City.model_validate_json(made.content))
 
 
 def image(target: Target):

@@ -212,7 +212,7 @@ fn chat_completions(call: Call<'_>) -> Result<Answer, Refusal> {
         })
         .collect();
     Ok(Answer::json(&json!({
-        "id": "chatcmpl-mock",
+        "id": reply.id("chatcmpl-mock"),
         "object": "chat.completion",
         "created": CREATED,
         "model": model,
@@ -315,7 +315,7 @@ fn chat_events(
 ) -> Vec<Bytes> {
     let chunk = |choices: Value| {
         json!({
-            "id": "chatcmpl-mock", "object": "chat.completion.chunk", "created": CREATED,
+            "id": reply.id("chatcmpl-mock"), "object": "chat.completion.chunk", "created": CREATED,
             "model": model, "system_fingerprint": "fp_mock", "choices": choices,
         })
     };

@@ -47,6 +47,8 @@ pub enum Wanted<'a> {
 /// What a model says, with ids.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
+    /// Which of the prescribed answers this is, from 1; 0: none of them.
+    pub number: u64,
     pub thinking: Option<String>,
     pub text: Option<String>,
     /// Id, name and arguments.
@@ -59,6 +61,14 @@ impl Said {
         Self {
             text: Some(text.into()),
             ..Self::default()
+        }
+    }
+
+    /// The id of the reply, beginning with `stem`. Clients tell two replies by it.
+    pub fn id(&self, stem: &str) -> String {
+        match self.number {
+            0 => stem.to_owned(),
+            number => format!("{stem}-{number}"),
         }
     }
 
@@ -125,6 +135,7 @@ impl Says {
             (id, it.name, it.arguments)
         });
         Some(Said {
+            number: count,
             thinking,
             text,
             calls: calls.collect(),

@@ -453,10 +453,11 @@ pub fn answer_of(body: &Value, model: &str, authority: &str, says: &Says) -> Ans
         true => "end_turn",
         false => "tool_use",
     };
+    let id = said.id("msg_mock");
     let blocks = blocks(said);
     let message = |content: Value, stop: Value| {
         json!({
-            "id": "msg_mock", "type": "message", "role": "assistant", "model": model,
+            "id": id, "type": "message", "role": "assistant", "model": model,
             "content": content, "stop_reason": stop, "stop_sequence": null, "usage": usage,
         })
     };

@@ -618,6 +618,7 @@ pub fn answer(call: &Call, body: &Value, authority: &str, says: &Says) -> Answer
             })
         }
     });
+    let id = said.id("mock");
     let parts = parts(said, is_json, has_signatures(&call.model));
     let response = |parts: Vec<Value>, is_last: bool| {
         let mut candidate = json!({"content": {"role": "model", "parts": parts}, "index": 0});
@@ -627,7 +628,7 @@ pub fn answer(call: &Call, body: &Value, authority: &str, says: &Says) -> Answer
         json!({
             "candidates": [candidate],
             "usageMetadata": {"promptTokenCount": 11, "candidatesTokenCount": 7, "totalTokenCount": 18},
-            "modelVersion": call.model, "responseId": "mock",
+            "modelVersion": call.model, "responseId": id,
         })
     };
     if call.method == "generateContent" {
