@@ -8,6 +8,7 @@ use crate::endpoint::Address;
 use crate::patience::MAX_ERROR_PAUSE;
 use crate::pool::{Order, Pool};
 use crate::route::{self, Destination, Route};
+use crate::telemetry::Collector;
 
 /// A gateway: its backends and which requests go to them.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Gateway {
     pub admin: Address,
     /// Where the rendered Envoy answers probes.
     pub health: Health,
+    /// To whom the rendered Envoy reports, beside its admin interface and standard output.
+    pub collector: Option<Collector>,
     /// The largest request body, in bytes.
     pub max_request_bytes: u64,
     /// What one VM may hold for all its streams together, in bytes: see [`crate::budget`].

@@ -102,6 +102,7 @@ pub mod gateway;
 pub mod pool;
 pub mod rewrite;
 pub mod route;
+pub mod telemetry;
 pub mod token;
 
 // From a configuration to a gateway; and what the gateway does with each request.

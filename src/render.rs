@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 
 pub use self::templates::Variable;
 use crate::backend::{Auth, Backend};
-use crate::config::value::ByteSize;
+use crate::config::value::{ByteSize, Template};
 use crate::config::{ConfigErrors, Environment, KeyPath, file, parse_file};
 use crate::endpoint::Address;
 use crate::gateway::{Gateway, Placement, Role};
@@ -237,6 +237,30 @@ impl Source {
         &self.variable_names
     }
 
+    /// The headers for the collector, and their values as Envoy formats them: `%ENVIRONMENT(NAME)%`.
+    pub fn collector_headers(&self) -> impl Iterator<Item = (&str, String)> {
+        self.collector_templates().map(|(name, template)| {
+            let text = |text: &str| text.replace('%', "%%");
+            let variable = |name: &str| format!("%ENVIRONMENT({name})%");
+            (name, template.in_notation(text, variable))
+        })
+    }
+
+    /// The names of the variables in them.
+    pub fn collector_variables(&self) -> impl Iterator<Item = &str> {
+        self.collector_templates()
+            .flat_map(|(_, it)| it.variables())
+    }
+
+    fn collector_templates(&self) -> impl Iterator<Item = (&str, &Template)> {
+        let telemetry = self.written.telemetry.as_ref();
+        let headers = telemetry.and_then(|it| it.headers.as_ref());
+        headers
+            .into_iter()
+            .flatten()
+            .map(|(name, template)| (name.as_str(), template))
+    }
+
     /// The configuration of the plugin that speaks for one backend, on its cluster.
     pub fn plugin(&self, backend: &Backend) -> Value {
         let name = backend.name.as_str();
@@ -319,6 +343,7 @@ impl Source {
             listen: None,
             admin: None,
             health: None,
+            telemetry: None,
             max_request_bytes: Some(ByteSize(self.gateway.max_request_bytes)),
             backends: backends.cloned().collect(),
             routes: None,

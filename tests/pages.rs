@@ -208,6 +208,7 @@ fn fields() -> String {
     for (heading, pointer) in [
         ("The file", ""),
         ("`health`", "/definitions/Health"),
+        ("`telemetry`", "/definitions/Telemetry"),
         ("`backends[]`", "/definitions/Backend"),
         ("`backends[].backends[]`, of a pool", "/definitions/Member"),
         ("`backends[].config`", "/definitions/BackendConfig"),

@@ -14,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use llm_proxy::config::Gateway;
+use llm_proxy::contract::telemetry::METRICS;
 use llm_proxy::render::Source;
 use llm_proxy::render::envoy::{DEFAULT_HEAP_LIMIT, Machine, bootstrap, yaml};
 use serde_json::{Value, json};
@@ -852,4 +853,120 @@ fn probes_that_are_off_leave_nothing_behind() {
     ] {
         assert!(!rendered.contains(part), "{part}");
     }
+}
+
+#[test]
+fn telemetry_goes_to_the_collector_without_any_secret_in_it() {
+    let gateway = |otlp: &str| {
+        format!(
+            "
+            telemetry:
+              otlp: {otlp}
+              headers: {{authorization: 'Bearer 100% ${{OTLP_TOKEN}}', x-key: literal-secret}}
+              serviceName: g
+              traces: 2.5%
+            backends: [{{name: a, type: openai, config: {{apiKey: k}}}}]
+            "
+        )
+    };
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    for (otlp, service, logs) in [
+        (
+            "https://c.example/base",
+            "http_service",
+            Some("https://c.example/base/v1/logs"),
+        ),
+        (
+            "http://c.example:4318",
+            "http_service",
+            Some("http://c.example:4318/v1/logs"),
+        ),
+        ("http://c.example:4317", "grpc_service", None),
+    ] {
+        let rendered = rendered_whole(&gateway(otlp));
+        let text = rendered.to_string();
+        assert!(!text.contains("literal-secret"), "{text}");
+        let manager = rendered.pointer(manager).unwrap();
+        let tracing = &manager["tracing"];
+        let tracer = &tracing["provider"]["typed_config"];
+        let sink = &rendered["stats_sinks"][0]["typed_config"];
+        let log = &manager["access_log"][1]["typed_config"];
+        for signal in [tracer, sink, log] {
+            assert!(signal[service].is_object(), "{signal}");
+        }
+        let uri = log
+            .pointer("/http_service/http_uri/uri")
+            .and_then(Value::as_str);
+        assert_eq!(uri, logs);
+        assert_eq!(tracer["service_name"], "g");
+        let share = tracer.pointer(
+            "/sampler/typed_config/wrapped_sampler/typed_config/sampling_percentage/numerator",
+        );
+        assert_eq!(share, Some(&json!(25_000)));
+        assert!(manager["access_log"][1]["filter"].is_object());
+        let collector = cluster(&rendered, "llm-proxy/otlp");
+        assert_eq!(
+            collector.get("transport_socket").is_some(),
+            otlp.starts_with("https")
+        );
+        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        let headers = &collector["typed_extension_protocol_options"][options]["http_filters"][0]["typed_config"]
+            ["mutations"]["request_mutations"];
+        let headers = headers.as_array().unwrap().iter();
+        let headers: Vec<&str> = headers
+            .map(|it| it["append"]["header"]["value"].as_str().unwrap())
+            .collect();
+        let expected = [
+            "Bearer 100%% %ENVIRONMENT(OTLP_TOKEN)%",
+            "%ENVIRONMENT(LLM_PROXY_TELEMETRY_HEADERS_X_KEY)%",
+        ];
+        assert_eq!(headers, expected);
+    }
+    let source = Source::parse_without_keys(&gateway("http://c"), &no_variables).unwrap();
+    let variables: Vec<&str> = source
+        .variables()
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    assert!(
+        variables.contains(&"LLM_PROXY_TELEMETRY_HEADERS_X_KEY"),
+        "{variables:?}"
+    );
+    let text = yaml(&source, &machine(), "g.yaml");
+    let named = text.lines().nth(1).unwrap();
+    assert!(named.contains("OTLP_TOKEN"), "{named}");
+}
+
+#[test]
+fn metrics_are_renamed_for_the_collector_and_all_others_dropped() {
+    let rendered = rendered(
+        "
+        telemetry: {otlp: 'http://c:4317', logs: false, interval: 3s}
+        backends: [{name: a, type: openai, config: {apiKey: k}}]
+        ",
+    );
+    assert_eq!(rendered["stats_flush_interval"], "3s");
+    let conversions = "/stats_sinks/0/typed_config/custom_metric_conversions/matcher_list/matchers";
+    let matchers = rendered
+        .pointer(conversions)
+        .and_then(Value::as_array)
+        .unwrap();
+    assert_eq!(matchers.len(), METRICS.len() + 1);
+    let regex = |it: &Value| {
+        let regex = it.pointer("/predicate/single_predicate/value_match/safe_regex/regex");
+        regex.and_then(Value::as_str).unwrap().to_owned()
+    };
+    let name = |it: &Value| {
+        it.pointer("/on_match/action/typed_config/metric_name")
+            .cloned()
+    };
+    for (matcher, metric) in matchers.iter().zip(METRICS) {
+        assert_eq!(name(matcher), Some(json!(metric.name)));
+        let expected = format!(r".*wasmcustom\.{}(;.*)?", metric.name.replace('.', r"\."));
+        assert_eq!(regex(matcher), expected);
+    }
+    let last = matchers.last().unwrap();
+    assert_eq!((regex(last), name(last)), (".*".to_owned(), None));
+    let text = rendered.to_string();
+    assert!(!text.contains("tracing") && !text.contains("access_loggers.open_telemetry"));
 }

@@ -6,6 +6,7 @@ mod health;
 mod plugin;
 mod pool;
 mod routes;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -73,6 +74,7 @@ pub fn gateway(
     );
     let admin = build.listener(file.admin.as_deref(), defaults::ADMIN, &root.key("admin"));
     let health = build.health(file);
+    let collector = build.collector(file);
     let backends = build.backends(file);
     let pools = build.pools(file, &backends);
     build.headers_first(file, &backends);
@@ -95,6 +97,7 @@ pub fn gateway(
         listen: listen?,
         admin: admin?,
         health,
+        collector,
         max_request_bytes,
         max_held_bytes,
         backends: backends.list,

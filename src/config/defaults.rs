@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::value::Failure;
+use super::value::{Failure, Share};
 
 /// `listen`
 pub const LISTEN: &str = "127.0.0.1:10000";
@@ -15,6 +15,21 @@ pub const LIVE_PATH: &str = "/healthz";
 
 /// `health.ready`
 pub const READY_PATH: &str = "/ready";
+
+/// `telemetry.serviceName`
+pub const SERVICE_NAME: &str = "llm-proxy";
+
+/// `telemetry.metrics`
+pub const METRICS: bool = true;
+
+/// `telemetry.interval`
+pub const INTERVAL: Duration = Duration::from_secs(10);
+
+/// `telemetry.logs`
+pub const LOGS: bool = true;
+
+/// `telemetry.traces`
+pub const TRACES: Share = Share(0);
 
 /// `maxRequestBytes`
 pub const MAX_REQUEST_BYTES: u64 = 32 << 20;

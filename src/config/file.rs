@@ -10,12 +10,13 @@ use serde_json::Value;
 pub use super::read::List;
 use super::read::{FromValue, keys};
 use super::value::{
-    BackendType, ByteSize, Failure, ProbePath, Span, Template, UncheckedOperation, WebSearch,
+    BackendType, ByteSize, Failure, ProbePath, Share, Span, Template, UncheckedOperation, WebSearch,
 };
 use crate::gateway::{Placement, Role};
 use crate::pool::Strategy;
 use crate::provider::Passage;
 use crate::provider::adapt::Policy;
+use crate::telemetry::Protocol;
 
 keys! {
     /// An LLM gateway: which requests go to which provider.
@@ -26,6 +27,8 @@ keys! {
         "admin" => admin: Option<String>,
         /// Where the rendered Envoy answers probes. See docs/observability.md.
         "health" => health: Option<Health>,
+        /// Where metrics, logs and traces go. See docs/observability.md.
+        "telemetry" => telemetry: Option<Telemetry>,
         /// The largest request body, for example `1MiB`. A larger one is answered with 413.
         "maxRequestBytes" => max_request_bytes: Option<ByteSize>,
         /// The memory that one Envoy worker may hold for all its requests and replies together, for
@@ -73,6 +76,35 @@ keys! {
         /// 200 where the module answers and has the access tokens that it needs, else 503: a path,
         /// or `off`.
         "ready" => ready: Option<ProbePath>,
+    }
+}
+
+keys! {
+    /// Where metrics, logs and traces go.
+    #[derive(Default)]
+    pub struct Telemetry {
+        /// The URL of an OpenTelemetry collector, for example `http://collector:4318`. It gets
+        /// metrics, the access log and traces.
+        "otlp" => otlp: Option<Template>,
+        /// The protocol of that URL: `grpc`, or `http` for OTLP over HTTP. Envoy before 1.38 sends metrics by
+        /// `grpc` only. Default: `grpc` at port 4317, else `http`.
+        "protocol" => protocol: Option<Protocol>,
+        /// Headers for the collector. A value is read in the proxy's environment and never written into
+        /// what is rendered.
+        "headers" => headers: Option<BTreeMap<String, Template>>,
+        /// TLS towards the collector, where the URL has `https`.
+        "tls" => tls: Option<Tls>,
+        /// The resource attribute `service.name`.
+        "serviceName" => service_name: Option<Template>,
+        /// Whether metrics are sent.
+        "metrics" => metrics: Option<bool>,
+        /// The time between two exports of metrics.
+        "interval" => interval: Option<Span>,
+        /// Whether the access log is sent.
+        "logs" => logs: Option<bool>,
+        /// The share of requests whose spans are sent, for example `10%`. A client that sends a
+        /// `traceparent` decides by itself.
+        "traces" => traces: Option<Share>,
     }
 }
 
@@ -252,7 +284,7 @@ keys! {
 }
 
 keys! {
-    /// TLS towards the provider. Whether it is used at all is decided by the endpoint's scheme.
+    /// TLS towards the server. Whether it is used at all is decided by the endpoint's scheme.
     #[derive(Default)]
     pub struct Tls {
         /// A file of CA certificates (PEM) to trust instead of the system's.

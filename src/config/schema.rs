@@ -244,6 +244,7 @@ fn split_backends(schema: &mut Value) {
 fn defaults() -> Vec<(&'static str, &'static str, Value)> {
     const ROOT: &str = "";
     const HEALTH: &str = "/definitions/Health";
+    const TELEMETRY: &str = "/definitions/Telemetry";
     const BACKEND: &str = "/definitions/Backend";
     const MEMBER: &str = "/definitions/Member";
     const CONFIG: &str = "/definitions/BackendConfig";
@@ -262,6 +263,11 @@ fn defaults() -> Vec<(&'static str, &'static str, Value)> {
         (ROOT, "maxHeldBytes", mebibytes(defaults::MAX_HELD_BYTES)),
         (HEALTH, "live", json!(defaults::LIVE_PATH)),
         (HEALTH, "ready", json!(defaults::READY_PATH)),
+        (TELEMETRY, "serviceName", json!(defaults::SERVICE_NAME)),
+        (TELEMETRY, "metrics", json!(defaults::METRICS)),
+        (TELEMETRY, "interval", written(Span(defaults::INTERVAL))),
+        (TELEMETRY, "logs", json!(defaults::LOGS)),
+        (TELEMETRY, "traces", written(defaults::TRACES)),
         (ROOT, "placement", written(Placement::default())),
         (ROOT, "holdHeaders", json!(defaults::HOLD_HEADERS)),
         (ROOT, "routeMetadata", json!(defaults::ROUTE_METADATA)),
@@ -412,6 +418,12 @@ fn additions() -> Vec<(&'static str, Value)> {
         (
             "/definitions/BackendConfig/properties/firstByteTimeout",
             example("30s"),
+        ),
+        ("/definitions/Telemetry", json!({"title": "Telemetry"})),
+        (
+            "/definitions/Telemetry/properties/otlp",
+            json!({"examples": ["http://collector:4318"], "pattern": URL,
+                "patternErrorMessage": "a URL, such as http://collector:4318"}),
         ),
         ("/definitions/Health", json!({"title": "Probes"})),
         ("/definitions/AuthHeader", json!({"title": "Key header"})),

@@ -12,6 +12,7 @@ use crate::operation::table::{Definition, ModelPlace};
 use crate::pool::Strategy;
 use crate::provider::adapt::Policy;
 use crate::provider::{Passage, ProviderType};
+use crate::telemetry::Protocol;
 
 /// Text in which `${NAME}`, or `$NAME` as the whole text, stands for an environment variable.
 ///
@@ -61,6 +62,20 @@ impl Template {
             }
         }
         Ok(text)
+    }
+
+    /// The template in another notation: `text` writes what is no variable, `variable` a name.
+    pub fn in_notation(
+        &self,
+        text: impl Fn(&str) -> String,
+        variable: impl Fn(&str) -> String,
+    ) -> String {
+        let parts = self.parts().into_iter();
+        let written = parts.map(|part| match part {
+            Part::Text(part) => text(part),
+            Part::Variable(name) => variable(name),
+        });
+        written.collect()
     }
 
     fn parts(&self) -> Vec<Part<'_>> {
@@ -369,6 +384,61 @@ impl FromValue for UncheckedOperation {
     }
 }
 
+/// A share of requests: a percentage with at most four decimals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share(
+    /// Unit: millionths, 0 to 1,000,000.
+    pub u32,
+);
+
+impl Share {
+    fn parse(text: &str) -> Option<Self> {
+        let number = text.strip_suffix('%')?.trim_end();
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+        let is_number = |digits: &str| digits.bytes().all(|it| it.is_ascii_digit());
+        if whole.is_empty() || !is_number(whole) || !is_number(decimals) || decimals.len() > 4 {
+            return None;
+        }
+        let millionths: u32 = format!("{whole}{decimals:0<4}").parse().ok()?;
+        (millionths <= 1_000_000).then_some(Self(millionths))
+    }
+}
+
+impl FromValue for Share {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        let what = "a percentage from 0% to 100%, such as 10% or 0.1%";
+        let Some(text) = value.as_str() else {
+            return expected(what, value, at, errors);
+        };
+        Self::parse(text).or_else(|| {
+            errors.push(at, format!("{text:?} is not {what}"));
+            None
+        })
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        let Self(millionths) = self;
+        let (whole, decimals) = (millionths / 10_000, millionths % 10_000);
+        let decimals = format!(".{decimals:04}");
+        let decimals = decimals.trim_end_matches('0').trim_end_matches('.');
+        Some(Value::from(format!("{whole}{decimals}%")))
+    }
+}
+
+impl Protocol {
+    const ALL: [(&'static str, Self); 2] = [("grpc", Self::Grpc), ("http", Self::Http)];
+}
+
+impl FromValue for Protocol {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        choice(&Self::ALL, value, at, errors)
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        choice_name(&Self::ALL, self)
+    }
+}
+
 /// A path at which probes are answered, or `off`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbePath {
@@ -587,8 +657,8 @@ mod schema {
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
     use super::{
-        BackendType, ByteSize, Failure, Passage, Policy, ProbePath, Span, Template,
-        UncheckedOperation, WebSearch,
+        BackendType, ByteSize, Failure, Passage, Policy, ProbePath, Protocol, Share, Span,
+        Template, UncheckedOperation, WebSearch,
     };
     use crate::gateway::{Placement, Role};
     use crate::pool::Strategy;
@@ -668,6 +738,21 @@ mod schema {
         UncheckedOperation,
         "UncheckedOperation",
         json_schema!({"enum": UncheckedOperation::all().map(|it| it.name).collect::<Vec<_>>()})
+    );
+    schema!(
+        Protocol,
+        "Protocol",
+        json_schema!({"enum": Protocol::ALL.map(|(name, _)| name)})
+    );
+    schema!(
+        Share,
+        "Share",
+        json_schema!({
+            "type": "string",
+            "pattern": "^([0-9]{1,2}(\\.[0-9]{1,4})?|100(\\.0{1,4})?) *%$",
+            "patternErrorMessage": "a percentage from 0% to 100%, such as 10% or 0.1%",
+            "examples": ["10%"]
+        })
     );
     schema!(
         ProbePath,
@@ -761,6 +846,27 @@ mod tests {
                 message.contains(expected.unwrap_or_default()),
                 "{text}: {message}"
             );
+        }
+    }
+
+    #[test]
+    fn shares_have_four_decimals_at_most() {
+        let millionths = |text: &str| Share::parse(text).map(|share| share.0);
+        for (text, expected) in [
+            ("10%", 100_000),
+            ("0.1%", 1_000),
+            ("100%", 1_000_000),
+            ("0%", 0),
+            ("12.3456%", 123_456),
+        ] {
+            assert_eq!(millionths(text), Some(expected), "{text}");
+            let written = Share(expected).to_value();
+            assert_eq!(written, Some(Value::from(text)));
+        }
+        for text in [
+            "", "%", "10", "-1%", "100.1%", "1.23456%", ".5%", "1,5%", "+1%",
+        ] {
+            assert_eq!(millionths(text), None, "{text}");
         }
     }
 

@@ -53,6 +53,9 @@ pub fn restoration(original: &Headers<'_>, now: &Headers<'_>) -> Vec<HeaderEdit>
             continue;
         }
         seen.push(name);
+        if OF_ATTEMPT.contains(&name) && now.all(name).next().is_some() {
+            continue;
+        }
         let was = original.all(name);
         if now.all(name).eq(original.all(name)) {
             continue;
@@ -70,6 +73,10 @@ pub fn restoration(original: &Headers<'_>, now: &Headers<'_>) -> Vec<HeaderEdit>
     }
     edits
 }
+
+/// Where Envoy traces, it writes these for each attempt, before the module sees them: they name the span
+/// of this attempt.
+const OF_ATTEMPT: [&[u8]; 2] = [b"traceparent", b"tracestate"];
 
 /// These are between Envoy and its peers.
 const FRAMING: [&[u8]; 2] = [b"connection", b"transfer-encoding"];
@@ -122,6 +129,19 @@ mod tests {
         ];
         assert_eq!(restoration(&original, &now), expected);
         assert_eq!(restoration(&original, &original), []);
+    }
+
+    #[test]
+    fn an_attempt_keeps_the_trace_that_envoy_has_written_for_it() {
+        let original = headers(&[("traceparent", "00-a-1-01"), ("tracestate", "a=b")]);
+        let traced = headers(&[("traceparent", "00-a-2-01")]);
+        let expected = [HeaderEdit::set("tracestate", "a=b")];
+        assert_eq!(restoration(&original, &traced), expected);
+        let expected = [
+            HeaderEdit::set("traceparent", "00-a-1-01"),
+            HeaderEdit::set("tracestate", "a=b"),
+        ];
+        assert_eq!(restoration(&original, &headers(&[])), expected);
     }
 
     #[test]

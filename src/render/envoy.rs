@@ -13,7 +13,9 @@ mod module;
 mod overload;
 pub mod parts;
 mod route;
+mod telemetry;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -24,6 +26,7 @@ pub use self::route::{Table, has_metadata};
 pub(super) use self::route::{UNSENT, hosts};
 use super::Source;
 use super::yaml::{Layout, document};
+use crate::backend::Tls;
 use crate::endpoint::{Address, Endpoint};
 
 /// What the configuration of the gateway does not say, since it concerns the machine.
@@ -58,8 +61,9 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
                 .flat_map(|pool| aggregate::clusters(source, pool, machine)),
         )
         .chain(health::cluster(source, machine))
+        .chain(telemetry::cluster(source, machine))
         .collect();
-    json!({
+    let mut bootstrap = json!({
         "node": {"id": NAME, "cluster": NAME},
         "admin": {"address": socket_address(&source.gateway().admin)},
         "static_resources": {
@@ -67,27 +71,32 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
             "clusters": clusters,
         },
         "overload_manager": overload::manager(machine),
-    })
+    });
+    let collector = source.gateway().collector.as_ref();
+    if let (Value::Object(bootstrap), Some(metrics)) =
+        (&mut bootstrap, collector.and_then(telemetry::metrics))
+    {
+        bootstrap.extend(metrics.map(|(key, value)| (key.to_owned(), value)));
+    }
+    bootstrap
 }
 
 /// The cluster of the server of a URL, to which no route leads; `None`: the URL has no host.
 pub(super) fn server_cluster(name: &str, url: &str, machine: &Machine) -> Option<Value> {
     let endpoint = Endpoint::parse(url, "").ok()?;
-    Some(cluster::server(
-        name,
-        &endpoint.address,
-        endpoint.is_tls,
-        machine,
-    ))
+    let tls = Tls::default();
+    let tls = endpoint.is_tls.then_some((&tls, "http/1.1"));
+    Some(cluster::server(name, &endpoint.address, tls, machine))
 }
 
 /// The bootstrap configuration as YAML. `file` is the name of what it is rendered from.
 pub fn yaml(source: &Source, machine: &Machine, file: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut text = format!("# rendered by llm-proxy {version} from {file}; do not edit\n");
-    let names = source.variable_names();
+    let mut names: BTreeSet<&str> = source.variable_names().iter().map(String::as_str).collect();
+    names.extend(source.collector_variables());
     if !names.is_empty() {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let names: Vec<&str> = names.into_iter().collect();
         let names = names.join(", ");
         text.push_str(&format!("# read in Envoy's environment: {names}\n"));
     }

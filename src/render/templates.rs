@@ -31,7 +31,31 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
         .iter()
         .flat_map(|(_, backend)| names(backend))
         .collect();
+    let headers = gateway.telemetry.iter_mut().flat_map(|it| &mut it.headers);
+    let mut headers: Vec<_> = headers.flatten().collect();
+    taken.extend(
+        headers
+            .iter()
+            .flat_map(|(_, it)| it.variables().map(str::to_owned)),
+    );
     let mut variables = Vec::new();
+    headers.retain(|(_, template)| template.variables().next().is_none());
+    for (header, template) in headers {
+        let Ok(value) = template.expand(|_| None) else {
+            continue;
+        };
+        let words = ["telemetry", "headers", header.as_str()];
+        let name = unused(variable_name(words.into_iter()), &taken);
+        taken.insert(name.clone());
+        *template = Template::variable(&name);
+        let at = KeyPath::root().key("telemetry").key("headers").key(header);
+        variables.push(Variable {
+            name,
+            value: Secret::new(value),
+            at,
+            file: None,
+        });
+    }
     let at = KeyPath::root().key("backends");
     for (index, backend) in gateway.backends.iter_mut().enumerate() {
         let at = at.index(index).key("config");

@@ -101,7 +101,7 @@ impl Build<'_> {
         // Everything is checked before the first thing that is missing ends it.
         let model = self.model(config, at);
         let max_retries = self.retries(config.max_retries, &at.key("maxRetries"));
-        let tls = self.tls(config, at);
+        let tls = self.tls(config.tls.as_ref(), at);
         Some(Backend {
             name: name?,
             provider,
@@ -442,10 +442,10 @@ impl Build<'_> {
         members
     }
 
-    fn tls(&mut self, config: &file::BackendConfig, at: &KeyPath) -> Tls {
+    pub(super) fn tls(&mut self, written: Option<&file::Tls>, at: &KeyPath) -> Tls {
         let at = at.key("tls");
         let absent = file::Tls::default();
-        let tls = config.tls.as_ref().unwrap_or(&absent);
+        let tls = written.unwrap_or(&absent);
         let insecure = tls.insecure.unwrap_or(defaults::INSECURE);
         if insecure && tls.ca_file.is_some() {
             self.errors

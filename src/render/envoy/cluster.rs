@@ -64,12 +64,9 @@ pub fn cluster(source: &Source, backend: &Backend, machine: &Machine) -> Value {
 /// The cluster of a server that gives access tokens. The module calls it, no route leads to it.
 pub fn token_cluster(source: &token::Source, machine: &Machine) -> Value {
     let endpoint = source.endpoint();
-    let mut cluster = server(
-        &source.cluster(),
-        &endpoint.address,
-        endpoint.is_tls,
-        machine,
-    );
+    let tls = Tls::default();
+    let tls = endpoint.is_tls.then_some((&tls, "http/1.1"));
+    let mut cluster = server(&source.cluster(), &endpoint.address, tls, machine);
     let options = typed(
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         json!({
@@ -101,8 +98,13 @@ pub fn token_cluster(source: &token::Source, machine: &Machine) -> Value {
     cluster
 }
 
-/// The cluster of a server to which no route leads.
-pub fn server(name: &str, address: &Address, is_tls: bool, machine: &Machine) -> Value {
+/// The cluster of a server to which no route leads. With TLS it speaks one protocol.
+pub fn server(
+    name: &str,
+    address: &Address,
+    protected: Option<(&Tls, &str)>,
+    machine: &Machine,
+) -> Value {
     let mut cluster = json!({"name": name});
     let mut add = |members: Value| {
         if let (Value::Object(cluster), Value::Object(mut members)) = (&mut cluster, members) {
@@ -120,9 +122,8 @@ pub fn server(name: &str, address: &Address, is_tls: bool, machine: &Machine) ->
             }}]}],
         },
     }));
-    if is_tls {
-        let tls = tls(address, &Tls::default(), machine, &["http/1.1"]);
-        add(json!({"transport_socket": tls}));
+    if let Some((how, protocol)) = protected {
+        add(json!({"transport_socket": tls(address, how, machine, &[protocol])}));
     }
     cluster
 }

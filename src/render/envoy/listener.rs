@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::super::Source;
-use super::{CHOOSER, Machine, NAME, extension, health, module, route, socket_address, typed};
+use super::{
+    CHOOSER, Machine, NAME, extension, health, module, route, socket_address, telemetry, typed,
+};
 use crate::contract::telemetry::{
     REQUEST_ID_HEADER, SDK_REQUEST_ID_HEADERS, usable_request_id_expression,
 };
@@ -22,7 +24,7 @@ pub fn listener(source: &Source, machine: &Machine) -> Value {
 }
 
 fn connection_manager(source: &Source, machine: &Machine) -> Value {
-    let config = json!({
+    let mut config = json!({
         "stat_prefix": NAME,
         "codec_type": "AUTO",
         // No client is internal, whatever its address: Envoy removes the x-envoy-* headers by which
@@ -62,6 +64,18 @@ fn connection_manager(source: &Source, machine: &Machine) -> Value {
         "route_config": route::Table::new(source).to_value(),
         "http_filters": filters(source, machine),
     });
+    let collector = source.gateway().collector.as_ref();
+    let tracing = collector.and_then(telemetry::tracing);
+    let is_traced = tracing.is_some();
+    if let (Value::Object(config), Some(tracing)) = (&mut config, tracing) {
+        config.insert("tracing".to_owned(), tracing);
+    }
+    let id = config.pointer_mut("/request_id_extension/typed_config");
+    if let (Some(Value::Object(id)), true) = (id, is_traced) {
+        // By ids Envoy would trace only requests whose id is a UUID: the tracer decides.
+        let by_id = "use_request_id_for_trace_sampling".to_owned();
+        id.insert(by_id, false.into());
+    }
     extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -96,7 +110,9 @@ fn filters(source: &Source, machine: &Machine) -> Vec<Value> {
 
 /// The access logs. Probes are in none of them.
 fn access_logs(source: &Source) -> Vec<Value> {
-    let mut logs = vec![access_log()];
+    let collector = source.gateway().collector.as_ref();
+    let sent = collector.and_then(telemetry::access_log);
+    let mut logs: Vec<Value> = [access_log()].into_iter().chain(sent).collect();
     if let Some(filter) = health::log_filter(&source.gateway().health) {
         for log in logs.iter_mut().filter_map(Value::as_object_mut) {
             log.shift_insert(1, "filter".to_owned(), filter.clone());

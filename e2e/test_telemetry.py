@@ -1,0 +1,156 @@
+"""What an OpenTelemetry collector gets: metrics, the access log and spans, in the official types.
+
+The conversation of these tests falls back: the first member of a pool answers 503, the second one 200.
+"""
+
+import pytest
+
+from harness import artefacts, gateways
+from harness.otlp import Collector
+from harness.process import until
+
+CHAT = "/v1/chat/completions"
+BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "the secret of the client"}]}
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+CLIENT = f"00-{TRACE}-b7ad6b7169203331"
+OTLP_TOKEN = "otlp-token-3b1f"
+
+# Envoy before 1.38 sends metrics by gRPC alone.
+FORMS = [
+    (artefacts.NEWEST_ENVOY, "http"),
+    (artefacts.NEWEST_ENVOY, "grpc"),
+    (artefacts.OLDEST_ENVOY, "http"),
+    (artefacts.OLDEST_ENVOY, "grpc"),
+]
+
+
+@pytest.fixture(scope="module")
+def collector():
+    collector = Collector()
+    yield collector
+    collector.stop()
+
+
+def gateway(provider, collector, protocol, **telemetry) -> dict:
+    path = "/base" if protocol == "http" else ""
+    members = [
+        {
+            "name": name,
+            "type": "openai",
+            "config": gateways.at(
+                provider,
+                name,
+                {
+                    "apiKey": "${OPENAI_KEY}",
+                    "endpoint": f"https://{name}.example",
+                    "auth": {"query": {"code": "${QUERY_KEY}"}},
+                },
+            ),
+        }
+        for name in ("first", "second")
+    ]
+    members[1]["config"]["traceHeaders"] = True
+    listed = [{"name": "first", "priority": 0}, {"name": "second", "priority": 1}]
+    return {
+        "telemetry": {
+            "otlp": f"http://127.0.0.1:{collector.port}{path}",
+            "protocol": protocol,
+            "headers": {"authorization": "Bearer ${OTLP_TOKEN}"},
+            "serviceName": "e2e",
+            "traces": "100%",
+            **telemetry,
+        },
+        "backends": [*members, {"name": "pool", "type": "pool", "backends": listed}],
+        "routes": [{"name": "chat", "backend": "pool"}],
+    }
+
+
+@pytest.fixture(scope="module", params=FORMS, ids="-".join)
+def envoy(start, provider, collector, request):
+    version, protocol = request.param
+    metrics = protocol == "grpc" or version == artefacts.NEWEST_ENVOY
+    env = {**gateways.ENVIRONMENT, "OTLP_TOKEN": OTLP_TOKEN}
+    made = gateway(provider, collector, protocol, **({"interval": "1s"} if metrics else {"metrics": False}))
+    return start(made, version=version, env=env, name=f"telemetry-{protocol}")
+
+
+@pytest.fixture
+def conversation(envoy, mock, collector):
+    """The spans of a request that falls back, by kind, and the record of the log."""
+    mock.reply(status=503, headers=[["content-type", "application/json"]], body="{}")
+    before = len(collector.logs()), len(collector.spans())
+    reply = envoy.post(CHAT, BODY, [("traceparent", f"{CLIENT}-01"), ("tracestate", "a=b")])
+    assert reply.status == 200, reply.text
+    envoy.get("/ready")
+    logs = until(lambda: collector.logs()[before[0] :])
+    spans = until(lambda: len(spans := collector.spans()[before[1] :]) >= 3 and spans)
+    return logs, spans
+
+
+def test_a_request_is_a_span_and_each_attempt_one_below(conversation, mock):
+    _, spans = conversation
+    assert len(spans) == 3, spans
+    (server,) = [it for it in spans if it["kind"] == "SPAN_KIND_SERVER"]
+    attempts = [it for it in spans if it["kind"] == "SPAN_KIND_CLIENT"]
+    # The client's trace goes on.
+    assert {it["trace"] for it in spans} == {TRACE}
+    assert server["parent"] == "b7ad6b7169203331"
+    assert {it["parent"] for it in attempts} == {server["id"]}
+    assert {it["resource"]["service.name"] for it in spans} == {"e2e"}
+    codes = [it["attributes"]["http.status_code"] for it in attempts]
+    assert sorted(codes) == ["200", "503"]
+    assert server["attributes"]["llm_proxy.route"] == "chat"
+    assert server["attributes"]["llm_proxy.backend"] == "second"
+    print(spans)
+
+
+def test_a_provider_gets_the_trace_only_where_it_is_configured(conversation, mock):
+    _, spans = conversation
+    first, second = mock.requests()
+    assert (first.authority, second.authority) == ("first.example", "second.example")
+    for name in ("traceparent", "tracestate", "x-request-id", "b3"):
+        assert first.header(name) is None, name
+    sent = second.header("traceparent").split("-")
+    (attempt,) = [it for it in spans if it["attributes"].get("http.status_code") == "200" and it["kind"] == "SPAN_KIND_CLIENT"]
+    assert sent[1:3] == [TRACE, attempt["id"]]
+    assert second.header("tracestate") == "a=b"
+
+
+def test_a_request_is_a_record_and_a_probe_is_none(conversation):
+    logs, _ = conversation
+    assert len(logs) == 1, logs
+    (record,) = logs
+    assert record["trace"] == TRACE
+    assert record["resource"]["service.name"] == "e2e"
+    attributes = record["attributes"]
+    expected = {
+        "http.request.method": "POST",
+        "http.response.status_code": "200",
+        "llm_proxy.route": "chat",
+        "llm_proxy.backend": "second",
+        "llm_proxy.attempts": "2",
+    }
+    assert {name: attributes[name] for name in expected} == expected
+    print(record)
+
+
+def test_neither_content_nor_keys_are_in_what_is_sent(conversation, mock, collector):
+    # The provider has got both, in the query and in a header.
+    assert "code=" in mock.requests()[-1].path
+    secrets = [*gateways.SECRETS.values(), "query%20key", "query+key", OTLP_TOKEN]
+    for text in [*secrets, "the secret of the client", "You said"]:
+        assert text.encode() not in collector.raw, text
+
+
+def test_the_collector_gets_its_headers_and_nothing_gets_their_secret(conversation, envoy, collector):
+    assert {it["authorization"] for it in collector.headers} == {f"Bearer {OTLP_TOKEN}"}
+    assert OTLP_TOKEN not in envoy.admin("/config_dump") + envoy.log()
+
+
+def test_a_client_that_does_not_want_to_be_traced_is_not(envoy, mock, collector):
+    before = len(collector.logs())
+    for _ in range(3):
+        assert envoy.post(CHAT, BODY, [("traceparent", f"{CLIENT}-00")]).status == 200
+    until(lambda: len(collector.logs()) >= before + 3)
+    assert not [it for it in collector.spans() if it["parent"] == "b7ad6b7169203331" and it["trace"] != TRACE]
+    print(len(collector.spans()))
