@@ -20,7 +20,10 @@ class Process:
     ):
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
-        with open(log, "wb") as file:
+        log.unlink(missing_ok=True)
+        # A child that opens /dev/stdout anew, as Envoy does for its access log, has an offset of its own:
+        # only appended lines do not overwrite each other.
+        with open(log, "ab") as file:
             self._child = subprocess.Popen(
                 [str(argument) for argument in arguments],
                 stdin=subprocess.DEVNULL,

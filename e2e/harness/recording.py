@@ -184,8 +184,9 @@ def _hand_over(extension: dict, directory: pathlib.Path) -> pathlib.Path:
 
 def comparable(manifests: str) -> list:
     """Manifests without what each build of the module changes: the digest of its image."""
-    text = re.sub(r"\b[0-9a-f]{64}\b", "0" * 64, manifests)
-    return [it for it in yaml.safe_load_all(text) if it]
+    # Read first: a digest of digits alone, in place of one that needs no quotes, would be a number.
+    read = json.dumps([it for it in yaml.safe_load_all(manifests) if it])
+    return json.loads(re.sub(r"\b[0-9a-f]{64}\b", "0" * 64, read))
 
 
 def configuration(dump: list[dict]) -> dict:

@@ -119,7 +119,8 @@ class EnvoyGateway:
         Statuses go nowhere else: there is no API server.
         """
         statuses = {}
-        for line in self.log().splitlines():
+        # The last line may be half written.
+        for line in self.log().split("\n")[:-1]:
             if not line.startswith("{"):
                 continue
             record = json.loads(line)
