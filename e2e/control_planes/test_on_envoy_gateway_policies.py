@@ -8,6 +8,7 @@ import yaml
 
 from harness import artefacts
 from harness.control_planes.policies import AUTHORIZER, ISSUER, POLICIES, Authorizer, htpasswd, jwks
+from harness.control_planes.world import PROVIDERS
 from harness.process import until
 
 from test_on_envoy_gateway import start  # noqa: F401, a fixture
@@ -132,12 +133,20 @@ def apply(started, policies: list[dict]):
     started.apply(f"{started.rendered}---\n{beside}")
 
 
-def switch(started, name: str, route: str, policies: list[dict]):
-    """Has these policies, and none of those before, in force on a route."""
+def switch(started, name: str, routes: tuple[str, ...], policies: list[dict]):
+    """Has these policies, and none of those before, in force on each of the routes.
+
+    A policy that needs a filter of its own is in force only with the listener, and its configuration of
+    a route with the routes: one of both may come first.
+    """
     apply(started, [])
-    until(lambda: ask(started, route).status == 200)
+    for route in routes:
+        until(lambda: ask(started, route).status == 200)
     apply(started, policies)
-    until(lambda: ask(started, route).status == POLICIES[name].status)
+    for route in routes:
+        guard = POLICIES[name]
+        until(lambda: ask(started, route).status == guard.status)
+        until(lambda: ask(started, route, guard.credential).status == 200)
 
 
 def ask(started, name: str, headers=(), path=None):
@@ -178,6 +187,7 @@ def test_a_policy_of_a_route_is_asked_for_every_request_of_it(started, mock):
     apply(started, [it for name in guards for it in policy(name, name)])
     for name, guard in guards.items():
         until(lambda: ask(started, name).status == guard.status)
+        until(lambda: ask(started, name, guard.credential).status == 200)
         assert_guarded(started, mock, name, guard)
     assert ask(started, "open").status == 200
 
@@ -185,14 +195,57 @@ def test_a_policy_of_a_route_is_asked_for_every_request_of_it(started, mock):
 @pytest.mark.parametrize("name", [name for name in POLICIES])
 def test_a_policy_of_the_gateway_is_asked_for_every_route(started, mock, name):
     guard = POLICIES[name]
-    switch(started, name, "open", policy(name, None))
-    for route in ("open", "jwt"):
+    routes = ("open", "jwt")
+    switch(started, name, routes, policy(name, None))
+    for route in routes:
         assert_guarded(started, mock, route, guard)
 
 
 @pytest.mark.parametrize("name", ["jwt", "ext-authz"])
 def test_a_policy_of_both_is_asked_for_every_route(started, mock, name):
     guard = POLICIES[name]
-    switch(started, name, "basic", [*policy(name, None), *policy(name, "open")])
-    for route in ("open", "basic"):
+    routes = ("open", "basic")
+    switch(started, name, routes, [*policy(name, None), *policy(name, "open")])
+    for route in routes:
         assert_guarded(started, mock, route, guard)
+
+
+def neighbour(matches: dict) -> list[dict]:
+    """A route of somebody else's on the same Gateway, to a plain server."""
+    endpoint = {"ip": {"address": PROVIDERS, "port": 8000}}
+    reference = {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": "other"}
+    spec = {"parentRefs": [{"name": "llm-proxy"}], "rules": [{"matches": [matches], "backendRefs": [reference]}]}
+    return [
+        resource("Backend", "other", {"endpoints": [endpoint]}),
+        resource("HTTPRoute", "a-other", spec, "gateway.networking.k8s.io/v1"),
+    ]
+
+
+@pytest.mark.parametrize("written", ["key", "internal-path"])
+def test_a_route_by_what_a_provider_gets_gets_no_key(started, mock, written):
+    """Envoy Gateway prefers a path, or a header, by regular expression to ours."""
+    path = {"type": "PathPrefix", "value": "/"}
+    key = {"type": "RegularExpression", "name": "authorization", "value": "Bearer sk-.*"}
+    internal = {"type": "RegularExpression", "value": ".*default.llm-proxy/.*/chat/completions"}
+    matches = {"key": {"path": path, "headers": [key]}, "internal-path": {"path": internal}}
+    apply(started, neighbour(matches[written]))
+    sent = [("authorization", "Bearer sk-client")] if written == "key" else []
+    elsewhere = "/elsewhere" if written == "key" else "/~default.llm-proxy/x/chat/completions"
+
+    def is_in_force():
+        mock.forget()
+        ask(started, "", sent, elsewhere)
+        return [it for it in mock.requests() if not it.tls]
+
+    until(is_in_force)
+    mock.forget()
+    # A client's path, and one that the module replaces by an internal one.
+    for target in ("/open/v1/chat/completions", "/open"):
+        ask(started, "open", path=target)
+    assert len(mock.requests()) == 2
+    for arrived in mock.requests():
+        assert arrived.tls == ("sk-mistral" in str(arrived.headers)), arrived
+        if not arrived.tls:
+            # `docs/envoy-gateway.md` has it.
+            assert written == "internal-path"
+    assert [it for it in mock.requests() if it.tls]

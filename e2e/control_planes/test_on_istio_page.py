@@ -1,9 +1,7 @@
 """Every example of `docs/istio.md`, as it stands there, beside the gateway of the walk-through, by Istio."""
 
 import gzip
-import http.server
 import re
-import threading
 
 import pytest
 import yaml
@@ -11,13 +9,13 @@ import yaml
 from harness import artefacts
 from harness.client import request
 from harness.control_planes.policies import AUTHORIZER, Authorizer, token
+from harness.control_planes.collector import COLLECTOR, Collector
 from harness.process import until
 
 from test_on_istio import CHAT, PLAIN, SEEN, SELECTOR, start  # noqa: F401, a fixture
 from tls import identity, post_tls
 
 PAGE = artefacts.ROOT / "docs/istio.md"
-COLLECTOR = ("127.0.0.5", 9411)
 PREFLIGHT = [("origin", "https://app.example.com"), ("access-control-request-method", "POST")]
 
 
@@ -167,29 +165,6 @@ def compression(run, mock):
     assert (reply.status, reply.header("content-encoding")) == (200, "gzip")
     assert gzip.decompress(reply.body) == b'{"a": "%s"}' % (b"b" * 4000)
     assert not mock.only().all("accept-encoding")
-
-
-class Collector:
-    """Takes spans."""
-
-    def __init__(self):
-        spans = self.spans = []
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                spans.append(self.rfile.read(int(self.headers["content-length"])).decode())
-                self.send_response(202)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(COLLECTOR, Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def tracing(run, mock):
