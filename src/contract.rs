@@ -122,6 +122,10 @@ pub const MESSAGES_VERSION: &str = "anthropic-version";
 /// listener, and the rendered routes remove it after the last filter. See docs/limits.md.
 pub const SCHEME_HEADER: &str = "x-forwarded-proto";
 
+/// The header by which Envoy decides whether a request is traced, once more when its route is chosen
+/// again: routes that set headers remove it after the last filter.
+pub const ENVOY_REQUEST_ID_HEADER: &str = "x-request-id";
+
 // === Routes ===
 
 /// The names of Envoy's routes for probes. No route of a configuration can have a name with a `/`.

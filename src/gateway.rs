@@ -78,6 +78,11 @@ pub struct EnvoyRoutes {
     pub internal_path: Rc<str>,
     /// The end of `config` in the `istio` metadata of a route that is ours.
     pub owner: Option<String>,
+    /// Whether they set the key and the configured headers of their backend: the module then only
+    /// removes what a client must not send. A header that the module sets is there when Envoy compares
+    /// routes once more, and somebody else's route could match it. They remove the request's id, too, by
+    /// which Envoy then decides once more whether to trace the request.
+    pub set_headers: bool,
 }
 
 /// Where the module sits in Envoy.

@@ -355,6 +355,7 @@ impl Source {
             backend: self.written.backend.clone(),
             internal_path: self.written.internal_path.clone(),
             virtual_service: self.written.virtual_service.clone(),
+            routes_set_headers: self.written.routes_set_headers,
         }
     }
 
@@ -374,6 +375,7 @@ impl Source {
         plugin.max_request_bytes = self.written.max_request_bytes;
         plugin.internal_path = Some(internal_path.to_owned());
         plugin.virtual_service = virtual_service;
+        plugin.routes_set_headers = Some(true);
         let routes = self.written.routes.clone();
         let mut routes = routes.unwrap_or_else(|| self.implied_routes());
         for (route, meant) in routes.iter_mut().zip(&self.gateway.routes) {
@@ -381,6 +383,34 @@ impl Source {
         }
         plugin.routes = Some(routes);
         in_order(&plugin)
+    }
+
+    /// What a route to this backend sets in requests, by lower-case names: its key and its configured
+    /// headers, with commands of Envoy's in place of variables.
+    ///
+    /// Envoy writes them after the last filter, so that no route is chosen by them.
+    ///
+    /// Source: `ENVIRONMENT`,
+    /// <https://www.envoyproxy.io/docs/envoy/v1.37.0/configuration/observability/access_log/usage>.
+    pub fn route_headers(&self, backend: &Backend) -> BTreeMap<String, String> {
+        let plugin = self.any_plugin(Placement::Listener, &[backend.name.as_str()]);
+        let written = plugin.backends.iter();
+        let names: BTreeSet<String> = written.flat_map(|(_, it)| templates::names(it)).collect();
+        let parsed = Gateway::parse(&plugin.to_json().to_string(), &Commands);
+        // What is wrong with it was found before.
+        let backends = parsed.map(|it| it.backends).unwrap_or_default();
+        let mut headers = BTreeMap::new();
+        for backend in &backends {
+            let key = match &backend.auth {
+                Auth::Key(name, value) => Some((name, value)),
+                _ => None,
+            };
+            let configured = backend.headers.iter().map(|(name, value)| (name, value));
+            for (name, value) in configured.chain(key) {
+                headers.insert(name.to_string(), with_commands(&value.expose(), &names));
+            }
+        }
+        headers
     }
 
     /// The routes as they would be written.
@@ -441,6 +471,7 @@ fn in_order(plugin: &file::Gateway) -> Value {
         "routeMetadata",
         "internalPath",
         "virtualService",
+        "routesSetHeaders",
         "backend",
     ];
     ordered(plugin.to_json(), &first)
@@ -461,6 +492,38 @@ impl Environment for WithoutKeys<'_> {
     fn has_secrets(&self) -> bool {
         false
     }
+}
+
+/// An environment in which every key is the command by which Envoy writes it.
+struct Commands;
+
+impl Environment for Commands {
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn secret(&self, name: &str) -> Option<String> {
+        Some(command(name))
+    }
+
+    fn has_secrets(&self) -> bool {
+        false
+    }
+}
+
+/// The command of Envoy's for a variable.
+fn command(variable: &str) -> String {
+    format!("%ENVIRONMENT({variable})%")
+}
+
+/// The value with every `%` escaped that is not one of the variables' commands.
+fn with_commands(value: &str, variables: &BTreeSet<String>) -> String {
+    let mut text = value.replace('%', "%%");
+    for name in variables {
+        let command = command(name);
+        text = text.replace(&command.replace('%', "%%"), &command);
+    }
+    text
 }
 
 /// The same mapping with some keys first.

@@ -2287,6 +2287,31 @@ routes: [{path: /a, backend: a}]",
         }
     }
 
+    fn where_routes_set_headers_the_module_only_removes_those_of_clients() {
+        let gateway = gateway(
+            "internalPath: /~ns.gw
+routesSetHeaders: true
+backends:
+- name: a
+  type: xai
+  config: {apiKey: a, model: ma, headers: {x-own: '1'}, authHeader: {name: x-key, prefix: ''}}
+routes:
+- {path: /a, backend: a, envoyRoute: a}",
+        );
+        let host = Host { envoy_route: Some("a"), ..Host::default() };
+        let mut headers = post("/a/v1/chat/completions");
+        headers.extend([("authorization", "Bearer client"), ("x-own", "client"), ("cookie", "a=b")]);
+        headers.push(("x-request-id", "1"));
+        let wire = send(&mut Exchange::new(gateway), &headers, &host, &[br#"{"model":"m"}"#]);
+        assert_eq!(wire.reply, None);
+        for name in ["authorization", "cookie", "x-key"] {
+            assert_eq!(wire.header(name), None, "{name}");
+        }
+        // The route overwrites the one, and removes the other.
+        assert_eq!(wire.header("x-own"), Some("client"));
+        assert_eq!(wire.header("x-request-id"), Some("1"));
+    }
+
     fn upstream_the_metadata_decides() {
         let gateway = gateway(
             "placement: upstream

@@ -147,6 +147,34 @@ fn no_key_is_ever_rendered() {
 }
 
 #[test]
+fn routes_set_the_key_and_the_headers_so_that_none_is_chosen_by_them() {
+    let source = one("{name: a, type: xai, config: {apiKey: '${A}', \
+         headers: {x-own: '100% ${B} %ENVIRONMENT(C)%', x-two: literal}}}");
+    let expected = json!({
+        "authorization": "Bearer %ENVIRONMENT(A)%",
+        "x-own": "100%% %ENVIRONMENT(B)% %%ENVIRONMENT(C)%%",
+        "x-two": "%ENVIRONMENT(LLM_PROXY_A_HEADERS_X_TWO)%",
+    });
+    let istio = istio::resources(&source, &mesh(false)).unwrap();
+    let service = kind(&istio, "VirtualService");
+    assert_eq!(
+        service["spec"]["http"][0]["headers"]["request"]["set"],
+        expected
+    );
+    for holds in [false, true] {
+        let resources = envoy_gateway::resources(&source, &cluster(holds)).unwrap();
+        let route = kind(&resources, "HTTPRoute").to_string();
+        for (name, value) in expected.as_object().unwrap() {
+            let set = json!({"name": name, "value": value}).to_string();
+            assert!(route.contains(&set), "{set} in {route}");
+        }
+        let plugin = &kind(&resources, "EnvoyExtensionPolicy")["spec"]["wasm"][0]["config"];
+        assert_eq!(plugin["routesSetHeaders"], true);
+        assert!(route.contains("\"x-request-id\""));
+    }
+}
+
+#[test]
 fn what_a_home_cannot_do_is_refused_with_the_form_that_can() {
     let refused = |source: &Source, holds: bool| {
         let error = |result: Result<Vec<Value>, _>| match result {

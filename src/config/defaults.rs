@@ -44,6 +44,9 @@ pub const HOLD_HEADERS: bool = false;
 /// `routeMetadata`
 pub const ROUTE_METADATA: bool = true;
 
+/// `routesSetHeaders`
+pub const ROUTES_SET_HEADERS: bool = false;
+
 /// `fallback` of a pool
 pub const FALLBACK: bool = true;
 

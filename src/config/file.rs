@@ -64,6 +64,10 @@ keys! {
         /// come, as `NAMESPACE/NAME`. Its routes have the names of the routes here, where those have no
         /// `envoyRoute`; requests on other routes of the proxy are not changed.
         "virtualService" => virtual_service: Option<String>,
+        /// Plugin configuration only, with `internalPath`: `true` states that Envoy's routes set the key and
+        /// the configured headers of their backend, and remove `x-request-id`. The module then only removes
+        /// the client's, and no other route is selected by a key. The native command sets it in what it renders.
+        "routesSetHeaders" => routes_set_headers: Option<bool>,
     }
 }
 

@@ -271,6 +271,11 @@ fn defaults() -> Vec<(&'static str, &'static str, Value)> {
         (ROOT, "placement", written(Placement::default())),
         (ROOT, "holdHeaders", json!(defaults::HOLD_HEADERS)),
         (ROOT, "routeMetadata", json!(defaults::ROUTE_METADATA)),
+        (
+            ROOT,
+            "routesSetHeaders",
+            json!(defaults::ROUTES_SET_HEADERS),
+        ),
         (ROOT, "role", written(Role::default())),
         (BACKEND, "strategy", written(Strategy::default())),
         (BACKEND, "fallback", json!(defaults::FALLBACK)),

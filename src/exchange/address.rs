@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::Surroundings;
 use super::body::OfRoute;
 use crate::backend::{Auth, Backend, KeyHeader};
-use crate::contract::{ATTEMPTS_HEADER, BACKEND_HEADER, RouteMetadata, SCHEME_HEADER};
+use crate::contract::{
+    ATTEMPTS_HEADER, BACKEND_HEADER, ENVOY_REQUEST_ID_HEADER, RouteMetadata, SCHEME_HEADER,
+};
 use crate::firewall;
 use crate::gateway::{Gateway, Placement};
 use crate::headers::{HeaderEdit, Headers, Text};
@@ -264,8 +266,11 @@ pub fn edits(
     surroundings: &dyn Surroundings,
 ) -> Result<Vec<HeaderEdit>, Refusal> {
     let is_listener = gateway.plugin.placement == Placement::Listener;
+    let envoy_routes = gateway.plugin.envoy_routes.as_ref();
+    let set_by_routes = envoy_routes.is_some_and(|routes| routes.set_headers);
     let mut edits = Vec::with_capacity(16);
     let credential = match &backend.auth {
+        Auth::Key(..) if set_by_routes => None,
         Auth::Key(name, value) => Some((Rc::clone(name), value.expose().into())),
         Auth::Client(header) => {
             let key = firewall::client_key(headers);
@@ -279,14 +284,19 @@ pub fn edits(
             Some((Rc::clone(&header.name), value))
         }
     };
-    let kept = is_listener.then_some(SCHEME_HEADER);
+    let scheme = is_listener.then_some(SCHEME_HEADER);
+    let request_id = set_by_routes.then_some(ENVOY_REQUEST_ID_HEADER);
     let key = credential.iter().map(|(name, _)| &**name);
-    let extra = backend.headers.iter().map(|(name, _)| &**name);
+    let configured: &[_] = match set_by_routes {
+        true => &[],
+        false => &backend.headers,
+    };
+    let extra = configured.iter().map(|(name, _)| &**name);
     firewall::withhold_from_provider(
         headers,
         backend.wire.is_translated(),
         &backend.header_rules,
-        key.chain(extra).chain(kept),
+        key.chain(extra).chain(scheme).chain(request_id),
         &mut edits,
     );
     // Where Envoy's routes have been chosen, they write the host as well: another one could make Envoy
@@ -301,7 +311,7 @@ pub fn edits(
     let path = path.filter(|path| asked != Some(path.as_bytes()));
     edits.extend(path.map(|path| HeaderEdit::set(":path", path)));
     edits.extend(credential.map(|(name, value)| HeaderEdit::set(name, value)));
-    for (name, value) in &backend.headers {
+    for (name, value) in configured {
         edits.push(HeaderEdit::set(Rc::clone(name), value.expose()));
     }
     if is_listener && gateway.plugin.envoy_routes.is_none() {

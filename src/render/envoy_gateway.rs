@@ -22,7 +22,8 @@ use super::envoy::{MAX_CONCURRENCY, PLAIN_IDLE_TIMEOUT, TLS_IDLE_TIMEOUT, UNSENT
 use super::istio::MAX_CONNECT_TIMEOUT;
 use super::kubernetes::routing::{self, Choice, Way, literal};
 use super::kubernetes::{
-    self, GATEWAY_API, Module, Origin, accepted, http_matches, prefix, removed, resource, with,
+    self, GATEWAY_API, Module, Origin, accepted, header_modifier, http_matches, prefix, resource,
+    with,
 };
 use super::yaml::{self, Layout};
 use crate::backend::Backend;
@@ -277,6 +278,7 @@ fn http_routes<'a>(
         let chosen = http_matches(&conditions);
         let internal = json!({"path": prefix(&way.internal)});
         let plain = json!({"matches": chosen, "backendRefs": [reference(way, cluster)]});
+        let headers = header_modifier(source, &way.backend, &REMOVED_HEADERS);
         let strip = json!({"type": "URLRewrite", "urlRewrite": {"path": {
             "type": "ReplacePrefixMatch",
             "replacePrefixMatch": "/",
@@ -299,7 +301,7 @@ fn http_routes<'a>(
             }
             json!({
                 "matches": matches,
-                "filters": [rewrite, removed(&REMOVED_HEADERS)],
+                "filters": [rewrite, headers],
                 "backendRefs": [reference],
             })
         };
@@ -680,11 +682,13 @@ const REMEDY: &str = "; an EnvoyExtensionPolicy cannot hold headers, `render env
 /// The kind of filter that the module is.
 const WASM_FILTER: &str = "envoy.filters.http.wasm";
 
-/// What goes by what clients send, and has to come before the module.
-const AFTER_CLIENT: [&str; 3] = [
+/// What goes by what clients send, and has to come before the module: it sees replies after the module.
+const AFTER_CLIENT: [&str; 4] = [
     "envoy.filters.http.rbac",
     "envoy.filters.http.local_ratelimit",
     "envoy.filters.http.ratelimit",
+    // By `accept-encoding`, which does not reach providers whose replies are read.
+    "envoy.filters.http.compressor",
 ];
 
 /// Envoy needs it to find a route.

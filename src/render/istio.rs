@@ -27,7 +27,9 @@ use self::service::{Service, Services};
 use super::Source;
 use super::envoy::{UNSENT, hosts as hosts_regex, seconds};
 use super::kubernetes::routing::{self, Way, literal};
-use super::kubernetes::{self, Module, accepted, http_matches, prefix, removed, resource, with};
+use super::kubernetes::{
+    self, Module, accepted, header_modifier, http_matches, prefix, resource, with,
+};
 use crate::api::openai::OpenAi;
 use crate::backend::Backend;
 use crate::config::{ConfigErrors, KeyPath};
@@ -346,6 +348,11 @@ fn virtual_route(source: &Source, way: &Way<'_>, service: &Service) -> Value {
             ),
         ],
     );
+    let set = source.route_headers(&way.backend);
+    let headers = with(
+        json!({"remove": kubernetes::removed_headers(&way.backend, &REMOVED_HEADERS)}),
+        [("set", some(!set.is_empty(), json!(set)))],
+    );
     let (pattern, substitution) = way.substitution();
     json!({
         "name": way.route.name.as_str(),
@@ -356,7 +363,7 @@ fn virtual_route(source: &Source, way: &Way<'_>, service: &Service) -> Value {
         },
         "route": [{"destination": {"host": service.host, "port": {"number": service.number}}}],
         "retries": retries(&way.backend),
-        "headers": {"request": {"remove": REMOVED_HEADERS}},
+        "headers": {"request": headers},
     })
 }
 
@@ -426,7 +433,7 @@ fn http_rules(source: &Source, way: &Way<'_>, service: &Service) -> Vec<Value> {
                     "hostname": way.backend.endpoint.address.host,
                     "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": replacement},
                 }},
-                removed(&REMOVED_HEADERS),
+                header_modifier(source, &way.backend, &REMOVED_HEADERS),
             ],
             "backendRefs": [reference],
         })

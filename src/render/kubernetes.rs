@@ -19,6 +19,7 @@ use super::envoy::hosts;
 use super::yaml::{self, Layout};
 use crate::backend::{Auth, Backend};
 use crate::config::{ConfigErrors, KeyPath};
+use crate::contract::ENVOY_REQUEST_ID_HEADER;
 use crate::endpoint::Address;
 
 /// Where a home gets the module.
@@ -279,12 +280,31 @@ pub fn prefix(path: &str) -> Value {
     json!({"type": "PathPrefix", "value": path})
 }
 
-/// What is removed when a request has got its route: Envoy adds it before, or needs it until then.
-pub fn removed(headers: &[&str]) -> Value {
-    json!({
-        "type": "RequestHeaderModifier",
-        "requestHeaderModifier": {"remove": headers},
-    })
+/// What a route to a backend removes after the last filter: `names`, and the request's id, which Envoy
+/// needs until then to trace the request.
+pub fn removed_headers<'n>(backend: &Backend, names: &[&'n str]) -> Vec<&'n str> {
+    let mut removed = names.to_vec();
+    let is_translated = backend.wire.is_translated();
+    let passes = |name: &str| backend.header_rules.passes(name.as_bytes(), is_translated);
+    if !passes(ENVOY_REQUEST_ID_HEADER) {
+        removed.push(ENVOY_REQUEST_ID_HEADER);
+    }
+    removed
+}
+
+/// What a route to a backend does with headers after the last filter, as a filter of an `HTTPRoute`: it
+/// sets the backend's and removes `names`, as [`removed_headers`].
+pub fn header_modifier(source: &Source, backend: &Backend, names: &[&str]) -> Value {
+    let set = source.route_headers(backend);
+    let set: Vec<Value> = set
+        .iter()
+        .map(|(name, value)| json!({"name": name, "value": value}))
+        .collect();
+    let modifier = with(
+        json!({"remove": removed_headers(backend, names)}),
+        [("set", (!set.is_empty()).then(|| set.into()))],
+    );
+    json!({"type": "RequestHeaderModifier", "requestHeaderModifier": modifier})
 }
 
 /// Where to connect to, and whether that is in the pod itself, which is hardly meant.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::super::error::KeyPath;
 use super::super::{defaults, file};
 use super::{Backends, Build};
-use crate::backend::Backend;
+use crate::backend::{Auth, Backend};
 use crate::gateway::{EnvoyRoutes, Placement, Plugin, Role};
 use crate::operation::Operation;
 
@@ -33,7 +33,7 @@ impl Build<'_> {
             hold_headers: file.hold_headers.unwrap_or(defaults::HOLD_HEADERS),
             route_metadata: file.route_metadata.unwrap_or(defaults::ROUTE_METADATA),
             backend,
-            envoy_routes: self.envoy_routes(file, placement, role),
+            envoy_routes: self.envoy_routes(file, placement, role, backends),
         }
     }
 
@@ -44,14 +44,19 @@ impl Build<'_> {
         file: &file::Gateway,
         placement: Placement,
         role: Role,
+        backends: &Backends,
     ) -> Option<EnvoyRoutes> {
         let routes = || file.routes.iter().flat_map(file::List::iter);
         let followed = |route: &file::Route| route.envoy_route.is_some();
         let at = KeyPath::root().key("internalPath");
         let path = file.internal_path.as_deref();
         if file.virtual_service.is_none() && !routes().any(|(_, route)| followed(route)) {
+            let message = "only with virtualService, or with envoyRoute in a route";
             if path.is_some() {
-                let message = "only with virtualService, or with envoyRoute in a route";
+                self.errors.push(&at, message);
+            }
+            if file.routes_set_headers == Some(true) {
+                let at = KeyPath::root().key("routesSetHeaders");
                 self.errors.push(&at, message);
             }
             return None;
@@ -80,11 +85,43 @@ impl Build<'_> {
             let at = KeyPath::root().key("virtualService");
             self.errors.push(&at, "is not NAMESPACE/NAME");
         }
+        let set_headers = file
+            .routes_set_headers
+            .unwrap_or(defaults::ROUTES_SET_HEADERS);
+        if set_headers {
+            self.keys_in_other_headers(file, backends);
+        }
         Some(EnvoyRoutes {
+            set_headers,
             internal_path: Rc::from(path),
             owner: owner
                 .map(|(namespace, name)| format!("/namespaces/{namespace}/virtual-service/{name}")),
         })
+    }
+
+    /// Notes keys that go into another header than Envoy's routes set: they were written without the key.
+    fn keys_in_other_headers(&mut self, file: &file::Gateway, backends: &Backends) {
+        for (index, written) in file.backends.iter() {
+            let config = written.config.as_ref();
+            if config.is_some_and(|config| config.auth_header.is_some()) {
+                continue;
+            }
+            let Some(backend) = backends.get(&written.name) else {
+                continue;
+            };
+            let Auth::Key(name, _) = &backend.auth else {
+                continue;
+            };
+            let expected = backend.provider.preset().key.header();
+            if let Some((expected, _)) = expected.filter(|(expected, _)| *expected != &**name) {
+                let at = KeyPath::root().key("backends").index(index).key("config");
+                let message = format!(
+                    "a key of this kind is sent as {name}, and the routes set {expected}; add \
+                     authHeader: {{name: {name}}} and render again"
+                );
+                self.errors.push(&at.key("apiKey"), message);
+            }
+        }
     }
 
     /// Notes what cannot work where headers do not wait for the body. Only a plugin knows that.

@@ -19,6 +19,7 @@ use crate::config::{ConfigErrors, KeyPath};
 /// Notes what Envoy Gateway's resources cannot have.
 pub fn check_for_envoy_gateway(source: &Source, errors: &mut ConfigErrors) {
     check_paths(source, "`render istio` and `render envoy` can", errors);
+    check_headers(source, "`render istio` and `render envoy` can", errors);
     for backend in source.backends() {
         let at = place(source, backend).key("config");
         check_hosts(source, backend, errors);
@@ -36,6 +37,7 @@ pub fn check_for_envoy_gateway(source: &Source, errors: &mut ConfigErrors) {
 /// Notes what an `HTTPRoute` of Istio's cannot have; a `VirtualService` can.
 pub fn check_for_gateway_api(source: &Source, errors: &mut ConfigErrors) {
     check_paths(source, "`render istio` without --gateway-api can", errors);
+    check_headers(source, "`render istio` without --gateway-api can", errors);
     for backend in source.backends() {
         let host = &backend.endpoint.address.host;
         if host.parse::<Ipv6Addr>().is_ok() {
@@ -55,6 +57,20 @@ fn check_paths(source: &Source, remedy: &str, errors: &mut ConfigErrors) {
         if let Err(reason) = path(&route.path) {
             let at = KeyPath::root().key("routes").index(index).key("path");
             let message = format!("an HTTPRoute cannot match this path, since {reason}; {remedy}");
+            errors.push(&at, message);
+        }
+    }
+}
+
+fn check_headers(source: &Source, remedy: &str, errors: &mut ConfigErrors) {
+    for backend in source.backends() {
+        let count = source.route_headers(backend).len();
+        if count > MAX_SET_HEADERS {
+            let message = format!(
+                "the key and the headers are {count}, and an HTTPRoute sets at most \
+                 {MAX_SET_HEADERS}; {remedy}"
+            );
+            let at = place(source, backend).key("config").key("headers");
             errors.push(&at, message);
         }
     }
@@ -361,6 +377,9 @@ const MAX_SUBDOMAIN_BYTES: usize = 253;
 
 /// Of an `HTTPPathMatch`.
 const MAX_PATH_BYTES: usize = 1024;
+
+/// The headers that a filter of an `HTTPRoute` sets.
+const MAX_SET_HEADERS: usize = 16;
 
 /// Of a `WasmPlugin`'s `vmConfig.env`.
 const MAX_VARIABLES: usize = 256;
