@@ -36,8 +36,8 @@ pub struct Machine {
     pub module: String,
     /// The path of the system's CA certificates (PEM), as Envoy sees it.
     pub roots: String,
-    /// Whether all of Envoy is rendered here, so that ids of requests, logs and metrics are ours to say. A
-    /// control plane says them itself.
+    /// Whether all of Envoy is rendered here, so that ids of requests, logs, metrics and probes are ours to
+    /// say. A control plane says them itself.
     pub is_whole: bool,
     /// What Envoy may hold outside of the VMs. Unit: bytes.
     pub heap_limit: u64,

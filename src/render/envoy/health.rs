@@ -13,6 +13,18 @@ use crate::contract::{LIVE_ROUTE, READY_ROUTE};
 use crate::gateway::Health;
 use crate::refusal::LocalReply;
 
+/// The probes that are rendered. In an Envoy that belongs to a control plane they are its concern: it
+/// has probes of its own, and Istio's proxy is built without the filter.
+pub fn rendered(source: &Source, machine: &Machine) -> Health {
+    match machine.is_whole {
+        true => source.gateway().health.clone(),
+        false => Health {
+            live: None,
+            ready: None,
+        },
+    }
+}
+
 /// The routes of the probes. `has_plugin`: the listener has a plugin, which need not see them.
 pub fn routes(health: &Health, has_plugin: bool) -> Vec<Value> {
     let route = |name: &str, path: &String, mut rest: Map<String, Value>| {
@@ -62,7 +74,7 @@ fn method() -> Value {
 
 /// The cluster of `ready`.
 pub fn cluster(source: &Source, machine: &Machine) -> Option<Value> {
-    source.gateway().health.ready.as_ref()?;
+    rendered(source, machine).ready?;
     let mut module = module::filter(source, machine, "ready", &source.ready_plugin());
     if let Value::Object(module) = &mut module {
         // The routes of probes disable the other ones.

@@ -61,7 +61,7 @@ fn connection_manager(source: &Source, machine: &Machine) -> Value {
         "common_http_protocol_options": {"idle_timeout": "3600s"},
         "access_log": access_logs(source),
         "local_reply_config": local_replies(machine),
-        "route_config": route::Table::new(source).to_value(),
+        "route_config": route::Table::new(source, machine).to_value(),
         "http_filters": filters(source, machine),
     });
     let collector = source.gateway().collector.as_ref();
@@ -84,7 +84,7 @@ fn connection_manager(source: &Source, machine: &Machine) -> Value {
 }
 
 fn filters(source: &Source, machine: &Machine) -> Vec<Value> {
-    let mut filters: Vec<Value> = health::filter(&source.gateway().health)
+    let mut filters: Vec<Value> = health::filter(&health::rendered(source, machine))
         .into_iter()
         .collect();
     if source.needs_chooser() {

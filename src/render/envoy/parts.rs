@@ -130,7 +130,7 @@ impl Parts {
         Self {
             bootstrap,
             clusters,
-            table: Table::new(source),
+            table: Table::new(source, machine),
             chooser,
         }
     }

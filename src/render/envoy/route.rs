@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::super::Source;
-use super::{NAME, aggregate, health, seconds};
+use super::{Machine, NAME, aggregate, health, seconds};
 use crate::api::ClientApi;
 use crate::api::messages::Messages;
 use crate::api::openai::OpenAi;
@@ -44,13 +44,13 @@ pub struct Table {
 
 impl Table {
     /// The routes of a gateway.
-    pub fn new(source: &Source) -> Self {
+    pub fn new(source: &Source, machine: &Machine) -> Self {
         let gateway = source.gateway();
         let routes = gateway.routes.iter();
         let wrong_methods = wrong_methods(&gateway.routes).into_iter();
         // Where the configuration may change, the listener always has a place for the plugin.
         let has_plugin = source.needs_chooser() || source.has_plugins_apart();
-        let probes = health::routes(&gateway.health, has_plugin).into_iter();
+        let probes = health::routes(&health::rendered(source, machine), has_plugin).into_iter();
         Self {
             lists: probes.chain(model_lists(gateway)).collect(),
             to_backends: routes.flat_map(|it| to_backends(gateway, it)).collect(),
