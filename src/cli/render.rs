@@ -197,6 +197,7 @@ fn for_envoy(arguments: &ForEnvoy) -> Done {
 
 fn for_istio(arguments: &ForIstio) -> Done {
     let (source, config) = source(&arguments.file, "the proxy")?;
+    note_telemetry(&source, "Istio");
     let selector = arguments.selector.clone();
     let keys: BTreeSet<&String> = selector.iter().map(|(key, _)| key).collect();
     if keys.len() < selector.len() {
@@ -228,6 +229,7 @@ fn for_istio(arguments: &ForIstio) -> Done {
 
 fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
     let (source, config) = source(&arguments.file, "the proxy")?;
+    note_telemetry(&source, "Envoy Gateway");
     let gateway = match &arguments.gateway {
         Some(name) => envoy_gateway::Gateway::Existing(name.clone()),
         None => envoy_gateway::Gateway::Own {
@@ -276,6 +278,16 @@ fn source(file: &Path, reader: &str) -> Result<(Source, String), Failure> {
         ));
     }
     Ok((source, text))
+}
+
+/// Reports that proxies of others have their own configuration of what they report, and to whom.
+fn note_telemetry(source: &Source, proxies: &str) {
+    if source.gateway().collector.is_some() {
+        complain(&format!(
+            "note: telemetry: is not rendered for {proxies}; docs/observability.md says what its own \
+             configuration can do",
+        ));
+    }
 }
 
 /// Reports what cannot be rendered for a proxy.
