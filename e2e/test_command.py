@@ -16,21 +16,10 @@ import yaml
 from harness import artefacts, gateways
 from harness.client import request
 from harness.process import Process
-from harness.running import SYSTEM, free_port, running
+from harness.running import SYSTEM, free_port, llm_proxy, running
 from harness.shapes import assert_openai_error
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
-
-
-def llm_proxy(*arguments, env=(), cwd=None):
-    return subprocess.run(
-        [artefacts.command(), *map(str, arguments)],
-        env={**SYSTEM, **dict(env)},
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=artefacts.GUARD_SECONDS,
-    )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 //! A backend, valid by construction: where a provider is, how it authenticates, what its API is.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -52,6 +53,11 @@ pub struct Backend {
     pub betas: Vec<Glob>,
     /// Query parameters that authenticate.
     pub query: Option<Query>,
+    /// What authenticates and is known only with an attempt. `auth` and `headers` have its names, with
+    /// empty values, and `query` has none of it: see [`Backend::with_secrets`].
+    pub injected: Vec<Injected>,
+    /// The last result of [`Backend::with_secrets`].
+    pub complete: Complete,
     /// Time to the first byte of the reply, per attempt.
     pub timeout: Duration,
     /// The same for streams, outside of pools.
@@ -71,7 +77,86 @@ impl Backend {
             auth: Auth::None,
             headers: Vec::new(),
             query: None,
+            injected: Vec::new(),
+            complete: Complete::default(),
             ..self.clone()
+        }
+    }
+
+    /// The backend as it is for one attempt, with the secrets that `find` gives by the names of headers.
+    /// White space around a value, such as the end of a file's line, is no part of it.
+    ///
+    /// # Errors
+    ///
+    /// The secret that is missing, is empty, or cannot be in a request.
+    pub fn with_secrets<'v>(
+        self: &Rc<Self>,
+        find: impl Fn(&str) -> Option<&'v str>,
+    ) -> Result<Rc<Self>, &Injected> {
+        if self.injected.is_empty() {
+            return Ok(Rc::clone(self));
+        }
+        let mut values = Vec::with_capacity(self.injected.len());
+        for injected in &self.injected {
+            let value = find(&injected.header).map(str::trim);
+            let is_printable = |it: &&str| it.bytes().all(|b| matches!(b, 0x20..=0x7e));
+            let value = value.filter(|it| !it.is_empty()).filter(is_printable);
+            values.push(value.ok_or(injected)?);
+        }
+        let mut last = self.complete.0.borrow_mut();
+        let is_same = |(known, value): (&Secret, &&str)| *known.expose() == **value;
+        if let Some((known, complete)) = &*last
+            && known.iter().zip(&values).all(is_same)
+        {
+            return Ok(Rc::clone(complete));
+        }
+        let complete = Rc::new(self.completed(&values));
+        let values = values.into_iter().map(Secret::new).collect();
+        *last = Some((values, Rc::clone(&complete)));
+        Ok(complete)
+    }
+
+    fn completed(&self, values: &[&str]) -> Self {
+        let mut complete = Self {
+            injected: Vec::new(),
+            complete: Complete::default(),
+            ..self.clone()
+        };
+        for (injected, value) in self.injected.iter().zip(values) {
+            match &injected.place {
+                Place::Key(header) => {
+                    let (name, prefix) = self.header_for(header, value);
+                    complete.auth = Auth::Key(name, Secret::new([&*prefix, *value].concat()));
+                }
+                Place::Header(name) => {
+                    let headers = complete.headers.iter_mut();
+                    for (_, old) in headers.filter(|(it, _)| it == name) {
+                        *old = Secret::new(*value);
+                    }
+                }
+                Place::Query(name) => {
+                    let known = complete.query.take();
+                    let known =
+                        known.map_or_else(String::new, |it| it.encoded.expose().to_string());
+                    let mut encoded = form_urlencoded::Serializer::new(known);
+                    encoded.append_pair(name, value);
+                    let encoded = Secret::new(encoded.finish());
+                    complete.query = Some(Query { encoded });
+                }
+            }
+        }
+        complete
+    }
+
+    /// The header for this key, and what stands before the key. Where the type decides, it may decide by
+    /// the key.
+    pub fn header_for(&self, header: &KeyHeader, key: &str) -> (Rc<str>, Rc<str>) {
+        let own = self.provider.preset().key.header();
+        match own.zip(self.provider.place_of(key).header()) {
+            Some(((own, _), (name, prefix))) if *own == *header.name => {
+                (Rc::from(name), Rc::from(prefix))
+            }
+            _ => (Rc::clone(&header.name), Rc::clone(&header.prefix)),
         }
     }
 
@@ -133,6 +218,39 @@ impl Auth {
             Self::Key(name, _) => Some(name),
             Self::Configured | Self::None => None,
         }
+    }
+}
+
+/// What authenticates and arrives with each attempt, in a header that a filter before the module writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Injected {
+    /// The header in which it arrives: lower case.
+    pub header: Rc<str>,
+    /// Where it goes.
+    pub place: Place,
+    /// The key below the backend's `config`, for messages: `auth.header.x-key`.
+    pub key: String,
+}
+
+/// Where a secret goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is the key.
+    Key(KeyHeader),
+    /// It is the value of a header: its name.
+    Header(Rc<str>),
+    /// It is the value of a query parameter: its name.
+    Query(String),
+}
+
+/// The backend with the secrets that it was asked for last: they seldom change.
+#[derive(Debug, Default)]
+pub struct Complete(RefCell<Option<(Vec<Secret>, Rc<Backend>)>>);
+
+impl Clone for Complete {
+    /// A copy of a backend may be changed, so it begins without.
+    fn clone(&self) -> Self {
+        Self::default()
     }
 }
 

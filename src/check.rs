@@ -17,7 +17,7 @@ use crate::config::{
     self, ConfigError, ConfigErrors, Environment, KeyPath, Position, Subject, file,
 };
 use crate::pool::Strategy;
-use crate::render::Source;
+use crate::render::{Origin, Source};
 use crate::route;
 
 /// What is known of the variables.
@@ -92,6 +92,9 @@ pub fn check(text: &str, environment: &dyn Environment, keys: Keys) -> Checked {
         Ok(source) => {
             let mut diagnostics = unset.warnings();
             diagnostics.extend(warnings(&source, text));
+            if keys == Keys::MayBeUnset {
+                diagnostics.extend(missing_files(&source, environment));
+            }
             for diagnostic in &mut diagnostics {
                 let place = place(&places, &diagnostic.at, diagnostic.subject);
                 diagnostic.position = diagnostic.position.or(place);
@@ -130,6 +133,31 @@ pub fn check(text: &str, environment: &dyn Environment, keys: Keys) -> Checked {
             }
         }
     }
+}
+
+/// Files with secrets that are not there.
+fn missing_files(source: &Source, environment: &dyn Environment) -> Vec<Diagnostic> {
+    let mut missing = Vec::new();
+    for secret in source.injected() {
+        let Origin::File(path) = &secret.origin else {
+            continue;
+        };
+        let why = match environment.file(path) {
+            Ok(text) if text.trim().is_empty() => "is empty".to_owned(),
+            Ok(_) => continue,
+            Err(why) => why,
+        };
+        missing.push(Diagnostic {
+            severity: Severity::Warning,
+            at: secret.at.clone(),
+            subject: Subject::Value,
+            position: None,
+            message: format!(
+                "{path}: {why}; requests to the backend get 503 until the file has a key"
+            ),
+        });
+    }
+    missing
 }
 
 /// The places of errors that were found after the text was read.

@@ -10,6 +10,8 @@ pub mod telemetry;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use sha2::{Digest, Sha256};
+
 use crate::model::{Aliases, Renaming};
 use crate::pairs;
 use crate::sorted;
@@ -115,6 +117,47 @@ pub const ROUTE_HEADER: &str = "x-llm-proxy-route";
 /// Envoy takes them from no client.
 pub const SELECTION_HEADERS: [&str; 3] = [CLUSTER_HEADER, ROUTE_HEADER, ATTEMPTS_HEADER];
 
+/// The beginning of the headers in which a filter before the module hands over what authenticates, for
+/// each attempt. The module takes the value, and no such header reaches a provider.
+pub const SECRET_HEADER_PREFIX: &str = "x-llm-proxy-secret-";
+
+/// The header for one secret of a backend: `grok` and `["apiKey"]` is `x-llm-proxy-secret-grok-apikey`.
+///
+/// Two secrets never have one header: where characters have to be replaced, a digest is added.
+pub fn secret_header(backend: &str, keys: &[String]) -> String {
+    let parts: Vec<&str> = [backend]
+        .into_iter()
+        .chain(keys.iter().map(String::as_str))
+        .collect();
+    let mut is_exact = true;
+    let mut name = SECRET_HEADER_PREFIX.to_owned();
+    for (number, part) in parts.iter().enumerate() {
+        if number > 0 {
+            name.push('-');
+        }
+        // The keys are in camel case; a hyphen within a part could be the one between two.
+        is_exact &= !part.contains('-') || number == 0;
+        for c in part.chars() {
+            let is_plain = c.is_ascii_alphanumeric() || c == '-';
+            is_exact &= is_plain && (number > 0 || !c.is_ascii_uppercase());
+            name.push(if is_plain {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            });
+        }
+    }
+    if !is_exact {
+        let digest = Sha256::digest(parts.join("\0").as_bytes());
+        let digest = digest.iter().take(SECRET_DIGEST_BYTES);
+        name.push('-');
+        name.extend(digest.map(|byte| format!("{byte:02x}")));
+    }
+    name
+}
+
+const SECRET_DIGEST_BYTES: usize = 6;
+
 /// The header by which a client of the Messages API is known where its path does not tell.
 pub const MESSAGES_VERSION: &str = "anthropic-version";
 
@@ -184,6 +227,31 @@ pub const UNKNOWN_ROUTE: &str = "no route matches this host and path";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_secret_has_a_header_of_its_own() {
+        let header = |backend: &str, keys: &[&str]| {
+            let keys: Vec<String> = keys.iter().map(|it| (*it).to_owned()).collect();
+            secret_header(backend, &keys)
+        };
+        assert_eq!(
+            header("grok-2", &["apiKey"]),
+            "x-llm-proxy-secret-grok-2-apikey"
+        );
+        let names = [
+            header("a", &["auth", "header", "x-key"]),
+            header("a", &["auth", "header", "x_key"]),
+            header("a", &["auth", "header", "X-Key"]),
+            header("a-auth", &["header", "x-key"]),
+            header("A", &["apiKey"]),
+            header("a", &["apiKey"]),
+            header("ä", &["apiKey"]),
+        ];
+        let all: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(all.len(), names.len(), "{names:?}");
+        let is_name = |it: &String| it.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        assert!(names.iter().all(is_name), "{names:?}");
+    }
 
     #[test]
     fn known_members_are_read_and_others_skipped() {

@@ -52,7 +52,7 @@ pub use self::request_id::Caller;
 use self::request_id::RequestId;
 use crate::api::openai::OpenAi;
 use crate::api::{self, ClientApi};
-use crate::backend::{Auth, Backend};
+use crate::backend::{Auth, Backend, Injected};
 use crate::budget::{Budget, Share};
 use crate::catalog::{self, Listing};
 use crate::contract::{self, ADAPTED_HEADER, BACKEND_HEADER, MESSAGES_VERSION, SCHEME_HEADER};
@@ -363,7 +363,7 @@ impl Exchange {
         self.api = api_of(headers, None);
         if self.gateway.plugin.role == Role::Ready {
             self.phase = Phase::Answered;
-            return Step::reply(ready::reply(&self.gateway, surroundings));
+            return Step::reply(ready::reply(&self.gateway, headers, surroundings));
         }
         match self.follow_envoy(headers, surroundings) {
             Followed::Ours => {}
@@ -1272,7 +1272,10 @@ impl Exchange {
         self.api = api::of(Some(&operation), headers);
         let backend = match admission::is_preflight(headers) {
             true => Rc::new(target.backend.without_credentials()),
-            false => Rc::clone(&target.backend),
+            false => target
+                .backend
+                .with_secrets(|name| headers.text(name))
+                .map_err(|missing| no_secret(&target.backend, missing))?,
         };
         self.backend = Some(target.backend);
         self.series = target.series;
@@ -1633,6 +1636,16 @@ fn unknown_model(model: Model<'_>) -> Refusal {
         Model::Named(name) => Refusal::UnknownModel(name.to_owned()),
         Model::Absent | Model::Unread => Refusal::MissingModel,
     }
+}
+
+/// A backend whose key is in a file that is missing, empty or not text.
+fn no_secret(backend: &Backend, missing: &Injected) -> Refusal {
+    Refusal::NoCredential(format!(
+        "the backend {:?} has no {}: the file that has it is missing, is empty, or has a character that \
+         cannot stand in a header",
+        backend.name.as_str(),
+        missing.key,
+    ))
 }
 
 /// Why a request without a model does not match routes that go by it.

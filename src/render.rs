@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-pub use self::templates::Variable;
+pub use self::templates::{InjectedSecret, Origin, Variable};
 use crate::backend::{Auth, Backend};
 use crate::config::value::{ByteSize, Template};
 use crate::config::{ConfigErrors, Environment, KeyPath, file, parse_file};
@@ -36,6 +36,8 @@ pub struct Source {
     written: file::Gateway,
     /// The variables of our own to which `written` refers.
     variables: Vec<Variable>,
+    /// The secrets that arrive in headers to which `written` refers.
+    injected: Vec<InjectedSecret>,
     /// Where the routes lead.
     used: Used,
     /// Of each backend and pool the 0-based place in `written`.
@@ -96,6 +98,7 @@ impl Source {
         }
         let mut written = parse_file(text)?;
         let variables = templates::take_literals(&mut written, environment);
+        let injected = templates::take_files(&mut written, environment);
         templates::expand_texts(&mut written, environment);
         templates::write_ascii_hosts(&mut written);
         let used = Used::of(&gateway);
@@ -110,6 +113,7 @@ impl Source {
             gateway,
             written,
             variables,
+            injected,
             used,
             places,
             variable_names,
@@ -146,6 +150,45 @@ impl Source {
         self.variable_names.clone_from(variables);
     }
 
+    /// Hands over what authenticates in headers, where it has a variable for which `known` does not hold:
+    /// the environment of an Envoy that runs cannot change.
+    pub fn inject_unknown(&mut self, known: &dyn Fn(&str) -> bool, environment: &dyn Environment) {
+        let variables = &self.variables;
+        let lookup = |name: &str| {
+            let ours = variables.iter().find(|it| it.name == name);
+            let ours = ours.map(|it| it.value.expose().to_string());
+            ours.or_else(|| environment.secret(name))
+        };
+        let taken = templates::take_texts(&mut self.written, known, &lookup);
+        self.injected.extend(taken);
+        let used = self.used.backends.iter();
+        let used = used.filter_map(|it| self.written.backends.get(*self.places.get(it.as_str())?));
+        self.variable_names = used.flat_map(templates::names).collect();
+    }
+
+    /// The secrets of the used backends that arrive in headers of each attempt.
+    pub fn injected(&self) -> impl Iterator<Item = &InjectedSecret> {
+        let is_used = |name: &str| {
+            BackendName::new(name).is_ok_and(|name| self.used.backends.contains(&name))
+        };
+        self.injected.iter().filter(move |it| is_used(&it.backend))
+    }
+
+    /// Those of one backend.
+    pub fn injected_of<'s>(
+        &'s self,
+        backend: &'s Backend,
+    ) -> impl Iterator<Item = &'s InjectedSecret> {
+        let injected = self.injected.iter();
+        injected.filter(|it| it.backend == backend.name.as_str())
+    }
+
+    /// Whether an attempt at one of the members of a pool needs such a secret.
+    pub fn has_injected_members(&self, pool: &Pool) -> bool {
+        let mut members = pool.members().iter();
+        members.any(|it| self.injected_of(&it.backend).next().is_some())
+    }
+
     /// Whether each cluster has a plugin of its own.
     pub fn has_plugins_apart(&self) -> bool {
         self.has_plugins_apart
@@ -155,7 +198,12 @@ impl Source {
     pub fn files(&self) -> impl Iterator<Item = &str> {
         let roots = self.gateway.backends.iter();
         let roots = roots.filter_map(|it| it.tls.ca_file.as_deref());
-        roots.chain(self.variables.iter().filter_map(|it| it.file.as_deref()))
+        let variables = self.variables.iter().filter_map(|it| it.file.as_deref());
+        let injected = self.injected().filter_map(|it| match &it.origin {
+            Origin::File(path) => Some(path.as_str()),
+            Origin::Value(_) => None,
+        });
+        roots.chain(variables).chain(injected)
     }
 
     /// The keys of the configuration beside the backends and the routes.
@@ -309,10 +357,15 @@ impl Source {
         in_order(&plugin)
     }
 
-    /// The configuration of the plugin that answers whether the gateway is ready: with what gets access
-    /// tokens, else with any backend, since a plugin has to have one.
+    /// Whether a backend may have no credential at a time: it takes access tokens, or a key from a file.
+    pub fn may_lack_credential(&self, backend: &Backend) -> bool {
+        matches!(backend.auth, Auth::Token(..)) || self.injected_of(backend).next().is_some()
+    }
+
+    /// The configuration of the plugin that answers whether the gateway is ready: with what may lack its
+    /// credential, else with any backend, since a plugin has to have one.
     pub fn ready_plugin(&self) -> Value {
-        let needs_token = |backend: &Backend| matches!(backend.auth, Auth::Token(..));
+        let needs_token = |backend: &Backend| self.may_lack_credential(backend);
         let alone = self.backends().filter(|it| self.is_asked_alone(it));
         let mut names: Vec<&str> = alone
             .filter(|it| needs_token(it))

@@ -25,6 +25,7 @@ fn machine() -> Machine {
         is_whole: true,
         module: "target/module/release/llm_proxy.wasm".to_owned(),
         roots: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+        secrets: "/etc/llm-proxy/secrets".to_owned(),
         heap_limit: DEFAULT_HEAP_LIMIT,
         has_cgroup_limit: false,
     }

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import socket
+import subprocess
 
 import yaml
 
@@ -12,6 +13,17 @@ from .client import request
 from .process import Process
 
 SYSTEM = {"PATH": os.environ["PATH"]}
+
+
+def llm_proxy(*arguments, env=(), cwd=None):
+    return subprocess.run(
+        [artefacts.command(), *map(str, arguments)],
+        env={**SYSTEM, **dict(env)},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=artefacts.GUARD_SECONDS,
+    )
 
 
 def free_port() -> int:

@@ -8,10 +8,11 @@ use crate::check::{Keys, locate};
 use crate::config::ConfigErrors;
 use crate::config::value::parse_bytes;
 use crate::render::envoy::Machine;
+use crate::render::envoy::secrets::{self, Content};
 use crate::render::envoy_gateway::{self, Cluster};
 use crate::render::istio::{self, Api, Mesh, Proxies};
 use crate::render::kubernetes::{Module, NAME, accepted};
-use crate::render::{Source, envoy as stock};
+use crate::render::{Origin, Source, envoy as stock};
 
 /// Where the module is going to live.
 #[derive(Debug, clap::Subcommand)]
@@ -54,6 +55,9 @@ pub struct ForEnvoy {
     /// The path of the CA certificates for providers without tls.caFile, as Envoy sees it
     #[arg(long, value_name = "PATH", default_value = envoy::DEBIAN_ROOTS)]
     ca_file: String,
+    /// The directory, as Envoy sees it, to write the files to by which Envoy reads keys from files
+    #[arg(long, value_name = "DIRECTORY")]
+    secrets: Option<PathBuf>,
     /// The memory that Envoy may hold outside of the VMs, at which it refuses new requests. Beside it
     /// each worker has a VM of up to 1GiB: see docs/memory.md
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = size)]
@@ -188,12 +192,41 @@ fn for_envoy(arguments: &ForEnvoy) -> Done {
         is_whole: true,
         module: arguments.wasm.clone(),
         roots: arguments.ca_file.clone(),
+        secrets: String::new(),
         heap_limit: arguments.heap_limit,
         has_cgroup_limit: arguments.cgroup,
     };
+    let machine = with_secrets(&source, machine, arguments.secrets.as_deref())?;
     let text = bootstrap(&source, &machine, &arguments.file);
     write(arguments.output.as_deref(), &text)
 }
+
+/// Writes the files by which Envoy reads secrets from files, where there are any. They have no secret.
+fn with_secrets(
+    source: &Source,
+    mut machine: Machine,
+    directory: Option<&Path>,
+) -> Result<Machine, Failure> {
+    if source.injected().next().is_none() {
+        return Ok(machine);
+    }
+    let directory = directory.ok_or_else(|| Failure::new(USAGE, NO_SECRETS_DIRECTORY))?;
+    machine.secrets = directory.display().to_string();
+    for secret in source.injected() {
+        let Origin::File(path) = &secret.origin else {
+            continue;
+        };
+        let file = secrets::file(directory, &secret.header);
+        let resource = secrets::resource(&secret.header, Content::File(path));
+        std::fs::create_dir_all(directory)
+            .and_then(|()| std::fs::write(&file, format!("{resource:#}\n")))
+            .map_err(|error| Failure::new(NOT_WRITTEN, format!("{}: {error}", file.display())))?;
+    }
+    Ok(machine)
+}
+
+const NO_SECRETS_DIRECTORY: &str = "--secrets is required, since the configuration has a key from a \
+     file: a directory for the files by which Envoy reads it, which have no key in them";
 
 fn for_istio(arguments: &ForIstio) -> Done {
     let (source, config) = source(&arguments.file, "the proxy")?;

@@ -3,6 +3,7 @@
 mod files;
 mod process;
 mod reload;
+mod secrets;
 mod shutdown;
 mod watch;
 
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use self::files::Directory;
 use self::process::Envoy;
 use self::reload::{Fixed, Reloads};
+use self::secrets::Secrets;
 use self::shutdown::{Limits, Shutdown};
 use super::admin::Admin;
 use super::announce::{self, Announcement};
@@ -56,6 +58,9 @@ pub fn run(arguments: &Run) -> Done {
             is_whole: true,
             module: module.display().to_string(),
             roots: envoy::find_roots(),
+            secrets: Secrets::directory_below(directory.path())
+                .display()
+                .to_string(),
             heap_limit,
             has_cgroup_limit,
         },
@@ -86,6 +91,8 @@ pub fn run(arguments: &Run) -> Done {
     reach::warn_of_unreachable(&source);
     let rendered = fixed.render(source, &directory);
     let rendered = rendered.map_err(|why| Failure::new(NO_INPUT, why))?;
+    let mut secrets = Secrets::new(directory.reference());
+    written(secrets.want(rendered.secrets()), directory.path())?;
     let configuration = written(rendered.write(&directory), directory.path())?;
     let mut command = Command::new(&program);
     command
@@ -96,13 +103,14 @@ pub fn run(arguments: &Run) -> Done {
         .envs(environment);
     let mut restarts = Restarts::default();
     let mut reloads = None;
-    let mut rendered = Some(rendered);
+    let mut ready = Some((rendered, secrets));
     loop {
         let mut envoy = Envoy::start(&mut command, &program)?;
         // The files are looked after once there is an Envoy, and also by the next one.
-        if let Some(rendered) = rendered.take() {
+        if let Some((rendered, secrets)) = ready.take() {
             let admin = Admin::new(&admin);
-            reloads = Some(Reloads::start(fixed.clone(), rendered, &directory, admin));
+            let fixed = fixed.clone();
+            reloads = Some(Reloads::start(fixed, rendered, secrets, &directory, admin));
         }
         let announcement = Announcement::start(&admin, &listen);
         let mut shutdown = Shutdown::new(Admin::new(&admin), limits(arguments));

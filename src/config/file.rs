@@ -10,7 +10,8 @@ use serde_json::Value;
 pub use super::read::List;
 use super::read::{FromValue, keys};
 use super::value::{
-    BackendType, ByteSize, Failure, ProbePath, Share, Span, Template, UncheckedOperation, WebSearch,
+    BackendType, ByteSize, Failure, ProbePath, SecretSource, Share, Span, Template,
+    UncheckedOperation, WebSearch,
 };
 use crate::gateway::{Placement, Role};
 use crate::pool::Strategy;
@@ -161,9 +162,10 @@ keys! {
     #[derive(Default)]
     pub struct BackendConfig {
         /// The key, usually `${NAME}`: read in the proxy's environment, never written into what is
-        /// rendered. Absent: the client's own credential goes upstream. On Vertex AI: an access
+        /// rendered; or `{file: PATH}`, a file that may change while the gateway runs. Absent: the
+        /// client's own credential goes upstream. On Vertex AI: an access
         /// token that is refreshed externally.
-        "apiKey" => api_key: Option<Template>,
+        "apiKey" => api_key: Option<SecretSource>,
         /// The JSON key of a service account, usually `${NAME}`, with
         /// which the gateway obtains access tokens. Without it, `serviceAccountFile` and `apiKey`, they
         /// come from the metadata server of Google Cloud.
@@ -236,7 +238,7 @@ keys! {
         /// Further headers and query parameters that authenticate.
         "auth" => auth: Option<Auth>,
         /// Extra request headers.
-        "headers" => headers: Option<BTreeMap<String, Template>>,
+        "headers" => headers: Option<BTreeMap<String, SecretSource>>,
         /// Headers of clients that do not reach the provider, beside those that never do: names, and
         /// beginnings of names with a `*`, such as `x-jwt-*`. Use it for headers that the authentication
         /// before the gateway adds.
@@ -281,9 +283,9 @@ keys! {
     #[derive(Default)]
     pub struct Auth {
         /// Headers, by name.
-        "header" => header: Option<BTreeMap<String, Template>>,
+        "header" => header: Option<BTreeMap<String, SecretSource>>,
         /// Query parameters, by name.
-        "query" => query: Option<BTreeMap<String, Template>>,
+        "query" => query: Option<BTreeMap<String, SecretSource>>,
     }
 }
 

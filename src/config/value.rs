@@ -169,6 +169,54 @@ impl FromValue for Template {
     }
 }
 
+/// What authenticates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// This text.
+    Text(Template),
+    /// The content of a file, which may change while requests run: `{file: PATH}`.
+    File(Template),
+    /// What a filter before the module writes into this header of each attempt: `{header: NAME}`.
+    Header(String),
+}
+
+impl FromValue for SecretSource {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        let Value::Object(members) = value else {
+            return Template::from_value(value, at, errors).map(Self::Text);
+        };
+        let mut members = members.iter();
+        match (members.next(), members.next()) {
+            (Some((key, value)), None) if key == "file" => {
+                let path = Template::from_value(value, &at.key(key), errors)?;
+                Some(Self::File(path))
+            }
+            (Some((key, value)), None) if key == "header" => {
+                let name = String::from_value(value, &at.key(key), errors)?;
+                Some(Self::Header(name))
+            }
+            _ => {
+                errors.push(
+                    at,
+                    "expected a string, or a mapping with the one key file: a path",
+                );
+                None
+            }
+        }
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        let (key, value) = match self {
+            Self::Text(template) => return template.to_value(),
+            Self::File(path) => ("file", path.to_value()?),
+            Self::Header(name) => ("header", name.to_value()?),
+        };
+        Some(Value::Object(
+            [(key.to_owned(), value)].into_iter().collect(),
+        ))
+    }
+}
+
 /// A span of time: a number and `ms`, `s`, `m` or `h`. More than zero, at most 24 hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
@@ -657,8 +705,8 @@ mod schema {
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
     use super::{
-        BackendType, ByteSize, Failure, Passage, Policy, ProbePath, Protocol, Share, Span,
-        Template, UncheckedOperation, WebSearch,
+        BackendType, ByteSize, Failure, Passage, Policy, ProbePath, Protocol, SecretSource, Share,
+        Span, Template, UncheckedOperation, WebSearch,
     };
     use crate::gateway::{Placement, Role};
     use crate::pool::Strategy;
@@ -689,6 +737,21 @@ mod schema {
             "type": "string",
             "pattern": "^(?!os\\.environ/)(?!.*(?<!\\$)\\$\\{(?![A-Za-z_][A-Za-z0-9_]*\\}))",
             "patternErrorMessage": "variables are written ${NAME}"
+        })
+    );
+    schema!(
+        SecretSource,
+        "SecretSource",
+        json_schema!({
+            "type": ["string", "object"],
+            "pattern": "^(?!os\\.environ/)(?!.*(?<!\\$)\\$\\{(?![A-Za-z_][A-Za-z0-9_]*\\}))",
+            "patternErrorMessage": "variables are written ${NAME}",
+            "properties": {"file": {
+                "type": "string",
+                "description": "The path of a file with the value, which is followed when it changes."
+            }},
+            "required": ["file"],
+            "additionalProperties": false
         })
     );
     schema!(

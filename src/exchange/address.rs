@@ -322,13 +322,8 @@ pub fn edits(
 
 /// The header in which the client's own key goes upstream.
 fn client_header(backend: &Backend, header: &KeyHeader, key: &str) -> (Rc<str>, Text) {
-    let own = backend.provider.preset().key.header();
-    let (name, prefix) = match own.zip(backend.provider.place_of(key).header()) {
-        // Where the type decides, it may decide by the key.
-        Some(((own, _), (name, prefix))) if *own == *header.name => (Rc::from(name), prefix),
-        _ => (Rc::clone(&header.name), &*header.prefix),
-    };
-    (name, Text::Made([prefix, key].concat()))
+    let (name, prefix) = backend.header_for(header, key);
+    (name, Text::Made([&*prefix, key].concat()))
 }
 
 /// The path of a request at its backend, with the queries of the client and of the configuration.

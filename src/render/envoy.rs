@@ -13,6 +13,7 @@ mod module;
 mod overload;
 pub mod parts;
 mod route;
+pub mod secrets;
 mod telemetry;
 
 use std::collections::BTreeSet;
@@ -39,6 +40,9 @@ pub struct Machine {
     /// Whether all of Envoy is rendered here, so that ids of requests, logs, metrics and probes are ours to
     /// say. A control plane says them itself.
     pub is_whole: bool,
+    /// The directory of the files by which Envoy reads secrets from files, as Envoy sees it: see
+    /// [`secrets`].
+    pub secrets: String,
     /// What Envoy may hold outside of the VMs. Unit: bytes.
     pub heap_limit: u64,
     /// Whether a cgroup limits the memory of the process. Without one Envoy would not start with

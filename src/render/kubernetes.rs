@@ -125,6 +125,13 @@ pub fn yaml(
     if !names.is_empty() {
         text.push_str(&format!("# {needs}: {names}\n"));
     }
+    let mut errors = ConfigErrors::default();
+    for secret in source.injected() {
+        errors.push(&secret.at, NO_SECRET_FILES);
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     for (index, resource) in resources?.iter().enumerate() {
         // A document of comments alone is refused by Envoy Gateway's file provider.
         if index > 0 {
@@ -134,6 +141,10 @@ pub fn yaml(
     }
     Ok(text)
 }
+
+/// The pods of these proxies have the module alone: nothing before it reads a file.
+const NO_SECRET_FILES: &str = "a file is only read by \"llm-proxy run\" and by what \"render envoy\" \
+     writes; use \"${NAME}\", a variable of the pods that comes from a Secret";
 
 /// One resource.
 pub fn resource(version: &str, kind: &str, name: &str, namespace: &str, spec: Value) -> Value {

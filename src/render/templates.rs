@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::value::{BackendType, Template};
+use crate::config::value::{BackendType, SecretSource, Template};
 use crate::config::{Environment, KeyPath, file};
+use crate::contract::secret_header;
 use crate::host::with_ascii_host;
 use crate::provider::ProviderType;
 use crate::secret::Secret;
@@ -101,6 +102,119 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
         }
     }
     variables
+}
+
+/// Replaces every file with a secret by the header in which its content arrives, and gives these.
+///
+/// `serviceAccountFile` is none of them: the module needs its content beside requests.
+pub fn take_files(
+    gateway: &mut file::Gateway,
+    environment: &dyn Environment,
+) -> Vec<InjectedSecret> {
+    let mut taken = Vec::new();
+    let at = KeyPath::root().key("backends");
+    for (index, backend) in gateway.backends.iter_mut().enumerate() {
+        let at = at.index(index).key("config");
+        let name = backend.name.clone();
+        for (keys, source) in sources(backend) {
+            let SecretSource::File(path) = &*source else {
+                continue;
+            };
+            // The gateway was built from the same text: every variable has a value.
+            let path = path.expand(|name| environment.variable(name));
+            let header = secret_header(&name, &keys);
+            *source = SecretSource::Header(header.clone());
+            taken.push(InjectedSecret {
+                backend: name.clone(),
+                header,
+                at: keys.iter().fold(at.clone(), |at, key| at.key(key)),
+                origin: Origin::File(path.unwrap_or_default()),
+            });
+        }
+    }
+    taken
+}
+
+/// Replaces every text that authenticates and has a variable which is not `known` by the header in which
+/// its value, which `lookup` helps to find, arrives; and gives these.
+pub fn take_texts(
+    gateway: &mut file::Gateway,
+    known: &dyn Fn(&str) -> bool,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Vec<InjectedSecret> {
+    let mut taken = Vec::new();
+    let at = KeyPath::root().key("backends");
+    for (index, backend) in gateway.backends.iter_mut().enumerate() {
+        let at = at.index(index).key("config");
+        let name = backend.name.clone();
+        for (keys, source) in sources(backend) {
+            let SecretSource::Text(template) = &*source else {
+                continue;
+            };
+            if template.variables().all(known) {
+                continue;
+            }
+            let Ok(value) = template.expand(lookup) else {
+                continue;
+            };
+            let header = secret_header(&name, &keys);
+            *source = SecretSource::Header(header.clone());
+            taken.push(InjectedSecret {
+                backend: name.clone(),
+                header,
+                at: keys.iter().fold(at.clone(), |at, key| at.key(key)),
+                origin: Origin::Value(Secret::new(value)),
+            });
+        }
+    }
+    taken
+}
+
+/// What can come from a file, with its keys below `config`.
+fn sources(backend: &mut file::Backend) -> Vec<(Vec<String>, &mut SecretSource)> {
+    let Some(config) = &mut backend.config else {
+        return Vec::new();
+    };
+    let mut found: Vec<(Vec<String>, &mut SecretSource)> = Vec::new();
+    if let Some(source) = &mut config.api_key {
+        found.push((vec!["apiKey".to_owned()], source));
+    }
+    let auth = config.auth.as_mut();
+    let auth = auth.map(|file::Auth { header, query }| [header, query]);
+    let [header, query] = auth.map_or([None, None], |auth| auth.map(Some));
+    for (keys, map) in [
+        (&["headers"][..], Some(&mut config.headers)),
+        (&["auth", "header"], header),
+        (&["auth", "query"], query),
+    ] {
+        for (name, source) in map.into_iter().flatten().flatten() {
+            let keys = keys.iter().copied().chain([name.as_str()]);
+            found.push((keys.map(str::to_owned).collect(), source));
+        }
+    }
+    found
+}
+
+/// A secret that a filter before the module writes into a header of each attempt.
+#[derive(Clone, Debug)]
+pub struct InjectedSecret {
+    /// The name of its backend.
+    pub backend: String,
+    /// The header.
+    pub header: String,
+    /// Where it is written.
+    pub at: KeyPath,
+    /// Where its value comes from.
+    pub origin: Origin,
+}
+
+/// Where the value of an injected secret comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From this file, as it is now.
+    File(String),
+    /// It is known.
+    Value(Secret),
 }
 
 /// Replaces the variables in what does not authenticate by their values: the proxy's environment
@@ -219,8 +333,12 @@ impl<'a> Templates<'a> {
             _ => (project_id.as_mut(), None),
         };
         templates.texts.extend(project);
+        let text = |source: Option<&'a mut SecretSource>| match source {
+            Some(SecretSource::Text(template)) => Some(template),
+            Some(SecretSource::File(_) | SecretSource::Header(_)) | None => None,
+        };
         for (key, template) in [
-            ("apiKey", api_key.as_mut()),
+            ("apiKey", text(api_key.as_mut())),
             ("serviceAccount", service_account.as_mut()),
             ("orgId", org_id.as_mut()),
             ("projectId", secret_project),
@@ -237,11 +355,11 @@ impl<'a> Templates<'a> {
             (&["auth", "header"], auth_header),
             (&["auth", "query"], auth_query),
         ] {
-            for (name, template) in map.into_iter().flatten().flatten() {
+            for (name, source) in map.into_iter().flatten().flatten() {
                 let keys = keys.iter().copied().chain([name.as_str()]);
-                templates
-                    .secrets
-                    .push((keys.map(str::to_owned).collect(), template));
+                let keys = keys.map(str::to_owned).collect();
+                let template = text(Some(source));
+                templates.secrets.extend(template.map(|it| (keys, it)));
             }
         }
         for template in [

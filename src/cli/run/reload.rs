@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 use super::super::admin::Admin;
 use super::super::{System, complain, is_standard_input, read};
 use super::files::Directory;
+use super::secrets::{Secrets, Wanted};
 use super::watch::Watch;
 use crate::check::{self, Keys};
 use crate::endpoint::Address;
@@ -47,10 +48,10 @@ pub struct Fixed {
 }
 
 /// A configuration as Envoy reads it, and the files that it was made of.
-#[derive(Debug)]
 pub struct Rendered {
     parts: Parts,
     files: BTreeSet<PathBuf>,
+    secrets: Vec<Wanted>,
     /// The keys beside the backends and the routes, as written.
     settings: Value,
 }
@@ -65,17 +66,29 @@ impl Fixed {
         if let Some(listen) = &self.listen {
             source.listen_at(listen.clone());
         }
-        if let Some(name) = source.variable_names().difference(&self.variables).next() {
+        let literals = source.variables().iter().map(|it| {
+            let digest = digest(it.value.expose().as_bytes());
+            (it.name.clone(), digest)
+        });
+        let changed: BTreeSet<String> = literals
+            .filter(|(name, digest)| self.literals.get(name) != Some(digest))
+            .map(|(name, _)| name)
+            .collect();
+        let is_known = |name: &str| self.variables.contains(name) && !changed.contains(name);
+        source.inject_unknown(&is_known, &System);
+        // What cannot be handed over otherwise: the module needs it when it starts.
+        let mut names = source.variable_names().iter();
+        if let Some(name) = names.find(|name| !is_known(name)) {
+            let variables = source.variables().iter();
+            let mut ours = variables
+                .filter(|it| it.name == *name)
+                .map(|it| it.at.to_string());
+            let what = ours
+                .next()
+                .unwrap_or_else(|| format!("the variable {name}"));
             return Err(format!(
-                "the variable {name} was not used when Envoy was started, so it is not in its environment"
+                "{what} needs a restart: Envoy keeps the environment with which it was started"
             ));
-        }
-        for variable in source.variables() {
-            if self.literals.get(&variable.name)
-                != Some(&digest(variable.value.expose().as_bytes()))
-            {
-                return Err(format!("{} has changed", variable.at));
-            }
         }
         source.keep_plugins_apart(&self.variables);
         let mut parts = Parts::new(&source, &self.machine, directory.path());
@@ -89,12 +102,18 @@ impl Fixed {
         Ok(Rendered {
             parts,
             files,
+            secrets: source.injected().map(Wanted::from).collect(),
             settings: source.settings(),
         })
     }
 }
 
 impl Rendered {
+    /// The secrets that are not in Envoy's environment.
+    pub fn secrets(&self) -> Vec<Wanted> {
+        self.secrets.clone()
+    }
+
     /// Writes all files, for an Envoy that is going to start. Gives its bootstrap configuration.
     pub fn write(&self, directory: &Directory) -> io::Result<PathBuf> {
         let files = [
@@ -123,7 +142,13 @@ pub struct Reloads {
 
 impl Reloads {
     /// Watches the files of a configuration that an Envoy was started with.
-    pub fn start(fixed: Fixed, rendered: Rendered, directory: &Directory, admin: Admin) -> Self {
+    pub fn start(
+        fixed: Fixed,
+        rendered: Rendered,
+        secrets: Secrets,
+        directory: &Directory,
+        admin: Admin,
+    ) -> Self {
         let (requests, receiver) = mpsc::channel();
         let mut reloader = Reloader {
             fixed,
@@ -131,6 +156,7 @@ impl Reloads {
             admin,
             watch: Watch::default(),
             applied: rendered,
+            secrets,
             retired: BTreeMap::new(),
             version: 0,
         };
@@ -172,6 +198,7 @@ struct Reloader {
     admin: Admin,
     watch: Watch,
     applied: Rendered,
+    secrets: Secrets,
     /// Clusters that are gone, and since when.
     retired: BTreeMap<String, (Value, Instant)>,
     /// Of the files.
@@ -197,8 +224,15 @@ impl Reloader {
                     self.reload();
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    if !self.watch.changed().is_empty() {
+                    let changed = self.watch.changed();
+                    let is_secret = |path: &PathBuf| {
+                        let mut secrets = self.applied.secrets.iter();
+                        secrets.any(|it| it.file() == Some(path.as_path()))
+                    };
+                    if changed.iter().any(|path| !is_secret(path)) {
                         self.reload();
+                    } else if !changed.is_empty() {
+                        self.reread_secrets();
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -234,6 +268,19 @@ impl Reloader {
         }
     }
 
+    /// Hands changed keys over, which concerns nothing else.
+    fn reread_secrets(&mut self) {
+        match self.secrets.refresh() {
+            Ok(backends) => {
+                let keys: Vec<String> = backends.iter().map(|it| rotated(it)).collect();
+                if !keys.is_empty() {
+                    complain(&format!("llm-proxy: reloaded: {}", keys.join(", ")));
+                }
+            }
+            Err(error) => complain(&format!("llm-proxy: not reloaded: {error}")),
+        }
+    }
+
     fn try_reload(&mut self) -> Result<Vec<String>, String> {
         if is_standard_input(&self.fixed.file) {
             return Err("the configuration was read from standard input".to_owned());
@@ -244,9 +291,13 @@ impl Reloader {
         let source = checked.source.ok_or_else(String::new)?;
         let next = self.fixed.render(source, &self.directory)?;
         let mut changes = changes(&self.applied.parts, &next.parts);
+        // Before the clusters that need them.
+        let secrets = self.secrets.want(next.secrets());
+        let secrets = secrets.map_err(|error| error.to_string())?;
         if !changes.is_empty() {
             self.apply(&next)?;
         }
+        changes.extend(secrets.iter().map(|it| rotated(it)));
         if self.applied.parts.bootstrap != next.parts.bootstrap {
             changes.push(needs_restart(&self.applied.settings, &next.settings));
         }
@@ -356,6 +407,9 @@ impl Reloader {
             let retired = self.retired.values().map(|(cluster, _)| cluster);
             let used = clusters.values().chain(retired).filter_map(roots);
             self.directory.keep_only(ROOTS, &used.collect());
+            if self.retired.is_empty() {
+                self.secrets.forget();
+            }
         }
     }
 }
@@ -381,6 +435,10 @@ impl Progress {
         }
         progress
     }
+}
+
+fn rotated(backend: &str) -> String {
+    format!("key of backend {backend} changed")
 }
 
 /// What a person wants to know of a change.

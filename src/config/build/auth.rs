@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::super::error::KeyPath;
-use super::super::value::Template;
+use super::super::value::{SecretSource, Template};
 use super::super::{defaults, file};
 use super::{Build, UNPRINTABLE, is_header_value};
 use crate::backend::{Auth, KeyHeader};
@@ -24,7 +24,7 @@ impl Build<'_> {
         let header = self.key_header(config, place, at);
         let is_elsewhere = config.auth.is_some() || headers.iter().any(|it| it.0 == header.name);
         match &config.api_key {
-            Some(template) => self.api_key(template, header, headers, at),
+            Some(source) => self.api_key(source, header, headers, at),
             None if is_elsewhere => Some(Auth::Configured),
             None if config.auth_header.is_none() && provider.preset().key == KeyPlace::Nowhere => {
                 Some(Auth::None)
@@ -43,23 +43,23 @@ impl Build<'_> {
     ) -> Option<Auth> {
         let header = self.key_header(config, KeyPlace::Bearer, at);
         let credentials = [
-            ("apiKey", config.api_key.as_ref()),
-            ("serviceAccount", config.service_account.as_ref()),
-            ("serviceAccountFile", config.service_account_file.as_ref()),
+            ("apiKey", config.api_key.is_some()),
+            ("serviceAccount", config.service_account.is_some()),
+            ("serviceAccountFile", config.service_account_file.is_some()),
         ];
-        let mut given = credentials.iter().filter(|(_, it)| it.is_some());
+        let mut given = credentials.iter().filter(|(_, is_given)| *is_given);
         let first = given.next();
         for (key, _) in given {
             let first = first.map_or("", |(key, _)| key);
             self.errors
                 .push(&at.key(key), format!("cannot be combined with {first}"));
         }
-        if let Some(template) = &config.api_key {
+        if let Some(source) = &config.api_key {
             if config.token_endpoint.is_some() {
                 let message = "cannot be combined with apiKey, which is an access token already";
                 self.errors.push(&at.key("tokenEndpoint"), message);
             }
-            return self.api_key(template, header, headers, at);
+            return self.api_key(source, header, headers, at);
         }
         let is_set = headers.iter().any(|it| it.0 == header.name);
         if is_set && first.is_none() && config.token_endpoint.is_none() {
@@ -124,7 +124,7 @@ impl Build<'_> {
     }
 
     /// The header that carries the key, as it is configured, or as the provider expects it.
-    fn key_header(
+    pub(super) fn key_header(
         &mut self,
         config: &file::BackendConfig,
         place: KeyPlace,
@@ -154,10 +154,16 @@ impl Build<'_> {
     }
 
     /// Where the provider expects the key that is configured.
-    fn key_place(&self, config: &file::BackendConfig, provider: ProviderType) -> KeyPlace {
+    pub(super) fn key_place(
+        &self,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+    ) -> KeyPlace {
         let environment = self.environment;
-        let key = config.api_key.as_ref();
-        let key = key.and_then(|key| key.expand(|name| environment.secret(name)).ok());
+        let key = match &config.api_key {
+            Some(SecretSource::Text(key)) => key.expand(|name| environment.secret(name)).ok(),
+            Some(SecretSource::File(_) | SecretSource::Header(_)) | None => None,
+        };
         match key {
             Some(key) => provider.place_of(&key),
             None => provider.preset().key,
@@ -166,13 +172,17 @@ impl Build<'_> {
 
     fn api_key(
         &mut self,
-        template: &Template,
+        source: &SecretSource,
         header: KeyHeader,
         headers: &[(Rc<str>, Secret)],
         at: &KeyPath,
     ) -> Option<Auth> {
         let at = at.key("apiKey");
-        let key = self.header_value(template, &at);
+        let key = match source {
+            SecretSource::Text(template) => self.header_value(template, &at),
+            // Its value arrives with each attempt.
+            SecretSource::File(_) | SecretSource::Header(_) => Some(Secret::new("")),
+        };
         if headers.iter().any(|it| it.0 == header.name) {
             let message = format!("would be sent as {}, which is set twice", header.name);
             self.errors.push(&at, message);

@@ -7,10 +7,13 @@ use serde_json::Value;
 
 use super::super::error::KeyPath;
 use super::super::keys::{CONFIG_KEYS, POOL_KEYS};
-use super::super::value::{BackendType, Span, Template, UncheckedOperation, WebSearch};
+use super::super::value::{
+    BackendType, SecretSource, Span, Template, UncheckedOperation, WebSearch,
+};
 use super::super::{defaults, file};
 use super::{BODY_HEADERS, Backends, Build, FRAMING_HEADERS};
-use crate::backend::{Backend, MemberRule, Query, Tls};
+use crate::backend::{Backend, Complete, Injected, MemberRule, Place, Query, Tls};
+use crate::contract::secret_header;
 use crate::endpoint::{Address, Endpoint, check_path};
 use crate::firewall::HeaderRules;
 use crate::host::Host;
@@ -22,7 +25,7 @@ use crate::operation::table::Definition;
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
 use crate::provider::vertex::{self, Location};
-use crate::provider::{Dialects, FurtherApis, ProviderType, Wire};
+use crate::provider::{Dialects, FurtherApis, KeyPlace, ProviderType, Wire};
 use crate::secret::Secret;
 
 impl Build<'_> {
@@ -84,6 +87,7 @@ impl Build<'_> {
             None => self.auth(config, provider, &headers, at),
         };
         let query = self.query(config, at);
+        let injected = self.injected(&file.name, config, provider, at);
         let members = self.members(config, at);
         let rules = members.iter().map(|rule| rule.name.as_str());
         let limits = provider.limit_name().names().into_iter().flatten();
@@ -119,6 +123,8 @@ impl Build<'_> {
             header_rules: self.header_rules(config, at),
             betas: betas(config, vertex.is_some()),
             query,
+            injected,
+            complete: Complete::default(),
             timeout: config
                 .timeout
                 .map_or(defaults::TIMEOUT, |Span(timeout)| timeout),
@@ -313,7 +319,10 @@ impl Build<'_> {
             for (name, value) in map.into_iter().flatten() {
                 let name_at = at.key(name);
                 let name = self.header_name(name, &name_at);
-                let value = self.header_value(value, &name_at);
+                let value = match value {
+                    SecretSource::Text(value) => self.header_value(value, &name_at),
+                    SecretSource::File(_) | SecretSource::Header(_) => Some(Secret::new("")),
+                };
                 if name.as_ref().is_some_and(|name| headers.contains_key(name)) {
                     self.errors.push(&name_at, "is set twice");
                 }
@@ -362,18 +371,93 @@ impl Build<'_> {
         let query = config.auth.as_ref()?.query.as_ref()?;
         let at = at.key("auth").key("query");
         let mut encoded = form_urlencoded::Serializer::new(String::new());
+        let mut is_empty = true;
         for (name, value) in query {
             if name.is_empty() {
                 self.errors
                     .push(&at.key(name), "the name of a parameter is empty");
             }
+            let SecretSource::Text(value) = value else {
+                continue;
+            };
+            is_empty = false;
             if let Some(value) = self.secret(value, &at.key(name)) {
                 encoded.append_pair(name, &value);
             }
         }
-        (!query.is_empty()).then(|| Query {
+        (!is_empty).then(|| Query {
             encoded: Secret::new(encoded.finish()),
         })
+    }
+
+    /// What authenticates and arrives with each attempt.
+    fn injected(
+        &mut self,
+        backend: &str,
+        config: &file::BackendConfig,
+        provider: ProviderType,
+        at: &KeyPath,
+    ) -> Vec<Injected> {
+        let mut found = Vec::new();
+        let key = config.api_key.as_ref();
+        if let Some(source) = key.filter(|it| !matches!(it, SecretSource::Text(_))) {
+            let place = match provider {
+                ProviderType::Google if config.location.is_some() => KeyPlace::Bearer,
+                _ => self.key_place(config, provider),
+            };
+            let header = self.key_header(config, place, at);
+            let keys = ["apiKey".to_owned()];
+            found.push((keys.to_vec(), source, Place::Key(header)));
+        }
+        let auth = config.auth.as_ref();
+        let headers = [
+            (&["headers"][..], config.headers.as_ref()),
+            (&["auth", "header"], auth.and_then(|it| it.header.as_ref())),
+        ];
+        let keys = |start: &[&str], name: &String| {
+            let start = start.iter().map(|it| (*it).to_owned());
+            start.chain([name.clone()]).collect::<Vec<String>>()
+        };
+        for (start, map) in headers {
+            for (name, source) in map.into_iter().flatten() {
+                let place = Place::Header(name.to_ascii_lowercase().into());
+                found.push((keys(start, name), source, place));
+            }
+        }
+        let query = auth.and_then(|it| it.query.as_ref());
+        for (name, source) in query.into_iter().flatten() {
+            let place = Place::Query(name.clone());
+            found.push((keys(&["auth", "query"], name), source, place));
+        }
+        let mut injected = Vec::new();
+        for (keys, source, place) in found {
+            let at = keys.iter().fold(at.clone(), |at, key| at.key(key));
+            let header = match source {
+                SecretSource::Text(_) => continue,
+                SecretSource::File(path) => {
+                    if cfg!(target_os = "wasi") {
+                        let message = "the module reads no file; use header: the name of a header \
+                             that a filter before it writes, as llm-proxy render does";
+                        self.errors.push(&at, message);
+                        continue;
+                    }
+                    if self.printable_text(Some(path), &at.key("file")).is_none() {
+                        continue;
+                    }
+                    secret_header(backend, &keys).into()
+                }
+                SecretSource::Header(name) => match self.header_name(name, &at.key("header")) {
+                    Some(name) => name,
+                    None => continue,
+                },
+            };
+            injected.push(Injected {
+                header,
+                place,
+                key: keys.join("."),
+            });
+        }
+        injected
     }
 
     fn model(&mut self, config: &file::BackendConfig, at: &KeyPath) -> ModelRule {

@@ -4,7 +4,8 @@
 //! child that has a host; with [`retry_priority`] in the route's retry policy, a further one goes to
 //! the first that has a host and was not tried. When all were tried, Envoy begins again. A child
 //! whose name does not resolve has no host. TLS and the HTTP version are the child's; the filters are
-//! the router's, unless [plugins are apart](Source::keep_plugins_apart): then these clusters have their own.
+//! the router's, unless [plugins are apart](Source::keep_plugins_apart) or a member takes a
+//! [secret from a file](secrets): then these clusters have their own.
 //!
 //! The children have no outlier detection: Envoy would pass over an ejected member for as long as the
 //! ejection lasts, whether it has recovered or not, and try another one twice instead. The module
@@ -16,19 +17,23 @@
 use serde_json::{Value, json};
 
 use super::super::Source;
-use super::{Machine, circuit_breakers, extension, module, typed};
+use super::{Machine, circuit_breakers, extension, module, secrets, typed};
 use crate::pool::{Order, Pool};
 
 /// The clusters.
 pub fn clusters(source: &Source, pool: &Pool, machine: &Machine) -> Vec<Value> {
     // The same for all orders, so that they share what it takes in memory.
-    let options = source.has_plugins_apart().then(|| {
+    let has_own = source.has_plugins_apart() || source.has_injected_members(pool);
+    let options = has_own.then(|| {
         let what = format!("pool.{}", pool.name);
         let plugin = source.pool_plugin(pool);
         let module = module::filter(source, machine, &what, &plugin);
+        let members = pool.members().iter().map(|it| &it.backend);
+        let mut filters = secrets::filters(source, members, machine);
+        filters.extend([module, module::codec()]);
         let options = json!({
             "explicit_http_config": {"http_protocol_options": {}},
-            "http_filters": [module, module::codec()],
+            "http_filters": filters,
         });
         let name = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
         json!({name: typed(name, options)})

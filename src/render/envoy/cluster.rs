@@ -1,18 +1,21 @@
 //! A cluster: one backend, how to reach it, and the module that speaks its dialect.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::super::Source;
-use super::{Machine, circuit_breakers, extension, module, seconds, socket_address, typed};
+use super::{
+    Machine, circuit_breakers, extension, module, seconds, secrets, socket_address, typed,
+};
 use crate::backend::{Backend, Tls};
 use crate::contract::{BACKEND_MEMBER, METADATA_NAMESPACE};
 use crate::endpoint::Address;
 use crate::token;
 
 /// The cluster of one backend.
-pub fn cluster(source: &Source, backend: &Backend, machine: &Machine) -> Value {
+pub fn cluster(source: &Source, backend: &Rc<Backend>, machine: &Machine) -> Value {
     let name = backend.name.as_str();
     let address = backend
         .address
@@ -190,7 +193,7 @@ fn tls(endpoint: &Address, tls: &Tls, machine: &Machine, protocols: &[&str]) -> 
     )
 }
 
-fn http(source: &Source, backend: &Backend, machine: &Machine) -> Value {
+fn http(source: &Source, backend: &Rc<Backend>, machine: &Machine) -> Value {
     let protocol = match backend.endpoint.is_tls {
         // What ALPN comes to.
         true => json!({"auto_config": {
@@ -213,11 +216,12 @@ fn http(source: &Source, backend: &Backend, machine: &Machine) -> Value {
         // A member of pools alone is asked through their clusters, whose filters count. Where a route may
         // be added while Envoy runs, the cluster is ready for it.
         let is_asked = source.is_asked_alone(backend) || source.has_plugins_apart();
-        if is_asked && !source.shares_plugin() {
+        let mut filters = secrets::filters(source, [backend].into_iter(), machine);
+        if is_asked && (!source.shares_plugin() || !filters.is_empty()) {
             let plugin = source.plugin(backend);
             let module = module::filter(source, machine, backend.name.as_str(), &plugin);
-            let filters = json!([module, module::codec()]);
-            options.insert("http_filters".to_owned(), filters);
+            filters.extend([module, module::codec()]);
+            options.insert("http_filters".to_owned(), filters.into());
         }
     }
     typed(

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::Source;
 use super::route::{direct, escaped, header, named, regex};
-use super::{Machine, NAME, extension, module, typed};
+use super::{Machine, NAME, extension, module, secrets, typed};
 use crate::contract::{LIVE_ROUTE, READY_ROUTE};
 use crate::gateway::Health;
 use crate::refusal::LocalReply;
@@ -80,11 +80,13 @@ pub fn cluster(source: &Source, machine: &Machine) -> Option<Value> {
         // The routes of probes disable the other ones.
         module.insert("name".to_owned(), READY_CLUSTER.into());
     }
+    let mut filters = secrets::filters(source, source.backends(), machine);
+    filters.extend([module, module::codec()]);
     let options = typed(
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         json!({
             "explicit_http_config": {"http_protocol_options": {}},
-            "http_filters": [module, module::codec()],
+            "http_filters": filters,
         }),
     );
     Some(json!({

@@ -76,6 +76,7 @@ pub fn resources(source: &Source, cluster: &Cluster, errors: &mut ConfigErrors) 
 fn patches(source: &Source, cluster: &Cluster, errors: &mut ConfigErrors) -> Vec<Value> {
     let machine = Machine {
         is_whole: false,
+        secrets: String::new(),
         module: cluster.module.rest.clone(),
         roots: cluster.roots.clone(),
         // These proxies are the cluster's: its operator sizes them.

@@ -62,6 +62,7 @@ pub fn resources(source: &Source, mesh: &Mesh, errors: &mut ConfigErrors) -> Vec
 fn patches(source: &Source, mesh: &Mesh, anchor: &str) -> Vec<Value> {
     let machine = Machine {
         is_whole: false,
+        secrets: String::new(),
         module: mesh.module.rest.clone(),
         roots: mesh.roots.clone(),
         // These proxies are the mesh's: its operator sizes them.
