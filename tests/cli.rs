@@ -472,19 +472,26 @@ fn run_reports_a_func_e_that_has_no_envoy() {
 }
 
 #[test]
-fn run_says_that_an_envoy_lacks_v8() {
-    let home = Home::new("no-v8");
-    home.write("gateway.yaml", GATEWAY).write("m.wasm", "").program(
-        "bin/envoy",
-        "echo 'Failed to create Wasm VM using envoy.wasm.runtime.v8 runtime. Envoy was compiled \
-         without support for it' >&2; exit 1",
-    );
-    let done = home.run(&["run", "gateway.yaml", "--wasm", "m.wasm"]);
-    assert_eq!(done.code, Some(69), "{done:?}");
-    assert!(
-        done.stderr.contains("built without the V8 runtime"),
-        "{done:?}"
-    );
+fn run_says_what_an_envoy_lacks() {
+    let home = Home::new("lacks");
+    home.write("gateway.yaml", GATEWAY).write("m.wasm", "");
+    for (says, expected) in [
+        (
+            "Failed to create Wasm VM using envoy.wasm.runtime.v8 runtime. Envoy was compiled \
+             without support for it",
+            "built without the V8 runtime",
+        ),
+        (
+            "stats_sinks[0].typed_config: message envoy.extensions.stat_sinks.open_telemetry.v3.\
+             SinkConfig, near 1:1: no such field: http_service",
+            "set telemetry.protocol to grpc, or telemetry.metrics to false",
+        ),
+    ] {
+        home.program("bin/envoy", &format!("echo '{says}' >&2; exit 1"));
+        let done = home.run(&["run", "gateway.yaml", "--wasm", "m.wasm"]);
+        assert_eq!(done.code, Some(69), "{done:?}");
+        assert!(done.stderr.contains(expected), "{done:?}");
+    }
 }
 
 #[test]

