@@ -228,7 +228,7 @@ def test_every_kind_of_change_fails_no_request_and_cuts_no_stream(provider, mock
             mock.forget()
             for _ in range(6):
                 assert gateway.chat("/p").status == 200
-            until(lambda: any(it.authority == "c.example" for it in mock.requests()))
+            until(lambda: sent_to(mock, "c.example"))
             # Its weights, its strategy.
             gateway.change(lambda: gateway.pool()[0].update(weight=7))
             gateway.change(lambda: gateway.now["backends"][-1].update(strategy="round-robin"))
@@ -267,6 +267,44 @@ def test_every_kind_of_change_fails_no_request_and_cuts_no_stream(provider, mock
         assert load.done > 100
         assert gateway.vms() == vms
         assert "sk-plain-7f1c" not in gateway.process.log_text()
+
+
+def test_a_stream_that_began_before_a_change_keeps_its_time_limits(provider, mock, tmp_path, version):
+    gateway = Gateway(provider, tmp_path)
+    gateway.config("a").update(streamIdleTimeout="4s")
+    gateway.write()
+    with gateway.running(version):
+        streams = Streams(mock, gateway.port, ["/a"])
+        line = gateway.change(lambda: gateway.config("a").update(model="other"))
+        assert "backend a changed" in line
+        begun = time.monotonic()
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            streams.exchanges[0].rest()
+        assert time.monotonic() - begun < 30
+        mock.open("end")
+
+
+def test_what_a_pool_has_learnt_survives_a_change(provider, mock, tmp_path, version):
+    gateway = Gateway(provider, tmp_path)
+    with gateway.running(version):
+        mock.reply(
+            **{"for": {"authority": "a.example"}},
+            times="always",
+            status=429,
+            headers=[("retry-after", "600"), JSON],
+            body="{}",
+        )
+        until(lambda: gateway.chat("/p").status == 200 and sent_to(mock, "a.example"))
+        line = gateway.change(lambda: gateway.config("b").update(model="other", timeout="50s"))
+        assert "pool p changed" in line
+        mock.forget()
+        for _ in range(8):
+            assert gateway.chat("/p").status == 200
+        assert sent_to(mock, "b.example") and not sent_to(mock, "a.example")
+
+
+def sent_to(mock, authority) -> bool:
+    return any(it.authority == authority for it in mock.requests())
 
 
 def test_what_only_a_restart_changes_is_named(provider, mock, tmp_path):

@@ -291,3 +291,48 @@ pub struct Tls {
     /// Whether the certificate goes unchecked.
     pub insecure: bool,
 }
+
+#[cfg(all(test, not(target_os = "wasi")))]
+mod tests {
+    use super::*;
+    use crate::gateway::Gateway;
+
+    #[test]
+    fn an_attempt_has_the_secrets_of_its_headers_or_none() {
+        let text = "{backends: [{name: a, type: anthropic, config: {
+            apiKey: {header: x-key}, auth: {header: {x-b: {header: x-b-from}}, query: {q: {header: x-q}, r: s}}
+        }}]}";
+        let gateway = Gateway::parse(text, &|_: &str| None).unwrap();
+        let backend = &gateway.backends[0];
+        let complete = |key: &'static str, query: Option<&'static str>| {
+            backend.with_secrets(|name| match name {
+                "x-key" => Some(key),
+                "x-b-from" => Some("b"),
+                "x-q" => query,
+                _ => None,
+            })
+        };
+        let first = complete(" sk-1\n", Some("1&2")).unwrap();
+        assert_eq!(
+            first.auth,
+            Auth::Key("x-api-key".into(), Secret::new("sk-1"))
+        );
+        assert_eq!(first.headers, [(Rc::from("x-b"), Secret::new("b"))]);
+        assert_eq!(
+            &*first.query.as_ref().unwrap().encoded.expose(),
+            "r=s&q=1%262"
+        );
+        let same = complete("sk-1", Some("1&2")).unwrap();
+        assert!(Rc::ptr_eq(&first, &same), "it is made once");
+        // The header depends on the key, as where the key is known.
+        let token = complete("sk-ant-oat01-x", Some("1&2")).unwrap();
+        assert_eq!(token.auth.header(), Some("authorization"));
+        for (key, query, missing) in [
+            ("", Some("1"), "apiKey"),
+            ("a\u{e9}", Some("1"), "apiKey"),
+            ("sk-1", None, "auth.query.q"),
+        ] {
+            assert_eq!(complete(key, query).unwrap_err().key, missing);
+        }
+    }
+}

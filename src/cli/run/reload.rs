@@ -533,7 +533,7 @@ const ROOTS_OF_CLUSTER: &str =
 const ROOTS: &str = "ca";
 
 /// How often the files are looked at.
-const POLL: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(150);
 
 /// How often Envoy is looked at while it takes a file.
 const PROGRESS: Duration = Duration::from_millis(20);

@@ -190,3 +190,81 @@ const CONNECTION_MANAGER: &str =
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
 const HEADER_MUTATION: &str =
     "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::envoy::DEFAULT_HEAP_LIMIT;
+
+    fn parts(backends: &str, routes: &str) -> Parts {
+        let text = format!("{{listen: '127.0.0.1:1', backends: [{backends}], routes: [{routes}]}}");
+        let mut source = Source::parse_without_keys(&text, &|_: &str| None).unwrap();
+        source.keep_plugins_apart(&BTreeSet::from(["K".to_owned()]));
+        let machine = Machine {
+            module: "module.wasm".to_owned(),
+            roots: "roots.pem".to_owned(),
+            is_whole: true,
+            secrets: "secrets".to_owned(),
+            heap_limit: DEFAULT_HEAP_LIMIT,
+            has_cgroup_limit: false,
+        };
+        Parts::new(&source, &machine, Path::new("files"))
+    }
+
+    const B: &str = "{name: b, type: xai, config: {apiKey: $K}}";
+    const POOL: &str = "{name: p, type: pool, backends: [{name: a}, {name: b}]}";
+
+    #[test]
+    fn a_change_of_a_backend_leaves_the_listener_and_the_other_backends_as_they_are() {
+        let a =
+            |model: &str| format!("{{name: a, type: xai, config: {{apiKey: $K, model: {model}}}}}");
+        let routes = "{path: /p, backend: p}, {path: /b, backend: b}";
+        let before = parts(&[&a("x"), B, POOL].join(","), routes);
+        let after = parts(&[&a("y"), B, POOL].join(","), routes);
+        assert_eq!(before.bootstrap, after.bootstrap);
+        assert_eq!(before.clusters["b"], after.clusters["b"]);
+        assert_ne!(before.clusters["a"], after.clusters["a"]);
+        assert_ne!(before.clusters["p/b"], after.clusters["p/b"]);
+    }
+
+    #[test]
+    fn a_first_pool_and_a_route_by_model_leave_the_listener_as_it_is() {
+        let a = "{name: a, type: xai, config: {apiKey: $K}}";
+        let plain = parts(
+            &[a, B].join(","),
+            "{path: /p, backend: a}, {path: /b, backend: b}",
+        );
+        let routes = "{path: /p, backend: p}, {path: /b, models: [x], backend: b}";
+        let chosen = parts(&[a, B, POOL].join(","), routes);
+        assert_eq!(plain.bootstrap, chosen.bootstrap);
+        assert_eq!(plain.clusters["b"], chosen.clusters["b"]);
+        assert_ne!(plain.chooser, chosen.chooser);
+    }
+
+    #[test]
+    fn routes_of_two_configurations_serve_the_plugins_of_both() {
+        let a = "{name: a, type: xai, config: {apiKey: $K}}";
+        let old = parts(&[a, B].join(","), "{name: old, path: /p, backend: a}");
+        let new = parts(&[a, B, POOL].join(","), "{name: new, path: /p, backend: p}");
+        let both = Table::both(&new.table, &old.table).to_value();
+        let routes = both
+            .pointer("/virtual_hosts/0/routes")
+            .and_then(Value::as_array)
+            .unwrap();
+        let names = ["new", "old"];
+        let ours: Vec<&Value> = routes
+            .iter()
+            .filter(|it| names.contains(&it["name"].as_str().unwrap()))
+            .collect();
+        assert_eq!(ours.len(), 2, "{both:#}");
+        // Only what the new plugin has seen has the header that names a cluster of the pool.
+        assert_eq!(ours[0]["name"], "new");
+        let headers = ours[0]["match"]["headers"].as_array().unwrap();
+        assert!(
+            headers.iter().any(|it| it["present_match"] == true),
+            "{headers:?}"
+        );
+        assert_eq!(ours[1]["name"], "old");
+        assert_eq!(ours[1]["match"], json!({"path_separated_prefix": "/p"}));
+    }
+}
