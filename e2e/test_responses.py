@@ -24,6 +24,10 @@ TOOL = {
     "strict": False,
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
 }
+COUNTING = {
+    "anthropic": "/v1/messages/count_tokens",
+    "google": "/v1beta/models/gemini-2.5-flash:countTokens",
+}
 EVENT = TypeAdapter(ResponseStreamEvent)
 
 
@@ -146,14 +150,16 @@ def test_tools_there_and_back(client, mock, name):
     whole, stream = calls(name)
     mock.reply(headers=[JSON], body=whole)
     made = valid(client.responses.create(**ASK, tools=[TOOL], tool_choice="required"))
-    [call] = [item for item in made.output if item.type == "function_call"]
+    called = [item for item in made.output if item.type == "function_call"]
+    call = called[0]
     assert (call.name, json.loads(call.arguments)["city"]) == ("get_weather", "Zürich") and call.call_id
     assert "get_weather" in json.dumps(arrived(mock, name, False))
 
     mock.forget()
     mock.reply(headers=[EVENTS], body=stream)
     last = valid(streamed(client, **ASK, tools=[TOOL]))
-    assert [it for it in said(last) if it[0] == "get_weather"] == [(call.name, json.loads(call.arguments))]
+    weather = [[it for it in said(response) if it[0] == "get_weather"] for response in (made, last)]
+    assert weather[0] == weather[1]
 
     # The client sends the turn back: as items, or as references to them.
     whole_items = [item.to_dict() for item in made.output]
@@ -164,7 +170,7 @@ def test_tools_there_and_back(client, mock, name):
         turns = [
             {"role": "user", "content": "Say it"},
             *earlier,
-            {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"},
+            *({"type": "function_call_output", "call_id": it.call_id, "output": "sunny"} for it in called),
             {"role": "user", "content": [{"type": "input_text", "text": "And now?"}]},
         ]
         made_next = client.responses.create(model="m", input=turns, tools=[TOOL])
@@ -223,8 +229,11 @@ def test_tokens_are_counted_where_the_provider_can(client, mock, name):
             client.responses.input_tokens.count(**ASK)
         assert raised.value.status_code == 501
         return
-    mock.reply(headers=[JSON], body='{"input_tokens": 7}' if name == "anthropic" else '{"totalTokens": 7}')
-    assert client.responses.input_tokens.count(**ASK).input_tokens == 7
+    # The mock provider does not count.
+    with pytest.raises(openai.NotFoundError):
+        client.responses.input_tokens.count(**ASK, instructions="Be brief.")
+    [request] = mock.requests()
+    assert request.path == COUNTING[name] and "Be brief." in request.body.decode()
 
 
 def test_errors_have_the_exceptions_of_the_sdk(client, mock, name):

@@ -9,6 +9,8 @@
 //!     {"type":"function","name":"f"}]}                {"type":"function","name":"n__f"}]}
 //!   {"type":"function_call","namespace":"n",    ─►  {…,"name":"n__f"}
 //!     "name":"f"}
+//!   {"type":"custom","description":"d","format": ─► {…,"description":"d\n\n…definition",…}
+//!     {"type":"grammar","definition":"…"}}
 //! ```
 //!
 //! A function whose name says too little after that has `local_name` before it.
@@ -42,6 +44,16 @@ object! {
         namespace: Text<'a> = b"namespace",
         local_name: Text<'a> = b"local_name",
         tools: Items<'a, Raw<'a>> = b"tools",
+        description: Text<'a> = b"description",
+        format: Grammar<'a> = b"format",
+    }
+}
+
+object! {
+    /// What limits the text of a custom tool.
+    Grammar<'a> {
+        syntax: Text<'a> = b"syntax",
+        definition: Text<'a> = b"definition",
     }
 }
 
@@ -54,7 +66,7 @@ pub(super) fn expand(body: Cow<'_, [u8]>) -> Result<Cow<'_, [u8]>, InvalidReques
     let Ok(text) = std::str::from_utf8(&body) else {
         return Ok(body);
     };
-    if !text.contains(REFERENCE) && !text.contains(NAMESPACE) {
+    if !(text.contains(REFERENCE) || text.contains(NAMESPACE) || text.contains(GRAMMAR)) {
         return Ok(body);
     }
     // What is wrong with the text is said where it is read.
@@ -79,6 +91,7 @@ pub(super) fn expand(body: Cow<'_, [u8]>) -> Result<Cow<'_, [u8]>, InvalidReques
 
 const REFERENCE: &str = "item_reference";
 const NAMESPACE: &str = "namespace";
+const GRAMMAR: &str = "grammar";
 
 /// The items of a list; none where it is something else.
 fn list(raw: Option<Raw<'_>>) -> Items<'_, Raw<'_>> {
@@ -175,6 +188,7 @@ impl<'a, 'w> Edits<'a, 'w> {
     fn tools(&mut self, tools: &Items<'a, Raw<'a>>) {
         for tool in tools.iter() {
             let Some((namespace, tools)) = namespace(tool) else {
+                self.grammar(tool);
                 continue;
             };
             for tool in tools.iter() {
@@ -193,7 +207,33 @@ impl<'a, 'w> Edits<'a, 'w> {
             }
         }
     }
+
+    /// Puts the grammar of a custom tool behind its description.
+    fn grammar(&mut self, tool: Raw<'a>) {
+        if !tool.get().contains(GRAMMAR) {
+            return;
+        }
+        let named = json::read::<Named<'_>>(tool.bytes()).unwrap_or_default();
+        let is_custom = named.kind.is_some_and(|it| it.decode() == "custom");
+        let format = named.format.unwrap_or_default();
+        let (Some(description), Some(definition), true) =
+            (named.description, format.definition, is_custom)
+        else {
+            return;
+        };
+        let quoted = |it: Text<'a>| std::str::from_utf8(it.quoted().text()).unwrap_or_default();
+        let syntax = format.syntax.map(quoted).unwrap_or_default();
+        let (description, definition) = (quoted(description), quoted(definition));
+        self.replace(
+            description.as_bytes(),
+            &format!("{description}{GRAMMAR_FOLLOWS} ({syntax}):\\n{definition}"),
+        );
+    }
 }
+
+/// Behind the description of a custom tool, where it has a grammar. No provider enforces one: the model is
+/// told.
+const GRAMMAR_FOLLOWS: &str = "\\n\\nThe input has to match this grammar";
 
 /// The name and the tools of a namespace; `None`: the tool is none.
 fn namespace(tool: Raw<'_>) -> Option<(Cow<'_, str>, Items<'_, Raw<'_>>)> {
@@ -515,6 +555,18 @@ mod tests {
             assert_eq!(found.find(&[namespace, name].concat()), Some(expected));
         }
         assert_eq!(found.find("a"), None);
+    }
+
+    #[test]
+    fn a_grammar_follows_the_description() {
+        let body = r#"{"tools":[{"type":"custom","name":"p","description":"d","format":
+            {"type":"grammar","syntax":"lark","definition":"start: \"a\"\n"}}]}"#;
+        let text = expanded(body).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let told = "d\n\nThe input has to match this grammar (lark):\nstart: \"a\"\n";
+        assert_eq!(value["tools"][0]["description"], told);
+        let plain = r#"{"tools":[{"type":"custom","name":"grammar","description":"d"}]}"#;
+        assert_eq!(expanded(plain).unwrap(), plain);
     }
 
     #[test]
