@@ -24,7 +24,7 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::check::Keys;
-use crate::config::{Environment, schema};
+use crate::config::{Environment, MAX_TEXT_BYTES, Text, schema};
 use crate::endpoint::Address;
 use crate::render::Source;
 
@@ -205,14 +205,24 @@ impl Failure {
 type Done = Result<u8, Failure>;
 
 fn read(file: &Path) -> Result<String, Failure> {
-    let failure = |error| Failure::new(NO_INPUT, format!("{}: {error}", shown(file)));
-    if !is_standard_input(file) {
-        return std::fs::read_to_string(file).map_err(failure);
-    }
+    let read = match is_standard_input(file) {
+        true => read_text(std::io::stdin()),
+        false => std::fs::File::open(file).and_then(read_text),
+    };
+    read.map_err(|error| Failure::new(NO_INPUT, format!("{}: {error}", shown(file))))
+}
+
+/// Reads what may have no end.
+fn read_text(from: impl std::io::Read) -> std::io::Result<String> {
+    let most = u64::try_from(MAX_TEXT_BYTES).unwrap_or(u64::MAX);
     let mut text = String::new();
-    match std::io::stdin().read_to_string(&mut text) {
-        Ok(_) => Ok(text),
-        Err(error) => Err(failure(error)),
+    let read = from.take(most).read_to_string(&mut text);
+    match read? == MAX_TEXT_BYTES {
+        true => Err(std::io::Error::other(format!(
+            "longer than {} MiB",
+            most >> 20
+        ))),
+        false => Ok(text),
     }
 }
 
@@ -229,8 +239,8 @@ fn shown(file: &Path) -> String {
 }
 
 /// Reads a configuration, and reports everything that is wrong with it or hardly meant.
-fn load(file: &Path, keys: Keys) -> Result<(Source, String), Failure> {
-    let text = read(file)?;
+fn load(file: &Path, keys: Keys) -> Result<(Source, Text<'static>), Failure> {
+    let text = Text::new(read(file)?);
     let checked = crate::check::check(&text, &System, keys);
     check::report(file, &text, &checked.diagnostics);
     let source = checked.source.ok_or(Failure::silent(USAGE))?;
@@ -253,7 +263,8 @@ impl Environment for System {
     }
 
     fn file(&self, path: &str) -> Result<String, String> {
-        std::fs::read_to_string(path).map_err(|error| error.to_string())
+        let text = std::fs::File::open(path).and_then(read_text);
+        text.map_err(|error| error.to_string())
     }
 }
 

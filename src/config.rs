@@ -12,6 +12,8 @@ mod protobuf;
 pub(crate) mod read;
 #[cfg(not(target_family = "wasm"))]
 pub mod schema;
+#[cfg(not(target_os = "wasi"))]
+mod text;
 pub mod value;
 #[cfg(not(target_os = "wasi"))]
 pub(crate) mod yaml;
@@ -19,7 +21,11 @@ pub(crate) mod yaml;
 use serde_json::Value;
 
 pub use self::build::Environment;
-pub use self::error::{ConfigError, ConfigErrors, KeyPath, Position, Subject};
+pub use self::error::{ConfigError, ConfigErrors, KeyPath, MAX_ERRORS, Position, Subject};
+#[cfg(not(target_os = "wasi"))]
+pub use self::text::Text;
+#[cfg(not(target_os = "wasi"))]
+pub use self::yaml::MAX_TEXT_BYTES;
 pub use crate::gateway::Gateway;
 
 impl Gateway {
@@ -30,8 +36,23 @@ impl Gateway {
     /// Everything that is wrong with it, each with its key path.
     #[cfg(not(target_os = "wasi"))]
     pub fn parse(text: &str, environment: &dyn Environment) -> Result<Self, ConfigErrors> {
-        let yaml::Document { value, places } = read::parse(text).map_err(ConfigErrors::from)?;
-        Self::read(Ok(value), environment).map_err(|errors| located(errors, &places))
+        Self::of(&Text::new(text), environment)
+    }
+
+    /// The same of a text that is parsed already.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with its key path.
+    #[cfg(not(target_os = "wasi"))]
+    pub fn of(text: &Text<'_>, environment: &dyn Environment) -> Result<Self, ConfigErrors> {
+        let (file, errors) = text.read()?;
+        if errors.are_full() {
+            return Err(text.located(errors.clone()));
+        }
+        let errors = errors.clone().up_to(environment.most_errors());
+        let built = build(file.as_ref(), errors, environment);
+        built.map_err(|errors| text.located(errors))
     }
 
     /// Reads a plugin configuration as Envoy hands it over: a `google.protobuf.Struct`, or JSON.
@@ -43,7 +64,7 @@ impl Gateway {
     /// Everything that is wrong with it, each with its key path.
     pub fn parse_plugin(bytes: &[u8], environment: &dyn Environment) -> Result<Self, ConfigErrors> {
         if let Some(members) = protobuf::decode_struct(bytes).filter(|it| !it.is_empty()) {
-            return Self::read(Ok(Value::Object(members)), environment);
+            return Self::read(Ok(&Value::Object(members)), environment);
         }
         let text = String::from_utf8_lossy(bytes);
         let value = read::parse_json(&text).map_err(|error| match text.trim_start() {
@@ -51,59 +72,36 @@ impl Gateway {
             json if json.starts_with('{') => error,
             _ => format!("the plugin configuration is not JSON: {error}; {PLUGIN_FORMS}"),
         });
-        Self::read(value, environment)
+        Self::read(value.as_ref().map_err(String::as_str), environment)
     }
 
     fn read(
-        value: Result<Value, String>,
+        value: Result<&Value, &str>,
         environment: &dyn Environment,
     ) -> Result<Self, ConfigErrors> {
         let mut errors = ConfigErrors::default();
-        let gateway = read_file(value, &mut errors)
-            .and_then(|file| build::gateway(&file, environment, &mut errors));
-        gateway.filter(|_| errors.is_empty()).ok_or(errors)
+        let file = read_file(value, &mut errors);
+        build(file.as_ref(), errors, environment)
     }
 }
 
-/// Reads a configuration as it is written, without expanding or resolving anything.
-///
-/// # Errors
-///
-/// Everything that does not fit the keys, each with its key path.
-#[cfg(not(target_os = "wasi"))]
-pub fn parse_file(text: &str) -> Result<file::Gateway, ConfigErrors> {
-    let yaml::Document { value, places } = read::parse(text).map_err(ConfigErrors::from)?;
-    let mut errors = ConfigErrors::default();
-    let file = read_file(Ok(value), &mut errors);
-    let file = file.filter(|_| errors.is_empty());
-    file.ok_or_else(|| located(errors, &places))
+/// Builds a gateway from what could be read, to find further errors.
+fn build(
+    file: Option<&file::Gateway>,
+    mut errors: ConfigErrors,
+    environment: &dyn Environment,
+) -> Result<Gateway, ConfigErrors> {
+    let gateway = file.and_then(|file| build::gateway(file, environment, &mut errors));
+    gateway.filter(|_| errors.is_empty()).ok_or(errors)
 }
 
-#[cfg(not(target_os = "wasi"))]
-fn located(mut errors: ConfigErrors, places: &yaml::Places) -> ConfigErrors {
-    errors.locate(|error| match error.subject {
-        Subject::Key => places.key(&error.at),
-        Subject::Value => places.value(&error.at),
-    });
-    errors
-}
-
-#[cfg(not(target_os = "wasi"))]
-impl From<yaml::Invalid> for ConfigErrors {
-    fn from(invalid: yaml::Invalid) -> Self {
-        let mut errors = Self::default();
-        errors.push_at(invalid.position, &invalid.at, invalid.message);
-        errors
-    }
-}
-
-fn read_file(value: Result<Value, String>, errors: &mut ConfigErrors) -> Option<file::Gateway> {
+fn read_file(value: Result<&Value, &str>, errors: &mut ConfigErrors) -> Option<file::Gateway> {
     use self::read::FromValue;
 
     match value {
         Ok(value) => {
-            refuse_empty_keys(&value, errors);
-            file::Gateway::from_value(&value, &KeyPath::root(), errors)
+            refuse_empty_keys(value, errors);
+            file::Gateway::from_value(value, &KeyPath::root(), errors)
         }
         Err(message) => {
             errors.push(&KeyPath::root(), message);

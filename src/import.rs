@@ -31,6 +31,7 @@ use self::draft::Draft;
 use self::source::{Context, Node};
 pub use self::source::{Note, Severity};
 use crate::check::{self, Keys};
+use crate::config::Text;
 
 /// A file to read.
 #[derive(Clone, Debug)]
@@ -101,7 +102,9 @@ impl Format {
 
 /// Reads the configuration of another gateway.
 pub fn import(inputs: &[Input], options: Options) -> Imported {
-    let context = match Context::parse(inputs) {
+    let texts: Vec<Text<'_>> = inputs.iter().map(|it| Text::new(&it.text)).collect();
+    let names = inputs.iter().map(|it| it.name.as_str());
+    let context = match Context::new(names.zip(&texts)) {
         Ok(context) => context,
         Err(note) => {
             return Imported {
@@ -137,7 +140,7 @@ pub fn import(inputs: &[Input], options: Options) -> Imported {
     // `check` accepts whatever this function accepts.
     if let (Some(text), false) = (&text, context.has_errors()) {
         let nothing = |_: &str| None;
-        for error in check::check(text, &nothing, Keys::MayBeUnset).errors() {
+        for error in check::check(&Text::new(text), &nothing, Keys::MayBeUnset).errors() {
             let message = format!("in the result, {}: {}", error.at, error.message);
             context.note_without_place(Severity::Error, &message);
         }
@@ -149,12 +152,8 @@ pub fn import(inputs: &[Input], options: Options) -> Imported {
 }
 
 /// Which other gateway this file is for, if it is one's.
-pub fn recognize(text: &str) -> Option<&'static str> {
-    let input = Input {
-        name: String::new(),
-        text: text.to_owned(),
-    };
-    let context = Context::parse(&[input]).ok()?;
+pub fn recognize(text: &Text<'_>) -> Option<&'static str> {
+    let context = Context::new([("", text)]).ok()?;
     let format = format_of(&context.roots())?;
     (format != Format::Own).then(|| format.name())
 }

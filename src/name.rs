@@ -97,7 +97,8 @@ impl fmt::Display for InvalidName {
 
 impl std::error::Error for InvalidName {}
 
-const MAX_NAME_BYTES: usize = 64;
+/// The longest name.
+pub const MAX_NAME_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 pub use self::templates::{InjectedSecret, Origin, Variable};
 use crate::backend::{Auth, Backend};
 use crate::config::value::{ByteSize, Template};
-use crate::config::{ConfigErrors, Environment, KeyPath, file, parse_file};
+use crate::config::{ConfigErrors, Environment, KeyPath, Text, file};
 use crate::endpoint::Address;
 use crate::gateway::{Gateway, Placement, Role};
 use crate::name::BackendName;
@@ -89,14 +89,23 @@ impl Source {
     ///
     /// Everything that is wrong with it, each with its key path.
     pub fn parse(text: &str, environment: &dyn Environment) -> Result<Self, ConfigErrors> {
-        let gateway = Gateway::parse(text, environment)?;
+        Self::of(&Text::new(text), environment)
+    }
+
+    /// The same of a text that is parsed already.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with its key path.
+    pub fn of(text: &Text<'_>, environment: &dyn Environment) -> Result<Self, ConfigErrors> {
+        let gateway = Gateway::of(text, environment)?;
         if gateway.routes.is_empty() {
             // A plugin can do without, where metadata decides; a proxy cannot.
             let mut errors = ConfigErrors::default();
             errors.push(&KeyPath::root().key("routes"), "at least one is required");
             return Err(errors);
         }
-        let mut written = parse_file(text)?;
+        let mut written = text.file()?.clone();
         let variables = templates::take_literals(&mut written, environment);
         let injected = templates::take_files(&mut written, environment);
         templates::expand_texts(&mut written, environment);
@@ -131,7 +140,19 @@ impl Source {
         text: &str,
         environment: &dyn Environment,
     ) -> Result<Self, ConfigErrors> {
-        Self::parse(text, &WithoutKeys(environment))
+        Self::without_keys(&Text::new(text), environment)
+    }
+
+    /// The same of a text that is parsed already.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each with its key path.
+    pub fn without_keys(
+        text: &Text<'_>,
+        environment: &dyn Environment,
+    ) -> Result<Self, ConfigErrors> {
+        Self::of(text, &WithoutKeys(environment))
     }
 
     /// Listens elsewhere than the configuration says.

@@ -192,19 +192,32 @@ pub fn chosen<'r>(route: &'r Route, request: &Request<'_>) -> Routed<'r> {
     }
 }
 
-/// Pairs of routes (later, earlier) where every request of the later one matches the earlier.
+/// Pairs of routes (later, earlier) where every request of the later one matches the earlier: all of
+/// them, or those that were found by [`MAX_COMPARISONS`].
 pub fn unreachable(routes: &[Route]) -> Vec<(&Route, &Route)> {
     let mut pairs = Vec::new();
     let by_path = ByPath::new(routes);
+    let mut comparisons = 0;
     for (number, later) in routes.iter().enumerate() {
         let above = by_path.numbers_above(&later.path);
         let earlier = above.take_while(|it| *it < number);
-        let mut earlier = earlier.filter_map(|it| routes.get(it));
-        let earlier = earlier.find(|earlier| earlier.covers(later));
-        pairs.extend(earlier.map(|earlier| (later, earlier)));
+        for earlier in earlier.filter_map(|it| routes.get(it)) {
+            comparisons += earlier.comparisons(later);
+            if comparisons > MAX_COMPARISONS {
+                return pairs;
+            }
+            if earlier.covers(later) {
+                pairs.push((later, earlier));
+                break;
+            }
+        }
     }
     pairs
 }
+
+/// What is compared to warn of routes that no request reaches: each of 4,000 routes for one path with
+/// each. Which of more are never reached is of less use than an end to the work.
+const MAX_COMPARISONS: usize = 20_000_000;
 
 /// Routes by their paths: a gateway with thousands of them is checked and rendered without comparing
 /// each with each.
@@ -226,21 +239,31 @@ impl<'r> ByPath<'r> {
 
     /// The routes whose path is `path` (without a query) or what it continues, in order, with their
     /// numbers.
-    pub fn above(&self, path: &str) -> impl Iterator<Item = (usize, &'r Route)> + use<'r> {
+    pub fn above<'s>(
+        &'s self,
+        path: &str,
+    ) -> impl Iterator<Item = (usize, &'r Route)> + use<'s, 'r> {
         let routes = self.routes;
         let numbers = self.numbers_above(path);
         numbers.filter_map(move |number| Some((number, routes.get(number)?)))
     }
 
-    fn numbers_above(&self, path: &str) -> impl Iterator<Item = usize> + use<'r> {
+    /// The numbers are merged as far as they are looked at: thousands of routes may have one path.
+    fn numbers_above<'s>(&'s self, path: &str) -> impl Iterator<Item = usize> + use<'s, 'r> {
         let ends = path
             .match_indices('/')
             .map(|(at, _)| at)
             .chain([path.len()]);
         let bases = ends.filter_map(|end| path.get(..end));
         let numbers = bases.filter_map(|base| self.numbers.get(base));
-        let numbers: BTreeSet<usize> = sorted::collect(numbers.flatten().copied());
-        numbers.into_iter()
+        let mut numbers: Vec<&[usize]> = numbers.map(Vec::as_slice).collect();
+        std::iter::from_fn(move || {
+            let first = |numbers: &&mut &[usize]| numbers.first().copied().unwrap_or(usize::MAX);
+            let least = numbers.iter_mut().min_by_key(first)?;
+            let (number, rest) = least.split_first()?;
+            *least = rest;
+            Some(*number)
+        })
     }
 }
 
@@ -293,6 +316,16 @@ impl Route {
         };
         (self.hosts.is_empty() || self.hosts.iter().any(|it| it.matches(authority)))
             && self.headers.iter().all(has)
+    }
+
+    /// How much [`Route::covers`] compares at most.
+    fn comparisons(&self, other: &Self) -> usize {
+        let of = |own: usize, others: usize| own.saturating_mul(others);
+        of(self.methods.len(), other.methods.len())
+            + of(self.models.len(), other.models.len())
+            + of(self.hosts.len(), other.hosts.len())
+            + of(self.headers.len(), other.headers.len())
+            + 1
     }
 
     /// Whether this route matches every request that `other` matches.

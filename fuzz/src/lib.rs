@@ -24,7 +24,7 @@ use llm_proxy::api::responses::Responses;
 use llm_proxy::api::{ClientApi, Stamp};
 use llm_proxy::chat::CallStyle;
 use llm_proxy::check::{self, Keys};
-use llm_proxy::config::Gateway;
+use llm_proxy::config::{Gateway, Text};
 use llm_proxy::embed::Encoding;
 use llm_proxy::import;
 use llm_proxy::json::{self, Event, Scanner, Splice, Watched, Writer};
@@ -380,8 +380,9 @@ pub fn config(bytes: &[u8]) {
 pub fn import(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let nothing = |_: &str| None;
-    let excerpts = check::Excerpts::of(&text);
-    for diagnostic in check::check(&text, &nothing, Keys::MayBeUnset).diagnostics {
+    let parsed = Text::new(&text);
+    let excerpts = check::Excerpts::of(&parsed);
+    for diagnostic in check::check(&parsed, &nothing, Keys::MayBeUnset).diagnostics {
         assert!(!diagnostic.message.is_empty());
         if let Some(position) = diagnostic.position {
             // A carriage return alone ends a line of YAML; the end of the text is behind its last line.
@@ -399,7 +400,7 @@ pub fn import(bytes: &[u8]) {
         assert!(!note.message.is_empty() && !note.message.contains('\n'));
     }
     if let (Some(text), false) = (&imported.text, imported.has_errors()) {
-        let checked = check::check(text, &nothing, Keys::MayBeUnset);
+        let checked = check::check(&Text::new(text), &nothing, Keys::MayBeUnset);
         assert!(
             checked.source.is_some(),
             "{text}: {:?}",

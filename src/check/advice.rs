@@ -1,25 +1,27 @@
 //! The fix beside what is wrong, where the whole text shows what was meant.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::config::{ConfigError, ConfigErrors, KeyPath, Position, file, yaml};
+use crate::config::{ConfigError, ConfigErrors, KeyPath, Position, Text, file};
 use crate::import;
 
 /// A text, and what was probably meant with it.
 #[derive(Debug)]
 pub struct Advice<'t> {
-    text: &'t str,
-    value: Option<Value>,
+    text: &'t Text<'t>,
+    /// `None`: the text is not one document.
+    value: Option<Cow<'t, Value>>,
 }
 
 impl<'t> Advice<'t> {
     /// Looks at a text.
-    pub fn of(text: &'t str) -> Self {
+    pub fn of(text: &'t Text<'t>) -> Self {
         Self {
             text,
-            value: yaml::parse(text).ok().map(|document| document.value),
+            value: text.value().ok(),
         }
     }
 
@@ -129,7 +131,7 @@ impl<'t> Advice<'t> {
     /// What is probably wrong with a text that is no YAML.
     fn syntax_fix(&self, position: Option<Position>) -> Option<&'static str> {
         let line = position?.line;
-        let lines: Vec<&str> = self.text.lines().collect();
+        let lines: Vec<&str> = self.text.as_str().lines().collect();
         // The parser notices at the mark that it did not expect, often in the next line.
         let near = [line, line.saturating_sub(1), line + 1];
         let near = near
@@ -152,7 +154,7 @@ impl<'t> Advice<'t> {
     }
 
     fn get(&self, keys: &[String]) -> Option<&Value> {
-        let mut value = self.value.as_ref()?;
+        let mut value = self.value.as_deref()?;
         for key in keys {
             value = match value {
                 Value::Array(items) => items.get(key.parse::<usize>().ok()?)?,
@@ -179,8 +181,7 @@ fn meant(message: &str) -> Option<&str> {
 
 /// The key beside this one.
 fn sibling(at: &KeyPath, key: &str) -> KeyPath {
-    let parent = at.ancestors().nth(1);
-    parent.unwrap_or_default().key(key)
+    at.parent().unwrap_or_default().key(key)
 }
 
 /// A key that is unknown where it stands: where it belongs, or what others call so.
@@ -210,23 +211,12 @@ fn unknown_key(at: &KeyPath, message: &str) -> String {
 
 /// The keys of a path, and the last of them.
 fn keys(at: &KeyPath) -> (Vec<String>, String) {
-    let mut keys = Vec::new();
-    let text = at.to_string();
-    let mut rest = text.as_str();
-    while let Some(first) = rest.chars().next() {
-        let (key, behind) = if let Some(inner) = rest.strip_prefix("[\"") {
-            inner.split_once("\"]").unwrap_or((inner, ""))
-        } else if let Some(inner) = rest.strip_prefix('[') {
-            inner.split_once(']').unwrap_or((inner, ""))
-        } else if first == '.' {
-            rest = rest.strip_prefix('.').unwrap_or_default();
-            continue;
-        } else {
-            rest.split_at(rest.find(['.', '[']).unwrap_or(rest.len()))
-        };
-        keys.push(key.to_owned());
-        rest = behind;
-    }
+    let key = |step: &str| {
+        let inner = step.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        let quoted = inner.and_then(|it| it.strip_prefix('"')?.strip_suffix('"'));
+        quoted.or(inner).unwrap_or(step).to_owned()
+    };
+    let keys: Vec<String> = at.steps().map(key).collect();
     let last = keys.last().cloned().unwrap_or_default();
     (keys, last)
 }

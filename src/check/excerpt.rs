@@ -1,27 +1,31 @@
 //! The line of the text that is concerned, with a caret, and without credentials.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::Diagnostic;
-use crate::config::yaml::{self, Places};
-use crate::config::{KeyPath, Position, Subject, file};
+use crate::config::yaml::{Places, Scalar};
+use crate::config::{KeyPath, Subject, Text, file};
 
-/// A text, read once, of which lines are shown.
+/// A text of which lines are shown.
 #[derive(Debug)]
-pub struct Excerpts {
+pub struct Excerpts<'t> {
     /// A carriage return alone ends a line in YAML, too: what is covered is found by the number of its line.
     lines: Vec<String>,
     /// `None`: the text is no YAML.
-    places: Option<Places>,
+    places: Option<&'t Places>,
+    /// Every key of a configuration.
+    known: BTreeSet<&'static str>,
 }
 
-impl Excerpts {
-    /// Reads a text.
-    pub fn of(text: &str) -> Self {
-        let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+impl<'t> Excerpts<'t> {
+    /// Looks at a text.
+    pub fn of(text: &'t Text<'_>) -> Self {
+        let lines = text.as_str().replace("\r\n", "\n").replace('\r', "\n");
         Self {
             lines: lines.lines().map(str::to_owned).collect(),
-            places: yaml::parse(text).ok().map(|document| document.places),
+            places: text.places(),
+            known: KEYS.iter().flat_map(|keys| keys.iter().copied()).collect(),
         }
     }
 
@@ -30,28 +34,35 @@ impl Excerpts {
     pub fn of_diagnostic(&self, diagnostic: &Diagnostic) -> Option<String> {
         let position = diagnostic.position?;
         let line = self.lines.get(position.line.checked_sub(1)?)?;
-        let mut shown: Vec<char> = line.chars().collect();
+        if line.len() > MAX_LINE_BYTES {
+            return None;
+        }
+        let column = position.column.checked_sub(1)?;
+        let first = column.saturating_sub(WIDTH * 2 / 3);
+        let mut window = Window {
+            shown: line.chars().skip(first).take(WIDTH).collect(),
+            line,
+            number: position.line,
+            first,
+        };
         let mut end = position.column;
         match &self.places {
             Some(places) => {
-                let scalars = places.scalars();
-                for (at, start, behind) in scalars.filter(|(_, start, behind)| {
-                    (start.line..=behind.line).contains(&position.line)
-                }) {
-                    if start == position
+                let scalars = places.scalars_on(position.line);
+                let scalars: Vec<Scalar<'_>> = scalars.filter(|it| window.shows(it)).collect();
+                for scalar in scalars {
+                    if scalar.start == position
                         && diagnostic.subject == Subject::Value
-                        && behind.line == start.line
+                        && scalar.end.line == scalar.start.line
                     {
-                        end = behind.column.saturating_sub(1);
+                        end = scalar.end.column.saturating_sub(1);
                     }
-                    if is_secret(at) {
-                        mask(&mut shown, position.line, start, behind);
+                    if self.is_secret(&scalar.path()) {
+                        window.mask(&scalar);
                     }
                 }
                 if diagnostic.subject == Subject::Key {
-                    let rest = shown
-                        .get(position.column.saturating_sub(1)..)
-                        .unwrap_or_default();
+                    let rest = window.shown.get(column - first..).unwrap_or_default();
                     let length = rest.iter().position(|c| *c == ':').unwrap_or(1);
                     end = position.column + length.saturating_sub(1);
                 }
@@ -60,55 +71,77 @@ impl Excerpts {
             None => {}
         }
         let visible = |c: &char| if c.is_control() { ' ' } else { *c };
-        let shown: Vec<char> = shown.iter().map(visible).collect();
-        let column = position.column.checked_sub(1)?;
-        let first = column.saturating_sub(WIDTH * 2 / 3);
-        let window: String = shown.iter().skip(first).take(WIDTH).collect();
-        let window = window.trim_end();
-        let carets = "^".repeat(end.saturating_sub(position.column) + 1);
+        let shown: String = window.shown.iter().map(visible).collect();
+        let shown = shown.trim_end();
+        let carets = "^".repeat((end.saturating_sub(position.column) + 1).min(WIDTH));
         let carets: String = carets.chars().take(WIDTH - (column - first)).collect();
         let number = position.line.to_string();
         let gutter = " ".repeat(number.len());
         let indent = " ".repeat(column - first);
         Some(format!(
-            "  {number} | {window}\n  {gutter} | {indent}{carets}"
+            "  {number} | {shown}\n  {gutter} | {indent}{carets}"
         ))
     }
-}
 
-/// Hides the part of a scalar on this line, which it touches, unless it is a variable.
-fn mask(shown: &mut [char], line: usize, start: Position, behind: Position) {
-    let from = if line == start.line {
-        start.column - 1
-    } else {
-        0
-    };
-    let to = match line == behind.line {
-        true => behind.column.saturating_sub(1),
-        false => shown.len(),
-    };
-    let Some(value) = shown.get_mut(from..to.min(shown.len()).max(from)) else {
-        return;
-    };
-    let is_variable = value.iter().find(|c| !"\"'".contains(**c)) == Some(&'$');
-    if !is_variable && value.len() >= MIN_SECRET {
-        value.fill('*');
+    /// Whether a value here may be a credential: by its key, or since nobody knows what the key means.
+    fn is_secret(&self, at: &KeyPath) -> bool {
+        let path = at.to_string();
+        let mut words = path.split(['.', '[', ']', '"']).filter(|it| !it.is_empty());
+        // Below these everything has a name of its own.
+        let is_open = |word: &str| matches!(word, "defaults" | "modelAliases" | "overrides");
+        words.any(|word| match word {
+            "authHeader" => false,
+            word if SECRETS.contains(&word) => true,
+            word if word.bytes().all(|b| b.is_ascii_digit()) => false,
+            word => !self.known.contains(word) && !path.split(['.', '[']).any(is_open),
+        })
     }
 }
 
-/// Whether a value here may be a credential: by its key, or since nobody knows what the key means.
-fn is_secret(at: &KeyPath) -> bool {
-    let path = at.to_string();
-    let mut words = path.split(['.', '[', ']', '"']).filter(|it| !it.is_empty());
-    let known: BTreeSet<&str> = KEYS.iter().flat_map(|keys| keys.iter().copied()).collect();
-    // Below these everything has a name of its own.
-    let is_open = |word: &str| matches!(word, "defaults" | "modelAliases" | "overrides");
-    words.any(|word| match word {
-        "authHeader" => false,
-        word if SECRETS.contains(&word) => true,
-        word if word.bytes().all(|b| b.is_ascii_digit()) => false,
-        word => !known.contains(word) && !path.split(['.', '[']).any(is_open),
-    })
+/// The part of a line that is shown.
+struct Window<'l> {
+    shown: Vec<char>,
+    line: &'l str,
+    /// The line's, from 1.
+    number: usize,
+    /// The 0-based column of the first character.
+    first: usize,
+}
+
+impl Window<'_> {
+    /// The 0-based columns of a scalar on this line; the end is behind the last.
+    fn columns(&self, scalar: &Scalar<'_>) -> Range<usize> {
+        let start = match scalar.start.line == self.number {
+            true => scalar.start.column.saturating_sub(1),
+            false => 0,
+        };
+        let end = match scalar.end.line == self.number {
+            true => scalar.end.column.saturating_sub(1),
+            false => self.line.chars().count(),
+        };
+        start..end
+    }
+
+    fn shows(&self, scalar: &Scalar<'_>) -> bool {
+        let columns = self.columns(scalar);
+        columns.start < self.first + self.shown.len() && columns.end >= self.first
+    }
+
+    /// Hides the part of a scalar on this line, unless it is a variable.
+    fn mask(&mut self, scalar: &Scalar<'_>) {
+        let columns = self.columns(scalar);
+        let mut value = self.line.chars().skip(columns.start);
+        let is_variable = value.find(|c| !"\"'".contains(*c)) == Some('$');
+        if is_variable || columns.len() < MIN_SECRET {
+            return;
+        }
+        let last = self.shown.len();
+        let from = columns.start.saturating_sub(self.first).min(last);
+        let to = columns.end.saturating_sub(self.first).min(last);
+        if let Some(value) = self.shown.get_mut(from..to) {
+            value.fill('*');
+        }
+    }
 }
 
 /// Whether a line that could not be read may have a credential.
@@ -152,3 +185,6 @@ const MIN_SECRET: usize = 8;
 
 /// Unit: characters.
 const WIDTH: usize = 100;
+
+/// A longer line is no text of a person.
+const MAX_LINE_BYTES: usize = 64 << 10;

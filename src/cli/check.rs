@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Done, Failure, OK, System, USAGE, complain, counted, print, read, shown};
 use crate::check::{self, Diagnostic, Excerpts, Keys, Severity};
+use crate::config::Text;
 use crate::render::Source;
 
 /// The arguments.
@@ -41,7 +42,7 @@ pub fn check(arguments: &Check) -> Done {
     let mut all = Vec::new();
     for file in &arguments.files {
         let text = match read(file) {
-            Ok(text) => text,
+            Ok(text) => Text::new(text),
             Err(failure) if arguments.files.len() == 1 => return Err(failure),
             Err(failure) => {
                 complain(&failure.message);
@@ -72,7 +73,7 @@ pub fn check(arguments: &Check) -> Done {
 }
 
 /// Reports to standard error: a line for each, with its place, and the line of the file.
-pub fn report(file: &Path, text: &str, diagnostics: &[Diagnostic]) {
+pub fn report(file: &Path, text: &Text<'_>, diagnostics: &[Diagnostic]) {
     if diagnostics.is_empty() {
         return;
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::admin::Admin;
 use super::{Done, Failure, OK, UNAVAILABLE, USAGE, read, shown};
-use crate::config::{self};
+use crate::config::{self, Text};
 use crate::endpoint::Address;
 
 /// The arguments.
@@ -19,9 +19,11 @@ pub struct Health {
 pub fn health(arguments: &Health) -> Done {
     let mut admin = config::defaults::ADMIN.to_owned();
     if let Some(file) = &arguments.file {
-        let written = config::parse_file(&read(file)?)
+        let text = Text::new(read(file)?);
+        let written = text
+            .file()
             .map_err(|errors| Failure::new(USAGE, format!("{}: {errors}", shown(file))))?;
-        admin = written.admin.unwrap_or(admin);
+        admin = written.admin.clone().unwrap_or(admin);
     }
     let address = Address::parse(&admin).map_err(|why| Failure::new(USAGE, why))?;
     match Admin::new(&address).is_ready() {

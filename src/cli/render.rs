@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Done, Failure, NOT_WRITTEN, OK, USAGE, check, complain, envoy, load, print};
 use crate::check::{Keys, locate};
-use crate::config::ConfigErrors;
 use crate::config::value::parse_bytes;
+use crate::config::{ConfigErrors, Text};
 use crate::render::envoy::Machine;
 use crate::render::envoy::secrets::{self, Content};
 use crate::render::envoy_gateway::{self, Cluster};
@@ -293,7 +293,7 @@ fn for_envoy_gateway(arguments: &ForEnvoyGateway) -> Done {
 }
 
 /// The configuration and its text, after warnings; `reader` is the process that needs its keys.
-fn source(file: &Path, reader: &str) -> Result<(Source, String), Failure> {
+fn source(file: &Path, reader: &str) -> Result<(Source, Text<'static>), Failure> {
     let (source, text) = load(file, Keys::Elsewhere)?;
     for variable in source.variables() {
         let (what, it) = match variable.file.is_some() {
@@ -324,7 +324,7 @@ fn note_telemetry(source: &Source, proxies: &str) {
 }
 
 /// Reports what cannot be rendered for a proxy.
-fn invalid(file: &Path, text: &str, errors: &ConfigErrors) -> Failure {
+fn invalid(file: &Path, text: &Text<'_>, errors: &ConfigErrors) -> Failure {
     check::report(file, text, &locate(text, errors));
     Failure::silent(USAGE)
 }

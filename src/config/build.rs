@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::defaults;
-use super::error::{ConfigErrors, KeyPath};
+use super::error::{ConfigError, ConfigErrors, KeyPath, MAX_ERRORS};
 use super::file;
 use super::read::nearest;
 use super::value::{ByteSize, MAX_BYTE_SIZE, Template};
@@ -20,7 +20,7 @@ use crate::backend::Backend;
 use crate::endpoint::Address;
 use crate::gateway::Gateway;
 use crate::model::Aliases;
-use crate::name::BackendName;
+use crate::name::{BackendName, MAX_NAME_BYTES};
 use crate::pool::Pool;
 use crate::route::Destination;
 use crate::secret::Secret;
@@ -33,6 +33,16 @@ pub trait Environment {
     /// The value of a variable that authenticates. Who only renders can do without.
     fn secret(&self, name: &str) -> Option<String> {
         self.variable(name)
+    }
+
+    /// What stands for a variable that is not set while the rest is checked. `at`: the key that has it.
+    fn stand_in(&self, _name: &str, _at: &KeyPath) -> Option<String> {
+        None
+    }
+
+    /// How many errors are noted.
+    fn most_errors(&self) -> usize {
+        MAX_ERRORS
     }
 
     /// Whether what authenticates is at hand, and not only its names.
@@ -75,6 +85,11 @@ pub fn gateway(
     let admin = build.listener(file.admin.as_deref(), defaults::ADMIN, &root.key("admin"));
     let health = build.health(file);
     let collector = build.collector(file);
+    build.entries(file.backends.len(), &root.key("backends"))?;
+    build.entries(
+        file.routes.as_ref().map_or(0, file::List::len),
+        &root.key("routes"),
+    )?;
     let backends = build.backends(file);
     let pools = build.pools(file, &backends);
     build.headers_first(file, &backends);
@@ -147,6 +162,16 @@ impl Build<'_> {
         Some(address)
     }
 
+    /// Notes a list that is too long to be checked: its elements are compared with each other.
+    fn entries(&mut self, count: usize, at: &KeyPath) -> Option<()> {
+        if count > MAX_ENTRIES {
+            let message = format!("has {count} elements; at most {MAX_ENTRIES} are allowed");
+            self.errors.push(at, message);
+            return None;
+        }
+        Some(())
+    }
+
     /// A number of attempts beyond the first.
     fn retries(&mut self, written: Option<u32>, at: &KeyPath) -> Option<u32> {
         let retries = written?;
@@ -200,10 +225,9 @@ impl Build<'_> {
         name: &str,
         at: &KeyPath,
         backends: &Backends,
-        pools: &[Rc<Pool>],
+        pools: &BTreeMap<&str, &Rc<Pool>>,
     ) -> Option<Destination> {
-        let mut pools = pools.iter().filter(|_| backends.get(name).is_none());
-        if let Some(pool) = pools.find(|pool| pool.name.as_str() == name) {
+        if let Some(pool) = pools.get(name).filter(|_| backends.get(name).is_none()) {
             return Some(Destination::Pool(Rc::clone(pool)));
         }
         self.known_backend(file, name, at, backends)
@@ -220,10 +244,14 @@ impl Build<'_> {
         let found = backends.get(name);
         // A backend that could not be read has been reported; it is not missing as well.
         let is_written = || file.backends.iter().any(|(_, it)| it.name == name);
-        if found.is_none() && file.backends.is_whole() && !is_written() {
-            let written: Vec<&str> = file.backends.iter().map(|(_, it)| &*it.name).collect();
+        let is_reported = self.errors.are_full();
+        if found.is_none() && !is_reported && file.backends.is_whole() && !is_written() {
+            let count = file.backends.len();
+            let written = file.backends.iter().map(|(_, it)| &*it.name);
+            let written = written.filter(|it| it.len() <= MAX_NAME_BYTES);
+            let written: Vec<&str> = written.take(MAX_NAMES + 1).collect();
             let hint = if written.len() > MAX_NAMES {
-                format!("; there are {}", written.len())
+                format!("; there are {count}")
             } else if let Some(near) = nearest(name, &written) {
                 format!("; did you mean {near:?}?")
             } else {
@@ -253,6 +281,8 @@ impl Build<'_> {
         at: &KeyPath,
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Option<String> {
+        let environment = self.environment;
+        let lookup = |name: &str| lookup(name).or_else(|| environment.stand_in(name, at));
         match template.expand(lookup) {
             Ok(text) if text.is_empty() => {
                 self.errors.push(at, empty(template));
@@ -260,7 +290,7 @@ impl Build<'_> {
             }
             Ok(text) => Some(text),
             Err(name) => {
-                self.errors.push_unset(at, name);
+                self.errors.note(ConfigError::unset(at, &name));
                 None
             }
         }
@@ -353,6 +383,9 @@ const MOST_HELD_BYTES: u64 = 512 << 20;
 
 /// More would only keep a client waiting: back-off goes up to 30 s.
 const MAX_RETRIES: u32 = 100;
+
+/// The most backends and pools, and the most routes.
+const MAX_ENTRIES: usize = 20_000;
 
 /// Of how many names a message lists all, or looks for the nearest.
 const MAX_NAMES: usize = 100;

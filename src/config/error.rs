@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, all of it at once.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -16,16 +17,17 @@ impl KeyPath {
     /// The member `key` of what stands here. A key that is not a plain word is quoted.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        self.step(&step(key))
+    }
+
+    /// What stands here by this [`step`].
+    #[must_use]
+    pub fn step(&self, step: &str) -> Self {
         let mut path = self.0.clone();
-        if key.is_empty() || !key.chars().all(plain) {
-            path.push_str(&format!("[{key:?}]"));
-        } else {
-            if !path.is_empty() {
-                path.push('.');
-            }
-            path.push_str(key);
+        if !path.is_empty() && !step.starts_with('[') {
+            path.push('.');
         }
+        path.push_str(step);
         Self(path)
     }
 
@@ -41,12 +43,27 @@ impl KeyPath {
         rest.is_some_and(|rest| self.is_root() || rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
-    /// This place, and everything that contains it, from within.
-    pub fn ancestors(&self) -> impl Iterator<Item = Self> + '_ {
-        let ends = self.0.char_indices().rev();
-        let ends = ends.filter_map(|(at, c)| matches!(c, '.' | '[').then_some(at));
-        let ends = std::iter::once(self.0.len()).chain(ends).chain([0]);
-        ends.filter_map(|end| Some(Self(self.0.get(..end)?.to_owned())))
+    /// The steps from the whole document to this place, as [`step`] and `[3]` have them.
+    pub fn steps(&self) -> impl Iterator<Item = &str> {
+        let mut rest = self.0.as_str();
+        std::iter::from_fn(move || {
+            rest = rest.strip_prefix('.').unwrap_or(rest);
+            let end = match rest.strip_prefix("[\"") {
+                Some(quoted) => "[\"".len() + end_of_quoted(quoted),
+                None if rest.starts_with('[') => rest.find(']')? + 1,
+                None => rest.find(['.', '[']).unwrap_or(rest.len()),
+            };
+            let (step, behind) = rest.split_at_checked(end)?;
+            rest = behind;
+            (!step.is_empty()).then_some(step)
+        })
+    }
+
+    /// What contains this place; the whole document is in nothing.
+    pub fn parent(&self) -> Option<Self> {
+        let last = self.steps().last()?;
+        let parent = self.0.strip_suffix(last)?;
+        Some(Self(parent.strip_suffix('.').unwrap_or(parent).to_owned()))
     }
 
     /// Whether this is the whole document.
@@ -59,6 +76,26 @@ impl fmt::Display for KeyPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A key as it stands in a path: what is not a plain word is quoted, in brackets.
+pub fn step(key: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    match key.is_empty() || !key.chars().all(plain) {
+        true => Cow::Owned(format!("[{key:?}]")),
+        false => Cow::Borrowed(key),
+    }
+}
+
+/// Where a quoted key ends, its quotation mark and bracket included.
+fn end_of_quoted(text: &str) -> usize {
+    let mut is_escaped = false;
+    let end = text.bytes().position(|byte| {
+        let is_end = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        is_end
+    });
+    end.map_or(text.len(), |end| end + "\"]".len())
 }
 
 /// A place in a text.
@@ -90,8 +127,6 @@ pub struct ConfigError {
     pub position: Option<Position>,
     /// What is wrong and what is allowed: one line, lower case, no final period.
     pub message: String,
-    /// The environment variable that is not set, where that is all that is wrong.
-    pub unset: Option<String>,
 }
 
 impl fmt::Display for ConfigError {
@@ -103,15 +138,51 @@ impl fmt::Display for ConfigError {
     }
 }
 
+impl ConfigError {
+    /// An environment variable that is not set.
+    pub fn unset(at: &KeyPath, name: &str) -> Self {
+        Self {
+            at: at.clone(),
+            subject: Subject::Value,
+            position: None,
+            message: format!("environment variable {name} is not set"),
+        }
+    }
+}
+
 /// How many errors are noted. A file with thousands is no configuration, and each is compared with the
 /// others.
-const MAX_ERRORS: usize = 200;
+pub const MAX_ERRORS: usize = 200;
 
 /// Everything that is wrong, in the order in which it was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ConfigErrors(Vec<ConfigError>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigErrors {
+    list: Vec<ConfigError>,
+    /// How many are noted; one more says that there are more.
+    most: usize,
+}
+
+impl Default for ConfigErrors {
+    fn default() -> Self {
+        Self {
+            list: Vec::new(),
+            most: MAX_ERRORS,
+        }
+    }
+}
 
 impl ConfigErrors {
+    /// The same with this many, of which those beyond are not noted.
+    #[must_use]
+    pub fn up_to(mut self, most: usize) -> Self {
+        self.most = most;
+        if self.list.len() > most {
+            self.list.truncate(most);
+            self.list.push(more());
+        }
+        self
+    }
+
     /// Notes one more.
     pub fn push(&mut self, at: &KeyPath, message: impl Into<String>) {
         self.add(at, Subject::Value, None, message.into());
@@ -133,61 +204,49 @@ impl ConfigErrors {
             subject,
             position,
             message,
-            unset: None,
         });
     }
 
-    fn note(&mut self, error: ConfigError) {
-        match self.0.len().cmp(&MAX_ERRORS) {
-            Ordering::Less => self.0.push(error),
-            Ordering::Equal => self.0.push(ConfigError {
-                at: KeyPath::root(),
-                subject: Subject::Value,
-                position: None,
-                message: "more is wrong; fix these first".to_owned(),
-                unset: None,
-            }),
+    /// Notes one more, unless there are too many.
+    pub fn note(&mut self, error: ConfigError) {
+        match self.list.len().cmp(&self.most) {
+            Ordering::Less => self.list.push(error),
+            Ordering::Equal => self.list.push(more()),
             Ordering::Greater => {}
         }
     }
 
-    /// Notes that an environment variable is not set.
-    pub fn push_unset(&mut self, at: &KeyPath, name: String) {
-        self.note(ConfigError {
-            at: at.clone(),
-            subject: Subject::Value,
-            position: None,
-            message: format!("environment variable {name} is not set"),
-            unset: Some(name),
-        });
-    }
-
     /// Notes where in the text each of them stands. `place` gives it.
     pub fn locate(&mut self, place: impl Fn(&ConfigError) -> Option<Position>) {
-        for error in &mut self.0 {
+        for error in &mut self.list {
             error.position = error.position.or_else(|| place(error));
         }
     }
 
     /// Whether nothing is wrong.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
+    }
+
+    /// Whether no more is noted: what is read from now on changes nothing.
+    pub fn are_full(&self) -> bool {
+        self.list.len() > self.most
     }
 
     /// Whether something is wrong at this place, or with what contains it.
     pub fn concern(&self, at: &KeyPath) -> bool {
-        self.0.iter().any(|error| error.at.contains(at))
+        self.list.iter().any(|error| error.at.contains(at))
     }
 
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
-        self.0.iter()
+        self.list.iter()
     }
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, error) in self.0.iter().enumerate() {
+        for (number, error) in self.list.iter().enumerate() {
             if number > 0 {
                 f.write_str("\n")?;
             }
@@ -198,6 +257,15 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+fn more() -> ConfigError {
+    ConfigError {
+        at: KeyPath::root(),
+        subject: Subject::Value,
+        position: None,
+        message: "more is wrong; fix these first".to_owned(),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -220,5 +288,24 @@ mod tests {
     fn a_key_that_is_no_plain_word_is_quoted() {
         let at = KeyPath::root().key("headers").key("a b").key("c-d_1");
         assert_eq!(at.to_string(), r#"headers["a b"].c-d_1"#);
+    }
+
+    #[test]
+    fn a_path_has_its_steps_whatever_the_keys_are() {
+        for keys in [
+            &["a", "b-c", "d"][..],
+            &["", "a.b", "x[0]", "\"]", "\\", "\\\"].", "é"],
+        ] {
+            let at = keys
+                .iter()
+                .fold(KeyPath::root(), |at, key| at.key(key).index(7));
+            let steps: Vec<&str> = at.steps().collect();
+            let expected = keys.iter().flat_map(|key| [step(key), "[7]".into()]);
+            assert_eq!(steps, expected.collect::<Vec<_>>(), "{at}");
+            let mut parents = std::iter::successors(Some(at.clone()), KeyPath::parent);
+            assert_eq!(parents.by_ref().count(), 2 * keys.len() + 1, "{at}");
+            assert_eq!(at.parent().map(|it| it.index(7)), Some(at));
+        }
+        assert_eq!(KeyPath::root().parent(), None);
     }
 }

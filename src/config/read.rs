@@ -1,7 +1,7 @@
 //! Reads a YAML or JSON document into typed keys, and reports everything that does not fit.
 //!
 //! serde stops at the first error; a person who wrote three mistakes wants to see three lines.
-//! So the document is parsed by serde into a [`Value`], and the types of `config/file.rs` are read
+//! So the document is parsed into a [`Value`], and the types of `config/file.rs` are read
 //! from it by [`FromValue`]. One declaration, [`keys!`], gives the type, its reader, its writer
 //! and its JSON Schema, so they cannot disagree.
 
@@ -13,26 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::error::{ConfigErrors, KeyPath};
-#[cfg(not(target_os = "wasi"))]
-use super::yaml;
 use crate::sorted;
-
-/// Parses the text of a configuration: YAML, and JSON, which is YAML but for a few escapes.
-///
-/// # Errors
-///
-/// The first thing that is wrong with it.
-#[cfg(not(target_os = "wasi"))]
-pub fn parse(text: &str) -> Result<yaml::Document, yaml::Invalid> {
-    let document = yaml::parse(text);
-    if text.trim_start().starts_with('{')
-        && let Ok(value) = parse_json(text)
-    {
-        let places = document.map(|document| document.places).unwrap_or_default();
-        return Ok(yaml::Document { value, places });
-    }
-    document
-}
 
 /// Parses a configuration that is JSON.
 ///
@@ -209,10 +190,8 @@ impl<T: FromValue> FromValue for Vec<T> {
         let Value::Array(items) = value else {
             return expected("a list", value, at, errors);
         };
-        let read = |(index, item)| T::from_value(item, &at.index(index), errors);
         // Every element is read before the first failure counts, so each reports its own errors.
-        let items: Vec<Option<T>> = items.iter().enumerate().map(read).collect();
-        items.into_iter().collect()
+        read_items(items, at, errors).into_iter().collect()
     }
 
     fn to_value(&self) -> Option<Value> {
@@ -270,8 +249,7 @@ impl<T: FromValue> FromValue for List<T> {
         let Value::Array(items) = value else {
             return expected("a list", value, at, errors);
         };
-        let read = |(index, item)| T::from_value(item, &at.index(index), errors);
-        Some(Self(items.iter().enumerate().map(read).collect()))
+        Some(Self(read_items(items, at, errors)))
     }
 
     fn to_value(&self) -> Option<Value> {
@@ -281,6 +259,19 @@ impl<T: FromValue> FromValue for List<T> {
                 .collect(),
         ))
     }
+}
+
+/// Reads the elements of a list; those behind the last error that is noted as if they could not be.
+fn read_items<T: FromValue>(
+    items: &[Value],
+    at: &KeyPath,
+    errors: &mut ConfigErrors,
+) -> Vec<Option<T>> {
+    let read = |(index, item)| {
+        let is_read = !errors.are_full();
+        is_read.then(|| T::from_value(item, &at.index(index), errors))?
+    };
+    items.iter().enumerate().map(read).collect()
 }
 
 /// To an editor it is a list like any other.
@@ -337,6 +328,9 @@ pub fn refuse_unknown(
     errors: &mut ConfigErrors,
 ) {
     for key in members.keys().filter(|key| !known.contains(&key.as_str())) {
+        if errors.are_full() {
+            return;
+        }
         let message = match nearest(key, known) {
             Some(near) => format!("unknown key; did you mean {near:?}?"),
             None => format!("unknown key; known here are {}", known.join(", ")),
@@ -347,15 +341,22 @@ pub fn refuse_unknown(
 
 /// The entry of `known` that `word` most likely meant, if one is near.
 pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    if word.len() > MAX_WORD_BYTES {
+        return None;
+    }
     let folded = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
     let word = folded(word);
     known
         .iter()
+        .filter(|candidate| candidate.len() <= MAX_WORD_BYTES)
         .map(|candidate| (strsim::jaro_winkler(&word, &folded(candidate)), *candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
 }
+
+/// What is longer is a misspelt word of nobody, and to compare words takes the product of their lengths.
+const MAX_WORD_BYTES: usize = 64;
 
 /// What a value is, in words, with the value itself where it is short and cannot be a secret.
 fn kind(value: &Value) -> String {

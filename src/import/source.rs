@@ -1,13 +1,13 @@
 //! What the files say: values that know their places, and which of them have been read.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::cmp::Ordering;
+use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::Input;
-use crate::config::yaml::{self, Places};
-use crate::config::{KeyPath, Position};
+use crate::config::yaml;
+use crate::config::{KeyPath, Position, Text};
 
 /// How much a note matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,40 +35,36 @@ pub struct Note {
 
 /// The documents of all files, and what was found out about them.
 #[derive(Debug)]
-pub struct Context {
-    documents: Vec<Document>,
+pub struct Context<'d> {
+    documents: Vec<Document<'d>>,
     notes: RefCell<Vec<(usize, Note)>>,
-    read: RefCell<BTreeSet<(usize, KeyPath)>>,
+    /// The values that were read, by their addresses.
+    read: RefCell<HashSet<*const Value>>,
 }
 
 #[derive(Debug)]
-struct Document {
-    file: String,
-    value: Value,
-    places: Places,
+struct Document<'d> {
+    file: &'d str,
+    content: &'d yaml::Document,
 }
 
-impl Context {
-    /// Reads all documents.
+impl<'d> Context<'d> {
+    /// Reads all documents of these texts, each with the name of its file.
     ///
     /// # Errors
     ///
     /// Where a file is neither YAML nor JSON.
-    pub fn parse(inputs: &[Input]) -> Result<Self, Note> {
+    pub fn new(texts: impl IntoIterator<Item = (&'d str, &'d Text<'d>)>) -> Result<Self, Note> {
         let mut documents = Vec::new();
-        for input in inputs {
-            let parsed = yaml::parse_all(&input.text).map_err(|invalid| Note {
+        for (file, text) in texts {
+            let parsed = text.documents().map_err(|invalid| Note {
                 severity: Severity::Error,
-                file: input.name.clone(),
+                file: file.to_owned(),
                 at: invalid.at.to_string(),
                 position: Some(invalid.position),
-                message: invalid.message,
+                message: invalid.message.clone(),
             })?;
-            documents.extend(parsed.into_iter().map(|document| Document {
-                file: input.name.clone(),
-                value: document.value,
-                places: document.places,
-            }));
+            documents.extend(parsed.iter().map(|content| Document { file, content }));
         }
         Ok(Self {
             documents,
@@ -85,7 +81,7 @@ impl Context {
                 context: self,
                 document: index,
                 at: KeyPath::root(),
-                value: Some(&document.value),
+                value: Some(&document.content.value),
             })
             .collect()
     }
@@ -97,12 +93,12 @@ impl Context {
             file: self
                 .documents
                 .first()
-                .map_or_else(String::new, |it| it.file.clone()),
+                .map_or_else(String::new, |it| it.file.to_owned()),
             at: String::new(),
             position: None,
             message: message.to_owned(),
         };
-        self.notes.borrow_mut().push((usize::MAX, note));
+        self.add(usize::MAX, note);
     }
 
     /// Whether there is an error among the notes.
@@ -127,15 +123,34 @@ impl Context {
         notes
     }
 
-    fn is_read(&self, document: usize, at: &KeyPath) -> bool {
-        self.read.borrow().contains(&(document, at.clone()))
+    /// Notes one more, of the first [`MAX_NOTES`]; whether there is an error stays known.
+    fn add(&self, document: usize, note: Note) {
+        let is_needed = note.severity == Severity::Error && !self.has_errors();
+        let mut notes = self.notes.borrow_mut();
+        match notes.len().cmp(&MAX_NOTES) {
+            Ordering::Less => notes.push((document, note)),
+            _ if is_needed => notes.push((document, note)),
+            Ordering::Equal => notes.push((
+                usize::MAX,
+                Note {
+                    severity: Severity::Warning,
+                    file: note.file,
+                    at: String::new(),
+                    position: None,
+                    message: format!(
+                        "more than {MAX_NOTES} places need attention; not all are listed"
+                    ),
+                },
+            )),
+            Ordering::Greater => {}
+        }
     }
 }
 
 /// A value at its place, or the place where none is.
 #[derive(Clone, Debug)]
 pub struct Node<'a> {
-    context: &'a Context,
+    context: &'a Context<'a>,
     document: usize,
     at: KeyPath,
     value: Option<&'a Value>,
@@ -278,7 +293,7 @@ impl<'a> Node<'a> {
     /// Reports what of this nobody read.
     fn report_unread(&self) {
         let is_root = self.at.is_root();
-        if !is_root && !self.context.is_read(self.document, &self.at) {
+        if !is_root && !self.is_read() {
             self.warn("has no equivalent here; left out");
             return;
         }
@@ -312,17 +327,31 @@ impl<'a> Node<'a> {
     }
 
     fn mark(&self) {
-        if self.value.is_some() {
-            let read = (self.document, self.at.clone());
-            self.context.read.borrow_mut().insert(read);
+        if let Some(value) = self.value {
+            self.context
+                .read
+                .borrow_mut()
+                .insert(std::ptr::from_ref(value));
         }
+    }
+
+    fn is_read(&self) -> bool {
+        let read = self.context.read.borrow();
+        self.value
+            .is_some_and(|value| read.contains(&std::ptr::from_ref(value)))
     }
 
     fn note(&self, severity: Severity, message: String) {
         let Some(document) = self.context.documents.get(self.document) else {
             return;
         };
-        let text = |pointer: &str| document.value.pointer(pointer).and_then(Value::as_str);
+        let text = |pointer: &str| {
+            document
+                .content
+                .value
+                .pointer(pointer)
+                .and_then(Value::as_str)
+        };
         let resource = text("/kind").zip(text("/metadata/name"));
         let at = match resource {
             Some((kind, name)) if self.at.is_root() => format!("{kind}/{name}"),
@@ -331,14 +360,17 @@ impl<'a> Node<'a> {
         };
         let note = Note {
             severity,
-            file: document.file.clone(),
+            file: document.file.to_owned(),
             at: one_line(&at),
-            position: document.places.key(&self.at),
+            position: document.content.places.key(&self.at),
             message: one_line(&message),
         };
-        self.context.notes.borrow_mut().push((self.document, note));
+        self.context.add(self.document, note);
     }
 }
+
+/// How many notes are kept: a person reads no more, and a hostile file could have one for each value.
+const MAX_NOTES: usize = 1_000;
 
 /// Text that cannot end the line in which it stands.
 pub fn one_line(text: &str) -> String {

@@ -1,6 +1,6 @@
 //! What becomes of text with variables: what authenticates stays a variable, other text is expanded.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::value::{BackendType, SecretSource, Template};
 use crate::config::{Environment, KeyPath, file};
@@ -39,6 +39,7 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
             .iter()
             .flat_map(|(_, it)| it.variables().map(str::to_owned)),
     );
+    let mut numbers = BTreeMap::new();
     let mut variables = Vec::new();
     headers.retain(|(_, template)| template.variables().next().is_none());
     for (header, template) in headers {
@@ -46,7 +47,8 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
             continue;
         };
         let words = ["telemetry", "headers", header.as_str()];
-        let name = unused(variable_name(words.into_iter()), &taken);
+        let name = variable_name(words.into_iter());
+        let name = unused(name, &taken, &mut numbers);
         taken.insert(name.clone());
         *template = Template::variable(&name);
         let at = KeyPath::root().key("telemetry").key("headers").key(header);
@@ -61,9 +63,10 @@ pub fn take_literals(gateway: &mut file::Gateway, environment: &dyn Environment)
     for (index, backend) in gateway.backends.iter_mut().enumerate() {
         let at = at.index(index).key("config");
         let backend_name = backend.name.clone();
-        let new_name = |keys: &[String], taken: &mut BTreeSet<String>| {
+        let mut new_name = |keys: &[String], taken: &mut BTreeSet<String>| {
             let words = [&backend_name].into_iter().chain(keys);
-            let name = unused(variable_name(words.map(String::as_str)), taken);
+            let name = variable_name(words.map(String::as_str));
+            let name = unused(name, taken, &mut numbers);
             taken.insert(name.clone());
             name
         };
@@ -413,17 +416,26 @@ fn variable_name<'a>(words: impl Iterator<Item = &'a str>) -> String {
     name
 }
 
-/// The name itself, or the first of `NAME_2`, `NAME_3`, … that is not taken.
-fn unused(name: String, taken: &BTreeSet<String>) -> String {
-    let numbered = (2..).map(|number| format!("{name}_{number}"));
-    let mut candidates = std::iter::once(name.clone()).chain(numbered);
-    candidates.find(|it| !taken.contains(it)).unwrap_or(name)
+/// The name itself, or the first of `NAME_2`, `NAME_3`, … that is not taken. `numbers` has the number
+/// that was given last, by name.
+fn unused(name: String, taken: &BTreeSet<String>, numbers: &mut BTreeMap<String, usize>) -> String {
+    if !taken.contains(&name) {
+        return name;
+    }
+    let number = numbers.entry(name.clone()).or_insert(1);
+    loop {
+        *number += 1;
+        let numbered = format!("{name}_{number}");
+        if !taken.contains(&numbered) {
+            return numbered;
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::parse_file;
+    use crate::config::Text;
 
     const NO_VARIABLES: fn(&str) -> Option<String> = |_| None;
 
@@ -441,7 +453,7 @@ mod tests {
                 auth: {header: {x-key: k}, query: {api.key: q}}
             - {name: a_b, type: openai, config: {apiKey: other, headers: {x: $LLM_PROXY_A_B_HEADERS_X}}}
         ";
-        let mut gateway = parse_file(text).unwrap();
+        let mut gateway = Text::new(text).file().unwrap().clone();
         let variables = take_literals(&mut gateway, &NO_VARIABLES);
         let found: Vec<String> = variables
             .iter()

@@ -26,6 +26,7 @@ use super::files::Directory;
 use super::secrets::{Secrets, Wanted};
 use super::watch::Watch;
 use crate::check::{self, Keys};
+use crate::config::Text;
 use crate::endpoint::Address;
 use crate::render::Source;
 use crate::render::envoy::parts::{self, File, Parts};
@@ -285,7 +286,7 @@ impl Reloader {
         if is_standard_input(&self.fixed.file) {
             return Err("the configuration was read from standard input".to_owned());
         }
-        let text = read(&self.fixed.file).map_err(|failure| failure.message)?;
+        let text = Text::new(read(&self.fixed.file).map_err(|failure| failure.message)?);
         let checked = check::check(&text, &System, Keys::Needed);
         super::super::check::report(&self.fixed.file, &text, &checked.diagnostics);
         let source = checked.source.ok_or_else(String::new)?;

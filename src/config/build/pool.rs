@@ -14,14 +14,21 @@ use crate::model::Glob;
 use crate::name::BackendName;
 use crate::pool::{self, FallbackOn, MAX_MEMBERS, Pool};
 use crate::provider::{Dialects, vertex};
+use crate::sorted;
 
 impl Build<'_> {
     pub(super) fn pools(&mut self, file: &file::Gateway, backends: &Backends) -> Vec<Rc<Pool>> {
+        let has_timeout = |it: &&file::Backend| {
+            let config = it.config.as_ref();
+            config.is_some_and(|config| config.timeout.is_some())
+        };
+        let timed = file.backends.iter().map(|(_, it)| it).filter(has_timeout);
+        let timed: BTreeSet<&str> = sorted::collect(timed.map(|it| it.name.as_str()));
         let mut pools = Vec::new();
         for (index, written) in file.backends.iter() {
             if written.r#type == BackendType::Pool {
                 let at = KeyPath::root().key("backends").index(index);
-                pools.extend(self.pool(file, written, &at, backends).map(Rc::new));
+                pools.extend(self.pool(file, written, &at, backends, &timed).map(Rc::new));
             }
         }
         pools
@@ -33,6 +40,7 @@ impl Build<'_> {
         written: &file::Backend,
         at: &KeyPath,
         backends: &Backends,
+        timed: &BTreeSet<&str>,
     ) -> Option<Pool> {
         let is_plugin = file.placement.is_some() || file.hold_headers.is_some();
         let is_alone = file.role.unwrap_or_default() == Role::Send
@@ -93,7 +101,7 @@ impl Build<'_> {
         let fallback = written.fallback.unwrap_or(defaults::FALLBACK);
         let first_byte_timeout = match written.first_byte_timeout {
             Some(Span(timeout)) => Some(timeout),
-            None => default_first_byte_timeout(file, written, &members),
+            None => default_first_byte_timeout(written, &members, timed),
         };
         Some(Pool::new(pool::Written {
             name: name?,
@@ -117,7 +125,7 @@ impl Build<'_> {
         let is_pool =
             |it: &file::Backend| it.name == name && matches!(it.r#type, BackendType::Pool);
         let is_known = backends.get(name).is_some();
-        if !is_known && file.backends.iter().any(|(_, it)| is_pool(it)) {
+        if !is_known && !self.errors.are_full() && file.backends.iter().any(|(_, it)| is_pool(it)) {
             let message = format!("{name:?} is a pool; a pool has backends, not pools");
             self.errors.push(at, message);
             return None;
@@ -157,11 +165,12 @@ fn fallback_on(failures: &[Failure]) -> FallbackOn {
     on
 }
 
-/// A pool's limit to the wait for a stream, where it has none of its own.
+/// A pool's limit to the wait for a stream, where it has none of its own. `timed`: the backends with a
+/// `timeout`.
 fn default_first_byte_timeout(
-    file: &file::Gateway,
     pool: &file::Backend,
     members: &[pool::Member],
+    timed: &BTreeSet<&str>,
 ) -> Option<Duration> {
     let longest = members
         .iter()
@@ -170,14 +179,8 @@ fn default_first_byte_timeout(
         return Some(longest);
     }
     // A limit that somebody has written is meant for streams, too.
-    let has_timeout = |(_, backend): (usize, &file::Backend)| {
-        let is_member = members
-            .iter()
-            .any(|it| it.backend.name.as_str() == backend.name);
-        let config = backend.config.as_ref();
-        is_member && config.is_some_and(|config| config.timeout.is_some())
-    };
-    let is_written = pool.timeout.is_some() || file.backends.iter().any(has_timeout);
+    let has_timeout = |it: &pool::Member| timed.contains(it.backend.name.as_str());
+    let is_written = pool.timeout.is_some() || members.iter().any(has_timeout);
     let has_next = pool.fallback.unwrap_or(defaults::FALLBACK) && members.len() > 1;
     (has_next && !is_written).then_some(defaults::FIRST_BYTE_TIMEOUT_OF_POOL)
 }

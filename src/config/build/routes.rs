@@ -27,6 +27,8 @@ impl Build<'_> {
         let Some(routes) = &file.routes else {
             return self.implied_routes(file, backends, pools);
         };
+        let by_name = pools.iter().rev().map(|pool| (pool.name.as_str(), pool));
+        let by_name: BTreeMap<&str, &Rc<Pool>> = sorted::collect(by_name);
         let mut seen = BTreeSet::new();
         let mut built = Vec::new();
         for (index, route) in routes.iter() {
@@ -38,7 +40,7 @@ impl Build<'_> {
             }
             let name = self.noted(RouteName::new(&name), &at.key("name"));
             let at_backend = at.key("backend");
-            let to = self.destination(file, &route.backend, &at_backend, backends, pools);
+            let to = self.destination(file, &route.backend, &at_backend, backends, &by_name);
             let path = self.route_path(
                 route.path.as_deref().unwrap_or(defaults::PATH),
                 &at.key("path"),
