@@ -183,8 +183,18 @@ def test_no_other_member_chooses_a_model(gateway, mock, backend):
     # OpenRouter's, and LiteLLM's.
     for name in ("models", "route", "preset", "fallbacks"):
         refused(gateway.post(f"/{backend}/{PATH}", {**allowed, name: ["expensive"]}), 400, "model_not_allowed")
+    # Hosted tools and plugins that run models of their own; and names that only begin like them.
+    hosted = {"model": "llama-3", "input": "x", "tools": [{"type": "image_generation", "model": "expensive"}]}
+    refused(gateway.post(f"/{backend}/v1/responses", hosted), 400, "model_not_allowed")
+    for member in ({"plugins": [{"id": "fusion", "analysis_models": ["expensive"]}]}, {"draft_model": "expensive"}):
+        refused(gateway.post(f"/{backend}/{PATH}", {**allowed, **member}), 400, "model_not_allowed")
     # Where headers do not wait, a request has begun, and is never finished.
     assert not any(it.body_complete for it in mock.requests())
+    mock.forget()
+    # Another encoding would hide another model.
+    utf7 = ("content-type", "application/json; charset=utf-7")
+    assert gateway.request("POST", f"/{backend}/{PATH}", json.dumps(allowed).encode(), [utf7]).status == 200
+    assert mock.only().header("content-type") == "application/json"
     mock.forget()
     # Where nothing is restricted, they pass.
     assert gateway.post(f"/plain/{PATH}", {**allowed, "models": ["expensive"]}).status == 200

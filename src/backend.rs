@@ -160,6 +160,11 @@ impl Backend {
         }
     }
 
+    /// Whether the configuration has a rule for this member of a body.
+    pub fn has_rule(&self, name: &str) -> bool {
+        self.members.iter().any(|rule| rule.name == name)
+    }
+
     /// The dialects into which a call is translated, and how; `None`: it passes as it is.
     pub fn translation(&self, kind: Kind) -> Option<(Dialects, Options)> {
         if self.further_apis.are_native(kind) {

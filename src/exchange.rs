@@ -27,6 +27,7 @@ mod asked;
 mod betas;
 mod body;
 mod chat;
+mod choices;
 pub mod choose;
 mod foreign;
 mod form;
@@ -1416,7 +1417,7 @@ impl Exchange {
             };
         }
         admission::check_encoding(headers)?;
-        if !is_json(headers) {
+        if !is_plain_json(headers) {
             step.headers.push(HeaderEdit::set("content-type", JSON));
         }
         let edit = BodyEdit::new(
@@ -1668,6 +1669,24 @@ fn is_json(headers: &Headers<'_>) -> bool {
     let suffix = media_type.last_chunk();
     media_type.eq_ignore_ascii_case(JSON.as_bytes())
         || suffix.is_some_and(|it: &[u8; 5]| it.eq_ignore_ascii_case(b"+json"))
+}
+
+/// Whether the headers say once that the body is JSON, and name no other encoding than the one in which it
+/// is read: a server that reads UTF-7 finds another `model` in it.
+fn is_plain_json(headers: &Headers<'_>) -> bool {
+    if headers.get("content-type") == Some(JSON.as_bytes()) {
+        return headers.all(b"content-type").count() == 1;
+    }
+    let mut values = headers.all(b"content-type");
+    let (Some(only), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let mut parameters = only.split(|&byte| byte == b';').skip(1);
+    is_json(headers)
+        && parameters.all(|it| {
+            let parameter = it.trim_ascii().to_ascii_lowercase();
+            matches!(&*parameter, b"" | b"charset=utf-8" | b"charset=\"utf-8\"")
+        })
 }
 
 fn is_multipart(headers: &Headers<'_>) -> bool {

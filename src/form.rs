@@ -49,6 +49,8 @@ impl Boundary {
 
 /// Finds the field `model` of a form.
 pub struct Scanner {
+    /// Further fields that are reported.
+    others: &'static [&'static str],
     /// `--` and the boundary.
     delimiter: Vec<u8>,
     /// For each length of a matched prefix of the delimiter, the longest shorter one that ends it.
@@ -101,6 +103,8 @@ pub enum Event {
         /// As it was sent.
         value: String,
     },
+    /// A field of [`Scanner::with_others`] begins, however its name is written.
+    Other(&'static str),
     /// The last delimiter has come: where it begins, from the start of the form.
     End(u64),
 }
@@ -152,11 +156,18 @@ impl Scanner {
             fallback.push(length);
         }
         Self {
+            others: &[],
             delimiter,
             fallback,
             state: State::Start(0),
             position: 0,
         }
+    }
+
+    /// The same, which also reports fields with these names, in lower case.
+    pub fn with_others(mut self, others: &'static [&'static str]) -> Self {
+        self.others = others;
+        self
     }
 
     /// Bytes seen.
@@ -247,13 +258,16 @@ impl Scanner {
                     return Err(InvalidForm::Head);
                 }
                 if head.ends_with(b"\r\n\r\n") {
-                    let is_model = is_model(head)?;
+                    let field = Field::of(head, self.others)?;
                     self.state = State::Content(Content {
                         at: self.position,
                         matched: 0,
                         before: [0; 2],
-                        value: is_model.then(Vec::new),
+                        value: (field == Field::Model).then(Vec::new),
                     });
+                    if let Field::Other(name) = field {
+                        return Ok(Some(Event::Other(name)));
+                    }
                 }
                 Ok(None)
             }
@@ -329,70 +343,84 @@ fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b' ' | b'\t'))
 }
 
-/// Whether a part's head is that of the field `model`.
-fn is_model(head: &[u8]) -> Result<bool, InvalidForm> {
-    let head = std::str::from_utf8(head).map_err(|_| InvalidForm::Head)?;
-    let head = head.strip_suffix("\r\n\r\n").unwrap_or(head);
-    let (mut disposition, mut media_type, mut is_encoded) = (None, None, false);
-    for line in head.split("\r\n") {
-        let (name, value) = line.split_once(':').ok_or(InvalidForm::Head)?;
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-        if name.is_empty() || !name.bytes().all(is_name) || value.contains(is_control) {
-            return Err(InvalidForm::Head);
-        }
-        let value = value.trim();
-        let place = match &*name.to_ascii_lowercase() {
-            "content-disposition" => &mut disposition,
-            "content-type" => &mut media_type,
-            "content-transfer-encoding" => {
-                let plain = ["7bit", "8bit", "binary"];
-                is_encoded |= !plain.iter().any(|it| value.eq_ignore_ascii_case(it));
-                continue;
+/// What a part is, by its head.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Model,
+    Other(&'static str),
+    Unrelated,
+}
+
+impl Field {
+    fn of(head: &[u8], others: &'static [&'static str]) -> Result<Self, InvalidForm> {
+        let head = std::str::from_utf8(head).map_err(|_| InvalidForm::Head)?;
+        let head = head.strip_suffix("\r\n\r\n").unwrap_or(head);
+        let (mut disposition, mut media_type, mut is_encoded) = (None, None, false);
+        for line in head.split("\r\n") {
+            let (name, value) = line.split_once(':').ok_or(InvalidForm::Head)?;
+            let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            if name.is_empty() || !name.bytes().all(is_name) || value.contains(is_control) {
+                return Err(InvalidForm::Head);
             }
-            _ => continue,
-        };
-        if place.replace(value).is_some() {
+            let value = value.trim();
+            let place = match &*name.to_ascii_lowercase() {
+                "content-disposition" => &mut disposition,
+                "content-type" => &mut media_type,
+                "content-transfer-encoding" => {
+                    let plain = ["7bit", "8bit", "binary"];
+                    is_encoded |= !plain.iter().any(|it| value.eq_ignore_ascii_case(it));
+                    continue;
+                }
+                _ => continue,
+            };
+            if place.replace(value).is_some() {
+                return Err(InvalidForm::Head);
+            }
+        }
+        let (form, mut rest) = disposition
+            .and_then(|it: &str| it.split_once(';'))
+            .ok_or(InvalidForm::Head)?;
+        if !form.trim().eq_ignore_ascii_case("form-data") || is_encoded {
             return Err(InvalidForm::Head);
         }
-    }
-    let (form, mut rest) = disposition
-        .and_then(|it: &str| it.split_once(';'))
-        .ok_or(InvalidForm::Head)?;
-    if !form.trim().eq_ignore_ascii_case("form-data") || is_encoded {
-        return Err(InvalidForm::Head);
-    }
-    let mut seen: Vec<String> = Vec::new();
-    let mut field = None;
-    while !rest.trim().is_empty() {
-        let (name, value, after) = parameter(rest).ok_or(InvalidForm::Head)?;
-        if name == "name*" || seen.contains(&name) {
+        let mut seen: Vec<String> = Vec::new();
+        let mut field = None;
+        while !rest.trim().is_empty() {
+            let (name, value, after) = parameter(rest).ok_or(InvalidForm::Head)?;
+            // `name*` is another encoding of it, `name*0` its first part.
+            if name.starts_with("name*") || seen.contains(&name) {
+                return Err(InvalidForm::Head);
+            }
+            if name == "name" {
+                field = Some(value);
+            }
+            seen.push(name);
+            rest = after;
+        }
+        let field = field.ok_or(InvalidForm::Head)?;
+        if field.contains('\\') {
             return Err(InvalidForm::Head);
         }
-        if name == "name" {
-            field = Some(value);
+        // `Model`, `model[]` and ` model` are the same to some servers.
+        let decoded = percent::decode(field.as_bytes()).to_ascii_lowercase();
+        let decoded = decoded.trim_ascii();
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+        let end = decoded.iter().position(|byte| !is_name(byte));
+        let (plain, behind) = decoded
+            .split_at_checked(end.unwrap_or(decoded.len()))
+            .unwrap_or_default();
+        if !matches!(behind.trim_ascii_start().first(), Some(b'[' | 0) | None) {
+            return Ok(Self::Unrelated);
         }
-        seen.push(name);
-        rest = after;
-    }
-    let field = field.ok_or(InvalidForm::Head)?;
-    if field.contains('\\') {
-        return Err(InvalidForm::Head);
-    }
-    // `Model`, `model[]` and ` model` are the same to some servers.
-    let decoded = percent::decode(field.as_bytes()).to_ascii_lowercase();
-    let plain = decoded.trim_ascii();
-    let end = plain.iter().position(|byte| !byte.is_ascii_alphanumeric());
-    let plain = end.and_then(|end| plain.get(..end)).unwrap_or(plain);
-    let is_array = decoded.trim_ascii().get(plain.len()..).is_some_and(|it| {
-        it.is_empty() || matches!(it.trim_ascii_start().first(), Some(b'[' | 0) | None)
-    });
-    if plain != b"model" || !is_array {
-        return Ok(false);
-    }
-    let is_file = seen.iter().any(|name| name.starts_with("filename"));
-    match field == "model" && !is_file && media_type.is_none_or(is_plain_text) {
-        true => Ok(true),
-        false => Err(InvalidForm::Model),
+        if plain != b"model" {
+            let other = others.iter().find(|it| it.as_bytes() == plain);
+            return Ok(other.map_or(Self::Unrelated, |it| Self::Other(it)));
+        }
+        let is_file = seen.iter().any(|name| name.starts_with("filename"));
+        match field == "model" && !is_file && media_type.is_none_or(is_plain_text) {
+            true => Ok(Self::Model),
+            false => Err(InvalidForm::Model),
+        }
     }
 }
 

@@ -210,11 +210,15 @@ pub enum Unusable {
 ///
 /// Sources, read 2026-11-28: <https://openrouter.ai/docs/guides/routing/model-fallbacks> (`models`; `route`
 /// and `preset` from memory), <https://docs.litellm.ai/docs/proxy/client_side_fallbacks> (`fallbacks`, and the
-/// others from memory).
-pub const OTHER_MODELS: [&str; 6] = [
+/// others from memory), <https://docs.mistral.ai/api> (`agent_id`),
+/// <https://console.groq.com/docs/compound> (`compound_custom`), SGLang's `lora_path` (from memory).
+pub static OTHER_MODELS: [&str; 9] = [
+    "agent_id",
+    "compound_custom",
     "content_policy_fallbacks",
     "context_window_fallbacks",
     "fallbacks",
+    "lora_path",
     "models",
     "preset",
     "route",

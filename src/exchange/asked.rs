@@ -169,7 +169,7 @@ fn push_form(
             form::Event::Model { value, .. } => {
                 *found = Some(Some(value).filter(|name| !name.trim().is_empty()));
             }
-            form::Event::End(_) => {}
+            form::Event::End(_) | form::Event::Other(_) => {}
             form::Event::InputEmpty if ends => {
                 scanner.finish().map_err(Refusal::InvalidForm)?;
                 return Ok(true);

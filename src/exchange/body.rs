@@ -36,6 +36,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::choices::{Both, ModelChoices};
 use super::foreign::ForeignMembers;
 use crate::backend::Backend;
 use crate::headers::HeaderEdit;
@@ -58,6 +59,8 @@ pub struct BodyEdit {
     renames: Vec<Rename>,
     /// Members of messages that are another provider's; `None`: they stay.
     foreign: Option<ForeignMembers>,
+    /// Where the models are restricted, what else names one.
+    choices: Option<ModelChoices>,
     /// Where the bytes at hand begin: what stands before has gone on.
     base: u64,
     /// The value that is open where the bytes at hand end, and has to wait for its end.
@@ -213,7 +216,9 @@ impl BodyEdit {
         needs_model: bool,
     ) -> Self {
         let watched = backend.watched.clone();
+        let is_restricted = of_route.is_restricted() || backend.model.is_restricted();
         Self {
+            choices: is_restricted.then(ModelChoices::default),
             decided: vec![false; watched.len()],
             scanner: Scanner::new(watched),
             backend,
@@ -276,11 +281,11 @@ impl BodyEdit {
     pub fn without_foreign_members(mut self) -> Self {
         let rules = self.backend.provider.member_rules();
         // What the configuration says about the messages counts.
-        let has_rule = self.backend.members.iter().any(|it| it.name == "messages");
+        let has_rule = self.backend.has_rule("messages");
         // Google's own API in OpenAI's dialect reads the signatures that it has sent.
         let is_google = self.backend.endpoint.authority.ends_with(".googleapis.com");
         // A member that the configuration writes stays.
-        let stays = |name: &str| self.backend.members.iter().any(|it| it.name == name);
+        let stays = |name: &str| self.backend.has_rule(name);
         let is_clean = rules.is_empty() || has_rule || is_google;
         self.foreign = (!is_clean).then(|| ForeignMembers::new(rules).keeping(stays));
         self
@@ -316,12 +321,20 @@ impl BodyEdit {
 
     fn scan(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         loop {
-            let outline = self.foreign.as_mut().map(|it| it as &mut dyn json::Outline);
-            match self
-                .scanner
-                .scan_outlined(&mut bytes, outline)
-                .map_err(|error| self.invalid(error))?
-            {
+            let event = match (&mut self.foreign, &mut self.choices) {
+                (Some(foreign), Some(choices)) => {
+                    let mut both = Both(foreign, choices);
+                    self.scanner.scan_outlined(&mut bytes, Some(&mut both))
+                }
+                (Some(only), None) => self.scanner.scan_outlined(&mut bytes, Some(only)),
+                (None, Some(only)) => self.scanner.scan_outlined(&mut bytes, Some(only)),
+                (None, None) => self.scanner.scan_outlined(&mut bytes, None),
+            };
+            let found = self.choices.as_ref().and_then(ModelChoices::found);
+            if let Some(name) = found.filter(|name| !self.backend.has_rule(name)) {
+                return Err(other_model(name));
+            }
+            match event.map_err(|error| self.invalid(error))? {
                 Event::InputEmpty => return Ok(()),
                 Event::ValueStart { member, at, kind } => self.value_starts(member, at, kind)?,
                 Event::ValueEnd { member, range } => {
@@ -383,16 +396,11 @@ impl BodyEdit {
 
     /// Where the models are restricted, the body names no others.
     fn check_other_models(&self, member: usize) -> Result<(), Refusal> {
-        let is_restricted = self.of_route.is_restricted() || self.backend.model.is_restricted();
         let name = self.backend.watched.name(member);
         match name.filter(|it| OTHER_MODELS.contains(it)) {
-            Some(name) if is_restricted && self.rule(member).is_none() => Err(Refusal::Parameter {
-                param: Some(name.to_owned()),
-                message: format!(
-                    "{name} can name other models, and the gateway restricts them; remove it"
-                ),
-                code: "model_not_allowed",
-            }),
+            Some(name) if self.choices.is_some() && self.rule(member).is_none() => {
+                Err(other_model(name))
+            }
             _ => Ok(()),
         }
     }
@@ -699,6 +707,15 @@ impl Edit for BodyEdit {
             .flat_map(ForeignMembers::hints)
             .collect();
         (!hints.is_empty()).then(|| hints.join(", "))
+    }
+}
+
+/// What a client sees of a member that names other models.
+pub fn other_model(name: &str) -> Refusal {
+    Refusal::Parameter {
+        param: Some(name.to_owned()),
+        message: format!("{name} can name other models, and the gateway restricts them; remove it"),
+        code: "model_not_allowed",
     }
 }
 

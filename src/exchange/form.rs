@@ -8,12 +8,12 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use super::body::{Edit, OfRoute, Pushed, new_model};
+use super::body::{Edit, OfRoute, Pushed, new_model, other_model};
 use crate::backend::Backend;
 use crate::form::{Boundary, Event, Scanner};
 use crate::headers::HeaderEdit;
 use crate::json::Splice;
-use crate::model::Asked;
+use crate::model::{Asked, OTHER_MODELS};
 use crate::operation::ModelMember;
 use crate::refusal::Refusal;
 
@@ -51,11 +51,13 @@ impl FormEdit {
         declared: Option<u64>,
         holds: bool,
     ) -> Self {
+        let is_restricted = of_route.is_restricted() || backend.model.is_restricted();
+        let others: &[&str] = if is_restricted { &OTHER_MODELS } else { &[] };
         Self {
             backend,
             of_route,
             member,
-            scanner: Scanner::new(boundary),
+            scanner: Scanner::new(boundary).with_others(others),
             is_decided: false,
             keeps_model: false,
             chosen: None,
@@ -81,6 +83,7 @@ impl FormEdit {
                 .map_err(Refusal::InvalidForm)?
             {
                 Event::InputEmpty => return Ok(()),
+                Event::Other(name) => return Err(other_model(name)),
                 Event::Model { .. } if self.is_decided => {
                     return Err(Refusal::DuplicateMember("model".to_owned()));
                 }

@@ -156,7 +156,8 @@ const DEFINITIONS: [Definition; 42] = [
     call("responses-compact", "/responses/compact", Kind::StoredResponses, POST, Body(JSON, Optional)),
     call("responses-input-tokens", "/responses/input_tokens", Kind::InputTokens, POST, Body(JSON, Optional)),
     call("stored-responses", "/responses/*", Kind::StoredResponses, POST, Body(JSON, Incidental)),
-    call("conversations", "/conversations/*", Kind::Other, WRITE, Nowhere),
+    // Mistral's run a model; OpenAI's name none.
+    call("conversations", "/conversations/*", Kind::Other, WRITE, Body(JSON, Incidental)),
     call("images-generations", "/images/generations", Kind::Images, POST, Body(JSON, Optional)),
     call("images", "/images/*", Kind::Images, POST, Body(FORM_OR_JSON, Optional)),
     call("audio-speech", "/audio/speech", Kind::Speech, POST, Body(JSON, Required)),
