@@ -240,14 +240,15 @@ def test_errors_have_the_exceptions_of_the_sdk(client, mock, name):
 
 
 def test_tokens_are_counted_where_the_provider_can(client, mock, name):
-    ask = {"model": "m", "messages": SAY_IT}
-    if name == "anthropic":
-        # The mock provider does not count.
-        with pytest.raises(anthropic.NotFoundError):
-            client.messages.count_tokens(**ask)
-        [request] = mock.requests()
-        assert request.path == "/v1/messages/count_tokens"
-        assert request.json() == {**ask, "model": MODELS[name]}
+    ask = {"model": "m", "messages": SAY_IT, "system": "s", "tools": [TOOL]}
+    if name != "openai":
+        assert client.messages.count_tokens(**ask).input_tokens == 31
+        request = mock.only()
+        assert request.path == {
+            "anthropic": "/v1/messages/count_tokens",
+            "google": "/v1beta/models/gemini-2.5-flash:countTokens",
+        }[name]
+        assert request.refused is None
         return
     with pytest.raises(anthropic.APIStatusError) as raised:
         client.messages.count_tokens(**ask)
@@ -271,3 +272,42 @@ def test_bytes_pass_to_a_provider_that_speaks_messages(gateway, mock):
     assert request.body.decode() == body.replace('"m"', '"claude-sonnet-4-5"')
     assert request.header("anthropic-beta") == "context-1m-2025-08-07"
     assert request.all("x-api-key") == [ENVIRONMENT["ANTHROPIC_KEY"]]
+
+
+@pytest.fixture(scope="module")
+def unreachable(start, provider):
+    """A gateway whose backends cannot be reached."""
+    backends = [
+        {
+            "name": name,
+            "type": name,
+            "config": {"endpoint": HOSTS[name], "apiKey": "${OPENAI_KEY}", "model": MODELS[name], "address": "127.0.0.1:9"},
+        }
+        for name in MODELS
+    ]
+    routes = [{"name": name, "path": f"/{name}", "backend": name} for name in MODELS]
+    return start({"backends": backends, "routes": routes}, bootstrap.UPSTREAM, env=ENVIRONMENT)
+
+
+@pytest.mark.parametrize("version", ["2023-06-01", None])
+def test_errors_of_envoy_have_the_shape_of_the_api_that_the_client_speaks(unreachable, name, version):
+    body = json.dumps(ASK)
+    headers = [JSON, *([("anthropic-version", version)] if version else [])]
+    reply = unreachable.request("POST", f"/{name}/v1/messages?beta=true", headers=headers, body=body)
+    assert (reply.status, reply.json()["type"]) == (503, "error"), reply.body
+    assert reply.json()["error"]["type"] == "overloaded_error"
+    assert "connect" in reply.json()["error"]["message"]
+    # Its path upstream may be that of the Messages API.
+    reply = unreachable.request("POST", f"/{name}/v1/chat/completions", headers=[JSON], body=body)
+    assert reply.status == 503 and reply.json()["error"]["code"] == "upstream_unavailable", reply.body
+
+
+def test_a_probe_of_the_base_url_is_answered(gateway):
+    assert gateway.request("HEAD", "/").status == 200
+
+
+def test_an_operation_that_a_backend_does_not_serve_names_those_that_it_does(client, name):
+    if name == "openai":
+        return
+    with pytest.raises(anthropic.NotFoundError, match="it serves chat-completions"):
+        client.messages.batches.create(requests=[])

@@ -213,6 +213,56 @@ pub fn error_type_expression() -> String {
     format!("response.code >= 500 ? '{SERVER_ERROR}' : {rows}'{OTHER_ERROR}'")
 }
 
+/// The `type` of errors of the Messages API, by status.
+///
+/// Source: <https://platform.claude.com/docs/en/api/errors>, read 2026-11-21. `not_supported` is that of
+/// Claude Code's contract for gateways.
+pub fn messages_error_type(status: u16) -> &'static str {
+    let mut rows = MESSAGES_ERROR_TYPES.iter();
+    match rows.find(|(it, _)| *it == status) {
+        Some((_, r#type)) => r#type,
+        None if status >= 500 => API_ERROR,
+        None => OTHER_ERROR,
+    }
+}
+
+/// The same as an expression of Envoy's.
+pub fn messages_error_type_expression() -> String {
+    let rows = MESSAGES_ERROR_TYPES.iter();
+    let rows = rows.map(|(status, r#type)| format!("response.code == {status} ? '{}' : ", r#type));
+    let rows: String = rows.collect();
+    format!("{rows}response.code >= 500 ? '{API_ERROR}' : '{OTHER_ERROR}'")
+}
+
+/// The key of Envoy's filter state that says whether the client speaks the Messages API: `true`, or any
+/// other text. It is set before the module changes headers and path.
+pub const MESSAGES_STATE: &str = "llm_proxy.messages";
+
+/// The format of [`MESSAGES_STATE`]. Where the header is absent and the path is another one, the
+/// expression fails, and `-` is written.
+pub const MESSAGES_FORMAT: &str =
+    "%CEL(request.path.contains('/v1/messages') || request.headers['anthropic-version'] != '')%";
+
+/// Whether a client speaks the Messages API, as an expression of Envoy's, to which filter state is bytes.
+/// Where the state is absent it fails, which counts as no.
+pub fn speaks_messages_expression() -> String {
+    format!("filter_state['{MESSAGES_STATE}'] == b'true'")
+}
+
+const API_ERROR: &str = "api_error";
+const MESSAGES_ERROR_TYPES: [(u16, &str); 10] = [
+    (401, "authentication_error"),
+    (402, "billing_error"),
+    (403, "permission_error"),
+    (404, "not_found_error"),
+    (413, "request_too_large"),
+    (429, "rate_limit_error"),
+    (501, "not_supported"),
+    (503, "overloaded_error"),
+    (504, "timeout_error"),
+    (529, "overloaded_error"),
+];
+
 const SERVER_ERROR: &str = "server_error";
 const OTHER_ERROR: &str = "invalid_request_error";
 const ERROR_TYPES: [(u16, &str); 3] = [
@@ -329,6 +379,11 @@ mod tests {
                 error_type(status),
                 "{status}"
             );
+        }
+        let expression = messages_error_type_expression();
+        for status in 400..=599 {
+            let r#type = messages_error_type(status);
+            assert_eq!(evaluated(&expression, status), r#type, "{status}");
         }
         assert_eq!(error_type(401), "authentication_error");
         assert_eq!(error_type(529), "server_error");

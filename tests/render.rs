@@ -676,8 +676,8 @@ fn a_pool_is_a_cluster_for_each_member_and_a_plugin_that_selects() {
     };
     let choosing =
         "{\n  \"placement\": \"listener\",\n  \"role\": \"choose\",\n  \"holdHeaders\": true,\n";
-    assert!(text(&filters[0]).starts_with(choosing));
-    let upstream = text(&filters[1]["typed_config"]["upstream_http_filters"][0]);
+    assert!(text(&filters[1]).starts_with(choosing));
+    let upstream = text(&filters[2]["typed_config"]["upstream_http_filters"][0]);
     assert!(upstream.starts_with("{\n  \"placement\": \"upstream\",\n  \"holdHeaders\": true,\n"));
     let module = Gateway::parse(&upstream, &|_: &str| Some("key".to_owned())).unwrap();
     assert_eq!(module.pools.len(), 1);
@@ -779,7 +779,7 @@ routes:
     let filters = manager["http_filters"].as_array().unwrap();
     assert_eq!(
         filters.len(),
-        2,
+        3,
         "the module chooses, in front of the router"
     );
     let ours = &manager["route_config"]["internal_only_headers"];

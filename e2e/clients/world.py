@@ -48,18 +48,18 @@ PROVIDERS = [
 ALIAS = "gpt-4o"
 
 
-def gateway(mock) -> dict:
+def gateway(mock, providers=PROVIDERS) -> dict:
     """The configuration, with every backend at the scripted provider."""
     from harness import gateways
 
     backends = []
-    for it in PROVIDERS:
+    for it in providers:
         config = {"apiKey": it.key, "endpoint": it.endpoint}
         if it.aliased != ALIAS:
             config["modelAliases"] = {ALIAS: it.aliased}
         config = gateways.at(mock, it.name, config)
         backends.append({"name": it.name, "type": it.type, "config": config})
-    routes = [{"name": it.name, "path": f"/{it.name}", "backend": it.name} for it in PROVIDERS]
+    routes = [{"name": it.name, "path": f"/{it.name}", "backend": it.name} for it in providers]
     return {"backends": backends, "routes": routes}
 
 

@@ -38,6 +38,7 @@ pub struct Accepted {
 #[derive(Debug)]
 enum Call {
     Anthropic,
+    AnthropicCount,
     Gemini(gemini::Call),
     Vertex(vertex::Call),
 }
@@ -60,6 +61,7 @@ impl Dialect {
             .find_map(|base| head.path.strip_prefix(base.as_str()));
         let call = match (self, below, head.method) {
             (Self::Anthropic, Some("/messages"), "POST") => Some(Call::Anthropic),
+            (Self::Anthropic, Some("/messages/count_tokens"), "POST") => Some(Call::AnthropicCount),
             (Self::Gemini, Some(path), "POST") => {
                 gemini::Call::of(path, head.query).map(Call::Gemini)
             }
@@ -74,7 +76,7 @@ impl Dialect {
         let body: Value = serde_json::from_slice(body)
             .map_err(|error| Refusal::request(format!("the body is not JSON: {error}")))?;
         match &call {
-            Call::Anthropic => {
+            Call::Anthropic | Call::AnthropicCount => {
                 let is_of_a_browser =
                     |name: &str| name == "origin" || name.starts_with("sec-fetch-");
                 if head.headers.iter().any(|(name, _)| is_of_a_browser(name)) {
@@ -87,7 +89,10 @@ impl Dialect {
                 if !matches!(version, Some("2023-06-01" | "2026-10-21")) {
                     return Err(Refusal::request("anthropic-version: header is required"));
                 }
-                anthropic::refuse(&body)?;
+                match call {
+                    Call::AnthropicCount => anthropic::refuse_count(&body, &[])?,
+                    _ => anthropic::refuse(&body)?,
+                }
             }
             Call::Gemini(call) => gemini::refuse(call, &body, false)?,
             Call::Vertex(call) => call.refuse(head, &body)?,
@@ -101,6 +106,7 @@ impl Accepted {
     pub fn answer(&self, authority: &str, says: &Says) -> Answer {
         match &self.call {
             Call::Anthropic => anthropic::answer(&self.body, authority, says),
+            Call::AnthropicCount => anthropic::count(),
             Call::Gemini(call) => gemini::answer(call, &self.body, authority, says),
             Call::Vertex(call) => call.answer(&self.body, authority, says),
         }

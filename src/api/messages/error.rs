@@ -5,6 +5,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::contract::messages_error_type;
 use crate::failure::{CONTEXT_OVERFLOW, Failure};
 use crate::json::{Event, Kind, Scanner, Watched};
 
@@ -27,7 +28,7 @@ pub(super) fn to_json(failure: &Failure<'_>) -> String {
     let body = Body {
         r#type: "error",
         error: Object {
-            r#type: type_of(failure.status),
+            r#type: messages_error_type(failure.status),
             message: &message,
         },
     };
@@ -45,23 +46,6 @@ fn message(failure: &Failure<'_>) -> String {
 }
 
 const PROMPT_TOO_LONG: &str = "prompt is too long";
-
-/// The `type` of an error, by status.
-fn type_of(status: u16) -> &'static str {
-    match status {
-        401 => "authentication_error",
-        402 => "billing_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        501 => "not_supported",
-        503 | 529 => "overloaded_error",
-        504 => "timeout_error",
-        500.. => "api_error",
-        _ => "invalid_request_error",
-    }
-}
 
 /// A provider's error in this shape; `None`: it has it.
 pub(super) fn reshape(status: u16, body: &[u8]) -> Option<String> {

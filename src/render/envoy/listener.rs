@@ -10,7 +10,9 @@ use crate::contract::telemetry::{
     REQUEST_ID_HEADER, SDK_REQUEST_ID_HEADERS, usable_request_id_expression,
 };
 use crate::contract::{
-    ADAPTED_HEADER, BACKEND_MEMBER, METADATA_NAMESPACE, UNKNOWN_ROUTE, error_type_expression,
+    ADAPTED_HEADER, BACKEND_MEMBER, MESSAGES_FORMAT, MESSAGES_STATE, METADATA_NAMESPACE,
+    UNKNOWN_ROUTE, error_type_expression, messages_error_type_expression,
+    speaks_messages_expression,
 };
 
 /// The one listener.
@@ -87,6 +89,9 @@ fn filters(source: &Source, machine: &Machine) -> Vec<Value> {
     let mut filters: Vec<Value> = health::filter(&health::rendered(source, machine))
         .into_iter()
         .collect();
+    if machine.is_whole {
+        filters.push(client_noter());
+    }
     if source.needs_chooser() {
         let plugin = source.choosing_plugin();
         filters.push(module::filter(source, machine, CHOOSER, &plugin));
@@ -152,7 +157,20 @@ fn access_log() -> Value {
     )
 }
 
-/// Envoy's own errors, in OpenAI's shape.
+/// The filter that notes what a client has sent, before the module changes it.
+fn client_noter() -> Value {
+    extension(
+        "envoy.filters.http.set_filter_state",
+        "envoy.extensions.filters.http.set_filter_state.v3.Config",
+        json!({"on_request_headers": [{
+            "object_key": MESSAGES_STATE,
+            "factory_key": "envoy.string",
+            "format_string": {"text_format_source": {"inline_string": MESSAGES_FORMAT}},
+        }]}),
+    )
+}
+
+/// Envoy's own errors, in the shape of the Messages API for its clients, in OpenAI's for all others.
 ///
 /// What the module answers has no response code details, and what a route answers directly has
 /// `direct_response`: both are OpenAI-shaped already.
@@ -161,15 +179,12 @@ fn local_replies(machine: &Machine) -> Value {
         "op": "GE",
         "value": {"default_value": 400, "runtime_key": "llm_proxy.unused"},
     }}});
-    let is_envoys = json!({"extension_filter": extension(
-        "envoy.access_loggers.extension_filters.cel",
-        "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        json!({"expression": "!(response.code_details in ['', 'direct_response'])"}),
-    )});
+    let is_envoys = cel_filter("!(response.code_details in ['', 'direct_response'])");
+    let message = format!("%CEL({})%%LOCAL_REPLY_BODY%", message_without_body(machine));
     let mut errors = json!({
-        "filter": {"and_filter": {"filters": [is_error, is_envoys]}},
+        "filter": {"and_filter": {"filters": [&is_error, &is_envoys]}},
         "body_format_override": {"json_format": {"error": {
-            "message": format!("%CEL({})%%LOCAL_REPLY_BODY%", message_without_body(machine)),
+            "message": &message,
             "type": format!("%CEL({})%", error_type_expression()),
             "param": null,
             "code": CODE,
@@ -178,15 +193,31 @@ fn local_replies(machine: &Machine) -> Value {
     if !machine.is_whole {
         return json!({"mappers": [errors]});
     }
-    if let Value::Object(errors) = &mut errors {
-        errors.insert("headers_to_add".to_owned(), request_ids());
+    let speaks_messages = cel_filter(&speaks_messages_expression());
+    let mut of_messages = json!({
+        "filter": {"and_filter": {"filters": [is_error, is_envoys, speaks_messages]}},
+        "body_format_override": {"json_format": {"type": "error", "error": {
+            "type": format!("%CEL({})%", messages_error_type_expression()),
+            "message": message,
+        }}},
+    });
+    for errors in [&mut of_messages, &mut errors] {
+        if let Value::Object(errors) = errors {
+            errors.insert("headers_to_add".to_owned(), request_ids());
+        }
     }
-    let is_direct = json!({"extension_filter": extension(
+    let is_direct = cel_filter("response.code_details == 'direct_response'");
+    let direct = json!({"filter": is_direct, "headers_to_add": request_ids()});
+    json!({"mappers": [of_messages, errors, direct]})
+}
+
+/// A filter for replies of which this expression holds.
+fn cel_filter(expression: &str) -> Value {
+    json!({"extension_filter": extension(
         "envoy.access_loggers.extension_filters.cel",
         "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        json!({"expression": "response.code_details == 'direct_response'"}),
-    )});
-    json!({"mappers": [errors, {"filter": is_direct, "headers_to_add": request_ids()}]})
+        json!({"expression": expression}),
+    )})
 }
 
 /// The id of the request, as the module adds it to all other replies. Where the client's own is not usable,

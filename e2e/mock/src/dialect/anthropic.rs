@@ -98,6 +98,8 @@ fn refuse_tools(members: &Map<String, Value>) -> Checked {
                 "input_schema",
                 "strict",
                 "cache_control",
+                // With `advanced-tool-use-2025-11-20`.
+                "defer_loading",
                 "type",
             ],
             &at,
@@ -415,6 +417,36 @@ fn refuse_source(kind: &str, source: &Value, at: &str) -> Checked {
     }
 }
 
+/// What the API has against a request to count tokens: the members that are about the answer.
+///
+/// # Errors
+///
+/// 400, or 404 for the model.
+pub fn refuse_count(body: &Value, more: &[&str]) -> Checked {
+    let mut members = object(body, "body")?.clone();
+    for name in [
+        "max_tokens",
+        "stream",
+        "temperature",
+        "stop_sequences",
+        "metadata",
+    ] {
+        if members.contains_key(name) {
+            return Err(wrong(name, "Extra inputs are not permitted"));
+        }
+    }
+    for name in more {
+        members.remove(*name);
+    }
+    members.insert("max_tokens".to_owned(), json!(64_000));
+    refuse(&Value::Object(members))
+}
+
+/// How many tokens it counts.
+pub fn count() -> Answer {
+    Answer::json(&json!({"input_tokens": 31}))
+}
+
 /// What it answers: as the tests want it; else it repeats what was said last, or calls what it must.
 pub fn answer(body: &Value, authority: &str, says: &Says) -> Answer {
     let model = value_at(body, "/model").as_str().unwrap_or_default();
@@ -550,6 +582,8 @@ const ASSISTANT_BLOCKS: &[&str] = &["text", "tool_use", "thinking", "redacted_th
 const MEMBERS: &[&str] = &[
     "cache_control",
     "container",
+    // With `context-management-2025-06-27`.
+    "context_management",
     "inference_geo",
     "max_tokens",
     "messages",

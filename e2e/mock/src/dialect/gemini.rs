@@ -26,7 +26,9 @@ impl Call {
         let (model, method) = path.strip_prefix("/models/")?.split_once(':')?;
         let is_right = match method {
             "streamGenerateContent" => query == Some("alt=sse"),
-            "generateContent" | "embedContent" | "batchEmbedContents" => query.is_none(),
+            "generateContent" | "countTokens" | "embedContent" | "batchEmbedContents" => {
+                query.is_none()
+            }
             _ => false,
         };
         (is_right && !model.is_empty() && !model.contains('/')).then(|| Self {
@@ -61,6 +63,23 @@ pub fn refuse(call: &Call, body: &Value, on_vertex: bool) -> Checked {
                     "at most 100 requests can be in one batch",
                 )),
             }
+        }
+        "countTokens" if on_vertex => {
+            let known = ["contents", "systemInstruction", "tools", "generationConfig"];
+            only(members, &known, "body")?;
+            refuse_generation(members, &call.model, on_vertex)
+        }
+        "countTokens" => {
+            only(members, &["generateContentRequest"], "body")?;
+            let request = required(members, "generateContentRequest", "body")?;
+            let mut request = object(request, "generateContentRequest")?.clone();
+            if request.remove("model") != Some(json!(format!("models/{}", call.model))) {
+                return Err(wrong(
+                    "generateContentRequest.model",
+                    "is not that of the path",
+                ));
+            }
+            refuse_generation(&request, &call.model, on_vertex)
         }
         _ => refuse_generation(members, &call.model, on_vertex),
     }
@@ -579,6 +598,7 @@ fn children(
 pub fn answer(call: &Call, body: &Value, authority: &str, says: &Says) -> Answer {
     let values = || json!({"values": [0.25, -0.5, 1.0]});
     match call.method.as_str() {
+        "countTokens" => return Answer::json(&json!({"totalTokens": 31})),
         "embedContent" => return Answer::json(&json!({"embedding": values()})),
         "batchEmbedContents" => {
             let count = value_at(body, "/requests").as_array().map_or(0, Vec::len);

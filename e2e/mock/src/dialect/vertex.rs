@@ -44,9 +44,11 @@ impl Call {
         let (publisher, query) = match (publisher, method) {
             ("anthropic", "rawPredict" | "streamRawPredict") => (Publisher::Anthropic, None),
             ("google", "streamGenerateContent") => (Publisher::Google, Some("alt=sse")),
-            ("google", "generateContent" | "predict" | "embedContent" | "batchEmbedContents") => {
-                (Publisher::Google, None)
-            }
+            (
+                "google",
+                "generateContent" | "countTokens" | "predict" | "embedContent"
+                | "batchEmbedContents",
+            ) => (Publisher::Google, None),
             _ => return None,
         };
         let is_whole = !project.is_empty() && !model.is_empty() && !model.contains('/');
@@ -101,8 +103,12 @@ impl Call {
         if head.values("anthropic-version").next().is_some() {
             return Err(wrong("anthropic-version", "belongs into the body"));
         }
-        check_model(self.call.model.clone())?;
         let members = object(body, "body")?;
+        if self.call.model == COUNT_TOKENS {
+            required(members, "anthropic_version", "body")?;
+            return anthropic::refuse_count(body, &["anthropic_version"]);
+        }
+        check_model(self.call.model.clone())?;
         if members.contains_key("model") {
             return Err(wrong("model", "Extra inputs are not permitted"));
         }
@@ -142,6 +148,7 @@ impl Call {
     /// What it answers: as the tests want it, else by itself.
     pub fn answer(&self, body: &Value, authority: &str, says: &Says) -> Answer {
         match (self.publisher, self.call.method.as_str()) {
+            (Publisher::Anthropic, _) if self.call.model == COUNT_TOKENS => anthropic::count(),
             (Publisher::Anthropic, _) => {
                 anthropic::answer_of(body, &self.call.model, authority, says)
             }
@@ -160,6 +167,9 @@ impl Call {
         }
     }
 }
+
+/// The model of the path at which tokens are counted.
+const COUNT_TOKENS: &str = "count-tokens";
 
 /// Calls and results have ids from Gemini 3 on, and none before.
 fn refuse_ids(body: &Value, model: &str) -> Checked {
