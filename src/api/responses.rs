@@ -10,14 +10,14 @@
 //!
 //! * Nothing is stored: what needs an earlier response at the server is refused by name
 //!   ([`STORED`]). A reference to an item is resolved where the item is in the conversation: see
-//!   [`carrier`].
+//!   `carrier.rs`.
 //! * Thinking is one summary. `encrypted_content` is the provider's signature, which begins with the name
 //!   of its dialect; that of a call is in a reasoning item of its own before the call
 //!   ([`CALL_SIGNATURE`]).
 //! * `tools` of a response is empty, and what else is repeated from the request is short
-//!   ([`echo`]).
+//!   (`echo.rs`).
 //! * Functions of a namespace become functions whose names begin with it, and calls of them have both
-//!   names again ([`expand`]).
+//!   names again (`expand.rs`).
 //! * Pictures in an answer become Markdown images with a `data:` address.
 
 mod carrier;
