@@ -362,9 +362,10 @@ impl Source {
         in_order(&plugin)
     }
 
-    /// `false` where no rendered route tells the upstream plugins anything.
+    /// `false` where no rendered route tells the upstream plugins anything. Where routes may change while
+    /// the plugins stay, one of them may do so at any time.
     fn route_metadata(&self) -> Option<bool> {
-        (!self.has_route_metadata).then_some(false)
+        (!self.has_route_metadata && !self.has_plugins_apart).then_some(false)
     }
 
     /// The configuration of the plugin that chooses, in the listener.

@@ -234,7 +234,8 @@ mod tests {
             &[a, B].join(","),
             "{path: /p, backend: a}, {path: /b, backend: b}",
         );
-        let routes = "{path: /p, backend: p}, {path: /b, models: [x], backend: b}";
+        // A model of the route is in its metadata, of which the plugins that were there are to know.
+        let routes = "{path: /p, backend: p}, {path: /b, models: [x], model: y, backend: b}";
         let chosen = parts(&[a, B, POOL].join(","), routes);
         assert_eq!(plain.bootstrap, chosen.bootstrap);
         assert_eq!(plain.clusters["b"], chosen.clusters["b"]);
