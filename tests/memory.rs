@@ -835,6 +835,11 @@ tests! {
                 r#"{"type":"web_search"}"#,
             ]),
             (r#"{"model":"m","input":"a","x":["#, "]}", &["1", "{}"]),
+            (
+                r#"{"model":"m","input":"a","tools":[{"type":"custom","name":"p","description":"d","format":{"type":"grammar","definition":""#,
+                r#""}}]}"#,
+                &["a", r"\n"],
+            ),
         ] {
             for item in items {
                 let name = format!("{before}{item}");

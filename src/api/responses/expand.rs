@@ -136,14 +136,14 @@ impl<'a, 'w> Edits<'a, 'w> {
         Ok(())
     }
 
-    /// Writes what stands before `place`, which is a part of the body, and `with` in its stead.
-    fn replace(&mut self, place: &[u8], with: &str) {
+    /// Writes what stands before `place`, which is a part of the body, and `with` in its stead, piece by piece.
+    fn replace(&mut self, place: &[u8], with: &[&str]) {
         let Some(start) = place_in(self.body, place).filter(|start| *start >= self.at) else {
             return;
         };
         let before = self.body.get(self.at..start).unwrap_or_default();
         (self.write)(before);
-        (self.write)(with.as_bytes());
+        with.iter().for_each(|piece| (self.write)(piece.as_bytes()));
         self.at = start + place.len();
         self.has_changed = true;
     }
@@ -168,12 +168,12 @@ impl<'a, 'w> Edits<'a, 'w> {
                         let path = format!("input[{index}].id");
                         return Err(carrier::unknown_reference(&path, &id));
                     };
-                    self.replace(item.bytes(), found);
+                    self.replace(item.bytes(), &[found]);
                 }
                 Some("function_call" | "custom_tool_call") => {
                     if let (Some(namespace), Some(name)) = (named.namespace, named.name) {
                         let flat = FlatName::of(&namespace.decode(), &name.decode());
-                        self.replace(name.quoted().text(), &flat.text);
+                        self.replace(name.quoted().text(), &[&flat.text]);
                     }
                 }
                 Some("additional_tools" | "tool_search_output") => {
@@ -201,9 +201,9 @@ impl<'a, 'w> Edits<'a, 'w> {
                     let local = json::encode_string(&name.decode());
                     // Behind the bracket.
                     let place = tool.bytes().get(1..1).unwrap_or_default();
-                    self.replace(place, &format!("\"local_name\":{local},"));
+                    self.replace(place, &["\"local_name\":", &local, ","]);
                 }
-                self.replace(name.quoted().text(), &flat.text);
+                self.replace(name.quoted().text(), &[&flat.text]);
             }
         }
     }
@@ -224,10 +224,15 @@ impl<'a, 'w> Edits<'a, 'w> {
         let quoted = |it: Text<'a>| std::str::from_utf8(it.quoted().text()).unwrap_or_default();
         let syntax = format.syntax.map(quoted).unwrap_or_default();
         let (description, definition) = (quoted(description), quoted(definition));
-        self.replace(
-            description.as_bytes(),
-            &format!("{description}{GRAMMAR_FOLLOWS} ({syntax}):\\n{definition}"),
-        );
+        let told = [
+            description,
+            GRAMMAR_FOLLOWS,
+            " (",
+            syntax,
+            "):\\n",
+            definition,
+        ];
+        self.replace(description.as_bytes(), &told);
     }
 }
 

@@ -210,7 +210,7 @@ impl<'a> Reading<'a> {
                 Err(carrier::unknown_reference(&path(".id"), &id))
             }
             dropped if DROPPED.contains(&dropped) => {
-                note_path(&mut self.unplaced, format!("{} ({dropped})", path("")))
+                note_path(&mut self.unplaced, format!("{}.{dropped}", path("")))
             }
             other => Err(InvalidRequest::at(
                 path(".type"),
@@ -894,7 +894,7 @@ mod tests {
             "client_metadata",
             "include",
             "input[0].x",
-            "input[1] (web_search_call)",
+            "input[1].web_search_call",
             "input[2].encrypted_content",
             "reasoning.mode",
             "tools[0].format",
