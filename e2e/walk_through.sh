@@ -52,7 +52,7 @@ quickstart='python3 -m venv venv; . venv/bin/activate; pip install --quiet "$(se
     llm-proxy check gateway.yaml
     llm-proxy run gateway.yaml --listen 127.0.0.1:'$port' > run.log 2>&1 & gateway=$!
     trap "kill $gateway; wait $gateway || true" EXIT
-    for _ in $(seq 300); do grep -q "^ready" run.log && break; sleep 0.1; done
+    for _ in $(seq 300); do grep -q " ready at " run.log && break; sleep 0.1; done
     cat run.log
     curl --silent --show-error --max-time 60 http://127.0.0.1:'$port'/v1/chat/completions -H "content-type: application/json" \
         -d "{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}"; echo'
