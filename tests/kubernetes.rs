@@ -410,6 +410,20 @@ fn a_gateway_of_the_gateway_api_has_http_routes() {
 }
 
 #[test]
+fn what_envoy_reports_is_left_to_the_control_plane() {
+    let rest = "backends: [{name: a, type: anthropic, config: {apiKey: $K}}], \
+                routes: [{path: /v1, backend: a}]";
+    let telemetry = "telemetry: {otlp: 'http://c:4318', traces: 10%, headers: {a: b}}, \
+                     health: {live: /live}";
+    let plain = source(&format!("{{{rest}}}"));
+    let reporting = source(&format!("{{{telemetry}, {rest}}}"));
+    let istio = |source| istio::resources(source, &mesh(true)).unwrap();
+    let envoy_gateway = |source| envoy_gateway::resources(source, &cluster(true)).unwrap();
+    assert_eq!(istio(&plain), istio(&reporting));
+    assert_eq!(envoy_gateway(&plain), envoy_gateway(&reporting));
+}
+
+#[test]
 fn held_headers_are_an_envoy_filter() {
     let source = one("{name: a, type: anthropic, config: {apiKey: $K}}");
     let resources = istio::resources(&source, &mesh(true)).unwrap();

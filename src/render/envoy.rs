@@ -76,7 +76,7 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
         },
         "overload_manager": overload::manager(machine),
     });
-    let collector = source.gateway().collector.as_ref();
+    let collector = telemetry::collector(source, machine);
     if let (Value::Object(bootstrap), Some(metrics)) =
         (&mut bootstrap, collector.and_then(telemetry::metrics))
     {

@@ -61,12 +61,12 @@ fn connection_manager(source: &Source, machine: &Machine) -> Value {
         // A refused client that is still sending has this long to read the reply.
         "delayed_close_timeout": "5s",
         "common_http_protocol_options": {"idle_timeout": "3600s"},
-        "access_log": access_logs(source),
+        "access_log": access_logs(source, machine),
         "local_reply_config": local_replies(machine),
         "route_config": route::Table::new(source, machine).to_value(),
         "http_filters": filters(source, machine),
     });
-    let collector = source.gateway().collector.as_ref();
+    let collector = telemetry::collector(source, machine);
     let tracing = collector.and_then(telemetry::tracing);
     let is_traced = tracing.is_some();
     if let (Value::Object(config), Some(tracing)) = (&mut config, tracing) {
@@ -114,8 +114,8 @@ fn filters(source: &Source, machine: &Machine) -> Vec<Value> {
 }
 
 /// The access logs. Probes are in none of them.
-fn access_logs(source: &Source) -> Vec<Value> {
-    let collector = source.gateway().collector.as_ref();
+fn access_logs(source: &Source, machine: &Machine) -> Vec<Value> {
+    let collector = telemetry::collector(source, machine);
     let sent = collector.and_then(telemetry::access_log);
     let mut logs: Vec<Value> = [access_log()].into_iter().chain(sent).collect();
     if let Some(filter) = health::log_filter(&source.gateway().health) {

@@ -16,9 +16,15 @@ use crate::contract::telemetry::{self as reported, METRICS, StateKey};
 use crate::contract::{ADAPTED_HEADER, BACKEND_MEMBER, METADATA_NAMESPACE};
 use crate::telemetry::{Collector, Protocol};
 
+/// The collector, where Envoy is ours: one that belongs to a control plane reports to whom that says.
+pub fn collector<'a>(source: &'a Source, machine: &Machine) -> Option<&'a Collector> {
+    let collector = source.gateway().collector.as_ref();
+    collector.filter(|_| machine.is_whole)
+}
+
 /// The cluster of the collector.
 pub fn cluster(source: &Source, machine: &Machine) -> Option<Value> {
-    let collector = source.gateway().collector.as_ref()?;
+    let collector = collector(source, machine)?;
     let endpoint = &collector.endpoint;
     let (alpn, protocol) = match collector.protocol {
         Protocol::Grpc => ("h2", json!({"http2_protocol_options": {}})),
