@@ -1,6 +1,7 @@
 """Every example of `docs/istio.md`, as it stands there, beside the gateway of the walk-through, by Istio."""
 
 import gzip
+import json
 import re
 
 import pytest
@@ -10,6 +11,8 @@ from harness import artefacts
 from harness.client import request
 from harness.control_planes.policies import AUTHORIZER, Authorizer, token
 from harness.control_planes.collector import COLLECTOR, Collector
+from harness.control_planes.limiter import LIMITER, Limiter
+from harness.control_planes.world import PROVIDERS
 from harness.process import until
 
 from test_on_istio import CHAT, PLAIN, SEEN, SELECTOR, start  # noqa: F401, a fixture
@@ -37,9 +40,9 @@ def mesh(heading: str) -> dict:
     return {key: value for it in documents if "apiVersion" not in it for key, value in it.items()}
 
 
-def service(host: str, address: tuple[str, int]) -> dict:
+def service(host: str, address: tuple[str, int], protocol="HTTP") -> dict:
     """A service of the cluster, at `address`."""
-    port = {"number": address[1], "name": "http", "protocol": "HTTP"}
+    port = {"number": address[1], "name": protocol.lower(), "protocol": protocol}
     spec = {"hosts": [host], "ports": [port], "resolution": "STATIC", "endpoints": [{"address": address[0]}]}
     metadata = {"name": host.partition(".")[0], "namespace": host.split(".")[1]}
     return {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata, "spec": spec}
@@ -130,6 +133,35 @@ def limits_per_client(run, mock):
     assert len(mock.requests()) == 40
 
 
+def limits_per_token_count(run, mock):
+    usage = {"prompt_tokens": 60_000, "completion_tokens": 1, "total_tokens": 60_001}
+    limiter = Limiter(100_000)
+    try:
+        around = [service("ratelimit.limits.svc.cluster.local", LIMITER, "GRPC")]
+        started = run("Limits per token count", surroundings=around)
+        for stream in (False, True):
+            mock.reset([])
+            text = json.dumps({"object": "chat.completion", "choices": [], "usage": usage})
+            if stream:
+                cut = text.index("60001") + 2
+                chunks = [{"data": it} for it in (f"data: {text[:cut]}", f"{text[cut:]}\n\n")]
+                mock.reply(headers=[("content-type", "text/event-stream")], chunks=chunks, times=4)
+            else:
+                mock.reply(headers=[("content-type", "application/json")], body=text, times=4)
+            client = ("x-api-key", f"key-{stream}")
+            # One of each request, and its tokens.
+            for expected in (60_002, 120_004):
+                assert ask(started, [client], body={**CHAT, "stream": stream}).status == 200
+                until(lambda: limiter.counts.get((client[1],)) == expected)
+            # Beyond the limit; another client is not, although the provider sees the same key.
+            mock.forget()
+            assert ask(started, [client]).status == 429
+            assert mock.none_came()
+            assert ask(started, [("x-api-key", f"other-{stream}")]).status == 200
+    finally:
+        limiter.stop()
+
+
 def cors(run, mock):
     started = run("CORS")
 
@@ -209,6 +241,7 @@ CHECKS = {
     "A policy for one route": a_policy_for_one_route,
     "External authorization": external_authorization,
     "Limits per client": limits_per_client,
+    "Limits per token count": limits_per_token_count,
     "CORS": cors,
     "Guards": guards,
     "Compression": compression,
@@ -219,6 +252,25 @@ CHECKS = {
 
 def test_every_example_of_the_page_is_run():
     assert set(examples()) == set(CHECKS)
+
+
+def test_a_mirror_gets_the_key(start, mock):  # noqa: F811
+    """So the page says that there should be none."""
+
+    def mirrored(manifests):
+        documents = [it for it in yaml.safe_load_all(manifests) if it]
+        for document in documents:
+            if document["kind"] == "VirtualService":
+                destination = {"host": "other.example.com", "port": {"number": 8000}}
+                document["spec"]["http"][0]["mirrors"] = [{"destination": destination}]
+        return yaml.safe_dump_all(documents)
+
+    around = [service("other.example.com", (PROVIDERS, 8000))]
+    around[0]["metadata"]["namespace"] = "istio-ingress"
+    started = start(PLAIN, *SELECTOR, surroundings=around, change=mirrored, name="mirror")
+    assert ask(started).status == 200
+    [copy] = until(lambda: [it for it in mock.requests() if not it.tls])
+    assert copy.all("authorization") == ["Bearer sk-mistral"]
 
 
 @pytest.mark.parametrize("heading", CHECKS)

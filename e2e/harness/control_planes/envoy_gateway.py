@@ -20,6 +20,8 @@ CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
 # The Envoy that a release names by itself, whatever $ENVOY_VERSION is.
 OWN_ENVOYS = {"1.7.2": "1.37.2"}
 READY = "http://127.0.0.1:8081/readyz"
+# Where a test's service for rate limits listens.
+LIMITER_PORT = 8082
 
 
 class EnvoyGateway:
@@ -35,6 +37,7 @@ class EnvoyGateway:
         surroundings: list[dict] = (),
         gateway: str = "llm-proxy",
         switches: dict[str, bool] | None = None,
+        settings: dict | None = None,
     ):
         self.directory, self.release = directory, release
         # What the walk-through switches on, and what a test has otherwise. From 1.9 on Lua is off; an
@@ -42,6 +45,8 @@ class EnvoyGateway:
         lua = {} if release.startswith("1.7.") else {"enableLua": True}
         walk_through = {"enableBackend": True, "enableEnvoyPatchPolicy": True}
         self._switches = {**walk_through, **lua, **(switches or {})}
+        # More of its configuration.
+        self._settings = settings or {}
         shutil.rmtree(directory, ignore_errors=True)
         for name in ("config", "data", "state", "run", "home", "resources"):
             (directory / name).mkdir(parents=True)
@@ -119,9 +124,9 @@ class EnvoyGateway:
         Statuses go nowhere else: there is no API server.
         """
         statuses = {}
-        # The last line may be half written.
+        # The last line may be half written, and Envoy's own may be within each other.
         for line in self.log().split("\n")[:-1]:
-            if not line.startswith("{"):
+            if not line.startswith("{") or "Got new status for" not in line:
                 continue
             record = json.loads(line)
             message = record.get("M") or record.get("msg") or ""
@@ -150,6 +155,14 @@ class EnvoyGateway:
         trusted = "/transport_socket/typed_config/common_tls_context/validation_context/trusted_ca/filename"
         cluster = {"type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": "wasm_cluster"}
         operation = {"op": "replace", "path": trusted, "value": str(certificates / "ca.crt")}
+        # The service for rate limits of a test has no TLS, and its port is Envoy Gateway's own here.
+        port = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address/port_value"
+        limiter = [
+            {**cluster, "name": "ratelimit_cluster", "operation": operation}
+            for operation in (
+                {"op": "remove", "path": "/transport_socket"}, {"op": "replace", "path": port, "value": LIMITER_PORT},
+            )
+        ]
         target = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": gateway}
         return [
             {
@@ -172,7 +185,7 @@ class EnvoyGateway:
                 "spec": {
                     "targetRef": target,
                     "type": "JSONPatch",
-                    "jsonPatches": [{**cluster, "operation": operation}],
+                    "jsonPatches": [{**cluster, "operation": operation}, *limiter],
                 },
             },
         ]
@@ -200,4 +213,5 @@ class EnvoyGateway:
             # In lines of JSON, of which `conditions` reads the statuses.
             "logging": {"level": {"default": "info"}, "encoder": "JSON"},
             "extensionApis": self._switches,
+            **self._settings,
         }

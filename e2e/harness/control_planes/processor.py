@@ -1,119 +1,30 @@
 """A guard by Envoy's external processing: a gRPC service that reads the headers of each request."""
 
-import socket
-import threading
-
-import h2.config
-import h2.connection
-import h2.events
+from .grpc import Service, field, fields
 
 # Where it listens, unless a test says where.
 PROCESSOR = ("127.0.0.5", 9001)
 
 
-class Processor:
+class Processor(Service):
     """Lets a request with `x-guard: good` pass, and answers any other with 403.
 
-    Messages are those of `envoy.service.ext_proc.v3`, put together by hand: the few fields of them are
-    numbered as in
+    Messages are those of `envoy.service.ext_proc.v3`; the few fields of them are numbered as in
     <https://github.com/envoyproxy/envoy/blob/v1.40.0/api/envoy/service/ext_proc/v3/external_processor.proto>.
     """
 
     def __init__(self, address: tuple[str, int] = PROCESSOR):
-        self._server = socket.create_server(address)
-        self.address = self._server.getsockname()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def stop(self):
-        self._server.close()
-
-    def _accept(self):
-        while True:
-            try:
-                connection, _ = self._server.accept()
-            except OSError:
-                return
-            threading.Thread(target=_serve, args=(connection,), daemon=True).start()
-
-
-def _serve(connection: socket.socket):
-    protocol = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
-    protocol.initiate_connection()
-    received: dict[int, bytes] = {}
-    with connection:
-        connection.sendall(protocol.data_to_send())
-        while data := connection.recv(65536):
-            for event in protocol.receive_data(data):
-                match event:
-                    case h2.events.RequestReceived():
-                        received[event.stream_id] = b""
-                        head = [(":status", "200"), ("content-type", "application/grpc")]
-                        protocol.send_headers(event.stream_id, head)
-                    case h2.events.DataReceived():
-                        protocol.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                        messages, rest = _messages(received[event.stream_id] + event.data)
-                        received[event.stream_id] = rest
-                        for message in messages:
-                            protocol.send_data(event.stream_id, _framed(_answer(message)))
-                    case h2.events.StreamEnded():
-                        protocol.send_headers(event.stream_id, [("grpc-status", "0")], end_stream=True)
-            connection.sendall(protocol.data_to_send())
-
-
-def _messages(data: bytes) -> tuple[list[bytes], bytes]:
-    """Splits the data of a gRPC stream into its complete messages and an incomplete rest."""
-    found = []
-    while len(data) >= 5 and len(data) >= (end := 5 + int.from_bytes(data[1:5], "big")):
-        found.append(data[5:end])
-        data = data[end:]
-    return found, data
-
-
-def _framed(message: bytes) -> bytes:
-    return b"\0" + len(message).to_bytes(4, "big") + message
+        super().__init__(address, _answer)
 
 
 def _answer(message: bytes) -> bytes:
     # ProcessingRequest.request_headers, HttpHeaders.headers, HeaderMap.headers.
-    for request in _fields(message, 2):
-        for headers in _fields(request, 1):
-            for header in _fields(headers, 1):
-                values = [*_fields(header, 2), *_fields(header, 3)]
-                if _fields(header, 1) == [b"x-guard"] and b"good" in values:
+    for request in fields(message, 2):
+        for headers in fields(request, 1):
+            for header in fields(headers, 1):
+                values = [*fields(header, 2), *fields(header, 3)]
+                if fields(header, 1) == [b"x-guard"] and b"good" in values:
                     # ProcessingResponse.request_headers: nothing is to be changed.
-                    return _field(1, b"")
+                    return field(1, b"")
     # ProcessingResponse.immediate_response, ImmediateResponse.status, HttpStatus.code.
-    return _field(7, _field(1, b"\x08" + _varint(403)))
-
-
-def _fields(message: bytes, number: int) -> list[bytes]:
-    """The values of a field whose values are bytes."""
-    found, at = [], 0
-    while at < len(message):
-        tag, at = _read_varint(message, at)
-        value, at = _read_varint(message, at)
-        if tag & 7 == 2:
-            value, at = message[at : at + value], at + value
-        if tag >> 3 == number:
-            found.append(value)
-    return found
-
-
-def _field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _varint(number: int) -> bytes:
-    out = b""
-    while number > 127:
-        out, number = out + bytes([number & 127 | 128]), number >> 7
-    return out + bytes([number])
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = data[at]
-        number, shift, at = number | (byte & 127) << shift, shift + 7, at + 1
-        if byte < 128:
-            return number, at
+    return field(7, field(1, field(1, 403)))

@@ -20,6 +20,8 @@ from cryptography.x509.oid import NameOID
 from .. import artefacts
 from ..mock import Mock
 from ..process import Process
+from .collector import COLLECTOR
+from .limiter import LIMITER
 from .policies import AUTHORIZER, jwks
 from .processor import PROCESSOR
 from .registry import Registry
@@ -67,6 +69,9 @@ class World:
         # As the examples of the pages name them.
         hosts["authorizer.default.svc.cluster.local"] = AUTHORIZER[0]
         hosts["processor.default.svc.cluster.local"] = PROCESSOR[0]
+        hosts["zipkin.default.svc.cluster.local"] = COLLECTOR[0]
+        # As Envoy Gateway names it.
+        hosts["envoy-ratelimit.envoy-gateway-system.svc.cluster.local"] = LIMITER[0]
         lines = "".join(f"{address} {name}\n" for name, address in hosts.items())
         _bind(directory / "hosts", lines.encode(), "/etc/hosts")
         # Nothing listens there, so that a query for an IPv6 address ends at once.
