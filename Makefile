@@ -182,15 +182,15 @@ e2e-func-e: $(if $(HAS_GO),build wasm mock $(INSTALLED) $(FUNC_E)) ## Run the co
 	$(if $(HAS_GO),$(VENV)/bin/python -m pytest --numprocesses=0 e2e/test_func_e.py $(ARGS),$(WITHOUT_GO))
 
 .PHONY: e2e-istio
-e2e-istio: $(if $(HAS_GO),$(NEEDED) $(ISTIO)) ## Run the manifests for Istio by Istio itself (Go, namespaces; 20 min of CPU to build it, 2 to run)
+e2e-istio: $(if $(HAS_GO),$(NEEDED) $(ISTIO)) ## Run the manifests for Istio by Istio itself (Go, namespaces; cold 21 min to build it, warm 7)
 	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_istio*.py,$(WITHOUT_GO))
 
 .PHONY: e2e-envoy-gateway
-e2e-envoy-gateway: $(if $(HAS_GO),$(NEEDED) $(ENVOY_GATEWAY) $(OLD_ENVOY_GATEWAY) $(MIDDLE_ENVOY)) ## Run those for Envoy Gateway by itself (Go, namespaces; 20 min of CPU to build it, 3 to run)
+e2e-envoy-gateway: $(if $(HAS_GO),$(NEEDED) $(ENVOY_GATEWAY) $(OLD_ENVOY_GATEWAY) $(MIDDLE_ENVOY)) ## Run those for Envoy Gateway by itself (Go, namespaces; cold 10 min to build it, warm 8)
 	$(if $(HAS_GO),$(INSIDE) e2e/control_planes/test_on_envoy_gateway*.py,$(WITHOUT_GO))
 
 .PHONY: e2e-apiserver
-e2e-apiserver: $(if $(and $(HAS_GO),$(HAS_ETCD)),build $(INSTALLED) $(APISERVER) $(CRDS)) ## Run the commands of envoy/README.md against an API server (Go, etcd, namespaces; 12 min of CPU to build it, 1 to run)
+e2e-apiserver: $(if $(and $(HAS_GO),$(HAS_ETCD)),build $(INSTALLED) $(APISERVER) $(CRDS)) ## Run the commands of envoy/README.md against an API server (Go, etcd, namespaces; cold 5 min to build it, warm 2)
 	$(if $(HAS_GO),$(if $(HAS_ETCD),$(INSIDE) e2e/control_planes/test_on_apiserver.py,$(WITHOUT_ETCD)),$(WITHOUT_GO))
 
 .PHONY: e2e-clients
