@@ -177,6 +177,37 @@ def test_it_asks_its_provider_in_its_words(run_example, mock, name):
     assert "Hello" in arrived.body.decode()
 
 
+@pytest.mark.parametrize(
+    ("name", "model", "authority", "path"),
+    [
+        ("claude-code", "claude-sonnet-5-5", "api.anthropic.com", "/v1/messages"),
+        ("claude-code", "gpt-5.2", "api.openai.com", "/v1/chat/completions"),
+        ("claude-code", "any", "localhost:8000", "/v1/chat/completions"),
+        ("codex", "gpt-5.2", "api.openai.com", "/v1/responses"),
+        ("codex", "claude-sonnet-5-5", "api.anthropic.com", "/v1/messages"),
+        (
+            "codex", "gemini-3.8-flash", "generativelanguage.googleapis.com",
+            "/v1beta/models/gemini-3.8-flash:generateContent",
+        ),
+    ],
+)  # fmt: skip
+def test_an_agent_can_use_any_model(run_example, mock, name, model, authority, path):
+    for at, header in (("api.anthropic.com", "x-api-key"), ("generativelanguage.googleapis.com", "x-goog-api-key")):
+        mock.profile(at, auth_header=header, auth_prefix="", key="required")
+    gateway = run_example(artefacts.EXAMPLES / f"{name}.envoy.yaml")
+    calls = {
+        "claude-code": ("/v1/messages", {"max_tokens": 64, "messages": MESSAGES}, "message"),
+        "codex": ("/v1/responses", {"input": "Hello"}, "response"),
+    }
+    target, body, kind = calls[name]
+    reply = gateway.post(target, {"model": model, **body}, [("authorization", "Bearer sk-client")])
+    assert reply.status == 200, reply.body
+    made = json.loads(reply.body)
+    assert kind in (made.get("type"), made.get("object"))
+    arrived = mock.only()
+    assert (arrived.authority, arrived.path) == (authority, path)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_one_by_hand_has_per_route_configuration(run_example, mock, version):
     gateway = run_example(artefacts.EXAMPLES / "hand-written.envoy.yaml", version)

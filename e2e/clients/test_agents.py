@@ -1,6 +1,6 @@
-"""Agents that edit files and run commands, with their defaults: Claude Code.
+"""Agents that edit files and run commands, with their defaults: Claude Code and Codex.
 
-The model is scripted: the agent writes a file, edits it and runs a command, each by a tool of its own.
+The model is scripted: the agent writes a file, edits it and runs a command, each by a call of a tool.
 """
 
 import pytest
@@ -13,6 +13,10 @@ VLLM = world.Provider("vllm", "vllm", "https://vllm.example", "${PLAIN_KEY}", "q
 PROVIDERS = [it for it in world.PROVIDERS if it.name != "mistral"] + [VLLM]
 EACH = pytest.mark.parametrize("to", PROVIDERS, ids=lambda it: it.name)
 CLAUDE = frameworks.HERE / "node/node_modules/@anthropic-ai/claude-code-linux-x64/claude"
+CODEX = (
+    frameworks.HERE
+    / "node/node_modules/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex"
+)
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +27,10 @@ def agents(provider, output):
 
     directory = output / "agents"
     configuration = world.gateway(provider, PROVIDERS)
+    for backend in configuration["backends"]:
+        # The scripted provider writes what the model says as chat completions.
+        if backend["type"] in ("openai", "vllm"):
+            backend["config"]["responses"] = "translate"
     made = bootstrap.make(bootstrap.UPSTREAM, configuration, directory, gateways.ENVIRONMENT)
     envoy = Envoy(directory, made, artefacts.NEWEST_ENVOY, gateways.ENVIRONMENT)
     yield envoy
@@ -56,6 +64,32 @@ def test_claude_code_edits_a_file_and_runs_a_command(agents, mock, tmp_path, to)
     said = claude(
         agents, to, tmp_path, "Write new into hello.txt and copy it.", "--allowedTools", "Write,Edit,Bash",
     )  # fmt: skip
+    assert_nothing_refused(mock)
+    assert file.read_text() == "new\n" and copy.read_text() == "new\n"
+    assert "All done." in said and mock.unsaid() == 0
+
+
+def codex(agents, to, directory, task) -> str:
+    """What Codex prints. Its sandbox needs namespaces, which a container may not have."""
+    provider = f'name="gateway",base_url="{agents.url(to.base)}",env_key="GATEWAY_KEY",wire_api="responses"'
+    arguments = [
+        "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "-m", to.model,
+        "-c", "model_provider=gateway", "-c", f"model_providers.gateway={{{provider}}}",
+    ]  # fmt: skip
+    return run([CODEX, *arguments, task], directory, {"GATEWAY_KEY": "sk-client"})
+
+
+@EACH
+def test_codex_edits_a_file_and_runs_a_command(agents, mock, tmp_path, to):
+    file, copy = tmp_path / "hello.txt", tmp_path / "copy.txt"
+    for says in (
+        world.call("exec_command", cmd=f"echo old > {file}"),
+        world.call("exec_command", cmd=f"sed -i s/old/new/ {file}"),
+        world.call("exec_command", cmd=f"cp {file} {copy}"),
+        {"text": "All done."},
+    ):
+        mock.says(says)
+    said = codex(agents, to, tmp_path, "Write new into hello.txt and copy it.")
     assert_nothing_refused(mock)
     assert file.read_text() == "new\n" and copy.read_text() == "new\n"
     assert "All done." in said and mock.unsaid() == 0
