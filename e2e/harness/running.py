@@ -64,6 +64,9 @@ def started(file: pathlib.Path, directory: pathlib.Path, admin: int, arguments=(
     whole = [artefacts.command(), "run", file, "--wasm", artefacts.module()]
     if "--drain-delay" not in arguments:
         whole += ["--drain-delay", "0"]
+    if "--drain" not in arguments:
+        # A test that fails leaves streams behind: shorter than `stop` waits.
+        whole += ["--drain", "10s"]
     process = Process([*whole, *arguments], directory / "run.log", env)
     try:
         process.until(lambda: is_ready(admin))
