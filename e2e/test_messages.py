@@ -311,3 +311,42 @@ def test_an_operation_that_a_backend_does_not_serve_names_those_that_it_does(cli
         return
     with pytest.raises(anthropic.NotFoundError, match="it serves chat-completions"):
         client.messages.batches.create(requests=[])
+
+
+@pytest.fixture(scope="module")
+def pool(start, provider):
+    """Members of every dialect, in the order of the list."""
+    keys = {"anthropic": "ANTHROPIC_KEY", "google": "GEMINI_KEY", "openai": "OPENAI_KEY"}
+    at = {"address": provider.tls, "tls": {"caFile": str(provider.ca)}}
+    backends = [
+        {
+            "name": name,
+            "type": name,
+            "config": {"endpoint": HOSTS[name], "apiKey": f"${{{keys[name]}}}", "defaultModel": MODELS[name], **at},
+        }
+        for name in MODELS
+    ]
+    members = [{"name": name, "priority": place} for place, name in enumerate(("openai", "google", "anthropic"))]
+    backends.append({"name": "all", "type": "pool", "backends": members})
+    routes = [{"name": "all", "path": "/v1", "backend": "all"}]
+    return start({"backends": backends, "routes": routes}, bootstrap.UPSTREAM, env=ENVIRONMENT)
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+def test_each_attempt_of_a_pool_has_its_members_words(pool, mock, is_stream):
+    busy = {"status": 503, "headers": [JSON], "body": '{"error":{"message":"busy"}}'}
+    mock.reply(**busy)
+    mock.reply(**busy)
+    whole, stream = plain("anthropic")
+    mock.reply(headers=[EVENTS if is_stream else JSON], body=stream if is_stream else whole)
+    with anthropic.Anthropic(base_url=pool.url(""), api_key=CLIENT_KEY, max_retries=0) as client:
+        if is_stream:
+            with client.messages.stream(**ASK) as events:
+                message = events.get_final_message()
+        else:
+            message = client.messages.create(**ASK)
+    assert said(message) == "Hallo 🦀"
+    paths = [request.path for request in mock.requests()]
+    assert paths == [PATHS[name][is_stream] for name in ("openai", "google", "anthropic")]
+    last = mock.requests()[-1].json()
+    assert last == {**ASK, "model": MODELS["anthropic"], **({"stream": True} if is_stream else {})}
