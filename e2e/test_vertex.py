@@ -7,6 +7,7 @@ that were given. Both live under their real host names and speak TLS.
 import json
 import threading
 
+import anthropic
 import openai
 import pytest
 import yaml
@@ -429,6 +430,30 @@ def test_tools(vertex, models, model):
     for arrived in vertex.requests():
         assert arrived.refused is None, arrived
         ACCEPTED[model][0](arrived)
+
+
+def test_messages_pass_to_claude_and_are_translated_for_gemini(vertex, models):
+    options = {"model": CLAUDE, "max_tokens": 64, "messages": SAY_IT}
+    count = {"messages": SAY_IT}
+    with anthropic.Anthropic(base_url=models.url(""), api_key="sk-client", max_retries=0) as client:
+        betas = ["context-1m-2025-08-07", "files-api-2025-04-14"]
+        assert client.beta.messages.create(**options, betas=betas).content[0].text
+        with client.messages.stream(**options) as events:
+            assert events.get_final_message().content
+        assert client.messages.count_tokens(**count, model=CLAUDE).input_tokens == 31
+        assert client.messages.count_tokens(**count, model=GEMINI).input_tokens == 31
+        assert client.messages.create(**{**options, "model": GEMINI}).content
+    arrived = vertex.requests()
+    assert [it.path.rpartition("/")[2] for it in arrived] == [
+        f"{CLAUDE}:rawPredict",
+        f"{CLAUDE}:streamRawPredict",
+        "count-tokens:rawPredict",
+        f"{GEMINI}:countTokens",
+        f"{GEMINI}:generateContent",
+    ]
+    # Vertex does not take the other one.
+    assert arrived[0].header("anthropic-beta") == "context-1m-2025-08-07"
+    assert all(it.header("authorization") == "Bearer ya29.models" for it in arrived)
 
 
 def test_embeddings(vertex, models):
