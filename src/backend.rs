@@ -43,6 +43,8 @@ pub struct Backend {
     /// the names of [`crate::provider::LimitName`] and of
     /// [`MemberRules::renamed`](crate::provider::members::MemberRules::renamed), where one may have to be replaced.
     pub watched: Watched,
+    /// Whether replies are looked at for their usage.
+    pub usage_report: UsageReport,
     /// How it authenticates.
     pub auth: Auth,
     /// Headers to set: lower-case name and value. None of them is the header of `auth`.
@@ -186,6 +188,20 @@ impl Backend {
         all.map(|it| it.name).collect()
     }
 
+    /// The provider, in OpenTelemetry's words where it has one.
+    ///
+    /// Source: <https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/>, read 2026-11-28.
+    pub fn provider_name(&self) -> &'static str {
+        match (self.provider, self.wire.dialects()) {
+            (_, Some(Dialects::Vertex)) => "gcp.vertex_ai",
+            (ProviderType::AzureOpenai, _) => "azure.ai.openai",
+            (ProviderType::Google, _) => "gcp.gemini",
+            (ProviderType::Mistral, _) => "mistral_ai",
+            (ProviderType::Xai, _) => "x_ai",
+            (other, _) => other.as_str(),
+        }
+    }
+
     /// Whether the provider has this call.
     pub fn supports(&self, kind: Kind) -> bool {
         match (self.wire.dialects(), kind) {
@@ -284,6 +300,17 @@ pub struct MemberRule {
     pub value: Rc<str>,
     /// Whether it is written always, or only where the client's is absent or `null`.
     pub always: bool,
+}
+
+/// What a backend's `usage` says: whether replies that pass are looked at, and whether the usage of a
+/// stream is requested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UsageReport {
+    /// They are not: there are no tokens in logs and metrics.
+    Off,
+    /// They are.
+    #[default]
+    On,
 }
 
 /// TLS towards a provider.

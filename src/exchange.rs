@@ -31,11 +31,14 @@ mod choices;
 pub mod choose;
 mod foreign;
 mod form;
+pub mod labels;
 mod last_error;
 mod original;
 mod ready;
 mod reply;
+pub mod report;
 mod request_id;
+mod scan;
 
 use std::rc::Rc;
 
@@ -49,11 +52,12 @@ use self::form::FormEdit;
 use self::last_error::LastError;
 use self::original::Original;
 use self::reply::{Head, Reply};
+use self::report::{Outcome as Ending, Report};
 pub use self::request_id::Caller;
 use self::request_id::RequestId;
 use crate::api::openai::OpenAi;
 use crate::api::{self, ClientApi};
-use crate::backend::{Auth, Backend, Injected};
+use crate::backend::{Auth, Backend, Injected, UsageReport};
 use crate::budget::{Budget, Share};
 use crate::catalog::{self, Listing};
 use crate::contract::{self, ADAPTED_HEADER, BACKEND_HEADER, MESSAGES_VERSION, SCHEME_HEADER};
@@ -223,6 +227,22 @@ pub struct Exchange {
     declared: Option<u64>,
     /// Whether the request has arrived to its end.
     is_whole: bool,
+    /// What is reported of it at its end.
+    report: Box<Report>,
+    /// Whether it has ended, and has been reported.
+    progress: Progress,
+}
+
+/// How far a request is, for its report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Progress {
+    /// It goes on.
+    #[default]
+    Running,
+    /// It has ended.
+    Ended,
+    /// It was reported, or is not ours to report.
+    Reported,
 }
 
 /// What the request waits for. A transition takes the phase and gives the next one.
@@ -340,6 +360,8 @@ impl Exchange {
             held: 0,
             declared: None,
             is_whole: false,
+            report: Box::default(),
+            progress: Progress::default(),
         }
     }
 
@@ -351,6 +373,9 @@ impl Exchange {
         surroundings: &dyn Surroundings,
     ) -> Step {
         self.id = RequestId::of(headers, surroundings);
+        if self.gateway.plugin.role == Role::Send {
+            self.report.began = surroundings.now();
+        }
         let step = self.begin(headers, ends, surroundings);
         self.identified(step)
     }
@@ -371,6 +396,7 @@ impl Exchange {
             Followed::Other => {
                 // Neither the request nor its reply concern us.
                 self.phase = Phase::Answered;
+                self.progress = Progress::Reported;
                 return Step::default();
             }
             Followed::Nowhere => return self.refuse(&Refusal::UnknownRoute),
@@ -415,11 +441,57 @@ impl Exchange {
     }
 
     /// The same step, with our id in a reply of ours.
-    fn identified(&self, mut step: Step) -> Step {
+    fn identified(&mut self, mut step: Step) -> Step {
         if let Next::Reply(reply) = &mut step.next {
             self.id.add_to(reply, self.api);
+            self.report.error_code = reply.code.as_deref().map(Box::from);
+            if reply.code.is_some() || reply.status >= FIRST_ERROR {
+                self.report.outcome = Ending::Refused(reply.status);
+                self.progress = Progress::Ended;
+            } else {
+                self.progress = Progress::Reported;
+            }
         }
         step
+    }
+
+    /// What is to be reported, once the request has ended.
+    pub fn report(&mut self) -> Option<Box<Report>> {
+        if self.progress != Progress::Ended {
+            return None;
+        }
+        self.progress = Progress::Reported;
+        let mut report = std::mem::take(&mut self.report);
+        if let Some(observed) = self.reply.observed() {
+            report.observed = std::mem::take(observed);
+        }
+        report.backend = self.backend.clone();
+        report.pool = self.series.as_ref().map(|it| it.pool.name.clone());
+        if let Phase::ExpectBody(editing) = &self.phase {
+            report.requested = editing.edit.requested_model();
+            report.sent = editing.edit.chosen_model().map(Rc::from);
+        }
+        Some(report)
+    }
+
+    /// Whether the first token of a stream has come, and its [time](Self::first_token_came) is not known.
+    pub fn wants_time_of_first_token(&mut self) -> bool {
+        self.report.first_token.is_none() && self.reply.observed().is_some_and(|it| it.has_begun)
+    }
+
+    /// The first token has come now.
+    pub fn first_token_came(&mut self, now: Moment) {
+        self.report.first_token = Some(now);
+    }
+
+    /// The stream was given up, since it has waited too long.
+    pub fn gave_up(&mut self, refusal: &Refusal) {
+        let code = refusal.failure().code.map(|it| it.into_owned().into());
+        self.report.error_code = code;
+        self.report.outcome = Ending::Refused(refusal.status());
+        if self.progress == Progress::Running {
+            self.progress = Progress::Ended;
+        }
     }
 
     /// The length of the request's body, where the client declares it. Unit: bytes.
@@ -788,12 +860,14 @@ impl Exchange {
             Ok(outgoing) => outgoing,
             Err(refusal) => return self.refused(&refusal),
         };
+        self.report.requested = translating.request.requested_model();
         let backend = &translating.backend;
         let base = &backend.endpoint.base_path;
         let (suffix, model) = match &outgoing {
             Outgoing::Passed { suffix, model, .. } => (suffix, &**model),
             Outgoing::Translated(encoded, context) => (&encoded.head.suffix, context.model()),
         };
+        self.report.sent = Some(Rc::from(model));
         let path = match backend.wire.translated(base, suffix, model) {
             Ok(path) => path,
             Err(error) => {
@@ -882,6 +956,13 @@ impl Exchange {
         let redirect = Some(status).filter(is_redirect);
         let status = redirect.map_or(status, |_| BAD_GATEWAY);
         self.tell_pool(status, headers, surroundings);
+        self.report.outcome = Ending::Replied(status);
+        self.report.provider_id = provider_id(headers);
+        let adapted = chat.as_ref().and_then(ReplyContext::adapted);
+        self.report.adapted = adapted.map(Box::from).or_else(|| match &self.phase {
+            Phase::ExpectBody(editing) => editing.edit.adapted().map(Into::into),
+            _ => None,
+        });
         let is_well = (200..300).contains(&status);
         match is_well && ends {
             true => self.original = None,
@@ -909,10 +990,17 @@ impl Exchange {
                 {
                     step.headers.push(HeaderEdit::set(ADAPTED_HEADER, names));
                 }
+                if is_well {
+                    self.scan(&mut reply, &head, &mut step);
+                }
                 step
             }
         };
         let is_retried = self.is_retried(status, surroundings);
+        self.report.is_repeated = is_retried;
+        if ends {
+            self.progress = Progress::Ended;
+        }
         let series = self.series.as_ref();
         let failed = series.is_some_and(|it| it.pool.fallback_on.contains(status));
         if failed && !matches!(step.next, Next::Reply(_)) {
@@ -963,8 +1051,12 @@ impl Exchange {
         if ends {
             self.original = None;
         }
-        let step = self.reply.body(at_hand, ends, read);
+        let observed = &mut self.report.observed;
+        let step = self.reply.body(at_hand, ends, read, observed);
         let step = self.identified(step);
+        if ends && self.progress == Progress::Running {
+            self.progress = Progress::Ended;
+        }
         if let Some(error) = &mut self.last_error
             && matches!(step.next, Next::Continue)
         {
@@ -1010,7 +1102,8 @@ impl Exchange {
             return;
         };
         // What has arrived until now has to do.
-        error.add(&self.reply.body(0, true, Vec::new));
+        let observed = &mut self.report.observed;
+        error.add(&self.reply.body(0, true, Vec::new, observed));
         surroundings.keep_error(&error.encode());
     }
 
@@ -1022,8 +1115,12 @@ impl Exchange {
         read: impl FnOnce() -> Vec<u8>,
     ) -> Step {
         self.original = None;
-        let step = self.reply.trailers(headers, read);
+        let observed = &mut self.report.observed;
+        let step = self.reply.trailers(headers, read, observed);
         let step = self.identified(step);
+        if self.progress == Progress::Running {
+            self.progress = Progress::Ended;
+        }
         if let (Some(error), Next::Reply(reply)) = (&mut self.last_error, &step.next) {
             error.add_reply(reply);
         }
@@ -1037,6 +1134,32 @@ impl Exchange {
             firewall::withhold_trailers_from_client(trailers, &mut edits);
         }
         edits
+    }
+
+    /// Looks at what passes of a reply, where its backend reports usage.
+    fn scan(&self, reply: &mut Reply, head: &Head<'_>, step: &mut Step) {
+        let backend = self.backend.as_ref();
+        let is_on = backend.is_some_and(|it| it.usage_report == UsageReport::On);
+        let Some(call) = self
+            .report
+            .call
+            .filter(|it| is_on && !it.path.ends_with('*'))
+        else {
+            return;
+        };
+        let hides_usage = match &self.phase {
+            Phase::ExpectBody(editing) => editing.edit.hides_usage(),
+            _ => false,
+        };
+        if self.has_body() && !self.is_head {
+            reply.scan(call.kind, head, hides_usage, step);
+        }
+    }
+
+    /// Whether the request has a body, so that its reply is the result of a call and not the repetition of an
+    /// earlier one.
+    fn has_body(&self) -> bool {
+        self.passed > 0 || self.declared.is_some_and(|it| it > 0)
     }
 
     fn keep_original(&mut self, surroundings: &dyn Surroundings) {
@@ -1118,6 +1241,9 @@ impl Exchange {
 
     /// The attempt is over. Where no reply has come, its pool has to know, and there may be another.
     pub fn ended(&mut self, surroundings: &dyn Surroundings) {
+        if self.progress == Progress::Running {
+            self.progress = self.progress_at_end(surroundings);
+        }
         if matches!(self.phase, Phase::Answered | Phase::Refused(_)) {
             return;
         }
@@ -1138,6 +1264,23 @@ impl Exchange {
             };
             series.tell(outcome, surroundings);
         }
+    }
+
+    /// How the report of a request comes out whose reply has not ended.
+    fn progress_at_end(&mut self, surroundings: &dyn Surroundings) -> Progress {
+        if self.gateway.plugin.role != Role::Send || self.backend.is_none() {
+            return Progress::Reported;
+        }
+        let has_reply = matches!(self.report.outcome, Ending::Replied(_));
+        if surroundings.client_left() {
+            self.report.outcome = Ending::Abandoned;
+        } else if !has_reply {
+            let attempts = self.series.as_ref().map(|it| it.attempts);
+            let attempt = attempts.and_then(|_| surroundings.attempt());
+            let is_repeated = |(all, this): (u64, u64)| this < all;
+            self.report.is_repeated = attempts.zip(attempt).is_some_and(is_repeated);
+        }
+        Progress::Ended
     }
 
     /// The client has sent everything: from now on it is the member of a pool who takes its time.
@@ -1271,6 +1414,7 @@ impl Exchange {
         let operation = Operation::of(path, base.as_deref()).map_err(|_| Refusal::InvalidPath)?;
         // Only with the route's path it is certain which operation it is.
         self.api = api::of(Some(&operation), headers);
+        self.report.call = Some(operation.definition());
         let backend = match admission::is_preflight(headers) {
             true => Rc::new(target.backend.without_credentials()),
             false => target
@@ -1429,7 +1573,7 @@ impl Exchange {
             needs_model,
         );
         let edit = match operation.is_chat_completions() {
-            true => edit.with_renames().without_foreign_members(),
+            true => edit.with_renames().without_foreign_members().with_usage(),
             false if keeps_model => edit.keeping_model(),
             false => edit,
         };
@@ -1559,6 +1703,15 @@ fn below_internal(internal: Option<&InternalPath>, path: String) -> String {
         None => path,
     }
 }
+
+/// The provider's own id of a request.
+fn provider_id(headers: &Headers<'_>) -> Option<Box<str>> {
+    let mut names = PROVIDER_ID_HEADERS.iter();
+    names.find_map(|name| headers.text(name)).map(Box::from)
+}
+
+/// Where providers write it: OpenAI and most others, Anthropic, Azure.
+const PROVIDER_ID_HEADERS: [&str; 3] = ["x-request-id", "request-id", "apim-request-id"];
 
 /// Whether a request's body could name a model that can be read, as far as its headers say.
 fn may_have_model(headers: &Headers<'_>, operation: &Operation<'_>) -> bool {

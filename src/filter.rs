@@ -2,6 +2,7 @@
 //! it says. Nothing is decided here.
 
 pub mod host;
+mod telemetry;
 mod tokens;
 
 use std::cell::{Cell, OnceCell};
@@ -14,6 +15,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use self::host::{Buffer, HeaderMap};
+use self::telemetry::Telemetry;
 use self::tokens::Tokens;
 use crate::budget::{Budget, Held, NoRoom, Share};
 use crate::contract::{BACKEND_MEMBER, METADATA_NAMESPACE};
@@ -47,6 +49,7 @@ type StreamTimers = Patience<Caller>;
 #[derive(Default)]
 struct Root {
     gateway: Option<Rc<Gateway>>,
+    telemetry: Option<Rc<Telemetry>>,
     /// How long requests wait, where there is a limit.
     patience: Option<Rc<StreamTimers>>,
     /// What goes on besides requests.
@@ -120,6 +123,7 @@ impl RootContext for Root {
                 if gateway.plugin.placement == Placement::Upstream && !gateway.pools.is_empty() {
                     host::declare_variable(KEPT_ERROR);
                 }
+                self.telemetry = Some(Telemetry::new(&gateway));
                 self.gateway = Some(gateway);
                 self.ask_for_ticks();
                 true
@@ -166,6 +170,7 @@ impl RootContext for Root {
         Some(Box::new(Stream {
             exchange,
             host,
+            telemetry: self.telemetry.clone(),
             waiting,
             held: None,
             sent,
@@ -195,13 +200,9 @@ impl Errand for Watch {
         // What a timer is early by, which is less than its unit.
         self.next = now.after(period.saturating_sub(TIMER_UNIT));
         let over = self.patience.tick();
+        telemetry::show_held(BUDGET.with(|budget| budget.taken()));
         for (context, event, caller) in over {
-            let refusal = match event {
-                Event::FirstByte => Refusal::Deadline,
-                Event::FirstStreamByte => Refusal::NoStream,
-                Event::NextByte => Refusal::Silence,
-                Event::RequestByte => Refusal::BodyTimeout,
-            };
+            let refusal = refusal_of(event);
             host::set_effective_context(context);
             // A reply that has started can only be cut off, and this is how Envoy does it. Closing
             // the stream would end it, and call the module, within this very call.
@@ -210,11 +211,22 @@ impl Errand for Watch {
     }
 }
 
+/// What a client gets of a stream that has waited for this too long.
+fn refusal_of(event: Event) -> Refusal {
+    match event {
+        Event::FirstByte => Refusal::Deadline,
+        Event::FirstStreamByte => Refusal::NoStream,
+        Event::NextByte => Refusal::Silence,
+        Event::RequestByte => Refusal::BodyTimeout,
+    }
+}
+
 /// One request, or one attempt of it in the upstream placement.
 struct Stream {
     /// `None` only where no configuration was taken, and then Envoy sends no requests.
     exchange: Option<Exchange>,
     host: Host,
+    telemetry: Option<Rc<Telemetry>>,
     /// `None` where nothing is ever waited for too long.
     waiting: Option<Waiting>,
     /// The part of the request's body that waits, where one does.
@@ -273,6 +285,15 @@ impl Waiting {
 }
 
 impl Stream {
+    /// Reports the request, if it has ended.
+    fn report(&mut self) {
+        if let (Some(exchange), Some(telemetry)) = (&mut self.exchange, &self.telemetry)
+            && let Some(report) = exchange.report()
+        {
+            telemetry.record(&report, &self.host);
+        }
+    }
+
     /// There is no memory for more of the request's body.
     fn no_room(&mut self) -> Action {
         self.held = None;
@@ -286,14 +307,58 @@ impl Stream {
 impl Context for Stream {
     fn on_done(&mut self) -> bool {
         if let Some(exchange) = &mut self.exchange {
+            let wait = self.waiting.as_ref().and_then(|it| it.wait.as_ref());
+            if let Some(wait) = wait.filter(|it| it.is_over()) {
+                exchange.gave_up(&refusal_of(wait.event));
+            }
             exchange.ended(&self.host);
         }
+        self.report();
         true
     }
 }
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, ends: bool) -> Action {
+        let action = self.request_headers(ends);
+        self.report();
+        action
+    }
+
+    fn on_http_request_body(&mut self, size: usize, ends: bool) -> Action {
+        let action = self.request_body(size, ends);
+        self.report();
+        action
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        let action = self.request_trailers();
+        self.report();
+        action
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, ends: bool) -> Action {
+        let action = self.reply_headers(ends);
+        self.report();
+        action
+    }
+
+    fn on_http_response_body(&mut self, size: usize, ends: bool) -> Action {
+        let action = self.reply_body(size, ends);
+        self.report();
+        action
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        let action = self.reply_trailers();
+        self.report();
+        action
+    }
+}
+
+/// What the callbacks do, but for the report.
+impl Stream {
+    fn request_headers(&mut self, ends: bool) -> Action {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };
@@ -307,7 +372,7 @@ impl HttpContext for Stream {
         go_on(step)
     }
 
-    fn on_http_request_body(&mut self, size: usize, ends: bool) -> Action {
+    fn request_body(&mut self, size: usize, ends: bool) -> Action {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };
@@ -392,7 +457,7 @@ impl HttpContext for Stream {
         go_on(step)
     }
 
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+    fn request_trailers(&mut self) -> Action {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };
@@ -402,7 +467,7 @@ impl HttpContext for Stream {
         go_on(exchange.request_trailers())
     }
 
-    fn on_http_response_headers(&mut self, _: usize, ends: bool) -> Action {
+    fn reply_headers(&mut self, ends: bool) -> Action {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };
@@ -422,7 +487,7 @@ impl HttpContext for Stream {
         go_on(step)
     }
 
-    fn on_http_response_body(&mut self, size: usize, ends: bool) -> Action {
+    fn reply_body(&mut self, size: usize, ends: bool) -> Action {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };
@@ -431,6 +496,9 @@ impl HttpContext for Stream {
         }
         let read = || host::buffer(Buffer::ResponseBody, 0, size);
         let step = exchange.reply_body(size, ends, read);
+        if exchange.wants_time_of_first_token() {
+            exchange.first_token_came(host::now());
+        }
         if step.next == Next::Take {
             return taken(Buffer::ResponseBody, size);
         }
@@ -441,7 +509,7 @@ impl HttpContext for Stream {
         go_on(step)
     }
 
-    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+    fn reply_trailers(&mut self) -> Action {
         let Some(exchange) = &mut self.exchange else {
             return Action::Continue;
         };

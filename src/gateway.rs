@@ -25,6 +25,8 @@ pub struct Gateway {
     pub max_request_bytes: u64,
     /// What one VM may hold for all its streams together, in bytes: see [`crate::budget`].
     pub max_held_bytes: u64,
+    /// How many names of models that the configuration does not have may be labels of metrics.
+    pub max_model_labels: usize,
     /// At least one; the names differ.
     pub backends: Vec<Rc<Backend>>,
     /// The backends of `type: pool`; no name is one of `backends`.
@@ -65,6 +67,8 @@ pub struct Plugin {
     pub hold_headers: bool,
     /// Whether Envoy's routes may have metadata for us.
     pub route_metadata: bool,
+    /// Whether what is known of each request is put into Envoy's filter state.
+    pub filter_state: bool,
     /// For which backend it speaks where no metadata says so.
     pub backend: Option<Rc<Backend>>,
     /// How it follows Envoy's choice of route, in a listener; `None`: it chooses by itself.

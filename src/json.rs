@@ -28,6 +28,7 @@ mod number;
 mod quoted;
 mod raw;
 mod read;
+mod seek;
 mod splice;
 mod string;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub use quoted::{Quoted, Text};
 pub use raw::Raw;
 pub(crate) use read::object;
 pub use read::{Ignored, Items, Key, Read, Reader, Seen, Unread, has_at_most, read, read_into};
+pub use seek::{Place, ROOT, Seeker, Wants};
 pub use splice::{Blank, InvalidSplices, Splice, apply, overwrite, pieces};
 pub(crate) use string::decode_text;
 use string::{Fault, Within};

@@ -102,6 +102,11 @@ impl Aliases {
         })
     }
 
+    /// The models that they stand for.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(_, model)| &**model)
+    }
+
     /// The names that are not prefixes.
     pub fn exact_names(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().filter_map(|(alias, _)| match alias {

@@ -88,6 +88,10 @@ impl Dialects {
     }
 }
 
+/// The member that requests the usage of a streamed chat completion.
+/// <https://platform.openai.com/docs/api-reference/chat/create#chat_create-stream_options>.
+pub const STREAM_OPTIONS: &str = "stream_options";
+
 /// By which of its two names, `max_tokens` and `max_completion_tokens`, a provider takes the limit of
 /// an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -201,6 +205,32 @@ impl ProviderType {
             Self::Deepseek | Self::Mistral | Self::Ollama => LimitName::Old,
             _ => LimitName::Either,
         }
+    }
+
+    /// Whether it gives the usage of a streamed chat completion on request, and takes the request,
+    /// `stream_options.include_usage`, from any client.
+    ///
+    /// Mistral and Cohere refuse the member; servers of unknown kind may. Sources, read 2026-11-28:
+    /// <https://platform.openai.com/docs/api-reference/chat/create>,
+    /// <https://learn.microsoft.com/azure/ai-foundry/openai/reference> (from 2024-09-01-preview on),
+    /// <https://api-docs.deepseek.com/api/create-chat-completion>, <https://console.groq.com/docs/api-reference>,
+    /// <https://docs.x.ai/docs/api-reference>, <https://docs.ollama.com/api/openai-compatibility>,
+    /// <https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html>.
+    pub fn gives_stream_usage(self) -> bool {
+        matches!(
+            self,
+            Self::AzureOpenai
+                | Self::Deepseek
+                | Self::Fireworks
+                | Self::Groq
+                | Self::Lmstudio
+                | Self::Ollama
+                | Self::Openai
+                | Self::Openrouter
+                | Self::Together
+                | Self::Vllm
+                | Self::Xai
+        )
     }
 
     /// Where a key goes.

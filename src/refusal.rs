@@ -120,6 +120,8 @@ pub struct LocalReply {
     pub headers: Vec<(String, String)>,
     /// JSON.
     pub body: String,
+    /// The code of the error, where it is one.
+    pub code: Option<String>,
 }
 
 impl LocalReply {
@@ -130,6 +132,7 @@ impl LocalReply {
             status,
             headers,
             body,
+            code: None,
         }
     }
 
@@ -139,12 +142,15 @@ impl LocalReply {
             status,
             headers: Vec::new(),
             body: String::new(),
+            code: None,
         }
     }
 
     /// An error in this API.
     pub fn error(failure: &Failure<'_>, api: &dyn ClientApi) -> Self {
-        Self::json(failure.status, api.error(failure))
+        let mut reply = Self::json(failure.status, api.error(failure));
+        reply.code = failure.code.as_deref().map(str::to_owned);
+        reply
     }
 
     /// The same with what a provider's reply said in its headers, but for those that frame it or

@@ -1,7 +1,9 @@
 //! A streamed reply on its way from a provider's dialect to the client's API.
 
 use crate::api::StreamWriter;
+use crate::chat::{Delta, StopReason};
 use crate::provider::dialect::{BrokenReply, ReplyStream};
+use crate::usage::Observed;
 
 /// Bytes of the provider in, bytes for the client out, in the same call.
 ///
@@ -12,6 +14,7 @@ pub struct Relay {
     writer: Box<dyn StreamWriter>,
     /// How much may be written in one call: a part of an event can be a tenth of what it becomes.
     max_out_bytes: usize,
+    observed: Observed,
 }
 
 impl Relay {
@@ -25,6 +28,7 @@ impl Relay {
             stream,
             writer,
             max_out_bytes,
+            observed: Observed::default(),
         }
     }
 
@@ -34,8 +38,14 @@ impl Relay {
             return;
         }
         let max = self.max_out_bytes;
-        let Self { stream, writer, .. } = self;
+        let Self {
+            stream,
+            writer,
+            observed,
+            ..
+        } = self;
         let read = stream.push(bytes, &mut |delta| {
+            observe(&delta, observed);
             if out.len() < max {
                 writer.write(delta, out);
             }
@@ -55,8 +65,17 @@ impl Relay {
         if self.is_finished() {
             return;
         }
-        let Self { stream, writer, .. } = self;
-        if let Err(broken) = stream.finish(&mut |delta| writer.write(delta, out)) {
+        let Self {
+            stream,
+            writer,
+            observed,
+            ..
+        } = self;
+        let finished = stream.finish(&mut |delta| {
+            observe(&delta, observed);
+            writer.write(delta, out);
+        });
+        if let Err(broken) = finished {
             self.break_off(&broken, out);
         }
         // A stream that says neither that it is complete nor that it is not.
@@ -82,6 +101,11 @@ impl Relay {
         self.stream.clear();
     }
 
+    /// What was seen of the answer until now.
+    pub fn observed(&mut self) -> &mut Observed {
+        &mut self.observed
+    }
+
     /// Whether the client has got the end: nothing more will be written.
     pub fn is_finished(&self) -> bool {
         self.writer.is_finished()
@@ -90,6 +114,33 @@ impl Relay {
     #[cold]
     fn break_off(&mut self, broken: &BrokenReply, out: &mut Vec<u8>) {
         self.writer.fail(&broken.to_failure(), out);
+    }
+}
+
+/// Notes what logs and metrics need of a delta.
+fn observe(delta: &Delta<'_>, observed: &mut Observed) {
+    match delta {
+        Delta::Start { model, .. } if !model.is_empty() => observed.model = Some((*model).into()),
+        Delta::Usage(usage) => observed.usage = *usage,
+        Delta::Stop { reason, .. } if observed.finish_reason.is_none() => {
+            observed.finish_reason = Some(reason_name(reason));
+        }
+        Delta::Text { .. }
+        | Delta::Reasoning { .. }
+        | Delta::Refusal { .. }
+        | Delta::ToolCallStart { .. } => observed.has_begun = true,
+        _ => {}
+    }
+}
+
+/// Why an answer ended, in OpenAI's words where those have one.
+pub fn reason_name(reason: &StopReason<'_>) -> Box<str> {
+    match reason {
+        StopReason::ContentFilter => "content_filter".into(),
+        StopReason::Length => "length".into(),
+        StopReason::Stop => "stop".into(),
+        StopReason::ToolCalls => "tool_calls".into(),
+        StopReason::Other(text) => text.decode().into(),
     }
 }
 

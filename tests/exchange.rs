@@ -215,7 +215,8 @@ fn becomes_at(
         "placement: upstream\nholdHeaders: true",
         "placement: upstream",
     ] {
-        let gateway = backend_of(kind, plugin, config);
+        // With the usage of streams, spaces may stand before the last brace: see below.
+        let gateway = backend_of(kind, plugin, &format!("usage: off, {config}"));
         for chunks in chunkings(body.as_bytes()) {
             for has_length in [true, false] {
                 let length = body.len().to_string();
@@ -331,6 +332,46 @@ tests! {
             ("/v1/responses", "responses: native, models: [m], defaultModel: m", "{}", Ok(r#"{"model":"m"}"#)),
         ] {
             becomes(config, path, body, expected);
+        }
+    }
+
+    fn the_usage_of_a_stream_is_requested_with_an_exact_length_at_every_chunking() {
+        let plugin = "placement: upstream\nholdHeaders: true";
+        let own = r#"{"include_usage":true}"#;
+        for (body, options) in [
+            (r#"{"model":"m","stream":true}"#, own),
+            (r#"{"stream":true,"model":"m"}"#, own),
+            (r#"{"model":"m","stream":true,"stream_options":{}}"#, own),
+            (r#"{"stream_options":null,"model":"m","stream":true}"#, own),
+            (
+                r#"{"model":"m","stream_options":{"include_obfuscation":false},"stream":true}"#,
+                r#"{"include_usage":true,"include_obfuscation":false}"#,
+            ),
+            (r#"{"model":"m","stream":true,"stream_options":{"include_usage":false}}"#, own),
+            (r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#, own),
+            (r#"{"model":"m","stream":false}"#, "null"),
+            (r#"{"model":"m"}"#, "null"),
+            (r#"{"model":"m","x":[1]}"#, "null"),
+            (r#"{"model":"m","stream_options":{}}"#, "{}"),
+        ] {
+            let gateway = backend_of("groq", plugin, "apiKey: k");
+            let options: Value = serde_json::from_str(options).unwrap();
+            for chunks in chunkings(body.as_bytes()) {
+                let length = body.len().to_string();
+                let mut headers = post("/v1/chat/completions");
+                headers.push(("content-length", &length));
+                let mut exchange = Exchange::new(Rc::clone(&gateway));
+                let wire = send(&mut exchange, &headers, &Host::default(), &chunks);
+                assert!(wire.reply.is_none(), "{body} {chunks:?}");
+                let length = wire.passed.len().to_string();
+                assert_eq!(wire.header("content-length"), Some(&*length), "{body} {chunks:?}");
+                let sent: Value = serde_json::from_slice(&wire.passed).unwrap();
+                // What has gone on before its end has come stays as it is.
+                let is_gone = body.contains("stream_options") && chunks.len() > 1;
+                if !is_gone || sent["stream"] != true {
+                    assert_eq!(sent["stream_options"], options, "{body} {chunks:?}");
+                }
+            }
         }
     }
 
@@ -2135,9 +2176,9 @@ backends: [{name: b, type: google, config: {apiKey: $KEY, modelAliases: {g: gemi
         let gateway = gateway(
             "holdHeaders: true
 backends:
-- {name: claude, type: openrouter, config: {apiKey: a}}
-- {name: small, type: groq, config: {apiKey: b, modelAliases: {mini: llama-8b}, defaultModel: any}}
-- {name: forced, type: xai, config: {apiKey: c, model: grok-4}}
+- {name: claude, type: openrouter, config: {usage: off, apiKey: a}}
+- {name: small, type: groq, config: {usage: off, apiKey: b, modelAliases: {mini: llama-8b}, defaultModel: any}}
+- {name: forced, type: xai, config: {usage: off, apiKey: c, model: grok-4}}
 routes:
 - {path: /v1, models: ['claude-*', best], backend: claude, modelAliases: {best: claude-opus, 'claude-3*': claude-x}}
 - {path: /v1, models: [mini, 'grok*'], methods: [POST], backend: small}
@@ -2478,8 +2519,8 @@ backends:
         }
     }
 
-    fn a_reply_that_is_no_error_is_never_read() {
-        let mut exchange = Exchange::new(held("model: m"));
+    fn a_reply_without_error_is_never_read_where_no_usage_is_reported() {
+        let mut exchange = Exchange::new(held("usage: off, model: m"));
         send(&mut exchange, &CHAT, &Host::default(), &[br#"{"model":"a"}"#]);
         let mut wire = Wire::new(&[
             (":status", "200"),

@@ -115,6 +115,7 @@ pub fn gateway(
         collector,
         max_request_bytes,
         max_held_bytes,
+        max_model_labels: defaults::MAX_MODEL_LABELS,
         backends: backends.list,
         pools,
         routes,

@@ -38,6 +38,9 @@ pub const MAX_REQUEST_BYTES: u64 = 32 << 20;
 /// which happens within one call, and for what the allocator cannot use.
 pub const MAX_HELD_BYTES: u64 = 256 << 20;
 
+/// `telemetry.maxModelLabels`
+pub const MAX_MODEL_LABELS: usize = 100;
+
 /// `holdHeaders`
 pub const HOLD_HEADERS: bool = false;
 
@@ -46,6 +49,9 @@ pub const ROUTE_METADATA: bool = true;
 
 /// `routesSetHeaders`
 pub const ROUTES_SET_HEADERS: bool = false;
+
+/// `filterState`
+pub const FILTER_STATE: bool = false;
 
 /// `fallback` of a pool
 pub const FALLBACK: bool = true;

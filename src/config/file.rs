@@ -13,6 +13,7 @@ use super::value::{
     BackendType, ByteSize, Failure, ProbePath, SecretSource, Share, Span, Template,
     UncheckedOperation, WebSearch,
 };
+use crate::backend::UsageReport;
 use crate::gateway::{Placement, Role};
 use crate::pool::Strategy;
 use crate::provider::Passage;
@@ -54,6 +55,9 @@ keys! {
         /// upstream, answers whether its backends have the access tokens that they need.
         /// The native command sets it in what it renders.
         "role" => role: Option<Role>,
+        /// Plugin configuration only: `true`: what is known of each request is put into Envoy's filter state
+        /// for access logs and traces. The native command sets it in what it renders.
+        "filterState" => filter_state: Option<bool>,
         /// Plugin configuration only: the backend of this plugin's requests, where neither the route's
         /// nor the endpoint's metadata names one.
         "backend" => backend: Option<String>,
@@ -263,6 +267,9 @@ keys! {
         "streamIdleTimeout" => stream_idle_timeout: Option<Span>,
         /// Extra attempts when the provider cannot be reached, times out, or answers 429 or 5xx.
         "maxRetries" => max_retries: Option<u32>,
+        /// `on`: replies are looked at for their token usage, for logs and metrics, and the usage of a stream
+        /// is requested where the client does not request it; the client does not see it. `off`: neither.
+        "usage" => usage: Option<UsageReport>,
         /// TLS towards the provider.
         "tls" => tls: Option<Tls>,
     }

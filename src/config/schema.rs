@@ -16,6 +16,7 @@ use super::keys::{CONFIG_KEYS, POOL_KEYS, Types};
 use super::read::FromValue;
 use super::value::{Span, WebSearch};
 use super::{defaults, file};
+use crate::backend::UsageReport;
 use crate::gateway::{Placement, Role};
 use crate::pool::Strategy;
 use crate::provider::ProviderType;
@@ -276,6 +277,7 @@ fn defaults() -> Vec<(&'static str, &'static str, Value)> {
             "routesSetHeaders",
             json!(defaults::ROUTES_SET_HEADERS),
         ),
+        (ROOT, "filterState", json!(defaults::FILTER_STATE)),
         (ROOT, "role", written(Role::default())),
         (BACKEND, "strategy", written(Strategy::default())),
         (BACKEND, "fallback", json!(defaults::FALLBACK)),
@@ -288,6 +290,7 @@ fn defaults() -> Vec<(&'static str, &'static str, Value)> {
         (MEMBER, "priority", json!(defaults::PRIORITY)),
         (CONFIG, "apiVersion", json!(defaults::API_VERSION)),
         (CONFIG, "unsupported", written(Policy::default())),
+        (CONFIG, "usage", written(UsageReport::default())),
         (CONFIG, "webSearch", written(WebSearch::default())),
         (CONFIG, "traceHeaders", json!(defaults::TRACE_HEADERS)),
         (CONFIG, "timeout", written(Span(defaults::TIMEOUT))),

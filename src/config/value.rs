@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::error::{ConfigErrors, KeyPath};
 use super::read::{FromValue, expected, nearest};
+use crate::backend::UsageReport;
 use crate::endpoint::check_path;
 use crate::gateway::{Placement, Role};
 use crate::operation::table::{Definition, ModelPlace};
@@ -389,6 +390,20 @@ impl FromValue for Policy {
     }
 }
 
+impl UsageReport {
+    const ALL: [(&'static str, Self); 2] = [("on", Self::On), ("off", Self::Off)];
+}
+
+impl FromValue for UsageReport {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        choice(&Self::ALL, value, at, errors)
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        choice_name(&Self::ALL, self)
+    }
+}
+
 /// An operation whose model cannot be read, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UncheckedOperation(pub &'static Definition);
@@ -706,7 +721,7 @@ mod schema {
 
     use super::{
         BackendType, ByteSize, Failure, Passage, Policy, ProbePath, Protocol, SecretSource, Share,
-        Span, Template, UncheckedOperation, WebSearch,
+        Span, Template, UncheckedOperation, UsageReport, WebSearch,
     };
     use crate::gateway::{Placement, Role};
     use crate::pool::Strategy;
@@ -786,6 +801,11 @@ mod schema {
         Policy,
         "Unsupported",
         json_schema!({"enum": Policy::ALL.map(|(name, _)| name)})
+    );
+    schema!(
+        UsageReport,
+        "UsageReport",
+        json_schema!({"enum": UsageReport::ALL.map(|(name, _)| name)})
     );
     schema!(
         Passage,

@@ -40,11 +40,11 @@ use super::choices::{Both, ModelChoices};
 use super::foreign::ForeignMembers;
 use crate::backend::Backend;
 use crate::headers::HeaderEdit;
-use crate::json::{self, Blank, Event, Scanner, Splice, ValueText};
+use crate::json::{self, Blank, Event, Scanner, Splice, ValueText, object};
 use crate::model::{Asked, Choice, ModelRule, OTHER_MODELS, Renaming, Unusable};
 use crate::operation::ModelMember;
-use crate::provider::LimitName;
 use crate::provider::openai::insists_on_completion_tokens;
+use crate::provider::{LimitName, STREAM_OPTIONS};
 use crate::refusal::Refusal;
 
 /// One JSON body on its way.
@@ -77,8 +77,12 @@ pub struct BodyEdit {
     needs_model: bool,
     /// Whether what the client calls the model stays, since the path names the one that is used.
     keeps_model: bool,
+    /// The model that the client names.
+    requested: Option<Rc<str>>,
     /// The model that goes upstream, once it is decided.
     chosen: Option<Rc<str>>,
+    /// Whether the usage of a stream is requested where the client does not; `None`: it never is.
+    usage: Option<UsageRequest>,
     /// Whether the root object has ended.
     is_closed: bool,
     /// Whether its `stream` is `true`.
@@ -166,6 +170,49 @@ impl Rename {
     }
 }
 
+/// The request for the usage of a stream.
+struct UsageRequest {
+    /// The position of `stream_options` in [`Backend::watched`].
+    member: usize,
+    /// What the client has written: where, and its text unless that is too long.
+    options: Option<(Range<u64>, Option<Vec<u8>>)>,
+    /// How many bytes of the new length are for it and not yet written. The length may have to be known
+    /// before it is known whether it is a stream; spaces fill what is not needed.
+    reserved: usize,
+    /// Whether it is the gateway's alone.
+    is_ours: bool,
+}
+
+object! {
+    /// `stream_options`.
+    StreamOptions<'a> {
+        include_usage: bool = b"include_usage",
+        ..others
+    }
+}
+
+/// A client's `stream_options` with the usage; `None`: they have it, or are none.
+fn with_usage(text: &[u8]) -> Option<Vec<u8>> {
+    if text == b"null" {
+        return Some(INCLUDE_USAGE.to_vec());
+    }
+    let options = json::read::<StreamOptions<'_>>(text).ok()?;
+    if options.include_usage == Some(true) {
+        return None;
+    }
+    let mut with = INCLUDE_USAGE.to_vec();
+    with.pop();
+    for (name, value) in options.others {
+        with.push(b',');
+        with.extend_from_slice(json::encode_string(&name).as_bytes());
+        with.push(b':');
+        with.extend_from_slice(value.bytes());
+    }
+    with.push(b'}');
+    // Escapes in names could become longer.
+    (with.len() <= text.len() + RESERVED).then_some(with)
+}
+
 /// A body that changes while it passes.
 pub trait Edit {
     /// Takes the next bytes. `ends`: they are the last.
@@ -177,6 +224,16 @@ pub trait Edit {
 
     /// The model that goes upstream, once it is decided.
     fn chosen_model(&self) -> Option<&str>;
+
+    /// The model that the client names, as far as it is known.
+    fn requested_model(&self) -> Option<Rc<str>> {
+        None
+    }
+
+    /// Whether the usage of a stream was requested and the client has not requested it.
+    fn hides_usage(&self) -> bool {
+        false
+    }
 
     /// Whether the body has ended, by what stands in it: no rule has anything left to do.
     fn is_closed(&self) -> bool;
@@ -234,7 +291,9 @@ impl BodyEdit {
             holds,
             needs_model,
             keeps_model: false,
+            requested: None,
             chosen: None,
+            usage: None,
             is_closed: false,
             is_stream: false,
         }
@@ -294,6 +353,27 @@ impl BodyEdit {
     /// The same where the path names the model, and the body must not.
     pub fn keeping_model(mut self) -> Self {
         self.keeps_model = true;
+        self
+    }
+
+    /// The same for a chat completion at a provider that gives the usage of a stream on request.
+    pub fn with_usage(mut self) -> Self {
+        let member = self.backend.watched.position(STREAM_OPTIONS);
+        let has_rule = self
+            .backend
+            .members
+            .iter()
+            .any(|it| it.name == STREAM_OPTIONS);
+        // Without held headers the length would be lost for this alone.
+        let may_change = self.holds || self.may_change();
+        self.usage = member
+            .filter(|_| !has_rule && may_change)
+            .map(|member| UsageRequest {
+                member,
+                options: None,
+                reserved: 0,
+                is_ours: false,
+            });
         self
     }
 
@@ -431,9 +511,12 @@ impl BodyEdit {
                     (None, _) => Asked::NotText,
                 };
                 let choice = self.choose(asked);
-                let chosen = self.remembered(&choice, asked);
+                let chosen = Self::remembered(&choice, asked);
                 let insists = insists(&choice, asked);
                 let written = written(choice, asked)?;
+                if let Asked::Model(name) = asked {
+                    self.requested = Some(Rc::from(name));
+                }
                 self.chosen = chosen;
                 self.settle_renames(insists);
                 Ok(written.filter(|_| !self.keeps_model))
@@ -441,6 +524,19 @@ impl BodyEdit {
             STREAM => {
                 let (ValueText::Whole(text) | ValueText::Cut(text)) = self.scanner.value_text();
                 self.is_stream = text == b"true";
+                self.request_usage();
+                Ok(None)
+            }
+            _ if self.usage.as_ref().is_some_and(|it| it.member == member) => {
+                let text = match self.scanner.value_text() {
+                    ValueText::Whole(text) => Some(text.to_vec()),
+                    // Nobody writes that much there.
+                    ValueText::Cut(_) => None,
+                };
+                if let Some(usage) = &mut self.usage {
+                    usage.options = Some((range.clone(), text));
+                }
+                self.request_usage();
                 Ok(None)
             }
             _ => {
@@ -463,7 +559,7 @@ impl BodyEdit {
         };
         if !self.is_decided(MODEL) {
             let choice = self.choose(Asked::Nothing);
-            self.chosen = self.remembered(&choice, Asked::Nothing);
+            self.chosen = Self::remembered(&choice, Asked::Nothing);
             self.settle_renames(insists(&choice, Asked::Nothing));
             if let Some(model) = written(choice, Asked::Nothing)?
                 && !self.keeps_model
@@ -472,6 +568,13 @@ impl BodyEdit {
             }
         }
         self.rename()?;
+        if let Some(usage) = &mut self.usage
+            && usage.options.is_none()
+            && self.is_stream
+        {
+            usage.is_ours = true;
+            add(STREAM_OPTIONS, INCLUDE_USAGE);
+        }
         for (number, rule) in self.backend.members.iter().enumerate() {
             if !self.is_decided(FIRST_RULE + number)
                 && let Some(name) = self.name_to_add(FIRST_RULE + number, &rule.name)
@@ -479,7 +582,39 @@ impl BodyEdit {
                 add(name, rule.value.as_bytes());
             }
         }
+        // What was reserved, and is not needed, is white space.
+        if let Some(usage) = &mut self.usage {
+            let own = match usage.is_ours && usage.options.is_none() {
+                true => RESERVED,
+                false => 0,
+            };
+            let rest = usage.reserved.saturating_sub(own);
+            added.resize(added.len() + rest, b' ');
+        }
         Ok(added)
+    }
+
+    /// Requests the usage of a stream whose options the client has written, as soon as both are known.
+    fn request_usage(&mut self) {
+        let Some(usage) = &mut self.usage else {
+            return;
+        };
+        let Some((range, text)) = usage.options.clone().filter(|_| self.is_stream) else {
+            return;
+        };
+        let Some(with) = text.as_deref().and_then(with_usage) else {
+            return;
+        };
+        // What has gone on stays.
+        if range.start < self.base || usage.is_ours {
+            return;
+        }
+        usage.is_ours = true;
+        let length = text.map_or(0, |it| it.len());
+        if usage.reserved > 0 {
+            usage.reserved = (usage.reserved + length).saturating_sub(with.len());
+        }
+        self.insert(range, with);
     }
 
     /// The name by which an absent member with a rule is added; `None`: it stays absent.
@@ -578,10 +713,9 @@ impl BodyEdit {
         self.of_route.choose(asked, rule, self.member)
     }
 
-    /// The model that a choice comes to, where the path is going to need it.
-    fn remembered(&self, choice: &Choice, asked: Asked<'_>) -> Option<Rc<str>> {
+    /// The model that a choice comes to.
+    fn remembered(choice: &Choice, asked: Asked<'_>) -> Option<Rc<str>> {
         match (choice, asked) {
-            _ if !self.needs_model => None,
             (Choice::Write(model), _) => Some(Rc::clone(model)),
             (Choice::Keep, Asked::Model(model)) => Some(Rc::from(model)),
             _ => None,
@@ -602,7 +736,26 @@ impl BodyEdit {
             false if self.is_closed || all_decided() => self.declared,
             false => None,
         };
+        let reserved = match ends || self.is_closed {
+            true => 0,
+            false => self.usage_to_reserve() as u64,
+        };
         old.and_then(|length| length.checked_add_signed(self.growth))
+            .map(|length| length + reserved)
+    }
+
+    /// How many bytes the request for the usage may still take. Unit: bytes.
+    fn usage_to_reserve(&self) -> usize {
+        let is_whole = self.is_decided(STREAM) && !self.is_stream;
+        match &self.usage {
+            Some(usage) if !is_whole && usage.options.is_none() => RESERVED,
+            // The client's options are there, and whether they count is not known.
+            Some(usage) if !is_whole && !self.is_decided(STREAM) => match &usage.options {
+                Some((_, Some(_))) => RESERVED,
+                _ => 0,
+            },
+            _ => 0,
+        }
     }
 
     /// The text of the open value, which has now ended.
@@ -664,10 +817,18 @@ impl Edit for BodyEdit {
             _ if !ends && self.waits_for_a_key() => return Ok(Pushed::Hold),
             (false, _) if self.waits_for_rename() => return Ok(Pushed::Hold),
             (false, _) => Vec::new(),
-            (true, Some(length)) => match self.declared == Some(length) {
-                true => Vec::new(),
-                false => vec![HeaderEdit::set("content-length", length.to_string())],
-            },
+            (true, Some(length)) => {
+                if !ends && !self.is_closed {
+                    let reserved = self.usage_to_reserve();
+                    if let Some(usage) = &mut self.usage {
+                        usage.reserved = reserved;
+                    }
+                }
+                match self.declared == Some(length) {
+                    true => Vec::new(),
+                    false => vec![HeaderEdit::set("content-length", length.to_string())],
+                }
+            }
             (true, None) if self.must_hold() || self.waits_for_rename() => return Ok(Pushed::Hold),
             (true, None) => vec![HeaderEdit::remove("content-length")],
         };
@@ -690,6 +851,14 @@ impl Edit for BodyEdit {
 
     fn chosen_model(&self) -> Option<&str> {
         self.chosen.as_deref()
+    }
+
+    fn requested_model(&self) -> Option<Rc<str>> {
+        self.requested.clone()
+    }
+
+    fn hides_usage(&self) -> bool {
+        self.usage.as_ref().is_some_and(|it| it.is_ours)
     }
 
     fn is_closed(&self) -> bool {
@@ -760,3 +929,8 @@ const FIRST_RULE: usize = 2;
 /// How much of a body is held while its new length is not known. Well below Envoy's default buffer
 /// limit of 1 MiB, over which Envoy answers 413 by itself.
 const MAX_HELD_BYTES: u64 = 256 << 10;
+
+const INCLUDE_USAGE: &[u8] = br#"{"include_usage":true}"#;
+
+/// The length of `,"stream_options":` and its value. Unit: bytes.
+const RESERVED: usize = ",\"\":".len() + STREAM_OPTIONS.len() + INCLUDE_USAGE.len();

@@ -5,6 +5,7 @@
 //! none but about its model, the text is read once, and the model is changed in what was read.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::body::{self, BodyEdit, Edit as _, OfRoute, Pushed};
@@ -20,7 +21,8 @@ use crate::provider::dialect::{
     BrokenReply, Counting, Dialect, Embeddings, Encoded, Options, Unsupported,
 };
 use crate::refusal::{LocalReply, Refusal};
-use crate::relay::Relay;
+use crate::relay::{Relay, reason_name};
+use crate::usage::Observed;
 
 /// A request that waits for the end of its body.
 pub struct ChatRequest {
@@ -32,6 +34,8 @@ pub struct ChatRequest {
     /// The operation.
     kind: Kind,
     of_route: OfRoute,
+    /// The model that the client has named.
+    requested: RefCell<Option<Rc<str>>>,
 }
 
 /// What is requested.
@@ -107,7 +111,13 @@ impl ChatRequest {
             call,
             kind,
             of_route,
+            requested: RefCell::default(),
         }
+    }
+
+    /// The model that the client has named, once the body was read.
+    pub fn requested_model(&self) -> Option<Rc<str>> {
+        self.requested.borrow().clone()
     }
 
     /// The whole body in the provider's words, and what the reply will need. `limit`: how long the
@@ -174,6 +184,9 @@ impl ChatRequest {
             true => model::Asked::Nothing,
             false => model::Asked::Model(&request.model),
         };
+        if let model::Asked::Model(name) = asked {
+            *self.requested.borrow_mut() = Some(Rc::from(name));
+        }
         let rule = &self.backend.model;
         let choice = self.of_route.choose(asked, rule, ModelMember::Required);
         match body::new_model(choice, asked) {
@@ -194,6 +207,7 @@ impl ChatRequest {
             Pushed::Hold => Vec::new(),
         };
         let model = rules.chosen_model().unwrap_or_default().to_owned();
+        *self.requested.borrow_mut() = rules.requested_model();
         if splices.is_empty() {
             return Ok((Cow::Borrowed(body), model));
         }
@@ -311,7 +325,13 @@ impl ReplyContext {
     /// # Errors
     ///
     /// When the bytes are no reply: 502.
-    pub fn reply(&self, body: &[u8], stamp: Stamp, limit: usize) -> Result<Vec<u8>, LocalReply> {
+    pub fn reply(
+        &self,
+        body: &[u8],
+        stamp: Stamp,
+        limit: usize,
+        observed: &mut Observed,
+    ) -> Result<Vec<u8>, LocalReply> {
         let length = body.len();
         let reply = match &self.form {
             Form::Count(counting) => counting.decode(body).map(|tokens| {
@@ -324,11 +344,18 @@ impl ReplyContext {
                 encoding,
                 count,
             } => reader.decode(body, *count).and_then(|reply| {
+                observed.usage = reply.usage;
                 let written = writer.write(&reply, *encoding, &self.model, length, limit);
                 written.map_err(BrokenReply::from)
             }),
             Form::Stream(writer) | Form::Whole(writer) => {
                 self.dialect.decode(body).and_then(|reply| {
+                    observed.usage = reply.usage;
+                    observed.model = Some(&*reply.model)
+                        .filter(|it| !it.is_empty())
+                        .map(Box::from);
+                    let stop = reply.choices.iter().next().map(|it| reason_name(&it.stop));
+                    observed.finish_reason = stop;
                     let written = writer.write(&reply, stamp, length, limit);
                     written.map_err(BrokenReply::from)
                 })

@@ -1,6 +1,7 @@
 //! A provider's reply on its way to the client: passed on, reshaped, or translated.
 
 use super::chat::ReplyContext;
+use super::scan::ReplyScan;
 use super::{BodyChange, Next, Step};
 use crate::api::{ClientApi, Stamp};
 use crate::budget::{Held, NoRoom, Share};
@@ -9,8 +10,10 @@ use crate::failure::{Failure, plain_message};
 use crate::firewall;
 use crate::headers::{HeaderEdit, Headers};
 use crate::moment::Moment;
+use crate::operation::Kind;
 use crate::refusal::{JSON, LocalReply, NO_ROOM, Refusal};
 use crate::relay::Relay;
+use crate::usage::Observed;
 
 /// What the reply waits for.
 #[derive(Default)]
@@ -36,6 +39,8 @@ pub enum Reply {
     ExpectChatStream(Box<ChatStream>),
     /// A body in whose place the client gets this one.
     ExpectReplaced(String),
+    /// More of a body that passes, and is looked at.
+    ExpectScanned(Box<ReplyScan>),
     /// The reply has been told; what still comes is dropped.
     ExpectEnd,
 }
@@ -98,7 +103,8 @@ impl Reply {
             Self::ExpectNothing
             | Self::ExpectChatStream(_)
             | Self::ExpectEnd
-            | Self::ExpectReplaced(_) => false,
+            | Self::ExpectReplaced(_)
+            | Self::ExpectScanned(_) => false,
         }
     }
 
@@ -259,13 +265,59 @@ impl Reply {
         step
     }
 
+    /// Looks at what passes of a reply to a call of this kind, where that has a usage. `hides_usage`: the
+    /// usage in a stream is not for the client.
+    pub fn scan(&mut self, kind: Kind, head: &Head<'_>, hides_usage: bool, step: &mut Step) {
+        let headers = head.headers;
+        let is_stream = is_event_stream(headers);
+        let is_readable = !head.ends && !is_encoded(headers);
+        if !matches!(self, Self::ExpectNothing)
+            || !is_readable
+            || !(is_stream || super::is_json(headers))
+        {
+            return;
+        }
+        let Some(scan) = ReplyScan::new(kind, is_stream, hides_usage) else {
+            return;
+        };
+        if is_stream && hides_usage && headers.get("content-length").is_some() {
+            step.headers.push(HeaderEdit::remove("content-length"));
+        }
+        *self = Self::ExpectScanned(Box::new(scan));
+    }
+
+    /// What was seen of the answer, as far as it is not given by [`body`](Self::body).
+    pub fn observed(&mut self) -> Option<&mut Observed> {
+        match self {
+            Self::ExpectChatStream(stream) => Some(stream.relay.observed()),
+            Self::ExpectScanned(scan) => Some(&mut scan.observed),
+            _ => None,
+        }
+    }
+
     /// More of the reply's body has arrived: `at_hand` bytes wait or have just come, which `read`
-    /// gives.
-    pub fn body(&mut self, at_hand: usize, ends: bool, read: impl FnOnce() -> Vec<u8>) -> Step {
+    /// gives. `observed`: what was seen of an answer that is now complete.
+    pub fn body(
+        &mut self,
+        at_hand: usize,
+        ends: bool,
+        read: impl FnOnce() -> Vec<u8>,
+        observed: &mut Observed,
+    ) -> Step {
         match self {
             Self::ExpectNothing => Step::default(),
+            Self::ExpectScanned(scan) => {
+                let bytes = match at_hand {
+                    0 => Vec::new(),
+                    _ => read(),
+                };
+                Step {
+                    body: scan.push(&bytes, ends),
+                    ..Step::default()
+                }
+            }
             Self::ExpectChat(chat) => {
-                let step = chat.push(read(), ends);
+                let step = chat.push(read(), ends, observed);
                 if !matches!(step.next, Next::Take) {
                     *self = Self::ExpectEnd;
                 }
@@ -282,6 +334,7 @@ impl Reply {
                 let step = stream.push(&read(), ends);
                 // What it keeps is not needed any more.
                 if stream.relay.is_finished() && stream.translated == 0 {
+                    *observed = std::mem::take(stream.relay.observed());
                     *self = Self::ExpectEnd;
                 }
                 step
@@ -346,12 +399,17 @@ impl Reply {
         &mut self,
         headers: impl FnOnce() -> Vec<u8>,
         read: impl FnOnce() -> Vec<u8>,
+        observed: &mut Observed,
     ) -> Step {
         match self {
-            // Nothing waits.
-            Self::ExpectNothing | Self::ExpectReplaced(_) | Self::ExpectEnd => Step::default(),
+            // Nothing waits. Of a stream that is scanned, an event without an end may, which no client
+            // takes for one.
+            Self::ExpectNothing
+            | Self::ExpectReplaced(_)
+            | Self::ExpectScanned(_)
+            | Self::ExpectEnd => Step::default(),
             Self::ExpectChat(_) | Self::ExpectHeldError(_) => {
-                let step = self.body(0, true, Vec::new);
+                let step = self.body(0, true, Vec::new, observed);
                 let body = match step.body {
                     BodyChange::Replace(body) => body,
                     BodyChange::Keep | BodyChange::Splice { .. } => Vec::new(),
@@ -381,7 +439,7 @@ impl Reply {
             }
             Self::ExpectChatStream(_) | Self::ExpectError { .. } => {
                 let waiting = read();
-                self.body(waiting.len(), true, || waiting)
+                self.body(waiting.len(), true, || waiting, observed)
             }
         }
     }
@@ -432,7 +490,7 @@ impl ChatReply {
     ///
     /// A body ends where its `content-length` says so, and need not wait for Envoy to say it, too:
     /// what comes after is none of it.
-    fn push(&mut self, bytes: Vec<u8>, ends: bool) -> Step {
+    fn push(&mut self, bytes: Vec<u8>, ends: bool, observed: &mut Observed) -> Step {
         if !bytes.is_empty() && self.body.push(bytes).is_err() {
             return Step {
                 next: Next::Reply(Refusal::NoRoom.reply(self.context.api())),
@@ -442,7 +500,7 @@ impl ChatReply {
         self.body.truncate(self.length.unwrap_or(usize::MAX));
         let is_whole = ends || self.length == Some(self.body.len());
         match is_whole || self.body.len() > MAX_REPLY_BYTES {
-            true => self.told(),
+            true => self.told(observed),
             false => Step {
                 next: Next::Take,
                 ..Step::default()
@@ -451,7 +509,7 @@ impl ChatReply {
     }
 
     /// The body, which is whole, in the client's API.
-    fn told(&mut self) -> Step {
+    fn told(&mut self, observed: &mut Observed) -> Step {
         let mut edits = Vec::with_capacity(4);
         let text = self.body.take();
         let (status, body) = match self.status >= FIRST_ERROR {
@@ -467,7 +525,10 @@ impl ChatReply {
                 };
                 (status, body.into_bytes())
             }
-            false => match self.context.reply(&text, self.stamp, MAX_REPLY_BYTES) {
+            false => match self
+                .context
+                .reply(&text, self.stamp, MAX_REPLY_BYTES, observed)
+            {
                 Ok(body) => (self.status, body),
                 Err(reply) => (reply.status, reply.body.into_bytes()),
             },

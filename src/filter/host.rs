@@ -49,6 +49,18 @@ pub enum HeaderMap {
     CallReply = 6,
 }
 
+/// What a metric does: the ABI's `MetricType`.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub enum MetricType {
+    /// It only rises.
+    Counter = 0,
+    /// It rises and falls.
+    Gauge = 1,
+    /// It counts values by size.
+    Histogram = 2,
+}
+
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_get_buffer_bytes(
@@ -101,6 +113,9 @@ unsafe extern "C" {
         value_size: usize,
         cas: u32,
     ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_call_foreign_function(
@@ -258,6 +273,38 @@ pub fn declare_variable(name: &str) {
     let mut arguments = Vec::new();
     protobuf::write_bytes(&mut arguments, 1, name.as_bytes());
     call_foreign_function("declare_property", &arguments);
+}
+
+/// Lets a property of our own be a text that changes, which stays until the request was logged. For all
+/// requests of the plugin, before the first.
+///
+/// Source: see [`declare_variable`]; field 3 is the type, of which 1 is a text, and field 5 how long it
+/// stays, of which 1 is the request.
+pub fn declare_text(name: &str) {
+    let mut arguments = Vec::new();
+    protobuf::write_bytes(&mut arguments, 1, name.as_bytes());
+    arguments.extend_from_slice(&[3 << 3, 1, 5 << 3, 1]);
+    call_foreign_function("declare_property", &arguments);
+}
+
+/// Defines a metric, or finds the one that has the name. Gives its number in this VM.
+pub fn define_metric(kind: MetricType, name: &str) -> Option<u32> {
+    let mut id = 0;
+    // SAFETY: the name and the pointer live for the call.
+    let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) };
+    (status == STATUS_OK).then_some(id)
+}
+
+/// Adds to a counter or a gauge.
+pub fn increment_metric(id: u32, by: i64) {
+    // SAFETY: there are no pointers.
+    unsafe { proxy_increment_metric(id, by) };
+}
+
+/// Records a value of a histogram.
+pub fn record_metric(id: u32, value: u64) {
+    // SAFETY: there are no pointers.
+    unsafe { proxy_record_metric(id, value) };
 }
 
 /// Sets a property of our own on the request, in Envoy's filter state: the first value stays, unless

@@ -5,8 +5,10 @@ use std::time::Duration;
 use log::{info, warn};
 
 use super::host::{self, Buffer, HeaderMap};
-use super::{Errand, Host};
+use super::{Errand, Host, telemetry};
 use crate::backend::Auth;
+use crate::contract::telemetry::{TAG_BACKEND, TAG_REASON, TOKEN_FETCHES};
+use crate::exchange::report::tags;
 use crate::gateway::Gateway;
 use crate::headers::Headers;
 use crate::protobuf::{self, Field, Message};
@@ -92,14 +94,21 @@ impl Kept {
         self.say(&outcome);
     }
 
+    fn count(&self, reason: &str) {
+        let tags = tags(&[(TAG_BACKEND, &self.backend), (TAG_REASON, reason)]);
+        telemetry::count(&TOKEN_FETCHES, &tags);
+    }
+
     fn say(&self, outcome: &Outcome) {
         let backend = &self.backend;
         match outcome {
             Outcome::Fetched(lasts) => {
+                self.count("ok");
                 let lasts = lasts.as_secs();
                 info!("backend {backend}: got an access token for {lasts} s");
             }
             Outcome::Failed(reason, pause) => {
+                self.count("error");
                 let pause = pause.as_secs_f64();
                 warn!("backend {backend}: no access token: {reason}; trying again in {pause:.1} s");
             }

@@ -80,6 +80,18 @@ impl Definition {
         all.max_by_key(|it| it.path.len())
     }
 
+    /// What is requested, in OpenTelemetry's words where it has one.
+    ///
+    /// Source: <https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/>, read 2026-11-28.
+    pub fn operation_name(&self) -> &'static str {
+        match self.kind {
+            Kind::ChatCompletions | Kind::Messages | Kind::Responses => "chat",
+            Kind::Completions => "text_completion",
+            Kind::Embeddings => "embeddings",
+            _ => self.name,
+        }
+    }
+
     /// The length of its path, without what may follow. Unit: bytes.
     pub fn path_len(&self) -> usize {
         self.path.trim_end_matches("/*").len()

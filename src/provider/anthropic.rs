@@ -22,6 +22,7 @@ mod thinking;
 
 use std::borrow::Cow;
 
+pub(crate) use self::reply::Counts;
 use self::request::Purpose;
 pub(super) use self::request::vertex_suffix;
 pub use self::rules::RULES;

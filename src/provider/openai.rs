@@ -11,6 +11,7 @@ mod request;
 mod rules;
 mod stream;
 
+pub use self::reply::usage_of;
 pub use self::rules::RULES;
 use super::adapt::Adapter;
 use super::dialect::{BrokenReply, Dialect, Head, Options, ReplyStream, SseStream, Unsupported};

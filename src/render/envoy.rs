@@ -14,6 +14,7 @@ mod overload;
 pub mod parts;
 mod route;
 pub mod secrets;
+mod stats;
 mod telemetry;
 
 use std::collections::BTreeSet;
@@ -76,6 +77,9 @@ pub fn bootstrap(source: &Source, machine: &Machine) -> Value {
         },
         "overload_manager": overload::manager(machine),
     });
+    if let (Value::Object(bootstrap), true) = (&mut bootstrap, machine.is_whole) {
+        bootstrap.insert("stats_config".to_owned(), stats::config());
+    }
     let collector = telemetry::collector(source, machine);
     if let (Value::Object(bootstrap), Some(metrics)) =
         (&mut bootstrap, collector.and_then(telemetry::metrics))

@@ -314,6 +314,7 @@ impl<'a> Templates<'a> {
             overrides: _,
             max_tokens: _,
             unsupported: _,
+            usage: _,
             messages: _,
             betas: _,
             responses: _,

@@ -12,7 +12,7 @@ use super::super::value::{
 };
 use super::super::{defaults, file};
 use super::{BODY_HEADERS, Backends, Build, FRAMING_HEADERS};
-use crate::backend::{Backend, Complete, Injected, MemberRule, Place, Query, Tls};
+use crate::backend::{Backend, Complete, Injected, MemberRule, Place, Query, Tls, UsageReport};
 use crate::contract::secret_header;
 use crate::endpoint::{Address, Endpoint, check_path};
 use crate::firewall::HeaderRules;
@@ -25,7 +25,7 @@ use crate::operation::table::Definition;
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
 use crate::provider::vertex::{self, Location};
-use crate::provider::{Dialects, FurtherApis, KeyPlace, ProviderType, Wire};
+use crate::provider::{Dialects, FurtherApis, KeyPlace, ProviderType, STREAM_OPTIONS, Wire};
 use crate::secret::Secret;
 
 impl Build<'_> {
@@ -94,14 +94,17 @@ impl Build<'_> {
         let renamed = provider.member_rules().renamed.iter().flatten().copied();
         let has_rule = |name: &&str| members.iter().any(|rule| rule.name == *name);
         let others = OTHER_MODELS.into_iter().filter(|it| !has_rule(it));
+        let usage_report = config.usage.unwrap_or_default();
+        let requests_usage = usage_report == UsageReport::On && provider.gives_stream_usage();
+        let has_own = members.iter().any(|rule| rule.name == STREAM_OPTIONS);
+        let usage = (requests_usage && !has_own).then_some(STREAM_OPTIONS);
         let watched = ["model", "stream"].into_iter();
-        let watched = Watched::new(
-            watched
-                .chain(rules)
-                .chain(limits)
-                .chain(renamed)
-                .chain(others),
-        );
+        let watched = watched
+            .chain(rules)
+            .chain(limits)
+            .chain(renamed)
+            .chain(others);
+        let watched = Watched::new(watched.chain(usage));
         // Everything is checked before the first thing that is missing ends it.
         let model = self.model(config, at);
         let max_retries = self.retries(config.max_retries, &at.key("maxRetries"));
@@ -118,6 +121,7 @@ impl Build<'_> {
             unchecked: unchecked(config),
             members,
             watched,
+            usage_report,
             auth: auth?,
             headers,
             header_rules: self.header_rules(config, at),

@@ -32,6 +32,7 @@ impl Build<'_> {
             role,
             hold_headers: file.hold_headers.unwrap_or(defaults::HOLD_HEADERS),
             route_metadata: file.route_metadata.unwrap_or(defaults::ROUTE_METADATA),
+            filter_state: file.filter_state.unwrap_or(defaults::FILTER_STATE),
             backend,
             envoy_routes: self.envoy_routes(file, placement, role, backends),
         }

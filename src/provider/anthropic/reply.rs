@@ -86,7 +86,7 @@ object! {
     /// Shape: `usage` of a message, of `message_start` and of `message_delta`. Unit: tokens. Absent
     /// means not said. Source: <https://platform.claude.com/docs/en/api/messages>, read 2026-11-21.
     #[derive(Clone, Copy)]
-    pub(super) Counts {
+    pub(crate) Counts {
         /// Without those that the cache had.
         input_tokens: u64 = b"input_tokens",
         cache_creation_input_tokens: u64 = b"cache_creation_input_tokens",
@@ -98,7 +98,7 @@ object! {
 
 object! {
     #[derive(Clone, Copy)]
-    pub(super) OutputDetails {
+    pub(crate) OutputDetails {
         thinking_tokens: u64 = b"thinking_tokens",
     }
 }
@@ -133,9 +133,17 @@ impl Counts {
         };
     }
 
+    /// The same by the text of a `usage`. Gives whether it is one.
+    pub fn update_by(&mut self, text: &[u8]) -> bool {
+        let later = json::read::<Self>(text).ok();
+        let is_read = later.is_some();
+        self.update(later.unwrap_or_default());
+        is_read
+    }
+
     /// > Total input tokens in a request is the summation of `input_tokens`,
     /// > `cache_creation_input_tokens`, and `cache_read_input_tokens`.
-    pub(super) fn usage(&self) -> Usage {
+    pub fn usage(&self) -> Usage {
         let written = self.cache_creation_input_tokens;
         let read = self.cache_read_input_tokens;
         let prompt = self.input_tokens.map(|input| {

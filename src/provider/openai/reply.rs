@@ -132,6 +132,40 @@ impl Counts {
     }
 }
 
+object! {
+    /// The same with the names that other calls have: the Responses API, and images. Unit: tokens. Source:
+    /// <https://platform.openai.com/docs/api-reference/responses/object>, read 2026-11-28.
+    AnyCounts {
+        prompt_tokens: u64 = b"prompt_tokens",
+        completion_tokens: u64 = b"completion_tokens",
+        input_tokens: u64 = b"input_tokens",
+        output_tokens: u64 = b"output_tokens",
+        total_tokens: u64 = b"total_tokens",
+        prompt_tokens_details: PromptDetails = b"prompt_tokens_details",
+        completion_tokens_details: CompletionDetails = b"completion_tokens_details",
+        input_tokens_details: PromptDetails = b"input_tokens_details",
+        output_tokens_details: CompletionDetails = b"output_tokens_details",
+    }
+}
+
+/// The usage that a `usage` of any call says; `None`: it is none.
+pub fn usage_of(text: &[u8]) -> Option<Usage> {
+    if text.first() != Some(&b'{') {
+        return None;
+    }
+    let counts = json::read::<AnyCounts>(text).ok()?;
+    let counts = Counts {
+        prompt_tokens: counts.prompt_tokens.or(counts.input_tokens),
+        completion_tokens: counts.completion_tokens.or(counts.output_tokens),
+        total_tokens: counts.total_tokens,
+        prompt_tokens_details: counts.prompt_tokens_details.or(counts.input_tokens_details),
+        completion_tokens_details: counts
+            .completion_tokens_details
+            .or(counts.output_tokens_details),
+    };
+    Some(counts.usage())
+}
+
 pub(super) fn read(body: &[u8]) -> Result<Reply<'_>, BrokenReply> {
     if body.len() > MAX_TEXT_BYTES {
         return Err(BrokenReply(format!(

@@ -10,6 +10,7 @@ use super::{
     Machine, circuit_breakers, extension, module, seconds, secrets, socket_address, typed,
 };
 use crate::backend::{Backend, Tls};
+use crate::contract::telemetry::PROVIDER_MEMBER;
 use crate::contract::{BACKEND_MEMBER, METADATA_NAMESPACE};
 use crate::endpoint::Address;
 use crate::token;
@@ -39,7 +40,7 @@ pub fn cluster(source: &Source, backend: &Rc<Backend>, machine: &Machine) -> Val
                     "address": socket_address(address),
                 },
                 // By this the module knows for whom it speaks.
-                "metadata": {"filter_metadata": {METADATA_NAMESPACE: {BACKEND_MEMBER: name}}},
+                "metadata": {"filter_metadata": {METADATA_NAMESPACE: metadata(backend, machine)}},
             }]}],
         },
     }));
@@ -62,6 +63,15 @@ pub fn cluster(source: &Source, backend: &Rc<Backend>, machine: &Machine) -> Val
         }},
     }));
     Value::Object(cluster)
+}
+
+/// What the module, and logs, find at the host of a backend.
+fn metadata(backend: &Backend, machine: &Machine) -> Value {
+    let mut metadata = json!({BACKEND_MEMBER: backend.name.as_str()});
+    if let (Value::Object(metadata), true) = (&mut metadata, machine.is_whole) {
+        metadata.insert(PROVIDER_MEMBER.to_owned(), backend.provider_name().into());
+    }
+    metadata
 }
 
 /// The cluster of a server that gives access tokens. The module calls it, no route leads to it.

@@ -7,7 +7,8 @@ use super::{
     CHOOSER, Machine, NAME, extension, health, module, route, socket_address, telemetry, typed,
 };
 use crate::contract::telemetry::{
-    REQUEST_ID_HEADER, SDK_REQUEST_ID_HEADERS, usable_request_id_expression,
+    PROVIDER_MEMBER, REQUEST_ID_HEADER, SDK_REQUEST_ID_HEADERS, STATE_KEYS,
+    usable_request_id_expression,
 };
 use crate::contract::{
     ADAPTED_HEADER, BACKEND_MEMBER, MESSAGES_FORMAT, MESSAGES_STATE, METADATA_NAMESPACE,
@@ -129,7 +130,7 @@ fn access_logs(source: &Source, machine: &Machine) -> Vec<Value> {
 /// One line of JSON per request on standard output, without anything that authenticates: no
 /// headers, and the path without its query.
 fn access_log() -> Value {
-    extension(
+    let mut log = extension(
         "envoy.access_loggers.stdout",
         "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
         json!({"log_format": {"json_format": {
@@ -142,6 +143,7 @@ fn access_log() -> Value {
             "route": "%ROUTE_NAME%",
             // Of a pool the member that was asked last, and the cluster that tells the order.
             "backend": format!("%METADATA(UPSTREAM_HOST:{METADATA_NAMESPACE}:{BACKEND_MEMBER})%"),
+            "provider": format!("%METADATA(UPSTREAM_HOST:{METADATA_NAMESPACE}:{PROVIDER_MEMBER})%"),
             "cluster": "%UPSTREAM_CLUSTER%",
             "upstream": "%UPSTREAM_HOST%",
             "upstream_failure": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
@@ -153,8 +155,15 @@ fn access_log() -> Value {
             "bytes_received": "%BYTES_RECEIVED%",
             "bytes_sent": "%BYTES_SENT%",
             "client": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+            "request_id": format!("%RESP({REQUEST_ID_HEADER})%"),
         }}}),
-    )
+    );
+    // What the module knows.
+    if let Some(Value::Object(format)) = log.pointer_mut("/typed_config/log_format/json_format") {
+        let keys = STATE_KEYS.iter();
+        format.extend(keys.map(|key| (key.log_key.to_owned(), key.as_json().into())));
+    }
+    log
 }
 
 /// The filter that notes what a client has sent, before the module changes it.

@@ -18,6 +18,12 @@ pub fn filter(source: &Source, machine: &Machine, what: &str, plugin: &Value) ->
         let variables = json!({"host_env_keys": names});
         vm.insert("environment_variables".to_owned(), variables);
     }
+    let mut plugin = plugin.clone();
+    if let (Value::Object(plugin), true) = (&mut plugin, machine.is_whole) {
+        // The access log has what the module knows.
+        let place = plugin.len().min(PLACE_OF_FILTER_STATE);
+        plugin.shift_insert(place, "filterState".to_owned(), true.into());
+    }
     // As text and not as a `Struct`, which would make every number of `defaults` a double. Over
     // several lines, so that a person can read it and a `diff` shows what has changed.
     let plugin = format!("{plugin:#}\n");
@@ -39,3 +45,6 @@ pub fn codec() -> Value {
         json!({}),
     )
 }
+
+/// Behind `placement` and `holdHeaders`.
+const PLACE_OF_FILTER_STATE: usize = 2;
