@@ -1415,7 +1415,13 @@ impl Exchange {
         // Only with the route's path it is certain which operation it is.
         self.api = api::of(Some(&operation), headers);
         self.report.call = Some(operation.definition());
-        let backend = match admission::is_preflight(headers) {
+        let is_preflight = admission::is_preflight(headers);
+        let envoy_routes = gateway.plugin.envoy_routes.as_ref();
+        if is_preflight && envoy_routes.is_some_and(|routes| routes.set_headers) {
+            // The route would send it with the key.
+            return Err(Refusal::WrongMethod("POST".to_owned()));
+        }
+        let backend = match is_preflight {
             true => Rc::new(target.backend.without_credentials()),
             false => target
                 .backend

@@ -2461,6 +2461,22 @@ routes:
         assert_eq!(wire.header("x-request-id"), Some("1"));
     }
 
+    fn where_routes_set_headers_no_preflight_gets_to_a_provider() {
+        let gateway = gateway(
+            "internalPath: /~ns.gw
+routesSetHeaders: true
+backends: [{name: a, type: xai, config: {apiKey: a}}]
+routes: [{path: /a, backend: a, envoyRoute: a}]",
+        );
+        let host = Host { envoy_route: Some("a"), ..Host::default() };
+        let headers = [
+            (":method", "OPTIONS"), (":path", "/a/v1/chat/completions"), (":authority", "g"),
+            ("origin", "https://app.example"), ("access-control-request-method", "POST"),
+        ];
+        let wire = send(&mut Exchange::new(gateway), &headers, &host, &[]);
+        assert_eq!(wire.reply.map(|reply| reply.status), Some(405));
+    }
+
     fn upstream_the_metadata_decides() {
         let gateway = gateway(
             "placement: upstream
