@@ -21,7 +21,8 @@ pub fn filter(source: &Source, machine: &Machine, what: &str, plugin: &Value) ->
     let mut plugin = plugin.clone();
     if let (Value::Object(plugin), true) = (&mut plugin, machine.is_whole) {
         // The access log has what the module knows.
-        let place = plugin.len().min(PLACE_OF_FILTER_STATE);
+        let place = plugin.keys().position(|key| key == "holdHeaders");
+        let place = place.map_or(plugin.len(), |place| place + 1);
         plugin.shift_insert(place, "filterState".to_owned(), true.into());
     }
     // As text and not as a `Struct`, which would make every number of `defaults` a double. Over
@@ -45,6 +46,3 @@ pub fn codec() -> Value {
         json!({}),
     )
 }
-
-/// Behind `placement` and `holdHeaders`.
-const PLACE_OF_FILTER_STATE: usize = 2;
