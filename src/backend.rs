@@ -11,6 +11,7 @@ use crate::model::{Glob, ModelRule};
 use crate::name::BackendName;
 use crate::operation::Kind;
 use crate::operation::table::Definition;
+use crate::price::Prices;
 use crate::provider::dialect::Options;
 use crate::provider::{Dialects, FurtherApis, ProviderType, Wire};
 use crate::secret::Secret;
@@ -70,6 +71,8 @@ pub struct Backend {
     pub max_retries: u32,
     /// TLS, where the endpoint uses it.
     pub tls: Tls,
+    /// What tokens cost.
+    pub prices: Prices,
 }
 
 impl Backend {

@@ -89,6 +89,7 @@ pub mod embed;
 pub mod firewall;
 pub mod model;
 pub mod operation;
+pub mod price;
 pub mod provider;
 pub mod refusal;
 pub mod relay;

@@ -56,10 +56,21 @@ impl Glob {
 }
 
 /// From a client's model name to the provider's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Aliases {
+pub type Aliases = ByModel<Rc<str>>;
+
+/// Values by the names of models: exact ones, and the beginnings of names before a `*`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ByModel<V> {
     /// In order of precedence: exact names, then prefixes from the longest to `*`.
-    entries: Vec<(Alias, Rc<str>)>,
+    entries: Vec<(Alias, V)>,
+}
+
+impl<V> Default for ByModel<V> {
+    fn default() -> Self {
+        Self {
+            entries: Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,16 +79,16 @@ enum Alias {
     Prefix(String),
 }
 
-impl Aliases {
+impl<V> ByModel<V> {
     /// Orders the entries. A name that ends in `*` is a prefix.
-    pub fn new(entries: impl IntoIterator<Item = (String, Rc<str>)>) -> Self {
+    pub fn new(entries: impl IntoIterator<Item = (String, V)>) -> Self {
         let alias = |name: String| match name.strip_suffix('*') {
             Some(prefix) => Alias::Prefix(prefix.to_owned()),
             None => Alias::Exact(name),
         };
         let mut entries: Vec<_> = entries
             .into_iter()
-            .map(|(name, model)| (alias(name), model))
+            .map(|(name, value)| (alias(name), value))
             .collect();
         sorted::sort_by_key(&mut entries, |(alias, _)| match alias {
             Alias::Exact(_) => (0, 0),
@@ -91,6 +102,28 @@ impl Aliases {
         self.entries.is_empty()
     }
 
+    /// The names that are not prefixes.
+    pub fn exact_names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter_map(|(alias, _)| match alias {
+            Alias::Exact(name) => Some(name.as_str()),
+            Alias::Prefix(_) => None,
+        })
+    }
+
+    /// The value for `model`, of an alias the provider's name, if there is one.
+    pub fn resolve(&self, model: &str) -> Option<&V> {
+        let fits = |alias: &Alias| match alias {
+            Alias::Exact(name) => name == model,
+            Alias::Prefix(prefix) => model.starts_with(prefix),
+        };
+        self.entries
+            .iter()
+            .find(|(alias, _)| fits(alias))
+            .map(|(_, value)| value)
+    }
+}
+
+impl Aliases {
     /// The entries as they are written, in order of precedence.
     pub fn written(&self) -> impl Iterator<Item = (String, &str)> {
         self.entries.iter().map(|(alias, model)| {
@@ -105,26 +138,6 @@ impl Aliases {
     /// The models that they stand for.
     pub fn models(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|(_, model)| &**model)
-    }
-
-    /// The names that are not prefixes.
-    pub fn exact_names(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().filter_map(|(alias, _)| match alias {
-            Alias::Exact(name) => Some(name.as_str()),
-            Alias::Prefix(_) => None,
-        })
-    }
-
-    /// The provider's name for `model`, if there is an alias for it.
-    pub fn resolve(&self, model: &str) -> Option<&Rc<str>> {
-        let fits = |alias: &Alias| match alias {
-            Alias::Exact(name) => name == model,
-            Alias::Prefix(prefix) => model.starts_with(prefix),
-        };
-        self.entries
-            .iter()
-            .find(|(alias, _)| fits(alias))
-            .map(|(_, model)| model)
     }
 }
 

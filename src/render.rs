@@ -335,6 +335,7 @@ impl Source {
         let name = backend.name.as_str();
         let mut plugin = self.any_plugin(Placement::Upstream, &[name]);
         plugin.route_metadata = self.route_metadata();
+        plugin.prices = self.written.prices.clone();
         plugin.backend = Some(name.to_owned());
         in_order(&plugin)
     }
@@ -350,6 +351,7 @@ impl Source {
         }
         let mut plugin = self.any_plugin(Placement::Upstream, &names);
         plugin.route_metadata = self.route_metadata();
+        plugin.prices = self.written.prices.clone();
         in_order(&plugin)
     }
 
@@ -419,6 +421,8 @@ impl Source {
             admin: None,
             health: None,
             telemetry: None,
+            // Whoever sends a request knows what it costs.
+            prices: None,
             max_request_bytes: Some(ByteSize(self.gateway.max_request_bytes)),
             backends: backends.cloned().collect(),
             routes: None,
@@ -449,6 +453,7 @@ impl Source {
         let mut plugin = self.any_plugin(Placement::Listener, &names);
         plugin.hold_headers = holds.then_some(true);
         plugin.max_request_bytes = self.written.max_request_bytes;
+        plugin.prices = self.written.prices.clone();
         plugin.internal_path = Some(internal_path.to_owned());
         plugin.virtual_service = virtual_service;
         plugin.routes_set_headers = Some(true);

@@ -209,6 +209,7 @@ fn fields() -> String {
         ("The file", ""),
         ("`health`", "/definitions/Health"),
         ("`telemetry`", "/definitions/Telemetry"),
+        ("`prices`, by model", "/definitions/Price"),
         ("`backends[]`", "/definitions/Backend"),
         ("`backends[].backends[]`, of a pool", "/definitions/Member"),
         ("`backends[].config`", "/definitions/BackendConfig"),

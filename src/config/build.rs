@@ -5,6 +5,7 @@ mod backend;
 mod health;
 mod plugin;
 mod pool;
+mod prices;
 mod routes;
 mod telemetry;
 
@@ -90,7 +91,8 @@ pub fn gateway(
         file.routes.as_ref().map_or(0, file::List::len),
         &root.key("routes"),
     )?;
-    let backends = build.backends(file);
+    let prices = Rc::new(build.prices(file.prices.as_ref(), &root));
+    let backends = build.backends(file, &prices);
     let pools = build.pools(file, &backends);
     build.headers_first(file, &backends);
     let routes = build.routes(file, &backends, &pools);
@@ -201,13 +203,18 @@ impl Build<'_> {
         let mut aliases = Vec::new();
         for (name, model) in written {
             let at = at.key(name);
-            if name.trim_end_matches('*').contains('*') || name.ends_with("**") {
-                self.errors.push(&at, "may have one '*', at its end");
-            }
+            self.model_or_prefix(name, &at);
             let model = self.model_name(Some(model), &at);
             aliases.extend(model.map(|model| (name.clone(), model)));
         }
         Aliases::new(aliases)
+    }
+
+    /// The name of a model, or the beginning of one before a `*`.
+    fn model_or_prefix(&mut self, name: &str, at: &KeyPath) {
+        if name.trim_end_matches('*').contains('*') || name.ends_with("**") {
+            self.errors.push(at, "may have one '*', at its end");
+        }
     }
 
     fn model_name(&mut self, template: Option<&Template>, at: &KeyPath) -> Option<Rc<str>> {

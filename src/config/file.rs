@@ -11,7 +11,7 @@ pub use super::read::List;
 use super::read::{FromValue, keys};
 use super::value::{
     BackendType, ByteSize, Failure, ProbePath, SecretSource, Share, Span, Template,
-    UncheckedOperation, WebSearch,
+    UncheckedOperation, Usd, WebSearch,
 };
 use crate::backend::UsageReport;
 use crate::gateway::{Placement, Role};
@@ -31,6 +31,10 @@ keys! {
         "health" => health: Option<Health>,
         /// Where metrics, logs and traces go. See docs/observability.md.
         "telemetry" => telemetry: Option<Telemetry>,
+        /// What tokens cost, by the name of a model, or the beginning of one before a `*`: exact names first,
+        /// then the longest `prefix*`, then `*`. A price for the model that is sent to the provider comes
+        /// before one for the model that the provider says has answered. See docs/observability.md.
+        "prices" => prices: Option<BTreeMap<String, Price>>,
         /// The largest request body, for example `1MiB`. A larger one is answered with 413.
         "maxRequestBytes" => max_request_bytes: Option<ByteSize>,
         /// The memory that one Envoy worker may hold for all its requests and replies together, for
@@ -272,6 +276,22 @@ keys! {
         "usage" => usage: Option<UsageReport>,
         /// TLS towards the provider.
         "tls" => tls: Option<Tls>,
+        /// What tokens cost at this backend, by model. These come before the prices of all backends.
+        "prices" => prices: Option<BTreeMap<String, Price>>,
+    }
+}
+
+keys! {
+    /// The prices of a model. Unit: USD per million tokens.
+    pub struct Price {
+        /// Of input.
+        "input" => input: Usd,
+        /// Of input that was read from a cache. Default: as `input`.
+        "cachedInput" => cached_input: Option<Usd>,
+        /// Of input that was written to a cache. Default: as `input`.
+        "cacheWrite" => cache_write: Option<Usd>,
+        /// Of output, reasoning included.
+        "output" => output: Usd,
     }
 }
 

@@ -433,6 +433,7 @@ fn additions() -> Vec<(&'static str, Value)> {
             json!({"examples": ["http://collector:4318"], "pattern": URL,
                 "patternErrorMessage": "a URL, such as http://collector:4318"}),
         ),
+        ("/definitions/Price", json!({"title": "Prices of a model"})),
         ("/definitions/Health", json!({"title": "Probes"})),
         ("/definitions/AuthHeader", json!({"title": "Key header"})),
         (

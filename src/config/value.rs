@@ -447,6 +447,44 @@ impl FromValue for UncheckedOperation {
     }
 }
 
+/// An amount of USD: a number from 0 on with at most six decimals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usd(
+    /// Unit: millionths of a USD.
+    pub u64,
+);
+
+impl Usd {
+    fn of(number: f64) -> Option<Self> {
+        let millionths = (number * 1e6).round();
+        let is_exact = (number * 1e6 - millionths).abs() < 1e-3;
+        let is_in_range = (0.0..=MAX_USD * 1e6).contains(&millionths);
+        // A whole number in the range of the type.
+        (is_exact && is_in_range).then_some(Self(millionths as u64))
+    }
+}
+
+impl FromValue for Usd {
+    fn from_value(value: &Value, at: &KeyPath, errors: &mut ConfigErrors) -> Option<Self> {
+        let what = "an amount of USD such as 1.25, with at most six decimals";
+        let Some(number) = value.as_f64() else {
+            return expected(what, value, at, errors);
+        };
+        Self::of(number).or_else(|| {
+            errors.push(at, format!("{value} is not {what}"));
+            None
+        })
+    }
+
+    fn to_value(&self) -> Option<Value> {
+        let Self(millionths) = *self;
+        Some(match millionths % 1_000_000 {
+            0 => Value::from(millionths / 1_000_000),
+            _ => Value::from(millionths as f64 / 1e6),
+        })
+    }
+}
+
 /// A share of requests: a percentage with at most four decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share(
@@ -708,6 +746,9 @@ fn choice_name<T: PartialEq>(all: &[(&str, T)], choice: &T) -> Option<Value> {
         .map(|(name, _)| Value::from(*name))
 }
 
+/// More than any price per million tokens.
+const MAX_USD: f64 = 1e6;
+
 const MAX_SPAN: Duration = Duration::from_secs(24 * 60 * 60);
 /// The longest request body that can be configured. Unit: bytes.
 pub(super) const MAX_BYTE_SIZE: u64 = 2 << 30;
@@ -721,7 +762,7 @@ mod schema {
 
     use super::{
         BackendType, ByteSize, Failure, Passage, Policy, ProbePath, Protocol, SecretSource, Share,
-        Span, Template, UncheckedOperation, UsageReport, WebSearch,
+        Span, Template, UncheckedOperation, UsageReport, Usd, WebSearch,
     };
     use crate::gateway::{Placement, Role};
     use crate::pool::Strategy;
@@ -838,6 +879,16 @@ mod schema {
         })
     );
     schema!(
+        Usd,
+        "Usd",
+        json_schema!({
+            "type": ["integer", "number"],
+            "minimum": 0,
+            "maximum": super::MAX_USD,
+            "examples": [1.25]
+        })
+    );
+    schema!(
         ProbePath,
         "ProbePath",
         json_schema!({
@@ -929,6 +980,23 @@ mod tests {
                 message.contains(expected.unwrap_or_default()),
                 "{text}: {message}"
             );
+        }
+    }
+
+    #[test]
+    fn amounts_have_six_decimals_at_most() {
+        for (number, expected) in [
+            (1.25, 1_250_000),
+            (0.0, 0),
+            (0.000001, 1),
+            (15.0, 15_000_000),
+        ] {
+            assert_eq!(Usd::of(number), Some(Usd(expected)), "{number}");
+            let written = Usd(expected).to_value().and_then(|it| it.as_f64());
+            assert_eq!(written, Some(number));
+        }
+        for number in [-1.0, 0.0000005, 1e7, f64::NAN, f64::INFINITY] {
+            assert_eq!(Usd::of(number), None, "{number}");
         }
     }
 

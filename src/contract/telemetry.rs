@@ -94,6 +94,8 @@ pub const REASONING_TOKENS: StateKey =
     StateKey::number("llm_proxy.reasoning_tokens", "reasoning_tokens");
 /// Input and output together. Unit: tokens.
 pub const TOTAL_TOKENS: StateKey = StateKey::number("llm_proxy.total_tokens", "total_tokens");
+/// What the request costs, where its backend has a price for the model. Unit: 10⁻⁹ USD.
+pub const COST_NANO_USD: StateKey = StateKey::number("llm_proxy.cost_nano_usd", "cost_nano_usd");
 /// From the request's headers to the first token of a stream, in the attempt that answered. Unit:
 /// milliseconds.
 pub const FIRST_TOKEN_MS: StateKey = StateKey::number("llm_proxy.first_token_ms", "first_token_ms");
@@ -109,7 +111,7 @@ pub const PROVIDER_REQUEST_ID: StateKey =
     StateKey::text("llm_proxy.provider_request_id", "provider_request_id");
 
 /// Every key, in the order of the access log.
-pub const STATE_KEYS: [StateKey; 16] = [
+pub const STATE_KEYS: [StateKey; 17] = [
     OPERATION,
     CLIENT_API,
     REQUEST_MODEL,
@@ -121,6 +123,7 @@ pub const STATE_KEYS: [StateKey; 16] = [
     CACHE_WRITTEN_TOKENS,
     REASONING_TOKENS,
     TOTAL_TOKENS,
+    COST_NANO_USD,
     FIRST_TOKEN_MS,
     FAILED_ATTEMPTS,
     FINISH_REASON,
@@ -264,6 +267,13 @@ pub const TOKENS: Metric = Metric {
     kind: MetricKind::Counter,
     help: "tokens in all, exactly, by type",
 };
+/// What requests cost, where their backends have a price for the model. Tags: those of [`TOKEN_USAGE`]
+/// without the token type. Unit: 10⁻⁹ USD.
+pub const COST: Metric = Metric {
+    name: "llm_proxy.cost_nano_usd",
+    kind: MetricKind::Counter,
+    help: "billionths of a USD, by the prices of the configuration",
+};
 /// From the request's headers to the end of the reply, of the attempt that answered. Tags: operation,
 /// provider, models, error, backend, route. Unit: milliseconds.
 pub const DURATION: Metric = Metric {
@@ -323,9 +333,10 @@ pub const TOKEN_FETCHES: Metric = Metric {
 };
 
 /// Every metric.
-pub const METRICS: [Metric; 11] = [
+pub const METRICS: [Metric; 12] = [
     TOKEN_USAGE,
     TOKENS,
+    COST,
     DURATION,
     TIME_TO_FIRST_TOKEN,
     TIME_PER_OUTPUT_TOKEN,

@@ -118,12 +118,20 @@ impl Report {
             (names::CACHE_WRITTEN_TOKENS, usage.cache_written),
             (names::REASONING_TOKENS, usage.reasoning),
             (names::TOTAL_TOKENS, usage.sum()),
+            (names::COST_NANO_USD, self.cost()),
             (names::FIRST_TOKEN_MS, first_token),
         ] {
             if let Some(number) = number {
                 set(key, &number.to_string());
             }
         }
+    }
+
+    /// What it costs, by the prices of its backend. Unit: 10⁻⁹ USD.
+    fn cost(&self) -> Option<u64> {
+        let (sent, answered) = (self.sent.as_deref(), self.observed.model.as_deref());
+        let prices = &self.backend.as_ref()?.prices;
+        prices.cost(sent, answered, &self.observed.usage)
     }
 
     /// This attempt as the list of those that failed has it; `None`: it did not fail.
@@ -204,6 +212,9 @@ impl Report {
                 push(&mut tags, names::TAG_TOKEN_TYPE, word);
                 recorder.count(&names::TOKENS, &tags, number);
             }
+        }
+        if let Some(cost) = self.cost() {
+            recorder.count(&names::COST, &all, cost);
         }
         if let Some(first) = self.first_token {
             recorder.record(&names::TIME_TO_FIRST_TOKEN, &all, millis(first, self.began));

@@ -325,6 +325,7 @@ impl<'a> Templates<'a> {
             max_retries: _,
             remove_headers: _,
             trace_headers: _,
+            prices: _,
             tls,
         }) = &mut backend.config
         else {

@@ -18,10 +18,11 @@ use crate::endpoint::{Address, Endpoint, check_path};
 use crate::firewall::HeaderRules;
 use crate::host::Host;
 use crate::json::Watched;
-use crate::model::{Glob, ModelRule, OTHER_MODELS};
+use crate::model::{ByModel, Glob, ModelRule, OTHER_MODELS};
 use crate::name::BackendName;
 use crate::operation::Operation;
 use crate::operation::table::Definition;
+use crate::price::{Price, Prices};
 use crate::provider::azure::{self, ApiVersion};
 use crate::provider::dialect::Options;
 use crate::provider::vertex::{self, Location};
@@ -29,7 +30,12 @@ use crate::provider::{Dialects, FurtherApis, KeyPlace, ProviderType, STREAM_OPTI
 use crate::secret::Secret;
 
 impl Build<'_> {
-    pub(super) fn backends(&mut self, file: &file::Gateway) -> Backends {
+    /// The backends. `prices` are those of all of them.
+    pub(super) fn backends(
+        &mut self,
+        file: &file::Gateway,
+        prices: &Rc<ByModel<Price>>,
+    ) -> Backends {
         let at = KeyPath::root().key("backends");
         if file.backends.is_empty() {
             self.errors.push(&at, "at least one backend is required");
@@ -43,7 +49,7 @@ impl Build<'_> {
                 self.errors.push(&at.key("name"), message);
             }
             if let BackendType::Provider(provider) = backend.r#type {
-                let backend = self.backend(backend, provider, &at);
+                let backend = self.backend(backend, provider, prices, &at);
                 backends.extend(backend);
             }
         }
@@ -54,6 +60,7 @@ impl Build<'_> {
         &mut self,
         file: &file::Backend,
         provider: ProviderType,
+        prices: &Rc<ByModel<Price>>,
         at: &KeyPath,
     ) -> Option<Backend> {
         let name = self.noted(BackendName::new(&file.name), &at.key("name"));
@@ -109,6 +116,10 @@ impl Build<'_> {
         let model = self.model(config, at);
         let max_retries = self.retries(config.max_retries, &at.key("maxRetries"));
         let tls = self.tls(config.tls.as_ref(), at);
+        let prices = Prices {
+            own: self.prices(config.prices.as_ref(), at),
+            common: Rc::clone(prices),
+        };
         Some(Backend {
             name: name?,
             provider,
@@ -136,6 +147,7 @@ impl Build<'_> {
             stream_idle_timeout: config.stream_idle_timeout.map(|Span(timeout)| timeout),
             max_retries: max_retries.unwrap_or(defaults::MAX_RETRIES),
             tls,
+            prices,
         })
     }
 

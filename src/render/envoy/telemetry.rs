@@ -238,7 +238,8 @@ fn service(config: &mut Value, collector: &Collector, signal: &str) {
 }
 
 /// By the attribute the value in Envoy's filter state.
-const STATES: [(&str, StateKey); 16] = [
+const STATES: [(&str, StateKey); 17] = [
+    ("llm_proxy.cost_nano_usd", reported::COST_NANO_USD),
     ("gen_ai.operation.name", reported::OPERATION),
     ("gen_ai.request.model", reported::SENT_MODEL),
     ("gen_ai.response.model", reported::RESPONSE_MODEL),
