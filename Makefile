@@ -212,6 +212,12 @@ $(EDITORS)/installed:
 	$(EDITORS)/venv/bin/pip install --quiet --disable-pip-version-check check-jsonschema==$(CHECK_JSONSCHEMA)
 	@touch $@
 
+.PHONY: e2e-observability
+e2e-observability: build wasm mock $(INSTALLED) ## Run the gateway behind a real Prometheus, with the rules and the dashboard (Debian: prometheus; 1 min)
+	@command -v prometheus > /dev/null && command -v promtool > /dev/null || \
+	    { echo "$@: left out, since there is no Prometheus (Debian: prometheus)" >&2; [ "$(CI)" != true ]; exit; }; \
+	    $(VENV)/bin/python -m pytest --numprocesses=0 e2e/observability $(ARGS)
+
 .PHONY: e2e-dist
 e2e-dist: dist container mock $(INSTALLED) ## Install what `make dist` and `make container` make, and run it (apt, npm, PyPI; PROFILE=quick is faster)
 	DIST=$(DIST) $(VENV)/bin/python -m pytest --numprocesses=0 e2e/dist $(ARGS)

@@ -15,6 +15,19 @@ TRACE = "0af7651916cd43dd8448eb211c80319c"
 CLIENT = f"00-{TRACE}-b7ad6b7169203331"
 OTLP_TOKEN = "otlp-token-3b1f"
 
+# What is known of the conversation: the mock counts 14 tokens of a reply, and 9 or more of a request.
+DESCRIBED = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o",
+    "gen_ai.response.model": "gpt-4o",
+    "gen_ai.response.finish_reasons": "stop",
+    "llm_proxy.requested_model": "gpt-4o",
+    "llm_proxy.route": "chat",
+    "llm_proxy.backend": "second",
+    "url.path": "/v1/chat/completions",
+}
+
 # Envoy before 1.38 sends metrics by gRPC alone.
 FORMS = [
     (artefacts.NEWEST_ENVOY, "http"),
@@ -60,6 +73,7 @@ def gateway(provider, collector, protocol, **telemetry) -> dict:
             "traces": "100%",
             **telemetry,
         },
+        "prices": {"gpt-4o*": {"input": 2.5, "output": 10}},
         "backends": [*members, {"name": "pool", "type": "pool", "backends": listed}],
         "routes": [{"name": "chat", "backend": "pool"}],
     }
@@ -99,8 +113,12 @@ def test_a_request_is_a_span_and_each_attempt_one_below(conversation, mock):
     assert {it["resource"]["service.name"] for it in spans} == {"e2e"}
     codes = [it["attributes"]["http.status_code"] for it in attempts]
     assert sorted(codes) == ["200", "503"]
-    assert server["attributes"]["llm_proxy.route"] == "chat"
-    assert server["attributes"]["llm_proxy.backend"] == "second"
+    assert server["name"] == "chat gpt-4o"
+    expected = {**DESCRIBED, "llm_proxy.failed_attempts": "first:503"}
+    assert {name: server["attributes"].get(name) for name in expected} == expected
+    backends = {it["attributes"]["http.status_code"]: it["attributes"] for it in attempts}
+    assert backends["503"]["llm_proxy.backend"] == "first"
+    assert backends["200"]["llm_proxy.backend"] == "second"
 
 
 def test_a_provider_gets_the_trace_only_where_it_is_configured(conversation, mock):
@@ -126,11 +144,52 @@ def test_a_request_is_a_record_and_a_probe_is_none(conversation):
     expected = {
         "http.request.method": "POST",
         "http.response.status_code": "200",
-        "llm_proxy.route": "chat",
-        "llm_proxy.backend": "second",
         "llm_proxy.attempts": "2",
+        "llm_proxy.failed_attempts": "first:503",
+        **DESCRIBED,
     }
     assert {name: attributes[name] for name in expected} == expected
+
+
+def test_metrics_have_the_names_and_attributes_of_the_conventions(conversation, envoy, collector):
+    if "stats_sinks" not in envoy.bootstrap:
+        return
+    (server,) = [it for it in conversation[1] if it["kind"] == "SPAN_KIND_SERVER"]
+    spent = server["attributes"]
+
+    def counted():
+        points = collector.metrics().get("llm_proxy.tokens", [])
+        return [it for it in points if it[0]["llm_proxy.backend"] == "second"]
+
+    expected = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.response.model": "gpt-4o",
+        "llm_proxy.backend": "second",
+        "llm_proxy.route": "chat",
+    }
+    points = until(counted)
+    assert {it[0]["gen_ai.token.type"] for it in points} >= {"input", "output"}
+    for attributes, point in points:
+        assert {name: attributes.get(name) for name in expected} == expected
+        assert point.as_int > 0
+    metrics = collector.metrics()
+    # None of Envoy's own.
+    assert all(name.startswith(("gen_ai.", "llm_proxy.")) for name in metrics), sorted(metrics)
+    assert {
+        "gen_ai.client.token.usage",
+        "gen_ai.client.operation.duration",
+        "llm_proxy.attempts",
+        "llm_proxy.fallbacks",
+        "llm_proxy.cost_nano_usd",
+    } <= set(metrics)
+    for name in ("gen_ai.client.token.usage", "gen_ai.client.operation.duration"):
+        (_, point), *_ = metrics[name]
+        assert point.count and len(point.bucket_counts) == len(point.explicit_bounds) + 1
+    tokens = int(spent["gen_ai.usage.input_tokens"]), int(spent["gen_ai.usage.output_tokens"])
+    # 2.5 and 10 USD per million.
+    assert int(spent["llm_proxy.cost_nano_usd"]) == tokens[0] * 2_500 + tokens[1] * 10_000
 
 
 def test_neither_content_nor_keys_are_in_what_is_sent(conversation, mock, collector):
