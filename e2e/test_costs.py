@@ -41,57 +41,67 @@ KEPT = {
     "on_context_create": 1,
     "on_request_headers": 1,
     "get_header_map_pairs": 2,
-    # Since there are several backends.
-    "get_property": 1,
-    # What Envoy adds: `x-request-id` and `x-forwarded-proto`.
-    "remove_header_map_value": 2,
-    # Host, path, key.
-    "replace_header_map_value": 3,
+    # Since there are several backends; and the name of the route, for the report.
+    "get_property": 2,
+    # What Envoy adds, `x-request-id` and `x-forwarded-proto` among it.
+    "remove_header_map_value": 3,
+    # Host, path, key, and the id of the request in the reply.
+    "replace_header_map_value": 4,
     "on_request_body": 2,
-    "get_buffer_bytes": 1,
+    # The request, and the reply for its usage.
+    "get_buffer_bytes": 2,
     "on_response_headers": 1,
     "on_response_body": 1,
+    # The beginning and the end, for the duration.
+    "get_current_time_nanoseconds": 2,
+    # Tokens of two types, and the duration.
+    "record_metric": 3,
+    # Tokens of two types, and the attempt.
+    "increment_metric": 3,
+    # What the access log has.
+    "set_property": 10,
     "on_done": 1,
     "on_delete": 1,
     # For each call that returns something.
-    "on_memory_allocate": 4,
+    "on_memory_allocate": 6,
 }
 TRANSLATED = KEPT | {
-    "remove_header_map_value": 3,
-    # Path, host, key, and the length of the request and of the reply.
-    "replace_header_map_value": 5,
-    "get_buffer_bytes": 2,
+    "remove_header_map_value": 4,
+    # Path, host, key, the id, and the length of the request and of the reply.
+    "replace_header_map_value": 6,
     "set_buffer_bytes": 2,
     # The reply says when it was made.
-    "get_current_time_nanoseconds": 1,
-    "on_memory_allocate": 5,
+    "get_current_time_nanoseconds": 3,
 }
 REQUESTS = {
     "kept": KEPT,
     # And the new length.
-    "written": KEPT | {"replace_header_map_value": 4, "set_buffer_bytes": 1},
+    "written": KEPT | {"replace_header_map_value": 5, "set_buffer_bytes": 1},
     # And `anthropic-version`.
-    "claude": TRANSLATED | {"replace_header_map_value": 6},
+    "claude": TRANSLATED | {"replace_header_map_value": 7},
     "gemini": TRANSLATED,
     # The plugin that selects an order of members, and that of the attempt.
     "pool": {
         "on_context_create": 2,
         "on_request_headers": 2,
         "get_header_map_pairs": 4,
-        "get_property": 3,
+        "get_property": 4,
         "get_shared_data": 2,
-        "get_current_time_nanoseconds": 4,
-        "remove_header_map_value": 3,
-        "replace_header_map_value": 6,
+        "get_current_time_nanoseconds": 7,
+        "remove_header_map_value": 4,
+        "replace_header_map_value": 7,
+        "record_metric": 3,
+        "increment_metric": 3,
+        "set_property": 10,
         "on_request_body": 4,
-        "get_buffer_bytes": 2,
+        "get_buffer_bytes": 3,
         "set_buffer_bytes": 1,
         "on_response_headers": 2,
         "on_response_body": 2,
         "on_done": 2,
         "on_log": 1,
         "on_delete": 2,
-        "on_memory_allocate": 9,
+        "on_memory_allocate": 11,
     },
 }
 # A part of a body that passes is only read; one that is held is taken out of Envoy's buffer, too.
@@ -100,9 +110,9 @@ REQUEST_PARTS = {
     "kept": {"on_request_body": 1, **READ},
     "claude": {"on_request_body": 1, **READ, "set_buffer_bytes": 1},
 }
-# An event of a stream that passes is not even read.
+# An event of a stream that passes is read for its usage, and not written.
 STREAM_EVENTS = {
-    "kept": {"on_response_body": 1},
+    "kept": {"on_response_body": 1, **READ},
     "claude": {"on_response_body": 1, **READ, "set_buffer_bytes": 1},
 }
 
@@ -173,6 +183,8 @@ def crossings(gateway, *, last: str):
     log = gateway.process.until(ended)
     level(gateway, "info")
     counted.update(CROSSING.findall(TICK.sub("", log)))
+    # Of each metric once.
+    counted.pop("define_metric", None)
 
 
 def level(gateway, level: str):
