@@ -52,6 +52,8 @@ def test_every_reply_has_the_id_of_its_request(gateway, mock, name):
         reply = gateway.request(method, path, body, headers=headers)
         assert reply.status == status, reply.body
         ours = reply.header(OURS)
+        # The module has taken the client's id off the request that Envoy then cannot send.
+        kept = kept and name != "Envoy's, without a provider"
         assert ours == given if kept else MADE.fullmatch(ours)
         # A provider's own id passes; without a provider the client's library finds its own again. One that
         # Envoy makes stands in one header only: it makes another each time.
