@@ -3,6 +3,8 @@
 The conversation of these tests falls back: the first member of a pool answers 503, the second one 200.
 """
 
+import secrets
+
 import pytest
 
 from harness import artefacts, gateways
@@ -11,8 +13,7 @@ from harness.process import until
 
 CHAT = "/v1/chat/completions"
 BODY = {"model": "gpt-4o", "messages": [{"role": "user", "content": "the secret of the client"}]}
-TRACE = "0af7651916cd43dd8448eb211c80319c"
-CLIENT = f"00-{TRACE}-b7ad6b7169203331"
+PARENT = "b7ad6b7169203331"
 OTLP_TOKEN = "otlp-token-3b1f"
 
 # What is known of the conversation: the mock counts 14 tokens of a reply, and 9 or more of a request.
@@ -88,16 +89,29 @@ def envoy(start, provider, collector, request):
     return start(made, version=version, env=env, name=f"telemetry-{protocol}")
 
 
+def headers(trace: str, sampled: bool = True) -> list[tuple[str, str]]:
+    """Those of a client that has a trace."""
+    return [("traceparent", f"00-{trace}-{PARENT}-0{int(sampled)}"), ("tracestate", "a=b")]
+
+
 @pytest.fixture
-def conversation(envoy, mock, collector):
-    """The spans of a request that falls back, by kind, and the record of the log."""
+def trace() -> str:
+    """A trace of its own: the gateways of other tests export when they like."""
+    return secrets.token_hex(16)
+
+
+@pytest.fixture
+def conversation(envoy, mock, collector, trace):
+    """The records of the log of a request that falls back, and its spans."""
     mock.reply(status=503, headers=[["content-type", "application/json"]], body="{}")
-    before = len(collector.logs()), len(collector.spans())
-    reply = envoy.post(CHAT, BODY, [("traceparent", f"{CLIENT}-01"), ("tracestate", "a=b")])
+    reply = envoy.post(CHAT, BODY, headers(trace))
     assert reply.status == 200, reply.text
-    envoy.get("/ready")
-    logs = until(lambda: collector.logs()[before[0] :])
-    spans = until(lambda: len(spans := collector.spans()[before[1] :]) >= 3 and spans)
+
+    def of_trace(found):
+        return [it for it in found if it["trace"] == trace]
+
+    logs = until(lambda: of_trace(collector.logs()))
+    spans = until(lambda: len(spans := of_trace(collector.spans())) >= 3 and spans)
     return logs, spans
 
 
@@ -107,8 +121,7 @@ def test_a_request_is_a_span_and_each_attempt_one_below(conversation, mock):
     (server,) = [it for it in spans if it["kind"] == "SPAN_KIND_SERVER"]
     attempts = [it for it in spans if it["kind"] == "SPAN_KIND_CLIENT"]
     # The client's trace goes on.
-    assert {it["trace"] for it in spans} == {TRACE}
-    assert server["parent"] == "b7ad6b7169203331"
+    assert server["parent"] == PARENT
     assert {it["parent"] for it in attempts} == {server["id"]}
     assert {it["resource"]["service.name"] for it in spans} == {"e2e"}
     codes = [it["attributes"]["http.status_code"] for it in attempts]
@@ -121,7 +134,7 @@ def test_a_request_is_a_span_and_each_attempt_one_below(conversation, mock):
     assert backends["200"]["llm_proxy.backend"] == "second"
 
 
-def test_a_provider_gets_the_trace_only_where_it_is_configured(conversation, mock):
+def test_a_provider_gets_the_trace_only_where_it_is_configured(conversation, mock, trace):
     _, spans = conversation
     first, second = mock.requests()
     assert (first.authority, second.authority) == ("first.example", "second.example")
@@ -130,15 +143,14 @@ def test_a_provider_gets_the_trace_only_where_it_is_configured(conversation, moc
     sent = second.header("traceparent").split("-")
     attempts = [it for it in spans if it["kind"] == "SPAN_KIND_CLIENT"]
     (attempt,) = [it for it in attempts if it["attributes"]["http.status_code"] == "200"]
-    assert sent[1:3] == [TRACE, attempt["id"]]
+    assert sent[1:3] == [trace, attempt["id"]]
     assert second.header("tracestate") == "a=b"
 
 
-def test_a_request_is_a_record_and_a_probe_is_none(conversation):
+def test_a_request_is_a_record(conversation):
     logs, _ = conversation
     assert len(logs) == 1, logs
     (record,) = logs
-    assert record["trace"] == TRACE
     assert record["resource"]["service.name"] == "e2e"
     attributes = record["attributes"]
     expected = {
@@ -195,8 +207,8 @@ def test_metrics_have_the_names_and_attributes_of_the_conventions(conversation, 
 def test_neither_content_nor_keys_are_in_what_is_sent(conversation, mock, collector):
     # The provider has got both, in the query and in a header.
     assert "code=" in mock.requests()[-1].path
-    secrets = [*gateways.SECRETS.values(), "query%20key", "query+key", OTLP_TOKEN]
-    for text in [*secrets, "the secret of the client", "You said"]:
+    keys = [*gateways.SECRETS.values(), "query%20key", "query+key", OTLP_TOKEN]
+    for text in [*keys, "the secret of the client", "You said"]:
         assert text.encode() not in collector.raw, text
 
 
@@ -205,12 +217,19 @@ def test_the_collector_gets_its_headers_and_nothing_gets_their_secret(conversati
     assert OTLP_TOKEN not in envoy.admin("/config_dump") + envoy.log()
 
 
-def test_a_client_that_does_not_want_to_be_traced_is_not(envoy, mock, collector):
-    other = "1af7651916cd43dd8448eb211c80319c"
-    assert envoy.post(CHAT, BODY, [("traceparent", f"00-{other}-b7ad6b7169203331-00")]).status == 200
-    # One that wants to be, after it: its spans come last.
-    last = "2af7651916cd43dd8448eb211c80319c"
-    assert envoy.post(CHAT, BODY, [("traceparent", f"00-{last}-b7ad6b7169203331-01")]).status == 200
+def test_neither_a_client_that_does_not_want_to_be_traced_nor_a_probe_is(
+    envoy, mock, collector, trace
+):
+    names = {(it["trace"], it["name"]) for it in collector.spans()}
+    assert envoy.get("/ready").status == 200
+    assert envoy.post(CHAT, BODY, headers(trace, sampled=False)).status == 200
+    # One that wants to be, after these: its spans come last.
+    last = secrets.token_hex(16)
+    assert envoy.post(CHAT, BODY, headers(last)).status == 200
     until(lambda: [it for it in collector.spans() if it["trace"] == last])
-    until(lambda: [it for it in collector.logs() if it["trace"] == other])
-    assert not [it for it in collector.spans() if it["trace"] == other]
+    until(lambda: [it for it in collector.logs() if it["trace"] == trace])
+    spans = [it for it in collector.spans() if (it["trace"], it["name"]) not in names]
+    assert not [it for it in spans if it["trace"] == trace]
+    assert not [it for it in spans if it["attributes"].get("llm_proxy.route") == "health/ready"]
+    routes = {it["attributes"]["llm_proxy.route"] for it in collector.logs()}
+    assert routes == {"chat"}, "a probe is no record"
