@@ -1,6 +1,6 @@
 //! What is wrong with a `gateway.yaml`, and what is allowed but hardly meant: for a person. Native only.
 //!
-//! The readers of [`mod@config`] say what does not fit. This module adds what only the whole text shows:
+//! The readers of `config` say what does not fit. This module adds what only the whole text shows:
 //! the place, the line with a caret, the fix, and what can be checked although variables are not set.
 //!
 //! A line of the text is shown without what may be a credential in it.

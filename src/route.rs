@@ -193,7 +193,7 @@ pub fn chosen<'r>(route: &'r Route, request: &Request<'_>) -> Routed<'r> {
 }
 
 /// Pairs of routes (later, earlier) where every request of the later one matches the earlier: all of
-/// them, or those that were found by [`MAX_COMPARISONS`].
+/// them, or those that were found by `MAX_COMPARISONS`.
 pub fn unreachable(routes: &[Route]) -> Vec<(&Route, &Route)> {
     let mut pairs = Vec::new();
     let by_path = ByPath::new(routes);

@@ -20,7 +20,7 @@ impl KeyPath {
         self.step(&step(key))
     }
 
-    /// What stands here by this [`step`].
+    /// What stands here by this `step`.
     #[must_use]
     pub fn step(&self, step: &str) -> Self {
         let mut path = self.0.clone();
@@ -43,7 +43,7 @@ impl KeyPath {
         rest.is_some_and(|rest| self.is_root() || rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
-    /// The steps from the whole document to this place, as [`step`] and `[3]` have them.
+    /// The steps from the whole document to this place, as `step` and `[3]` have them.
     pub fn steps(&self) -> impl Iterator<Item = &str> {
         let mut rest = self.0.as_str();
         std::iter::from_fn(move || {
