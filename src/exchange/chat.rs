@@ -151,14 +151,16 @@ impl ChatRequest {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         match self.call {
             Call::Chat | Call::Count => {
-                let body = &*self.api.prepare(Cow::Borrowed(body))?;
-                match self.read_at_once(body) {
-                    Some(request) => self.chat(request?, body, limit),
-                    None => {
-                        let (body, _) = self.ruled(body)?;
-                        self.chat(self.api.read(&body)?, &body, limit)
-                    }
+                let prepared = self.api.prepare(Cow::Borrowed(body))?;
+                if let Some(request) = self.read_at_once(&prepared) {
+                    return self.chat(request?, &prepared, limit);
                 }
+                // Of the two texts one is kept.
+                let body = match self.ruled(&prepared)?.0 {
+                    Cow::Owned(ruled) => Cow::Owned(ruled),
+                    Cow::Borrowed(_) => prepared,
+                };
+                self.chat(self.api.read(&body)?, &body, limit)
             }
             Call::Embeddings(embeddings) => {
                 let (body, model) = self.ruled(body)?;

@@ -232,7 +232,12 @@ impl<'a, 'w> Edits<'a, 'w> {
             "):\\n",
             definition,
         ];
-        self.replace(description.as_bytes(), &told);
+        // Nothing else reads the grammar, and it may be most of the body.
+        let mut edits: [(&str, &[&str]); 2] = [(description, &told), (definition, &[])];
+        edits.sort_by_key(|(place, _)| place_in(self.body, place.as_bytes()));
+        for (place, with) in edits {
+            self.replace(place.as_bytes(), with);
+        }
     }
 }
 
