@@ -251,7 +251,9 @@ def test_max_tokens_goes_by_its_new_name_to_models_that_insist(gateway, mock):
             chunks = [body[at : at + pieces * 13] for at in range(0, len(body), pieces * 13)]
             reply = gateway.post("/openai/v1/chat/completions", pieces=chunks, pause=0.002)
             assert reply.status == 200, reply.body
-            assert mock.only().body == body.replace(b"max_tokens", b"max_completion_tokens")
+            # The place where a stream is asked for its usage is filled with spaces.
+            arrived = mock.only().body.rstrip(b"}").rstrip() + b"}"
+            assert arrived == body.replace(b"max_tokens", b"max_completion_tokens")
     mock.forget()
     body = b'{"max_tokens":5,"model":"gpt-4o",%b}' % MESSAGES
     assert sent_and_arrived(gateway, mock, "openai", body) == body
