@@ -279,7 +279,7 @@ def test_a_change_is_taken_and_a_bad_one_leaves_the_last_in_force(start, mock):
     started.apply(changed(manifests, renamed("third")))
     until(lambda: model() == "third")
     # A module that cannot be fetched is no such change: the agent denies every request.
-    started.apply(manifests.replace(IMAGE, IMAGE.replace("0.1.0", "none")).replace(image_digest(), "1" * 64))
+    started.apply(manifests.replace(IMAGE, IMAGE.replace("0.1.0", "none")).replace(image_digest(), "a" * 64))
     until(lambda: started.post("/mistral", CHAT).status == 403)
 
 
