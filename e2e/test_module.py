@@ -6,11 +6,14 @@ from harness import artefacts
 # tokens, and the answers to callbacks.
 ENVOY = {
     "proxy_call_foreign_function",
+    "proxy_define_metric",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
     "proxy_get_header_map_pairs",
     "proxy_get_property",
     "proxy_get_shared_data",
+    "proxy_increment_metric",
+    "proxy_record_metric",
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
     "proxy_send_local_response",
