@@ -80,7 +80,7 @@ def test_the_requests_of_the_walk_through_are_answered(gateway, mock):
         added = {"temperature": 0.3} if name == "mistral" else {}
         streams = json.loads(body).get("stream", False)
         if streams:
-            # The gateway asks for the usage, and takes it out of the stream again.
+            # The gateway requests the usage, and removes its chunk from the stream.
             added["stream_options"] = {"include_usage": True}
         assert arrived.json() == {**json.loads(body), "model": model, **added}
         told = [it for it, _ in arrived.headers if it.startswith(TELLING)]

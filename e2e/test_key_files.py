@@ -143,7 +143,7 @@ def keys_of(mock):
 
 @pytest.mark.parametrize("home", [run, rendered])
 def test_every_attempt_has_the_key_of_its_backend_alone(provider, mock, tmp_path, version, home):
-    # A line's end is no part of a key, whoever reads the file.
+    # A line feed at the end of the file is not part of the key, in `run` and in `render envoy`.
     write_keys(tmp_path)
     with home(provider, tmp_path, version) as (process, port, admin):
         forged = [("x-llm-proxy-secret-a-apikey", "forged"), ("authorization", "Bearer of-client")]

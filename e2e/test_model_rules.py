@@ -251,7 +251,7 @@ def test_max_tokens_goes_by_its_new_name_to_models_that_insist(gateway, mock):
             chunks = [body[at : at + pieces * 13] for at in range(0, len(body), pieces * 13)]
             reply = gateway.post("/openai/v1/chat/completions", pieces=chunks, pause=0.002)
             assert reply.status == 200, reply.body
-            # The place where a stream is asked for its usage is filled with spaces.
+            # Spaces fill the room that `stream_options` would have taken in a stream's request.
             arrived = mock.only().body.rstrip(b"}").rstrip() + b"}"
             assert arrived == body.replace(b"max_tokens", b"max_completion_tokens")
     mock.forget()

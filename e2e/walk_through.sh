@@ -1,5 +1,5 @@
 #!/bin/bash
-# The ways in that README.md and docs/containers.md have, word by word, for somebody who has nothing yet: an
+# The ways in that README.md and docs/containers.md have, word by word, on a new machine: an
 # empty home, an empty target, a fresh clone. Prints for each step how long it took, and the CPU time of all
 # its processes, which other work on the machine does not change.
 #

@@ -211,7 +211,7 @@ def test_a_policy_of_both_is_asked_for_every_route(started, mock, name):
 
 
 def neighbour(matches: dict) -> list[dict]:
-    """A route of somebody else's on the same Gateway, to a plain server."""
+    """Another team's route on the same Gateway, to a plain server."""
     endpoint = {"ip": {"address": PROVIDERS, "port": 8000}}
     reference = {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": "other"}
     spec = {"parentRefs": [{"name": "llm-proxy"}], "rules": [{"matches": [matches], "backendRefs": [reference]}]}

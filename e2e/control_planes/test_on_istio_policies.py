@@ -203,7 +203,7 @@ def test_a_limit_of_a_route_counts_each_request_of_it(start, mock):  # noqa: F81
 
 
 def other_route(match: dict, name: str) -> list[dict]:
-    """A route of somebody else's at the same gateway, to a plain server."""
+    """Another team's route at the same gateway, to a plain server."""
     entry = {
         "hosts": ["other.example.com"],
         "ports": [{"number": 8000, "name": "http", "protocol": "HTTP"}],

@@ -34,7 +34,7 @@ KINDS = {
 
 
 class Collector:
-    """Keeps what it gets. What does not parse as its type fails the test that asks for it."""
+    """Stores each export request. One that does not parse as its type fails the test that reads it."""
 
     def __init__(self):
         self._lock = threading.Lock()

@@ -64,7 +64,7 @@ def tools(target: Target):
         return target.temperature(city)
 
     with context(target):
-        # Two calls, and what comes of them.
+        # Two tool calls and their results.
         agent = dspy.ReAct("question -> answer", tools=[temperature], max_iters=2)
         return target.answered(agent(question=QUESTION).answer)
 
