@@ -47,7 +47,7 @@
 //! ```
 //!
 //! [`contract`] has what the renderer and the module must not see differently: names of headers and
-//! metadata, retriable statuses, types of errors.
+//! metadata, retriable statuses, types of errors, names of metrics.
 //!
 //! # Invariants
 //!

@@ -32,6 +32,7 @@ pub use self::error::to_json as error;
 pub(super) use self::reply::tokens;
 pub use self::reply::{write_reply, write_reply_within};
 pub use self::request::read;
+pub(super) use self::request::tool_choice_word;
 pub use self::stream::ChunkWriter;
 use super::{ClientApi, Embeddings, InvalidRequest, Model, ReplyWriter, Stamp, StreamWriter};
 use crate::chat::{Reply, Request};

@@ -715,21 +715,7 @@ fn tool_choice<'a>(
     unplaced: &mut Vec<String>,
 ) -> Result<Option<ToolChoice<'a>>, InvalidRequest> {
     let named = match it {
-        wire::ToolChoice::Text(word) => {
-            return match &*word {
-                "" => Ok(None),
-                "auto" => Ok(Some(ToolChoice::Auto)),
-                "none" => Ok(Some(ToolChoice::None)),
-                "required" => Ok(Some(ToolChoice::Required)),
-                other => Err(InvalidRequest::at(
-                    "tool_choice",
-                    format!(
-                        "{:?} is none of \"auto\", \"none\", \"required\"",
-                        quotable(other)
-                    ),
-                )),
-            };
-        }
+        wire::ToolChoice::Text(word) => return tool_choice_word(&word),
         wire::ToolChoice::Other(named) => named,
     };
     note(unplaced, || "tool_choice".to_owned(), &named.unknown)?;
@@ -768,6 +754,29 @@ fn tool_choice<'a>(
         Some(kind) => ToolChoice::Hosted(kind),
     };
     Ok(Some(choice))
+}
+
+/// A tool choice that is one word; chat completions and Responses have the same words.
+///
+/// # Errors
+///
+/// When it is another word.
+pub(in crate::api) fn tool_choice_word(
+    word: &str,
+) -> Result<Option<ToolChoice<'static>>, InvalidRequest> {
+    match word {
+        "" => Ok(None),
+        "auto" => Ok(Some(ToolChoice::Auto)),
+        "none" => Ok(Some(ToolChoice::None)),
+        "required" => Ok(Some(ToolChoice::Required)),
+        other => Err(InvalidRequest::at(
+            "tool_choice",
+            format!(
+                "{:?} is none of \"auto\", \"none\", \"required\"",
+                quotable(other)
+            ),
+        )),
+    }
 }
 
 fn response_format<'a>(

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{CALL_SIGNATURE, carrier, wire};
 use crate::api::InvalidRequest;
+use crate::api::openai::tool_choice_word;
 use crate::api::unplaced::{note, note_path};
 use crate::chat::tape::{Kind, MAX_TEXT_BYTES, Tape};
 use crate::chat::{HostedTool, Messages, Request, ResponseFormat, ToolChoice, Tools};
@@ -620,21 +621,7 @@ fn tool_choice<'a>(
     unplaced: &mut Vec<String>,
 ) -> Result<Option<ToolChoice<'a>>, InvalidRequest> {
     let named = match it {
-        wire::ToolChoice::Text(word) => {
-            return match &*word {
-                "" => Ok(None),
-                "auto" => Ok(Some(ToolChoice::Auto)),
-                "none" => Ok(Some(ToolChoice::None)),
-                "required" => Ok(Some(ToolChoice::Required)),
-                other => Err(InvalidRequest::at(
-                    "tool_choice",
-                    format!(
-                        "{:?} is none of \"auto\", \"none\", \"required\"",
-                        quotable(other)
-                    ),
-                )),
-            };
-        }
+        wire::ToolChoice::Text(word) => return tool_choice_word(&word),
         wire::ToolChoice::Other(named) => named,
     };
     note(unplaced, || "tool_choice".to_owned(), &named.unknown)?;
